@@ -1,0 +1,43 @@
+# What people type. Each target installs what it needs first (only what is missing, and it says what).
+# `make help` lists them.
+
+CARGO ?= cargo
+PREFIX ?= /usr/local
+DESTDIR ?=
+RELEASE := target/release/bryo
+
+.PHONY: help setup build release lint install man completions clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+setup: ## install what building needs, and put libseccomp.a into .build/lib
+	@scripts/setup.sh build
+
+build: setup ## the debug binary
+	$(CARGO) build
+
+release: setup ## the binary that is installed
+	$(CARGO) build --release
+
+lint: setup ## format, clippy, layering, dependencies, shell scripts, README examples, fuzz targets
+	@scripts/setup.sh lint
+	@scripts/lint.sh
+
+man: release ## the man page, in .build/share/man
+	@mkdir -p .build/share/man/man1
+	$(RELEASE) man > .build/share/man/man1/bryo.1
+
+completions: release ## shell completions, in .build/share
+	@mkdir -p .build/share/bash-completion/completions .build/share/zsh/site-functions \
+		.build/share/fish/vendor_completions.d
+	$(RELEASE) completions bash > .build/share/bash-completion/completions/bryo
+	$(RELEASE) completions zsh > .build/share/zsh/site-functions/_bryo
+	$(RELEASE) completions fish > .build/share/fish/vendor_completions.d/bryo.fish
+
+install: man completions ## to PREFIX (/usr/local): binary, man page, completions, AppArmor profile where one is needed
+	@DESTDIR='$(DESTDIR)' PREFIX='$(PREFIX)' scripts/install.sh
+
+clean: ## everything that was built
+	$(CARGO) clean
+	rm -rf .build fuzz/target
