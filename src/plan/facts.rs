@@ -1,0 +1,397 @@
+//! What this host offers, as data: filled in by `host`, read by the planner, printed by `doctor`.
+//!
+//! # Theory of operation
+//! A fact that a spec does not need is not probed: `needs` says what is. An
+//! unprobed fact is `None`; a planner that reads one returns [`PlanError::Unprobed`](super::PlanError),
+//! which is a mistake in `needs` and caught by its tests. What is too slow to try at every start is
+//! assumed from a cheap key and may be *refuted* when a step fails: then the run is planned once
+//! more with [`Refuted`] set.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{HostPath, SandboxPath, Text};
+
+/// Everything known about this host and caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Facts {
+    /// The kernel's release.
+    pub kernel: Kernel,
+    /// Who calls.
+    pub caller: Caller,
+    /// The mount table of the caller's namespace, in its order.
+    pub mounts: Vec<Mount>,
+    /// The entries of `/`, sorted by name.
+    pub root_entries: Vec<RootEntry>,
+    /// Every place a request, volume, secret, or hidden pattern came down to, with what is there.
+    /// Looked up by [`Facts::place`]; what is not in the list was not probed.
+    pub places: Vec<Place>,
+    /// Secrets that exist: what the patterns matched, without those below another match.
+    pub secrets: Vec<Match>,
+    /// Hidden-by-default places that exist.
+    pub hidden: Vec<Match>,
+    /// Patterns without wildcards that matched nothing: hidden all the same, should they appear.
+    pub absent: Vec<HostPath>,
+    /// Files that are shown with a warning.
+    pub warned: Vec<HostPath>,
+    /// Host directories with a mount below that are copy-on-write: their own entries. Probed when
+    /// the mount table says that a wanted tree has to be split.
+    pub split: Vec<SplitDirectory>,
+    /// Pathname sockets of the host's network namespace (`/proc/net/unix`).
+    pub sockets: Vec<HostPath>,
+    /// Home directories named in passwd, not the caller's.
+    pub other_homes: Vec<HostPath>,
+    /// Directories that could hold the layer, in order of preference.
+    pub stores: Vec<StoreCandidate>,
+    /// Highest Landlock ABI; 0 when the kernel has none.
+    pub landlock_abi: Option<u32>,
+    /// Whether a seccomp listener can be had: not inside another listening filter.
+    pub seccomp_notify: Option<bool>,
+    /// Whether an overlay can be mounted by the kernel in a user namespace.
+    pub kernel_overlay: Option<bool>,
+    /// fuse-overlayfs and what it needs.
+    pub fuse: Option<Fuse>,
+    /// Subordinate ids and their helpers.
+    pub subids: Option<Subids>,
+    /// Whether a procfs can be mounted inside; false where the outer one is masked.
+    pub procfs_mountable: Option<bool>,
+    /// What stands at descriptors 0, 1, 2.
+    pub stdio: [Stdio; 3],
+    /// The lines of the host's passwd and group that name ids mapped inside; see [`Account`].
+    pub account: Account,
+    /// What doing has refuted since the first plan.
+    pub refuted: BTreeSet<Refuted>,
+}
+
+/// The kernel's release, as far as decisions need it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kernel {
+    /// As in 6.18.
+    pub major: u32,
+    /// As in 6.18.
+    pub minor: u32,
+}
+
+impl Kernel {
+    /// Whether this release is `major.minor` or later.
+    pub fn at_least(self, major: u32, minor: u32) -> bool {
+        self >= Self { major, minor }
+    }
+}
+
+/// Who calls.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Caller {
+    /// Effective user id.
+    pub uid: u32,
+    /// Effective group id.
+    pub gid: u32,
+    /// Supplementary groups, sorted, the effective one left out.
+    pub groups: Vec<u32>,
+    /// `$HOME`, links resolved; none when unset, relative, or not a directory.
+    pub home: Option<HostPath>,
+    /// The current directory, links resolved.
+    pub workdir: Workdir,
+    /// File mode creation mask.
+    pub umask: u32,
+}
+
+/// The caller's current directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Workdir {
+    /// It is there.
+    At(HostPath),
+    /// It was removed meanwhile.
+    Deleted,
+    /// It, or a directory above it, cannot be entered.
+    #[default]
+    Unreadable,
+}
+
+impl Workdir {
+    /// The path, when there is one.
+    pub fn path(&self) -> Option<&HostPath> {
+        match self {
+            Self::At(path) => Some(path),
+            Self::Deleted | Self::Unreadable => None,
+        }
+    }
+}
+
+/// One line of `/proc/self/mountinfo`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mount {
+    /// Mount id.
+    pub id: u64,
+    /// Id of the mount it stands on.
+    pub parent: u64,
+    /// Where, in the caller's view; unescaped.
+    pub at: HostPath,
+    /// File system type, as `ext4` or `fuse.sshfs`.
+    pub fs_type: Text,
+    /// `ro` among its own options.
+    pub read_only: bool,
+    /// Whether the caller can enter its root: statx on it succeeded. True when not tried.
+    pub enterable: bool,
+}
+
+/// One entry of `/`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootEntry {
+    /// Its path.
+    pub path: HostPath,
+    /// What it is.
+    pub kind: Kind,
+    /// Owned by root and writable by nobody else.
+    pub only_root_writes: bool,
+}
+
+/// What stands at a path.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Nothing.
+    Absent,
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link, with its target.
+    Link(Text),
+    /// A unix socket.
+    Socket,
+    /// A FIFO.
+    Fifo,
+    /// A device node.
+    Device,
+    /// The caller may not look.
+    Forbidden,
+}
+
+/// A path of the host after links were resolved, and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Place {
+    /// As it was asked for.
+    pub asked: HostPath,
+    /// After links.
+    pub real: HostPath,
+    /// What stands at `real`.
+    pub kind: Kind,
+    /// Whether the caller may write there.
+    pub writable: bool,
+    /// Whether it, or an entry to a bounded depth, belongs to an id that one mapped id cannot show
+    /// and that the caller may write by a group: then copying up fails in the kernel's overlay.
+    pub foreign_writable: bool,
+    /// Magic number of its file system (`statfs`), 0 when unknown.
+    pub fs_magic: u64,
+}
+
+/// A path a pattern matched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Match {
+    /// Links of its parents resolved, the last name not followed.
+    pub path: HostPath,
+    /// What is there.
+    pub kind: Kind,
+}
+
+/// A directory that has a mount below it, so that no overlay can take it whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitDirectory {
+    /// Where.
+    pub path: HostPath,
+    /// Permission bits.
+    pub mode: u32,
+    /// Its entries, sorted.
+    pub entries: Vec<SplitEntry>,
+}
+
+/// One entry of such a directory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitEntry {
+    /// Its path.
+    pub path: HostPath,
+    /// What it is.
+    pub kind: Kind,
+    /// Bytes, for a file.
+    pub size: u64,
+    /// Whether the caller can read it.
+    pub readable: bool,
+}
+
+/// A directory that could hold layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreCandidate {
+    /// The store's own directory (`…/bryo`), links resolved as far as it exists.
+    pub path: HostPath,
+    /// Which rule named it.
+    pub source: StoreSource,
+    /// Magic number of the file system it is or would be on.
+    pub fs_magic: u64,
+    /// Whether it can be used.
+    pub state: StoreState,
+}
+
+/// Where a store's path came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreSource {
+    /// `$BRYO_STORE`: asked for, so it or an error.
+    Variable,
+    /// `$XDG_DATA_HOME/bryo` or `~/.local/share/bryo`.
+    DataHome,
+    /// `/var/tmp/bryo-UID`.
+    VarTmp,
+}
+
+/// Whether a store can be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StoreState {
+    /// It exists, is the caller's, and has mode 0700; or can be made.
+    Usable,
+    /// It cannot be made or written.
+    Unwritable,
+    /// It belongs to somebody else, is a link, or others may enter it: refused.
+    Foreign,
+}
+
+/// fuse-overlayfs and what it needs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fuse {
+    /// The program, when installed.
+    pub program: Option<HostPath>,
+    /// Whether `/dev/fuse` can be opened.
+    pub device: bool,
+}
+
+impl Fuse {
+    /// The program, when everything is there.
+    pub fn usable(&self) -> Option<&HostPath> {
+        self.program.as_ref().filter(|_| self.device)
+    }
+}
+
+/// Subordinate ids of the caller.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Subids {
+    /// Ranges of user ids, in the order they were found.
+    pub uids: Vec<IdRange>,
+    /// Ranges of group ids.
+    pub gids: Vec<IdRange>,
+    /// `newuidmap`.
+    pub newuidmap: Helper,
+    /// `newgidmap`.
+    pub newgidmap: Helper,
+}
+
+/// A range of ids of the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdRange {
+    /// The first.
+    pub first: u32,
+    /// How many, at least 1.
+    pub count: u32,
+}
+
+/// A privileged helper program.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Helper {
+    /// Not installed.
+    #[default]
+    Missing,
+    /// Installed, but neither set-user-id root nor with the file capability it needs.
+    Unprivileged(HostPath),
+    /// Ready.
+    Ready(HostPath),
+}
+
+/// What stands at one of descriptors 0 to 2.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stdio {
+    /// Nothing: `/dev/null` is put there.
+    #[default]
+    Closed,
+    /// A terminal.
+    Terminal,
+    /// A pipe or FIFO.
+    Pipe,
+    /// `/dev/null`.
+    Null,
+    /// A regular file, open for reading only.
+    FileRead,
+    /// A regular file, open for writing.
+    FileWrite,
+    /// A socket.
+    Socket,
+    /// A directory: would open the host's tree.
+    Directory,
+    /// Opened with `O_PATH`.
+    Path,
+    /// Another device, or something else.
+    Other,
+}
+
+/// How the mapped ids are called.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Account {
+    /// The caller's login name, when one is known.
+    pub name: Option<Text>,
+    /// Whether the host's `/etc/passwd` itself has a line for the caller.
+    pub in_passwd: bool,
+    /// Whether the host's `/etc/group` itself has a line for the caller's group.
+    pub in_group: bool,
+    /// The caller's shell.
+    pub shell: Option<SandboxPath>,
+}
+
+/// A fact that was assumed and turned out false.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refuted {
+    /// The kernel does not mount an overlay in a user namespace.
+    KernelOverlay,
+    /// The kernel does not take the store's file system for an upper layer.
+    StoreHoldsUpper,
+    /// No listener can be had: another one listens already.
+    SeccompNotify,
+    /// A procfs cannot be mounted.
+    ProcfsMountable,
+    /// sysfs cannot be mounted.
+    SysfsMountable,
+}
+
+impl Facts {
+    /// What was found at a path that was asked for.
+    pub fn place(&self, asked: &HostPath) -> Option<&Place> {
+        self.places.iter().find(|place| place.asked == *asked)
+    }
+
+    /// The mount points that lie below `path`, each once.
+    pub fn mounts_below(&self, path: &HostPath) -> impl Iterator<Item = &Mount> {
+        self.mounts.iter().filter(move |mount| mount.at.is_below(path))
+    }
+
+    /// Whether something was refuted.
+    pub fn is_refuted(&self, fact: Refuted) -> bool {
+        self.refuted.contains(&fact)
+    }
+}

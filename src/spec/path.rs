@@ -1,0 +1,254 @@
+//! Absolute paths in two worlds that never mix: the host's tree and the sandbox's.
+//!
+//! A path is normalised when it is made: no `.`, no `..`, no doubled slash, no NUL, at most
+//! [`PATH_MAX`] bytes. It says nothing about what exists; links are resolved by whoever probes
+//! (`host`) or acts (`sys::open`).
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use super::text::{Escaped, Text};
+
+/// The longest path the kernel takes in one call, in bytes, its final NUL counted.
+pub const PATH_MAX: usize = 4096;
+
+/// Marks a path of the host's tree.
+#[derive(Debug, Clone, Copy)]
+pub enum Host {}
+/// Marks a path of the sandbox's tree.
+#[derive(Debug, Clone, Copy)]
+pub enum Sandbox {}
+
+/// A path as the launcher's mount namespace resolves it.
+pub type HostPath = AbsolutePath<Host>;
+/// A path as the payload resolves it.
+pub type SandboxPath = AbsolutePath<Sandbox>;
+
+/// An absolute, normalised path in the world `W`.
+pub struct AbsolutePath<W> {
+    path: PathBuf,
+    world: PhantomData<fn() -> W>,
+}
+
+/// Why some bytes are no path.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// It does not begin with a slash.
+    #[error("cannot take `{0}` as a path: it is not absolute")]
+    Relative(Text),
+    /// It climbs with `..`, which means something else wherever a link stands before it.
+    #[error("cannot take `{0}` as a path: it contains `..`")]
+    Climbs(Text),
+    /// It contains a NUL byte.
+    #[error("cannot take a path that contains a NUL byte")]
+    Nul,
+    /// It is longer than [`PATH_MAX`].
+    #[error("cannot take a path of {0} bytes: the kernel takes at most 4095")]
+    TooLong(usize),
+}
+
+impl<W> AbsolutePath<W> {
+    /// Normalises `path`. Errors: relative, `..`, NUL, too long.
+    pub fn new(path: impl AsRef<OsStr>) -> Result<Self, PathError> {
+        let bytes = path.as_ref().as_bytes();
+        let name = || Text::from(path.as_ref().to_owned());
+        if bytes.contains(&0) {
+            return Err(PathError::Nul);
+        }
+        if bytes.len() >= PATH_MAX {
+            return Err(PathError::TooLong(bytes.len()));
+        }
+        if bytes.first() != Some(&b'/') {
+            return Err(PathError::Relative(name()));
+        }
+        let mut normal = Vec::with_capacity(bytes.len());
+        for part in bytes.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".") {
+            if part == b".." {
+                return Err(PathError::Climbs(name()));
+            }
+            normal.push(b'/');
+            normal.extend_from_slice(part);
+        }
+        if normal.is_empty() {
+            normal.push(b'/');
+        }
+        Ok(Self::from_normal(PathBuf::from(OsString::from_vec(normal))))
+    }
+
+    const fn from_normal(path: PathBuf) -> Self {
+        Self { path, world: PhantomData }
+    }
+
+    /// `/`.
+    pub fn root() -> Self {
+        Self::from_normal(PathBuf::from("/"))
+    }
+
+    /// The path for calls of the standard library.
+    pub fn as_path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The bytes as they are.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.path.as_os_str().as_bytes()
+    }
+
+    /// Whether this is `/`.
+    pub fn is_root(&self) -> bool {
+        self.as_bytes() == b"/"
+    }
+
+    /// How many names stand in the path: 0 for `/`.
+    pub fn depth(&self) -> usize {
+        self.names().count()
+    }
+
+    /// The names from the root down.
+    pub fn names(&self) -> impl Iterator<Item = &OsStr> {
+        self.as_bytes().split(|b| *b == b'/').filter(|part| !part.is_empty()).map(OsStr::from_bytes)
+    }
+
+    /// The last name; none for `/`.
+    pub fn file_name(&self) -> Option<&OsStr> {
+        self.path.file_name()
+    }
+
+    /// The directory it stands in; none for `/`.
+    pub fn parent(&self) -> Option<Self> {
+        self.path.parent().map(|parent| Self::from_normal(parent.to_owned()))
+    }
+
+    /// Every directory above it, nearest first, `/` last.
+    pub fn ancestors(&self) -> impl Iterator<Item = Self> {
+        self.path.ancestors().skip(1).map(|path| Self::from_normal(path.to_owned()))
+    }
+
+    /// Whether it is `other` or lies below it.
+    pub fn starts_with(&self, other: &Self) -> bool {
+        self.path.starts_with(&other.path)
+    }
+
+    /// Whether it lies below `other` and is not `other`.
+    pub fn is_below(&self, other: &Self) -> bool {
+        self != other && self.starts_with(other)
+    }
+
+    /// What remains after `base`: relative, empty when both are equal; none when it is not below.
+    pub fn relative_to(&self, base: &Self) -> Option<&Path> {
+        self.path.strip_prefix(&base.path).ok()
+    }
+
+    /// The path with `relative` appended. Errors as [`AbsolutePath::new`].
+    pub fn join(&self, relative: impl AsRef<OsStr>) -> Result<Self, PathError> {
+        let mut bytes = self.as_bytes().to_vec();
+        bytes.push(b'/');
+        bytes.extend_from_slice(relative.as_ref().as_bytes());
+        Self::new(OsString::from_vec(bytes))
+    }
+}
+
+impl HostPath {
+    /// The place in the sandbox where a path of the host stands when it keeps its name.
+    pub fn same_in_sandbox(&self) -> SandboxPath {
+        AbsolutePath::from_normal(self.path.clone())
+    }
+}
+
+impl SandboxPath {
+    /// The path of the host that has the same name.
+    pub fn same_on_host(&self) -> HostPath {
+        AbsolutePath::from_normal(self.path.clone())
+    }
+}
+
+impl<W> Clone for AbsolutePath<W> {
+    fn clone(&self) -> Self {
+        Self::from_normal(self.path.clone())
+    }
+}
+
+impl<W> PartialEq for AbsolutePath<W> {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl<W> Eq for AbsolutePath<W> {}
+
+impl<W> PartialOrd for AbsolutePath<W> {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// By names, so that a directory is followed by what lies below it.
+impl<W> Ord for AbsolutePath<W> {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.names().cmp(other.names())
+    }
+}
+
+impl<W> Hash for AbsolutePath<W> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
+    }
+}
+
+/// Escaped, for people.
+impl<W> fmt::Display for AbsolutePath<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Escaped(self.as_bytes()).fmt(f)
+    }
+}
+
+impl<W> fmt::Debug for AbsolutePath<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+impl<W> Serialize for AbsolutePath<W> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Text::from(self.path.clone().into_os_string()).serialize(serializer)
+    }
+}
+
+impl<'de, W> Deserialize<'de> for AbsolutePath<W> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Text::deserialize(deserializer)?;
+        Self::new(text.as_os_str()).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(path: &str) -> HostPath {
+        HostPath::new(path).unwrap()
+    }
+
+    #[test]
+    fn a_path_is_normalised_when_it_is_made() {
+        assert_eq!(host("//a/./b//"), host("/a/b"));
+        assert_eq!(host("/").depth(), 0);
+        assert_eq!(HostPath::new("a"), Err(PathError::Relative("a".into())));
+        assert_eq!(HostPath::new("/a/../b"), Err(PathError::Climbs("/a/../b".into())));
+        assert_eq!(HostPath::new("/a\0"), Err(PathError::Nul));
+        assert_eq!(HostPath::new("/x".repeat(3000)), Err(PathError::TooLong(6000)));
+    }
+
+    #[test]
+    fn below_is_by_whole_names() {
+        assert!(host("/home/al").is_below(&host("/home")));
+        assert!(!host("/home/al2").starts_with(&host("/home/al")));
+        assert!(host("/a") < host("/a/b") && host("/a/b") < host("/a-b"));
+    }
+}
