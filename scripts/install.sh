@@ -27,7 +27,7 @@ fi
 profile=/etc/apparmor.d/bryo
 printf 'install: %s (this system lets only programs with an AppArmor profile make user namespaces)\n' "$profile"
 install -d /etc/apparmor.d
-cat >"$profile" <<-E
+cat >"$profile" <<-EOF
 	# Lets bryo make user namespaces; restricts nothing else: bryo confines what it runs by itself.
 	abi <abi/4.0>,
 	include <tunables/global>
@@ -35,3 +35,5 @@ cat >"$profile" <<-E
 	  userns,
 	  include if exists <local/bryo>
 	}
+EOF
+apparmor_parser --replace "$profile"

@@ -9,6 +9,8 @@
 //! * No parser crate: a tree of paths is all that is needed, and an import hidden in a macro is seen too.
 //! * Tests inside `src/` are left out: a test may build what it needs from a higher level.
 //! * The table may change, in a commit that says why; `lib.rs` shows the same one.
+//!
+//! Long because the table, its reader and the proof that it catches each spelling belong together.
 #![expect(
     clippy::unwrap_used,
     reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
