@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 RELEASE := target/release/bryo
 
-.PHONY: help setup build release lint install man completions clean
+.PHONY: help setup build release test lint install man completions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,6 +19,10 @@ build: setup ## the debug binary
 
 release: setup ## the binary that is installed
 	$(CARGO) build --release
+
+test: setup ## everything but the virtual machine; as an ordinary user, also when run by root
+	@scripts/setup.sh user test
+	@scripts/test.sh $(FILTER)
 
 lint: setup ## format, clippy, layering, dependencies, shell scripts, README examples, fuzz targets
 	@scripts/setup.sh lint
@@ -41,3 +45,4 @@ install: man completions ## to PREFIX (/usr/local): binary, man page, completion
 clean: ## everything that was built
 	$(CARGO) clean
 	rm -rf .build fuzz/target
+	[ "$$(id -u)" != 0 ] || rm -rf /var/cache/bryo-test

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes this machine ready to build, test, measure or lint bryo.
 #
-#   scripts/setup.sh SET...      SET: build, test, bench, lint, vm
+#   scripts/setup.sh SET...      SET: build, user, test, bench, lint
 #
 # Installs only what is missing, and asks sudo only when it is not run by root.
 # Where there is no dpkg (another distribution), it says what must be there and goes on.
@@ -22,19 +22,20 @@ packages() {
 		echo gcc libc6-dev make # the linker, and the demo's project
 		echo libseccomp-dev     # libseccomp.a and its header
 		;;
+	user) # what scripts/ordinary-user.sh calls
+		echo passwd procps util-linux uidmap
+		;;
 	test)
 		echo uidmap         # newuidmap, newgidmap: `--ids subid`
 		echo fuse-overlayfs # the second pass of the integration tests
 		echo bubblewrap     # the tool whose cases ours are compared with
-		echo strace attr acl libcap2-bin util-linux bsdutils procps passwd
+		echo strace attr acl libcap2-bin util-linux bsdutils
 		echo netcat-openbsd iproute2 # peers in a test's own network namespace
 		echo python3-minimal         # a payload that is an interpreter; sockets without a compiler
 		;;
-	bench) echo bubblewrap crun uidmap passwd procps util-linux ;;
+	bench) echo bubblewrap crun ;;
 	lint) echo shellcheck ;;
-	# What the virtual machine itself needs is installed by tests/vm/testvm.
-	vm) ;;
-	*) die "no such set: \`$1\`" "the sets are build, test, bench, lint, vm" ;;
+	*) die "no such set: \`$1\`" "the sets are build, user, test, bench, lint" ;;
 	esac
 }
 

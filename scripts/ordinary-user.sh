@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Runs a command as an ordinary user, which is what bryo is for.
+#
+#   scripts/ordinary-user.sh COMMAND [ARG...]
+#
+# Not root: runs COMMAND as it is. Root: makes a throw-away user with a home and ranges of subordinate ids,
+# runs COMMAND as that user, then removes the user; a process or a file in /tmp, /var/tmp, /dev/shm or /run that
+# COMMAND left behind is told, ended, and turns success into failure. It also gives /dev/fuse and
+# /dev/net/tun the mode that udev gives them on every distribution (0666), and says so.
+#
+# COMMAND gets: HOME, USER, LOGNAME, PATH, TERM, SHELL, LANG and what begins with BRYO_, INSTA_, RUST_ or CARGO_; the
+# current directory stays. As root, BRYO_TEST_HOME names the throw-away home.
+set -euo pipefail
+
+say() { printf 'ordinary-user: %s\n' "$*" >&2; }
+
+if [ "$(id -u)" != 0 ]; then
+	exec "$@"
+fi
+
+# What a container or a minimal machine leaves out, and each desktop and server has.
+for device in /dev/fuse /dev/net/tun; do
+	if [ -c "$device" ] && [ "$(stat -c %a "$device")" != 666 ]; then
+		say "chmod 0666 $device (the mode it has on every distribution)"
+		chmod 0666 "$device"
+	fi
+done
+
+name=bryo-test-$$
+home=/home/$name
+
+# useradd and userdel give up when another one runs, so they are called one after another.
+accounts() { flock /run/lock/bryo-test-accounts "$@"; }
+
+# A number that nobody has, not even a process without an account: everything of this user is ended afterwards.
+free_uid() {
+	local uid
+	while :; do
+		uid=$((30000 + RANDOM % 29000))
+		getent passwd "$uid" >/dev/null || getent group "$uid" >/dev/null || pgrep -u "$uid" >/dev/null ||
+			break
+	done
+	echo "$uid"
+}
+
+uid=$(free_uid)
+accounts useradd --uid "$uid" --create-home --home-dir "$home" --shell /bin/bash --user-group "$name"
+gid=$(id -g "$name")
+
+# With an older login.defs, useradd makes no ranges. The numbers are free: one range per user id.
+if ! grep -qs "^$name:" /etc/subuid; then
+	first=$((1000000 + uid * 65536))
+	accounts usermod --add-subuids "$first-$((first + 65535))" --add-subgids "$first-$((first + 65535))" "$name"
+fi
+
+# Ends what is left, removes the user, and fails when COMMAND left anything behind.
+# shellcheck disable=SC2317  # called by the trap
+remove() {
+	local status=$? left
+	trap '' INT TERM HUP
+	left=$(ps -o pid=,stat=,args= -u "$uid" || true)
+	if [ -n "$left" ]; then
+		say "left running:"$'\n'"$left"
+		[ "$status" != 0 ] || status=1
+	fi
+	while pkill -KILL -u "$uid"; do sleep 0.1; done
+	left=$(find /tmp /var/tmp /dev/shm /run -xdev -uid "$uid" 2>/dev/null | head -n 20)
+	if [ -n "$left" ]; then
+		say "left on the disk:"$'\n'"$left"
+		find /tmp /var/tmp /dev/shm /run -xdev -depth -uid "$uid" -delete 2>/dev/null || true
+		[ "$status" != 0 ] || status=1
+	fi
+	accounts userdel "$name" >/dev/null || say "cannot remove the user \`$name\`"
+	rm -rf --one-file-system "$home"
+	exit "$status"
+}
+trap remove EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+environment=(HOME="$home" USER="$name" LOGNAME="$name" SHELL=/bin/bash BRYO_TEST_HOME="$home"
+	PATH=/usr/local/bin:/usr/bin:/bin TERM="${TERM:-dumb}" LANG="${LANG:-C.UTF-8}")
+while IFS= read -r variable; do
+	environment+=("$variable=${!variable}")
+done < <(compgen -e | grep -E '^(BRYO|INSTA|RUST|CARGO)_' | grep -v '^BRYO_TEST_HOME$')
+
+setpriv --reuid "$uid" --regid "$gid" --init-groups --inh-caps=-all --bounding-set=+all \
+	env -i "${environment[@]}" "$@"
