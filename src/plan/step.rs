@@ -267,6 +267,15 @@ pub enum FsStep {
         /// Permission bits.
         mode: u32,
     },
+    /// Makes a file in the scratch file system and puts it, read-only, over the file at `at`.
+    FileOver {
+        /// Over what; it exists.
+        at: SandboxPath,
+        /// What is in it.
+        content: Text,
+        /// Permission bits.
+        mode: u32,
+    },
     /// Clones a tree (or a file) of the host with all that is mounted below, sets the flags on every
     /// mount of it, and puts it over what stands at `at`.
     Bind {
@@ -585,11 +594,18 @@ pub enum ProcessStep {
         /// Whether `setgroups` is called: only where the maps came from the helpers.
         drop_groups: bool,
     },
-    /// A session of its own; the pty, where there is one, as its controlling terminal and its group in
-    /// the foreground.
+    /// By pid 1, last in its stage: a session of its own, and with a pty one of the sandbox's devpts as
+    /// its controlling terminal, whose master goes to the supervisor. Init owns the session: a payload
+    /// that led it would be in an orphaned group, and Ctrl-Z would be discarded.
     Session {
-        /// Whether a pty of the sandbox's devpts is opened and its master handed to the supervisor.
+        /// Whether there is a pty.
         pty: bool,
+    },
+    /// A process group of the payload's own, in the foreground of the session's terminal if it has
+    /// one.
+    ProcessGroup {
+        /// Whether there is a terminal.
+        foreground: bool,
     },
     /// Puts something at one of descriptors 0 to 2.
     Stdio {
