@@ -1,0 +1,130 @@
+//! Pseudoterminals and the modes of terminals.
+//!
+//! # Not here
+//! `rustix::termios` has window sizes (`tcgetwinsize`, `tcsetwinsize`), `tcflush`, `tcsetpgrp`,
+//! `isatty`; `rustix::process::ioctl_tiocsctty` makes a terminal the controlling one.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{OptionalActions, Termios};
+
+use super::errno::Result;
+
+/// The master side of a pseudoterminal; close-on-exec, and never the controlling terminal.
+#[derive(Debug)]
+pub struct Master {
+    fd: OwnedFd,
+}
+
+impl Master {
+    /// Opens `ptmx` in a directory on which a devpts is mounted, and unlocks the slave.
+    ///
+    /// By the directory and not by `/dev/ptmx`: the pseudoterminal then belongs to that devpts,
+    /// whichever one is mounted on `/dev/pts`.
+    pub fn open(devpts: impl AsFd) -> Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let fd = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty())?;
+        rustix::pty::unlockpt(&fd)?;
+        Ok(Self { fd })
+    }
+
+    /// Takes a master that came from another process.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Opens the slave by `TIOCGPTPEER`, since Linux 4.13, with no path involved.
+    pub fn open_slave(&self) -> Result<OwnedFd> {
+        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+        Ok(rustix::pty::ioctl_tiocgptpeer(&self.fd, flags)?)
+    }
+}
+
+impl AsFd for Master {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+impl From<Master> for OwnedFd {
+    fn from(master: Master) -> Self {
+        master.fd
+    }
+}
+
+/// The modes a terminal had, to be given back to it.
+#[derive(Debug, Clone)]
+pub struct SavedModes {
+    modes: Termios,
+}
+
+/// Reads the modes of a terminal; `ENOTTY` for anything else.
+pub fn save_modes(terminal: impl AsFd) -> Result<SavedModes> {
+    Ok(SavedModes { modes: rustix::termios::tcgetattr(terminal)? })
+}
+
+/// Puts a terminal into raw mode: every byte passes as it is, no echo, no signals from keys.
+///
+/// What was written before is sent first. From a background process group it stops the caller
+/// with `SIGTTOU`.
+pub fn set_raw(terminal: impl AsFd, saved: &SavedModes) -> Result<()> {
+    let mut modes = saved.modes.clone();
+    modes.make_raw();
+    Ok(rustix::termios::tcsetattr(terminal, OptionalActions::Drain, &modes)?)
+}
+
+/// Gives a terminal back the modes that were saved.
+pub fn restore_modes(terminal: impl AsFd, saved: &SavedModes) -> Result<()> {
+    Ok(rustix::termios::tcsetattr(terminal, OptionalActions::Drain, &saved.modes)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::termios::{LocalModes, Winsize};
+
+    fn master() -> Master {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Master::open(rustix::fs::open("/dev/pts", flags, Mode::empty()).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_the_slave_writes_the_master_reads() {
+        let master = master();
+        let slave = master.open_slave().unwrap();
+        assert!(rustix::termios::isatty(&slave));
+        let saved = save_modes(&slave).unwrap();
+        set_raw(&slave, &saved).unwrap();
+        rustix::io::write(&slave, b"out\n").unwrap();
+        let mut bytes = [0; 16];
+        let length = rustix::io::read(&master, &mut bytes).unwrap();
+        assert_eq!(&bytes[..length], b"out\n");
+    }
+
+    #[test]
+    fn modes_come_back_after_raw() {
+        let master = master();
+        let slave = master.open_slave().unwrap();
+        let echo = || rustix::termios::tcgetattr(&slave).unwrap().local_modes;
+        let saved = save_modes(&slave).unwrap();
+        assert!(echo().contains(LocalModes::ECHO | LocalModes::ISIG));
+        set_raw(&slave, &saved).unwrap();
+        assert!(!echo().intersects(LocalModes::ECHO | LocalModes::ISIG | LocalModes::ICANON));
+        restore_modes(&slave, &saved).unwrap();
+        assert!(echo().contains(LocalModes::ECHO | LocalModes::ISIG));
+        let pipe = rustix::pipe::pipe().unwrap().0;
+        assert_eq!(save_modes(pipe).unwrap_err(), crate::sys::errno::Errno::ENOTTY);
+    }
+
+    #[test]
+    fn a_size_set_on_the_master_is_the_slaves() {
+        let master = master();
+        let slave = master.open_slave().unwrap();
+        let size = Winsize { ws_row: 33, ws_col: 44, ws_xpixel: 0, ws_ypixel: 0 };
+        rustix::termios::tcsetwinsize(&master, size).unwrap();
+        let seen = rustix::termios::tcgetwinsize(&slave).unwrap();
+        assert_eq!((seen.ws_row, seen.ws_col), (33, 44));
+    }
+}

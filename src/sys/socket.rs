@@ -1,0 +1,167 @@
+//! Sockets between our own processes: messages with descriptors, and who is at the other end.
+//!
+//! # Not here
+//! Pipes: `rustix::pipe::pipe_with`. What the messages mean: `launch`.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::{MaybeUninit, size_of};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+};
+use rustix::process::Pid;
+
+use super::errno::{Errno, Result, check};
+
+/// The most descriptors that one message carries.
+pub const MAX_FDS: usize = 16;
+
+/// `socketpair(2)`: two connected unix sockets that keep messages apart, close-on-exec.
+///
+/// Reading gives 0 bytes once the other end is closed.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    Ok(rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// Sends one message and up to [`MAX_FDS`] descriptors with it; `EPIPE` (and no signal) when the
+/// other end is closed.
+pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    // The space is rounded up, so it alone does not hold the limit.
+    if fds.len() > MAX_FDS {
+        return Err(Errno::E2BIG);
+    }
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::E2BIG);
+    }
+    let slices = [IoSlice::new(bytes)];
+    let sent = retry(|| rustix::net::sendmsg(&socket, &slices, &mut control, SendFlags::NOSIGNAL))?;
+    if sent == bytes.len() { Ok(()) } else { Err(Errno::EMSGSIZE) }
+}
+
+/// Receives one message; returns its length and the descriptors that came with it.
+///
+/// Length 0 is the end. A message longer than `bytes`, or more descriptors than fit (as when this
+/// process may open no more), is `EMSGSIZE`, and the descriptors that did arrive are closed.
+pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(bytes)];
+    let message = retry(|| {
+        rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)
+    })?;
+    let mut fds = Vec::new();
+    for ancillary in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = ancillary {
+            fds.extend(rights);
+        }
+    }
+    let cut = message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+    if cut || fds.len() > MAX_FDS {
+        return Err(Errno::EMSGSIZE);
+    }
+    Ok((message.bytes, fds))
+}
+
+fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> Result<T> {
+    loop {
+        match call() {
+            Err(rustix::io::Errno::INTR) => {}
+            other => return Ok(other?),
+        }
+    }
+}
+
+/// Who connected a unix socket, as the kernel noted it then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    /// `None` for a process outside this pid namespace.
+    pub pid: Option<Pid>,
+    /// Effective uid.
+    pub uid: u32,
+    /// Effective gid.
+    pub gid: u32,
+}
+
+/// `SO_PEERCRED` of `unix(7)`.
+///
+/// `rustix` has it too, with a pid that cannot be 0; the kernel's can.
+pub fn peer(socket: impl AsFd) -> Result<Peer> {
+    let mut raw = libc::ucred { pid: 0, uid: 0, gid: 0 };
+    let mut length =
+        libc::socklen_t::try_from(size_of::<libc::ucred>()).map_err(|_| Errno::EINVAL)?;
+    let fd = socket.as_fd().as_raw_fd();
+    let value = (&raw mut raw).cast::<libc::c_void>();
+    // SAFETY: an open descriptor, room for one ucred, and its size.
+    check(unsafe {
+        libc::getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, value, &raw mut length)
+    })?;
+    Ok(Peer { pid: Pid::from_raw(raw.pid), uid: raw.uid, gid: raw.gid })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_carries_descriptors_that_close_on_exec() {
+        let (a, b) = pair().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        send(&a, b"here", &[write.as_fd()]).unwrap();
+        drop(write);
+        let mut bytes = [0; 16];
+        let (length, fds) = receive(&b, &mut bytes).unwrap();
+        assert_eq!((&bytes[..length], fds.len()), (&b"here"[..], 1));
+        let flags = rustix::io::fcntl_getfd(&fds[0]).unwrap();
+        assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
+        rustix::io::write(&fds[0], b"x").unwrap();
+        assert_eq!(rustix::io::read(&read, &mut bytes), Ok(1));
+    }
+
+    #[test]
+    fn a_message_that_does_not_fit_is_an_error_and_leaks_nothing() {
+        let (a, b) = pair().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        send(&a, b"too long", &[write.as_fd()]).unwrap();
+        drop(write);
+        assert_eq!(receive(&b, &mut [0; 4]).unwrap_err(), Errno::EMSGSIZE);
+        // End of file: the descriptor that came along was the last one that could write.
+        assert_eq!(rustix::io::read(&read, &mut [0; 4]), Ok(0));
+    }
+
+    #[test]
+    fn truncated_descriptors_are_an_error_and_are_closed() {
+        let (a, b) = pair().unwrap();
+        let (read, write) = rustix::pipe::pipe().unwrap();
+        let most = [write.as_fd(); MAX_FDS];
+        send(&a, b"x", &most).unwrap();
+        assert_eq!(receive(&b, &mut [0; 4]).unwrap().1.len(), MAX_FDS);
+        let more = [write.as_fd(); MAX_FDS + 2];
+        assert_eq!(send(&a, b"x", &more), Err(Errno::E2BIG));
+        let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS + 2))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(SendAncillaryMessage::ScmRights(&more)));
+        let slices = [IoSlice::new(b"x")];
+        rustix::net::sendmsg(&a, &slices, &mut control, SendFlags::empty()).unwrap();
+        drop(write);
+        assert_eq!(receive(&b, &mut [0; 4]).unwrap_err(), Errno::EMSGSIZE);
+        assert_eq!(rustix::io::read(&read, &mut [0; 4]), Ok(0));
+    }
+
+    #[test]
+    fn a_closed_end_is_seen_from_the_other() {
+        let (a, b) = pair().unwrap();
+        assert_eq!(peer(&a).unwrap().pid, Some(rustix::process::getpid()));
+        drop(a);
+        assert_eq!(receive(&b, &mut [0; 4]).unwrap().0, 0);
+        assert_eq!(send(&b, b"x", &[]), Err(Errno::EPIPE));
+    }
+}

@@ -1,0 +1,81 @@
+//! Running a test in a process of its own with one thread, as an ordinary user.
+//!
+//! A test that forks, makes namespaces or changes its process cannot do so among the threads of
+//! the test harness. It starts the test binary again for itself alone. The harness gives even a
+//! single test a thread beside the main one, which waits: a fork then leaves one thread, and no
+//! lock is held by the one that is gone.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::fs::{Gid, Uid};
+
+use super::process::{self, Dumpable};
+
+const MARK: &str = "BRYO_TEST_ALONE";
+
+/// Runs `body` in a new process; `module` is `module_path!()` and `name` the test's own name.
+pub(super) fn alone(module: &str, name: &str, body: impl FnOnce()) {
+    let test = format!("{}::{name}", module.split_once("::").unwrap().1);
+    if std::env::var(MARK).is_ok_and(|marked| marked == test) {
+        return in_fork(body);
+    }
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &test, "--test-threads=1", "--nocapture"])
+        .env(MARK, &test)
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{test} failed alone: {}\n{printed}\n{errors}", output.status);
+    // A name that matches nothing would pass without having run.
+    assert!(printed.contains("running 1 test"), "{test} did not run alone:\n{printed}");
+}
+
+fn in_fork(body: impl FnOnce()) {
+    // SAFETY: the only other thread waits for this one (see above), and glibc's fork takes care of
+    // the allocator's locks.
+    match unsafe { nix::unistd::fork() }.unwrap() {
+        nix::unistd::ForkResult::Child => {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            process::exit_now(u8::from(outcome.is_err()))
+        }
+        nix::unistd::ForkResult::Parent { child } => {
+            let status = nix::sys::wait::waitpid(child, None).unwrap();
+            assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+        }
+    }
+}
+
+/// Gives up being root, where the tests run as root.
+pub(super) fn ordinary_user() {
+    if rustix::process::geteuid().is_root() {
+        let id = 61_234;
+        process::set_groups(&[]).unwrap();
+        process::set_gids(Gid::from_raw(id)).unwrap();
+        process::set_uids(Uid::from_raw(id)).unwrap();
+        // Changing ids took it away, and with it the ownership of /proc/self.
+        process::set_dumpable(Dumpable::Yes).unwrap();
+    }
+}
+
+/// A new directory of the calling user, gone with the value.
+pub(super) struct Scratch(pub(super) PathBuf);
+
+impl Scratch {
+    pub(super) fn new() -> Self {
+        Self(tempfile::Builder::new().prefix("bryo-sys-").tempdir().unwrap().keep())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // The overlay's work directory has mode 000.
+        let work = self.0.join("work/work");
+        if work.exists() {
+            use std::os::unix::fs::PermissionsExt;
+            std::fs::set_permissions(&work, std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
