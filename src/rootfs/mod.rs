@@ -1,0 +1,232 @@
+//! Builds the sandbox's file tree, step by step, in a new mount namespace.
+//!
+//! # Theory of operation
+//! The process still has the host's `/` as its root. Two tmpfs are mounted over that `/`, one on the
+//! other: *scratch*, which holds mask and shadow layers and the empty things that cover others, and
+//! the *new root*. Mounting over `/` needs no mount point of ours and changes nothing for our own
+//! look-ups, because a process's root directory is not re-resolved. The tree is built below the new
+//! root's descriptor; the last step makes it `/` and detaches the host's root, and scratch with it.
+//! Overlays keep their layers of scratch alive by themselves.
+//!
+//! Every mount is made detached, given its flags, and only then moved to a place that was opened
+//! before: no path is resolved twice. Paths of the sandbox are resolved with `RESOLVE_IN_ROOT` from
+//! the new root, so that a link in it (`/var/run`) leads nowhere else; paths of the host without
+//! following any link.
+//!
+//! # Not here
+//! Which steps there are (`plan`), what a layer holds afterwards (`changes`), the server of a fuse
+//! overlay (`launch`).
+
+mod bind;
+mod overlay;
+mod pseudo;
+mod scratch;
+mod verify;
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::Mode;
+
+use crate::plan::step::{Allowed, FsStep, LayerNumber, MountAccess, MountFlags};
+use crate::spec::SandboxPath;
+use crate::sys::errno::Errno;
+use crate::sys::mount::{FsError, MountAttr, Propagation, Reach};
+use crate::sys::{mount, open};
+
+pub use verify::verify;
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the call answered.
+    pub errno: Errno,
+    /// What the kernel said besides, often nothing.
+    pub said: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.errno)?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self { errno, said: String::new() }
+    }
+}
+
+impl From<rustix::io::Errno> for Failure {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Errno::from(errno).into()
+    }
+}
+
+impl From<FsError> for Failure {
+    fn from(error: FsError) -> Self {
+        Self { errno: error.errno, said: error.log.join("; ") }
+    }
+}
+
+/// Result of a step.
+pub type Outcome<T = ()> = Result<T, Failure>;
+
+/// The directories of the layers, opened before the clone: where `Builder` finds uppers.
+pub trait Layers {
+    /// `upper` and `work` of a layer; none when the plan never made it.
+    fn directories(&self, layer: LayerNumber) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)>;
+}
+
+/// The tree while it is built.
+pub struct Builder<'a, L> {
+    layers: &'a L,
+    scratch: Option<scratch::Scratch>,
+    new_root: Option<OwnedFd>,
+}
+
+impl<'a, L: Layers> Builder<'a, L> {
+    /// Begins, in a mount namespace that nobody else uses.
+    pub fn new(layers: &'a L) -> Self {
+        Self { layers, scratch: None, new_root: None }
+    }
+
+    /// Takes one step.
+    pub fn take(&mut self, step: &FsStep) -> Outcome {
+        match step {
+            FsStep::MakePrivate => make_private(),
+            FsStep::Scratch => self.mount_scratch(),
+            FsStep::ScratchLayer { layer, entries } => self.scratch()?.make_layer(*layer, entries),
+            FsStep::NewRoot => self.mount_new_root(),
+            FsStep::Directory { at, mode } => self.make_directory(at, *mode),
+            FsStep::Link { at, target } => self.make_link(at, target.as_os_str()),
+            FsStep::File { at, content, mode } => self.make_file(at, content.as_bytes(), *mode),
+            FsStep::FileOver { at, content, mode } => {
+                self.put_file_over(at, content.as_bytes(), *mode)
+            }
+            FsStep::Bind { from, at, flags } => self.bind(from, at, *flags),
+            FsStep::Overlay { .. } => self.mount_overlay(step),
+            FsStep::Tmpfs { at, size, mode, flags } => self.mount_tmpfs(at, *size, *mode, *flags),
+            FsStep::Proc { at } => self.mount_pseudo("proc", at),
+            FsStep::Sysfs { at } => self.mount_pseudo("sysfs", at),
+            FsStep::Devpts { at } => self.mount_pseudo("devpts", at),
+            FsStep::Mqueue { at } => self.mount_pseudo("mqueue", at),
+            FsStep::Cover { at, with } => self.cover(at, *with),
+            FsStep::Seal { at } => self.seal(at),
+            FsStep::Pivot => self.pivot(),
+        }
+    }
+
+    /// What `at` is in the new tree, as a descriptor to mount on.
+    pub fn target(&self, at: &SandboxPath) -> Outcome<OwnedFd> {
+        Ok(open::open_path_in_root(self.root()?, relative(at))?)
+    }
+
+    fn root(&self) -> Outcome<BorrowedFd<'_>> {
+        self.new_root.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EINVAL.into())
+    }
+
+    fn scratch(&mut self) -> Outcome<&mut scratch::Scratch> {
+        self.scratch.as_mut().ok_or_else(|| Errno::EINVAL.into())
+    }
+
+    fn mount_scratch(&mut self) -> Outcome {
+        self.scratch = Some(scratch::Scratch::mount()?);
+        Ok(())
+    }
+
+    fn mount_new_root(&mut self) -> Outcome {
+        let root = pseudo::tmpfs(None, 0o755, MountAttr::NOSUID.union(MountAttr::NODEV))?;
+        mount::move_mount(&root, open::open_host("/")?)?;
+        self.new_root = Some(root);
+        Ok(())
+    }
+
+    /// The directory in which `at` is made, and the name it gets there.
+    fn parent_of<'p>(&self, at: &'p SandboxPath) -> Outcome<(OwnedFd, &'p Path)> {
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
+            return Err(Errno::EEXIST.into());
+        };
+        Ok((self.target(&parent)?, Path::new(name)))
+    }
+
+    fn make_directory(&self, at: &SandboxPath, mode: u32) -> Outcome {
+        let (parent, name) = self.parent_of(at)?;
+        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
+        // The caller's umask took bits away; what the plan says holds.
+        rustix::fs::chmodat(
+            &parent,
+            name,
+            Mode::from_raw_mode(mode),
+            rustix::fs::AtFlags::empty(),
+        )?;
+        Ok(())
+    }
+
+    fn make_link(&self, at: &SandboxPath, target: &std::ffi::OsStr) -> Outcome {
+        let (parent, name) = self.parent_of(at)?;
+        Ok(rustix::fs::symlinkat(target, &parent, name)?)
+    }
+
+    fn make_file(&self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {
+        let (parent, name) = self.parent_of(at)?;
+        scratch::write_new(parent.as_fd(), name, content, mode)
+    }
+
+    fn put_file_over(&mut self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {
+        let target = self.target(at)?;
+        let file = self.scratch()?.make_file(content, mode)?;
+        let tree = mount::clone_tree(&file, "", Reach::One)?;
+        seal_detached(tree.as_fd())?;
+        Ok(mount::move_mount(&tree, &target)?)
+    }
+
+    fn seal(&self, at: &SandboxPath) -> Outcome {
+        seal_detached(self.target(at)?.as_fd())
+    }
+
+    /// Drops every descriptor of the old tree, then makes the new one `/`.
+    fn pivot(&mut self) -> Outcome {
+        self.scratch = None;
+        let root = self.new_root.take().ok_or(Errno::EINVAL)?;
+        Ok(mount::pivot_root(&root)?)
+    }
+}
+
+/// A path of the sandbox as a name below the root's descriptor.
+fn relative(at: &SandboxPath) -> &Path {
+    let names = at.as_path().strip_prefix("/").unwrap_or(at.as_path());
+    if names.as_os_str().is_empty() { Path::new(".") } else { names }
+}
+
+/// `MS_PRIVATE` on every mount: nothing that happens on the host appears inside, and the other way.
+fn make_private() -> Outcome {
+    let root = open::open_host("/")?;
+    let none = MountAttr::empty();
+    Ok(mount::mount_setattr(root, Reach::Recursive, none, none, Some(Propagation::Private))?)
+}
+
+/// Makes one mount read-only.
+fn seal_detached(mount: BorrowedFd<'_>) -> Outcome {
+    let set = MountAttr::RDONLY.union(MountAttr::NOSUID).union(MountAttr::NODEV);
+    Ok(mount::mount_setattr(mount, Reach::One, set, MountAttr::empty(), None)?)
+}
+
+/// The kernel's flags for what the plan says; `nosuid` always.
+fn attributes(flags: MountFlags) -> MountAttr {
+    let mut set = MountAttr::NOSUID;
+    if flags.access == MountAccess::ReadOnly {
+        set = set.union(MountAttr::RDONLY);
+    }
+    if flags.devices == Allowed::No {
+        set = set.union(MountAttr::NODEV);
+    }
+    if flags.exec == Allowed::No {
+        set = set.union(MountAttr::NOEXEC);
+    }
+    set
+}

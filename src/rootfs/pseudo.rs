@@ -1,0 +1,48 @@
+//! File systems that no disk holds: tmpfs, proc, sysfs, devpts, mqueue.
+
+use std::os::fd::OwnedFd;
+
+use super::{Builder, Layers, Outcome, attributes};
+use crate::plan::step::MountFlags;
+use crate::spec::SandboxPath;
+use crate::sys::mount::{self, FsContext, MountAttr};
+
+/// A detached, empty tmpfs; `size` in bytes, the kernel's default (half of the memory) if none.
+pub(super) fn tmpfs(size: Option<u64>, mode: u32, attr: MountAttr) -> Outcome<OwnedFd> {
+    let context = FsContext::open("tmpfs")?;
+    context.set_string("mode", format!("{mode:o}"))?;
+    if let Some(bytes) = size {
+        context.set_string("size", bytes.to_string())?;
+    }
+    Ok(context.mount(attr)?)
+}
+
+impl<L: Layers> Builder<'_, L> {
+    pub(super) fn mount_tmpfs(
+        &self,
+        at: &SandboxPath,
+        size: Option<u64>,
+        mode: u32,
+        flags: MountFlags,
+    ) -> Outcome {
+        let target = self.target(at)?;
+        Ok(mount::move_mount(tmpfs(size, mode, attributes(flags))?, &target)?)
+    }
+
+    /// `proc`, `sysfs`, `devpts`, or `mqueue`, each of the new namespaces. A sysfs is read-only: its
+    /// attributes are the machine's, not the sandbox's.
+    pub(super) fn mount_pseudo(&self, fs_type: &str, at: &SandboxPath) -> Outcome {
+        let target = self.target(at)?;
+        let context = FsContext::open(fs_type)?;
+        if fs_type == "devpts" {
+            context.set_string("ptmxmode", "0666")?.set_string("mode", "0620")?;
+        }
+        let quiet = MountAttr::NOSUID.union(MountAttr::NOEXEC);
+        let attr = match fs_type {
+            "devpts" => quiet,
+            "sysfs" => quiet.union(MountAttr::NODEV).union(MountAttr::RDONLY),
+            _ => quiet.union(MountAttr::NODEV),
+        };
+        Ok(mount::move_mount(context.mount(attr)?, &target)?)
+    }
+}

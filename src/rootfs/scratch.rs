@@ -1,0 +1,169 @@
+//! The scratch file system: lower layers of our own making, and empty things to cover others with.
+//!
+//! It is mounted over `/` before the new root and disappears with the pivot; the payload never has a
+//! path to it. Everything in it is made by the sandbox process before any untrusted code runs.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
+
+use super::{Outcome, pseudo, relative, seal_detached};
+use crate::plan::step::{ScratchEntry, ScratchLayer};
+use crate::spec::{HostPath, SandboxPath};
+use crate::sys::errno::Errno;
+use crate::sys::mount::{self, MountAttr, Reach};
+use crate::sys::open;
+
+/// The mounted scratch file system.
+pub(super) struct Scratch {
+    root: OwnedFd,
+    layers: BTreeMap<ScratchLayer, OwnedFd>,
+    files: u32,
+    empty_directory: Option<OwnedFd>,
+    empty_file: Option<OwnedFd>,
+}
+
+impl Scratch {
+    /// Mounts it over `/`.
+    pub(super) fn mount() -> Outcome<Self> {
+        let root = pseudo::tmpfs(None, 0o700, MountAttr::NOSUID.union(MountAttr::NODEV))?;
+        mount::move_mount(&root, open::open_host("/")?)?;
+        Ok(Self {
+            root,
+            layers: BTreeMap::new(),
+            files: 0,
+            empty_directory: None,
+            empty_file: None,
+        })
+    }
+
+    /// The directory of a layer.
+    pub(super) fn layer(&self, layer: ScratchLayer) -> Outcome<BorrowedFd<'_>> {
+        self.layers.get(&layer).map(AsFd::as_fd).ok_or_else(|| Errno::ENOENT.into())
+    }
+
+    /// Makes a layer with its entries.
+    pub(super) fn make_layer(&mut self, layer: ScratchLayer, entries: &[ScratchEntry]) -> Outcome {
+        let name = format!("layer-{}", layer.0);
+        let directory = open::create_dir(&self.root, name.as_str(), Mode::from_raw_mode(0o755))?;
+        for entry in entries {
+            make_entry(directory.as_fd(), entry)?;
+        }
+        self.layers.insert(layer, directory);
+        Ok(())
+    }
+
+    /// Makes an ordinary file and opens it.
+    pub(super) fn make_file(&mut self, content: &[u8], mode: u32) -> Outcome<OwnedFd> {
+        let name = format!("file-{}", self.files);
+        self.files += 1;
+        write_new(self.root.as_fd(), Path::new(&name), content, mode)?;
+        Ok(open::open_path_beneath(&self.root, name.as_str())?)
+    }
+
+    /// A directory of the scratch file system to be mounted on by a server of overlays.
+    pub(super) fn mount_point(&mut self) -> Outcome<OwnedFd> {
+        let name = format!("mount-{}", self.files);
+        self.files += 1;
+        Ok(open::create_dir(&self.root, name.as_str(), Mode::from_raw_mode(0o700))?)
+    }
+
+    /// A detached, read-only copy of an empty directory.
+    pub(super) fn empty_directory(&mut self) -> Outcome<OwnedFd> {
+        if self.empty_directory.is_none() {
+            let mode = Mode::from_raw_mode(0o555);
+            self.empty_directory = Some(open::create_dir(&self.root, "empty", mode)?);
+        }
+        sealed_copy(self.empty_directory.as_ref())
+    }
+
+    /// A detached, read-only copy of an empty file.
+    pub(super) fn empty_file(&mut self) -> Outcome<OwnedFd> {
+        if self.empty_file.is_none() {
+            self.empty_file =
+                Some(open::create_file(&self.root, "nothing", Mode::from_raw_mode(0o444))?);
+        }
+        sealed_copy(self.empty_file.as_ref())
+    }
+}
+
+fn sealed_copy(of: Option<&OwnedFd>) -> Outcome<OwnedFd> {
+    let tree = mount::clone_tree(of.ok_or(Errno::ENOENT)?, "", Reach::One)?;
+    seal_detached(tree.as_fd())?;
+    Ok(tree)
+}
+
+fn make_entry(layer: BorrowedFd<'_>, entry: &ScratchEntry) -> Outcome {
+    let path = match entry {
+        ScratchEntry::Directory { path, .. }
+        | ScratchEntry::Whiteout { path }
+        | ScratchEntry::Link { path, .. }
+        | ScratchEntry::Copy { path, .. }
+        | ScratchEntry::Placeholder { path } => path,
+    };
+    let (parent, name) = parent_of(layer, path)?;
+    match entry {
+        ScratchEntry::Directory { mode, .. } => {
+            rustix::fs::mkdirat(&parent, name, Mode::RWXU)?;
+            rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(*mode), AtFlags::empty())?;
+        }
+        ScratchEntry::Whiteout { .. } => open::create_whiteout(&parent, name)?,
+        ScratchEntry::Link { target, .. } => {
+            rustix::fs::symlinkat(target.as_os_str(), &parent, name)?
+        }
+        ScratchEntry::Copy { from, .. } => copy(parent.as_fd(), name, from)?,
+        ScratchEntry::Placeholder { .. } => {
+            open::create_file(&parent, name, Mode::from_raw_mode(0o444))?;
+        }
+    }
+    Ok(())
+}
+
+/// The root of a layer is a directory of its own; an entry `/` would be that.
+fn parent_of<'p>(layer: BorrowedFd<'_>, path: &'p SandboxPath) -> Outcome<(OwnedFd, &'p Path)> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Errno::EEXIST.into());
+    };
+    Ok((open::open_path_beneath(layer, relative(&parent))?, Path::new(name)))
+}
+
+/// Copies a regular file of the host: its bytes, mode, and times as they are now.
+fn copy(parent: BorrowedFd<'_>, name: &Path, from: &HostPath) -> Outcome {
+    let source = open::reopen(open::open_host(from.as_path())?, OFlags::RDONLY | OFlags::NONBLOCK)?;
+    let stat = rustix::fs::fstat(&source)?;
+    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+        return Err(Errno::ESTALE.into());
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let target = rustix::fs::openat(parent, name, flags, Mode::RWXU)?;
+    std::io::copy(
+        &mut std::fs::File::from(source),
+        &mut std::fs::File::from(target.try_clone().map_err(errno)?),
+    )
+    .map_err(errno)?;
+    rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
+    let time = |tv_sec, nanoseconds: u64| rustix::fs::Timespec {
+        tv_sec,
+        tv_nsec: nanoseconds.cast_signed(),
+    };
+    let times = Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    Ok(rustix::fs::futimens(&target, &times)?)
+}
+
+/// Makes a file that must not exist yet.
+pub(super) fn write_new(parent: BorrowedFd<'_>, name: &Path, content: &[u8], mode: u32) -> Outcome {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let file = rustix::fs::openat(parent, name, flags, Mode::RWXU)?;
+    std::io::Write::write_all(&mut std::fs::File::from(file.try_clone().map_err(errno)?), content)
+        .map_err(errno)?;
+    Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
+}
+
+fn errno(error: std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO.raw()))
+}
