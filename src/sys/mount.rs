@@ -87,8 +87,8 @@ pub fn clone_tree(dir: impl AsFd, path: impl Arg, reach: Reach) -> Result<OwnedF
 /// `move_mount(2)`, since Linux 5.2: attaches the detached mount `from` on what `to` is.
 ///
 /// `to` is covered by it: the descriptor goes on naming what lies underneath. A directory goes on
-/// directories, anything else on anything else (`ENOTDIR`). The calling mount namespace must hold
-/// `to`.
+/// directories, anything else on anything else; `EINVAL` when they do not match, and when `to` is
+/// not in the calling mount namespace (from Linux 6.15 on it may also be in a detached tree).
 pub fn move_mount(from: impl AsFd, to: impl AsFd) -> Result<()> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     Ok(rustix::mount::move_mount(from, "", to, "", flags)?)
@@ -106,7 +106,8 @@ struct MountAttrArgs {
 /// `mount_setattr(2)`, since Linux 5.12, on the mount at whose root `mount` is.
 ///
 /// Recursively it is all or nothing: when one mount refuses (`EPERM`: a flag that is locked in
-/// this user namespace would be cleared), none is changed.
+/// this user namespace would be cleared), none is changed. What is set here is locked only for
+/// mount namespaces of user namespaces below: whoever has capabilities in this one can clear it.
 pub fn mount_setattr(
     mount: impl AsFd,
     reach: Reach,
@@ -182,7 +183,8 @@ pub fn mount_id(fd: impl AsFd) -> Result<u64> {
 pub struct FsError {
     /// What the call answered.
     pub errno: Errno,
-    /// What the filesystem said about it, a line each, such as `overlay: No lowerdir specified`.
+    /// What the filesystem said about it, a line each, such as `overlay: Unknown parameter 'x'`.
+    /// Often empty: much of what overlay has to say goes to the kernel's own log only.
     pub log: Vec<String>,
 }
 
@@ -266,3 +268,6 @@ impl AsFd for FsContext {
         self.fd.as_fd()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -246,8 +246,9 @@ pub fn set_cloexec_from(first: u32) -> Result<()> {
 
 /// Closes every descriptor from number `first` upwards but those of `keep`.
 ///
-/// Every other `OwnedFd` of this process dangles afterwards: a process calls it just before exec,
-/// or when it holds nothing else that it will use or drop.
+/// Every other `OwnedFd` of this process dangles afterwards (the standard library aborts when one
+/// is dropped, in debug builds): a process calls it just before exec, or when it holds nothing
+/// else that it will use or drop.
 pub fn irrevocably_close_from(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
     let mut kept: Vec<u32> =
         keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
@@ -304,3 +305,6 @@ fn close_listed(first: u32, last: u32, how: CloseHow) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

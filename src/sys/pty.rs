@@ -6,7 +6,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios};
 
@@ -19,13 +19,23 @@ pub struct Master {
 }
 
 impl Master {
-    /// Opens `ptmx` in a directory on which a devpts is mounted, and unlocks the slave.
+    /// Opens a pseudoterminal of the host, by `/dev/ptmx`, and unlocks the slave.
+    pub fn open_host() -> Result<Self> {
+        Self::open_path(CWD, "/dev/ptmx")
+    }
+
+    /// Opens a pseudoterminal of the devpts that is mounted on this directory, and unlocks the
+    /// slave.
     ///
-    /// By the directory and not by `/dev/ptmx`: the pseudoterminal then belongs to that devpts,
-    /// whichever one is mounted on `/dev/pts`.
+    /// By the directory and not by `/dev/ptmx`, which means whichever devpts is on `/dev/pts`. The
+    /// devpts must be mounted with `ptmxmode=0666`: without, as on most hosts, it is `EACCES`.
     pub fn open(devpts: impl AsFd) -> Result<Self> {
-        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let fd = rustix::fs::openat(devpts, "ptmx", flags, Mode::empty())?;
+        Self::open_path(devpts, "ptmx")
+    }
+
+    fn open_path(dir: impl AsFd, path: &str) -> Result<Self> {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let fd = rustix::fs::openat(dir, path, flags, Mode::empty())?;
         rustix::pty::unlockpt(&fd)?;
         Ok(Self { fd })
     }
@@ -83,16 +93,33 @@ pub fn restore_modes(terminal: impl AsFd, saved: &SavedModes) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clone::CloneFlags;
+    use crate::sys::mount::{FsContext, MountAttr};
+    use crate::sys::pidfd::Exit;
+    use crate::sys::testing::{alone, mapped, ordinary_user};
     use rustix::termios::{LocalModes, Winsize};
 
-    fn master() -> Master {
-        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Master::open(rustix::fs::open("/dev/pts", flags, Mode::empty()).unwrap()).unwrap()
+    #[test]
+    fn a_devpts_of_ones_own_gives_terminals_as_an_ordinary_user() {
+        alone(module_path!(), "a_devpts_of_ones_own_gives_terminals_as_an_ordinary_user", || {
+            ordinary_user();
+            let exit = mapped(CloneFlags::NEW_MOUNT, 1000, || {
+                let context = FsContext::open("devpts").unwrap();
+                context.set_string("ptmxmode", "0666").unwrap();
+                context.set_string("mode", "0620").unwrap();
+                let devpts = context.mount(MountAttr::NOSUID | MountAttr::NOEXEC).unwrap();
+                let master = Master::open(&devpts).unwrap();
+                let slave = master.open_slave().unwrap();
+                let listed = rustix::fs::statat(&devpts, "0", rustix::fs::AtFlags::empty());
+                assert_eq!(listed.unwrap().st_ino, rustix::fs::fstat(slave).unwrap().st_ino);
+            });
+            assert_eq!(exit, Exit::Code(0));
+        });
     }
 
     #[test]
     fn what_the_slave_writes_the_master_reads() {
-        let master = master();
+        let master = Master::open_host().unwrap();
         let slave = master.open_slave().unwrap();
         assert!(rustix::termios::isatty(&slave));
         let saved = save_modes(&slave).unwrap();
@@ -105,7 +132,7 @@ mod tests {
 
     #[test]
     fn modes_come_back_after_raw() {
-        let master = master();
+        let master = Master::open_host().unwrap();
         let slave = master.open_slave().unwrap();
         let echo = || rustix::termios::tcgetattr(&slave).unwrap().local_modes;
         let saved = save_modes(&slave).unwrap();
@@ -120,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_size_set_on_the_master_is_the_slaves() {
-        let master = master();
+        let master = Master::open_host().unwrap();
         let slave = master.open_slave().unwrap();
         let size = Winsize { ws_row: 33, ws_col: 44, ws_xpixel: 0, ws_ypixel: 0 };
         rustix::termios::tcsetwinsize(&master, size).unwrap();

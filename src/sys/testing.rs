@@ -10,7 +10,11 @@ use std::process::Command;
 
 use rustix::fs::{Gid, Uid};
 
+use super::clone::{CloneFlags, Cloned, clone3};
+use super::namespace::{self, IdMap};
+use super::pidfd::{self, Exit};
 use super::process::{self, Dumpable};
+use super::socket;
 
 const MARK: &str = "BRYO_TEST_ALONE";
 
@@ -43,6 +47,31 @@ fn in_fork(body: impl FnOnce()) {
         nix::unistd::ForkResult::Parent { child } => {
             let status = nix::sys::wait::waitpid(child, None).unwrap();
             assert_eq!(status, nix::sys::wait::WaitStatus::Exited(child, 0));
+        }
+    }
+}
+
+/// Clones with `flags` and a new user namespace in which the caller is `inside`, runs `child`
+/// there, and returns how it ended: code 0, or 101 when it panicked.
+pub(super) fn mapped(flags: CloneFlags, inside: u32, child: impl FnOnce()) -> Exit {
+    let (ours, theirs) = socket::pair().unwrap();
+    match clone3(flags | CloneFlags::NEW_USER, None).unwrap() {
+        Cloned::Parent { pid, pidfd } => {
+            let dir = namespace::open_proc_dir(pid).unwrap();
+            let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+            let line = |outside: u32| format!("{inside} {outside} 1\n");
+            namespace::deny_setgroups(&dir).unwrap();
+            namespace::write_id_map(&dir, IdMap::Uid, &line(uid.as_raw())).unwrap();
+            namespace::write_id_map(&dir, IdMap::Gid, &line(gid.as_raw())).unwrap();
+            socket::send(&ours, b"go", &[]).unwrap();
+            pidfd::wait(pidfd).unwrap()
+        }
+        Cloned::Child => {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                socket::receive(&theirs, &mut [0; 8]).unwrap();
+                child();
+            }));
+            process::exit_now(if outcome.is_ok() { 0 } else { 101 })
         }
     }
 }
