@@ -38,6 +38,10 @@
 //! namespaces until the payload is forked, *init* afterwards. *payload*: what was asked for.
 //! *layer*: what was written over a copy-on-write tree. *record*: what is known about one run.
 
+pub mod confine;
+pub mod launch;
+pub mod limits;
+pub mod net;
 pub mod plan;
 pub mod rootfs;
 pub mod spec;

@@ -152,7 +152,8 @@ impl Reader<'_> {
     }
 
     fn signal(&mut self) -> Result<u8, Malformed> {
-        self.u8().and_then(|signal| if (1..=64).contains(&signal) { Ok(signal) } else { Err(Malformed) })
+        self.u8()
+            .and_then(|signal| if (1..=64).contains(&signal) { Ok(signal) } else { Err(Malformed) })
     }
 
     fn flag(&mut self) -> Result<bool, Malformed> {
@@ -180,7 +181,9 @@ impl FromSandbox {
             Self::Failed { step, errno, note } => {
                 Writer::tag(1).bytes(&step.to_le_bytes()).bytes(&errno.to_le_bytes()).bytes(&note.0)
             }
-            Self::Detail { step, value } => Writer::tag(2).bytes(&step.to_le_bytes()).bytes(&value.to_le_bytes()),
+            Self::Detail { step, value } => {
+                Writer::tag(2).bytes(&step.to_le_bytes()).bytes(&value.to_le_bytes())
+            }
             Self::Rooted => Writer::tag(3),
             Self::Pty => Writer::tag(4),
             Self::FuseWanted { step } => Writer::tag(5).bytes(&step.to_le_bytes()),
@@ -256,9 +259,11 @@ mod tests {
 
     fn from_sandbox() -> impl Strategy<Value = FromSandbox> {
         prop_oneof![
-            (any::<u16>(), any::<i32>(), proptest::collection::vec(any::<u8>(), 0..200))
-                .prop_map(|(step, errno, note)| FromSandbox::Failed { step, errno, note: Note::new(&note) }),
-            (any::<u16>(), any::<u64>()).prop_map(|(step, value)| FromSandbox::Detail { step, value }),
+            (any::<u16>(), any::<i32>(), proptest::collection::vec(any::<u8>(), 0..200)).prop_map(
+                |(step, errno, note)| FromSandbox::Failed { step, errno, note: Note::new(&note) }
+            ),
+            (any::<u16>(), any::<u64>())
+                .prop_map(|(step, value)| FromSandbox::Detail { step, value }),
             Just(FromSandbox::Rooted),
             Just(FromSandbox::Pty),
             any::<u16>().prop_map(|step| FromSandbox::FuseWanted { step }),
@@ -296,7 +301,12 @@ mod tests {
 
     #[test]
     fn orders_survive_the_wire() {
-        for order in [ToSandbox::Go, ToSandbox::FuseReady { step: 9 }, ToSandbox::Signal { signal: 15 }, ToSandbox::Continue] {
+        for order in [
+            ToSandbox::Go,
+            ToSandbox::FuseReady { step: 9 },
+            ToSandbox::Signal { signal: 15 },
+            ToSandbox::Continue,
+        ] {
             assert_eq!(ToSandbox::decode(&order.encode()), Ok(order));
         }
         let mut no_signal = ToSandbox::Signal { signal: 15 }.encode();

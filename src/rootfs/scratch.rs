@@ -111,7 +111,7 @@ fn make_entry(layer: BorrowedFd<'_>, entry: &ScratchEntry) -> Outcome {
         }
         ScratchEntry::Whiteout { .. } => open::create_whiteout(&parent, name)?,
         ScratchEntry::Link { target, .. } => {
-            rustix::fs::symlinkat(target.as_os_str(), &parent, name)?
+            rustix::fs::symlinkat(target.as_os_str(), &parent, name)?;
         }
         ScratchEntry::Copy { from, .. } => copy(parent.as_fd(), name, from)?,
         ScratchEntry::Placeholder { .. } => {
@@ -140,9 +140,9 @@ fn copy(parent: BorrowedFd<'_>, name: &Path, from: &HostPath) -> Outcome {
     let target = rustix::fs::openat(parent, name, flags, Mode::RWXU)?;
     std::io::copy(
         &mut std::fs::File::from(source),
-        &mut std::fs::File::from(target.try_clone().map_err(errno)?),
+        &mut std::fs::File::from(target.try_clone().map_err(|error| errno(&error))?),
     )
-    .map_err(errno)?;
+    .map_err(|error| errno(&error))?;
     rustix::fs::fchmod(&target, Mode::from_raw_mode(stat.st_mode & 0o777))?;
     let time = |tv_sec, nanoseconds: u64| rustix::fs::Timespec {
         tv_sec,
@@ -159,11 +159,14 @@ fn copy(parent: BorrowedFd<'_>, name: &Path, from: &HostPath) -> Outcome {
 pub(super) fn write_new(parent: BorrowedFd<'_>, name: &Path, content: &[u8], mode: u32) -> Outcome {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(parent, name, flags, Mode::RWXU)?;
-    std::io::Write::write_all(&mut std::fs::File::from(file.try_clone().map_err(errno)?), content)
-        .map_err(errno)?;
+    std::io::Write::write_all(
+        &mut std::fs::File::from(file.try_clone().map_err(|error| errno(&error))?),
+        content,
+    )
+    .map_err(|error| errno(&error))?;
     Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 
-fn errno(error: std::io::Error) -> Errno {
+fn errno(error: &std::io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO.raw()))
 }

@@ -108,16 +108,9 @@ fn unescape(field: &[u8]) -> Vec<u8> {
                 _ => None,
             })
         };
-        match (first, tail.get(..3).and_then(octal)) {
-            (b'\\', Some(byte)) => {
-                bytes.push(byte);
-                rest = tail.get(3..).unwrap_or_default();
-            }
-            _ => {
-                bytes.push(first);
-                rest = tail;
-            }
-        }
+        let escaped = tail.get(..3).and_then(octal).filter(|_| first == b'\\');
+        bytes.push(escaped.unwrap_or(first));
+        rest = if escaped.is_some() { tail.get(3..).unwrap_or_default() } else { tail };
     }
     bytes
 }

@@ -1,0 +1,57 @@
+//! Capabilities of the calling thread: what is not kept leaves every set, for ever.
+
+use std::collections::HashSet;
+
+use caps::CapSet;
+
+use super::Failure;
+use crate::spec::Capability;
+use crate::sys::caps as by_number;
+use crate::sys::process::{SecureBits, set_secure_bits};
+
+/// Keeps exactly `keep`, in the permitted, effective, inheritable, ambient, and bounding sets.
+///
+/// Capabilities that are newer than this program are dropped from the bounding set by number. The
+/// ambient set is what lets a kept capability survive the exec of a program without file
+/// capabilities. Read back afterwards: `EPERM` when a set is not what it should be.
+pub fn irrevocably_drop_capabilities(keep: &[Capability]) -> Result<(), Failure> {
+    for number in 0..=by_number::cap_last_cap()? {
+        let kept = keep.iter().any(|capability| u32::from(capability.number()) == number);
+        if !kept && by_number::bounding_contains(number)? {
+            by_number::irrevocably_drop_bounding(number)?;
+        }
+    }
+    let wanted: HashSet<caps::Capability> = caps::all()
+        .into_iter()
+        .filter(|known| keep.iter().any(|kept| kept.number() == known.index()))
+        .collect();
+    caps::clear(None, CapSet::Ambient).map_err(|error| refused(&error))?;
+    // Inheritable first: it may only hold what is permitted.
+    for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
+        caps::set(None, set, &wanted).map_err(|error| refused(&error))?;
+    }
+    caps::set(None, CapSet::Ambient, &wanted).map_err(|error| refused(&error))?;
+    for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted, CapSet::Ambient] {
+        if caps::read(None, set).map_err(|error| refused(&error))? != wanted {
+            return Err(Failure {
+                errno: crate::sys::errno::Errno::EPERM,
+                said: format!("{set:?} set differs"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The crate keeps no errno; the text says which call refused.
+fn refused(error: &caps::errors::CapsError) -> Failure {
+    Failure { errno: crate::sys::errno::Errno::EPERM, said: error.to_string() }
+}
+
+/// Locks: user 0 gets nothing by being user 0, and capabilities do not survive becoming another user.
+pub fn irrevocably_lock_securebits() -> Result<(), Failure> {
+    let bits = SecureBits::NOROOT
+        .union(SecureBits::NOROOT_LOCKED)
+        .union(SecureBits::NO_SETUID_FIXUP_LOCKED)
+        .union(SecureBits::KEEP_CAPS_LOCKED);
+    Ok(set_secure_bits(bits)?)
+}
