@@ -3,13 +3,13 @@
 #
 #   scripts/ordinary-user.sh COMMAND [ARG...]
 #
-# Not root: runs COMMAND as it is. Root: makes a throw-away user with a home and ranges of subordinate ids,
+# Not root: runs COMMAND as it is. Root: makes a throw-away user with a home, a second group and ranges of subordinate ids,
 # runs COMMAND as that user, then removes the user; a process or a file in /tmp, /var/tmp, /dev/shm or /run that
 # COMMAND left behind is told, ended, and turns success into failure. It also gives /dev/fuse and
 # /dev/net/tun the mode that udev gives them on every distribution (0666), and says so.
 #
 # COMMAND gets: HOME, USER, LOGNAME, PATH, TERM, SHELL, LANG and what begins with BRYO_, INSTA_, RUST_ or CARGO_; the
-# current directory stays. As root, BRYO_TEST_HOME names the throw-away home.
+# current directory stays. As root, BRYO_TEST_HOMES names the folder that holds the throw-away home, for more of them.
 set -euo pipefail
 
 say() { printf 'ordinary-user: %s\n' "$*" >&2; }
@@ -27,7 +27,8 @@ for device in /dev/fuse /dev/net/tun; do
 done
 
 name=bryo-test-$$
-home=/home/$name
+base=/home/$name # the home, and beside it the homes that tests make
+home=$base/home
 
 # useradd and userdel give up when another one runs, so they are called one after another.
 accounts() { flock /run/lock/bryo-test-accounts "$@"; }
@@ -44,8 +45,11 @@ free_uid() {
 }
 
 uid=$(free_uid)
+mkdir -m 755 "$base"
 accounts useradd --uid "$uid" --create-home --home-dir "$home" --shell /bin/bash --user-group "$name"
+accounts groupadd --users "$name" "$name-team" # for directories that belong to a group
 gid=$(id -g "$name")
+chown "$uid:$gid" "$base"
 
 # With an older login.defs, useradd makes no ranges. The numbers are free: one range per user id.
 if ! grep -qs "^$name:" /etc/subuid; then
@@ -70,19 +74,20 @@ remove() {
 		find /tmp /var/tmp /dev/shm /run -xdev -depth -uid "$uid" -delete 2>/dev/null || true
 		[ "$status" != 0 ] || status=1
 	fi
+	accounts groupdel "$name-team" || say "cannot remove the group \`$name-team\`"
 	accounts userdel "$name" >/dev/null || say "cannot remove the user \`$name\`"
-	rm -rf --one-file-system "$home"
+	rm -rf --one-file-system "$base"
 	exit "$status"
 }
 trap remove EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
-environment=(HOME="$home" USER="$name" LOGNAME="$name" SHELL=/bin/bash BRYO_TEST_HOME="$home"
+environment=(HOME="$home" USER="$name" LOGNAME="$name" SHELL=/bin/bash BRYO_TEST_HOMES="$base"
 	PATH=/usr/local/bin:/usr/bin:/bin TERM="${TERM:-dumb}" LANG="${LANG:-C.UTF-8}")
 while IFS= read -r variable; do
 	environment+=("$variable=${!variable}")
-done < <(compgen -e | grep -E '^(BRYO|INSTA|RUST|CARGO)_' | grep -v '^BRYO_TEST_HOME$')
+done < <(compgen -e | grep -E '^(BRYO|INSTA|RUST|CARGO)_' | grep -v '^BRYO_TEST_HOMES$')
 
 setpriv --reuid "$uid" --regid "$gid" --init-groups --inh-caps=-all --bounding-set=+all \
 	env -i "${environment[@]}" "$@"

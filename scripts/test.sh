@@ -57,5 +57,5 @@ cargo test --doc --quiet
 # The binary that the tests start; where cargo has put it is the default of tests/support.
 export BRYO_BIN=${BRYO_BIN:-$top/target/debug/bryo}
 export CARGO_BIN_EXE_bryo=$BRYO_BIN CARGO_MANIFEST_DIR=$top
-export RUST_BACKTRACE=${RUST_BACKTRACE:-1} INSTA_UPDATE=no INSTA_WORKSPACE_ROOT=$top
+export INSTA_UPDATE=no INSTA_WORKSPACE_ROOT=$top
 scripts/ordinary-user.sh scripts/run-tests.sh "$list" "$@"

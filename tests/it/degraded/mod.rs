@@ -1,0 +1,1 @@
+//! Hosts that lack something, made for real. The whole text on stderr is asserted.
