@@ -87,6 +87,7 @@ fn rights(grant: LandlockGrant, abi: ABI) -> BitFlags<AccessFs> {
                 | AccessFs::Truncate
                 | AccessFs::IoctlDev
         }
+        LandlockGrant::Socket => AccessFs::ResolveUnix.into(),
     };
     wanted & all
 }

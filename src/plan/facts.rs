@@ -33,7 +33,12 @@ pub struct Facts {
     /// Hidden-by-default places that exist.
     pub hidden: Vec<Match>,
     /// Patterns without wildcards that matched nothing: hidden all the same, should they appear.
+    /// Links of the parents that exist are resolved. Left out where nothing can appear: below a file
+    /// or a directory that the caller may not enter.
     pub absent: Vec<HostPath>,
+    /// Every directory above a place, match, or absent path, and each of them that is a directory
+    /// itself; sorted.
+    pub directories: Vec<HostDirectory>,
     /// Files that are shown with a warning.
     pub warned: Vec<HostPath>,
     /// Host directories with a mount below that are copy-on-write: their own entries. Probed when
@@ -41,7 +46,8 @@ pub struct Facts {
     pub split: Vec<SplitDirectory>,
     /// Pathname sockets of the host's network namespace (`/proc/net/unix`).
     pub sockets: Vec<HostPath>,
-    /// Home directories named in passwd, not the caller's.
+    /// Home directories named in passwd, links resolved, that exist, are not the caller's, and do not
+    /// belong to root (`/`, `/bin`, `/usr/games` are homes in many a passwd).
     pub other_homes: Vec<HostPath>,
     /// Directories that could hold the layer, in order of preference.
     pub stores: Vec<StoreCandidate>,
@@ -94,6 +100,8 @@ pub struct Caller {
     pub groups: Vec<u32>,
     /// `$HOME`, links resolved; none when unset, relative, or not a directory.
     pub home: Option<HostPath>,
+    /// `$HOME` as it is spelt, when links make that another path.
+    pub home_spelt: Option<HostPath>,
     /// The current directory, links resolved.
     pub workdir: Workdir,
     /// File mode creation mask.
@@ -185,7 +193,8 @@ pub struct Place {
     pub real: HostPath,
     /// What stands at `real`.
     pub kind: Kind,
-    /// Whether the caller may write there.
+    /// Whether owner and permission bits let the caller write there, be its mount read-only or not:
+    /// a copy-on-write view of it can be written all the same.
     pub writable: bool,
     /// Whether it, or an entry to a bounded depth, belongs to an id that one mapped id cannot show
     /// and that the caller may write by a group: then copying up fails in the kernel's overlay.
@@ -202,6 +211,16 @@ pub struct Match {
     pub path: HostPath,
     /// What is there.
     pub kind: Kind,
+}
+
+/// A directory of the host, as far as a merged one must look like it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HostDirectory {
+    /// Where; links resolved.
+    pub path: HostPath,
+    /// Permission bits, `S_ISVTX` and the like included.
+    pub mode: u32,
 }
 
 /// A directory that has a mount below it, so that no overlay can take it whole.
@@ -355,10 +374,12 @@ pub enum Stdio {
 pub struct Account {
     /// The caller's login name, when one is known.
     pub name: Option<Text>,
-    /// Whether the host's `/etc/passwd` itself has a line for the caller.
-    pub in_passwd: bool,
-    /// Whether the host's `/etc/group` itself has a line for the caller's group.
-    pub in_group: bool,
+    /// The caller's group, when its name is known.
+    pub group: Option<Text>,
+    /// The text of the host's `/etc/passwd`, when that has no line for the user id inside.
+    pub passwd_without: Option<Text>,
+    /// The text of the host's `/etc/group`, when that has no line for the group id inside.
+    pub group_without: Option<Text>,
     /// The caller's shell.
     pub shell: Option<SandboxPath>,
 }

@@ -107,6 +107,8 @@ pub struct Layer {
     pub at: SandboxPath,
     /// Who served it: decides what whiteouts and attributes in it mean.
     pub backend: Backend,
+    /// Permission bits of its root: those of the directory it lies over, which it replaces.
+    pub mode: u32,
     /// Relative places in it where another tree stands, which the layer itself does not hold.
     pub covered: Vec<SandboxPath>,
 }
@@ -239,6 +241,8 @@ pub enum FsStep {
     ScratchLayer {
         /// Its number, from 0.
         layer: ScratchLayer,
+        /// Permission bits of its root: the uppermost layer's are those of the merged directory.
+        mode: u32,
         /// What is made in it, parents first.
         entries: Vec<ScratchEntry>,
     },
@@ -293,7 +297,7 @@ pub enum FsStep {
         /// Lower layers, uppermost first; at least one, at least two without an upper.
         lower: Vec<Lower>,
         /// The upper layer; without one it is read-only.
-        upper: Option<LayerNumber>,
+        upper: Option<Upper>,
         /// Who serves it.
         server: OverlayServer,
         /// Mount flags.
@@ -332,7 +336,7 @@ pub enum FsStep {
     },
     /// Covers what stands at `at` with something empty and read-only.
     Cover {
-        /// What to cover: it exists, or the step does nothing where [`Cover::may_be_absent`].
+        /// What to cover: it exists, unless the kind of cover passes over what is not there.
         at: SandboxPath,
         /// With what.
         with: Cover,
@@ -400,6 +404,22 @@ pub enum Lower {
     },
     /// A scratch layer.
     Scratch(ScratchLayer),
+}
+
+/// Where what is written to an overlay goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Upper {
+    /// A layer of the store, made by [`StoreStep::Layer`].
+    Layer(LayerNumber),
+    /// `upper` and `work` in a directory of the scratch file system, with these permission bits: no
+    /// store can hold it, and it ends with the run.
+    Scratch {
+        /// Number of the directory, from 0, counted apart from scratch layers.
+        number: u16,
+        /// Permission bits of its root.
+        mode: u32,
+    },
 }
 
 /// Who serves an overlay, and how.
@@ -546,6 +566,8 @@ pub enum LandlockGrant {
     All,
     /// Read and write existing files, device ioctls included; nothing can be made.
     Device,
+    /// Connect to the unix socket there (rights of ABI 9; not planned below).
+    Socket,
 }
 
 /// Granted TCP ports.
@@ -689,6 +711,8 @@ pub enum Notice {
     /// Writes to this tree may fail with `EOVERFLOW`: it holds files of other ids, and there is no
     /// fuse-overlayfs.
     ForeignIds(HostPath),
+    /// The payload may nest sandboxes: no file system rules of Landlock, and mounts are allowed.
+    Nesting,
 }
 
 /// Why a tree is served by fuse-overlayfs.
@@ -717,8 +741,14 @@ pub enum Missing {
     LandlockScopes,
     /// A seccomp listener: refused calls are refused, but not told.
     SeccompNotify,
-    /// A procfs of its own: the host's is shown read-only, or none.
+    /// A procfs: `/proc` is empty. The host's would show processes outside.
     Procfs,
+    /// A ceiling for processes: the kernel does not hold root to it.
+    ProcessLimit,
+    /// Ceilings for inotify and namespaces: `/proc/sys` of this host cannot be written.
+    UserCounts,
+    /// A store: changes are held in memory and end with the run.
+    Store,
 }
 
 impl Plan {

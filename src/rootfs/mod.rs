@@ -100,7 +100,9 @@ impl<'a, L: Layers> Builder<'a, L> {
         match step {
             FsStep::MakePrivate => make_private(),
             FsStep::Scratch => self.mount_scratch(),
-            FsStep::ScratchLayer { layer, entries } => self.scratch()?.make_layer(*layer, entries),
+            FsStep::ScratchLayer { layer, mode, entries } => {
+                self.scratch()?.make_layer(*layer, *mode, entries)
+            }
             FsStep::NewRoot => self.mount_new_root(),
             FsStep::Directory { at, mode } => self.make_directory(at, *mode),
             FsStep::Link { at, target } => self.make_link(at, target.as_os_str()),

@@ -13,7 +13,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use super::{Builder, Layers, Outcome, attributes};
-use crate::plan::step::{FsStep, LayerNumber, Lower, MountFlags, OverlayServer};
+use crate::plan::step::{FsStep, Lower, MountFlags, OverlayServer, Upper};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::open::{self, fd_path};
@@ -34,7 +34,7 @@ impl<L: Layers> Builder<'_, L> {
     fn kernel_overlay(
         &self,
         lower: &[Lower],
-        upper: Option<LayerNumber>,
+        upper: Option<Upper>,
         flags: MountFlags,
     ) -> Outcome<OwnedFd> {
         let lowers =
@@ -43,9 +43,17 @@ impl<L: Layers> Builder<'_, L> {
         let context = FsContext::open("overlay")?;
         context.set_flag("userxattr")?.set_string("source", "bryo")?;
         context.set_string("lowerdir", names.join(":"))?;
-        if let Some(layer) = upper {
-            let (upper, work) = self.layers.directories(layer).ok_or(Errno::ENOENT)?;
-            context.set_string("upperdir", fd_path(upper))?.set_string("workdir", fd_path(work))?;
+        match upper {
+            Some(Upper::Layer(layer)) => {
+                let (upper, work) = self.layers.directories(layer).ok_or(Errno::ENOENT)?;
+                set_upper(&context, upper, work)?;
+            }
+            Some(Upper::Scratch { number, mode }) => {
+                let scratch = self.scratch.as_ref().ok_or(Errno::EINVAL)?;
+                let (upper, work) = scratch.make_upper(number, mode)?;
+                set_upper(&context, upper, work)?;
+            }
+            None => {}
         }
         Ok(context.mount(attributes(flags))?)
     }
@@ -67,4 +75,9 @@ impl<L: Layers> Builder<'_, L> {
             }
         }
     }
+}
+
+fn set_upper(context: &FsContext, upper: impl AsFd, work: impl AsFd) -> Outcome {
+    context.set_string("upperdir", fd_path(&upper))?.set_string("workdir", fd_path(&work))?;
+    Ok(())
 }

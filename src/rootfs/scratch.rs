@@ -45,14 +45,37 @@ impl Scratch {
     }
 
     /// Makes a layer with its entries.
-    pub(super) fn make_layer(&mut self, layer: ScratchLayer, entries: &[ScratchEntry]) -> Outcome {
+    pub(super) fn make_layer(
+        &mut self,
+        layer: ScratchLayer,
+        mode: u32,
+        entries: &[ScratchEntry],
+    ) -> Outcome {
         let name = format!("layer-{}", layer.0);
-        let directory = open::create_dir(&self.root, name.as_str(), Mode::from_raw_mode(0o755))?;
+        let directory = open::create_dir(&self.root, name.as_str(), Mode::RWXU)?;
+        self.set_mode(name.as_str(), mode)?;
         for entry in entries {
             make_entry(directory.as_fd(), entry)?;
         }
         self.layers.insert(layer, directory);
         Ok(())
+    }
+
+    /// `upper` and `work` of an overlay that no store holds.
+    pub(super) fn make_upper(&self, number: u16, mode: u32) -> Outcome<(OwnedFd, OwnedFd)> {
+        let (upper, work) = (format!("upper-{number}"), format!("work-{number}"));
+        let directories = (
+            open::create_dir(&self.root, upper.as_str(), Mode::RWXU)?,
+            open::create_dir(&self.root, work.as_str(), Mode::RWXU)?,
+        );
+        self.set_mode(&upper, mode)?;
+        Ok(directories)
+    }
+
+    /// The caller's umask took bits away; what the plan says holds.
+    fn set_mode(&self, name: &str, mode: u32) -> Outcome {
+        let mode = Mode::from_raw_mode(mode);
+        Ok(rustix::fs::chmodat(&self.root, name, mode, AtFlags::empty())?)
     }
 
     /// Makes an ordinary file and opens it.

@@ -6,12 +6,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::confine::Need;
+
 /// All limits of one sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limits {
     /// Processes and threads of the payload's user namespace, its init counted. Unlimited if none.
     pub processes: Option<u64>,
+    /// What happens where the kernel does not hold the caller to `processes` (root is not): a flag
+    /// requires it, a profile's default goes on without.
+    #[serde(default)]
+    pub processes_need: Need,
     /// Others, by name, each at most once.
     pub rlimits: Vec<Rlimit>,
 }
