@@ -186,7 +186,8 @@ mod tests {
     use super::*;
     use crate::sys::pidfd::{self, Exit};
     use crate::sys::process;
-    use crate::sys::testing::{alone, ordinary_user};
+    use crate::sys::testing::{alone, ordinary_user, without};
+    use rustix::fs::{Mode, OFlags};
 
     fn exit_of(cloned: Cloned, child: impl FnOnce() -> u8) -> Exit {
         match cloned {
@@ -211,7 +212,10 @@ mod tests {
     fn a_fork_returns_its_exit_code() {
         alone(module_path!(), "a_fork_returns_its_exit_code", || {
             assert_eq!(exit_of(fork().unwrap(), || 7), Exit::Code(7));
-            assert_eq!(exit_of(clone_old(CloneFlags::empty()).unwrap(), || 8), Exit::Code(8));
+            without(libc::SYS_clone3);
+            assert_eq!(exit_of(fork().unwrap(), || 8), Exit::Code(8));
+            let own = rustix::fs::open("/", OFlags::PATH, Mode::empty()).unwrap();
+            assert_eq!(clone3(CloneFlags::empty(), Some(own.as_fd())).unwrap_err(), Errno::ENOSYS);
         });
     }
 
@@ -228,7 +232,8 @@ mod tests {
                 | CloneFlags::NEW_CGROUP;
             let pid = || u8::try_from(rustix::process::getpid().as_raw_nonzero().get()).unwrap();
             assert_eq!(exit_of(clone3(all, None).unwrap(), pid), Exit::Code(1));
-            assert_eq!(exit_of(clone_old(all).unwrap(), pid), Exit::Code(1));
+            without(libc::SYS_clone3);
+            assert_eq!(exit_of(clone3(all, None).unwrap(), pid), Exit::Code(1));
         });
     }
 

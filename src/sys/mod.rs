@@ -29,7 +29,7 @@ pub mod stat;
 pub mod user;
 
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 
 /// Defines a set of kernel flags: a newtype with named constants, union, and membership.
 macro_rules! flags {

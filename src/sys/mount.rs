@@ -70,6 +70,9 @@ pub enum Reach {
 /// `open_tree(2)` with `OPEN_TREE_CLONE`, since Linux 5.2: a detached copy of the mount at `path`
 /// (with an empty path, of what `dir` itself is), to be moved somewhere: a bind.
 ///
+/// `EINVAL` for a descriptor that was opened in another mount namespace: whoever clones into a new
+/// one opens there what is to be copied.
+///
 /// In a user namespace, a copy with [`Reach::One`] of a mount that has locked mounts below it is
 /// `EINVAL`: the kernel does not show what they hide.
 pub fn clone_tree(dir: impl AsFd, path: impl Arg, reach: Reach) -> Result<OwnedFd> {
@@ -216,7 +219,8 @@ impl FsContext {
         }
     }
 
-    /// Sets `key=value`; at most 255 bytes of value.
+    /// Sets `key=value`; at most 255 bytes of value, `EINVAL` if there are more. For overlay that
+    /// is a dozen layers by descriptor path; from Linux 6.7 on each can be set by `lowerdir+`.
     pub fn set_string(&self, key: &str, value: impl Arg) -> std::result::Result<&Self, FsError> {
         self.explain(rustix::mount::fsconfig_set_string(&self.fd, key, value))?;
         Ok(self)

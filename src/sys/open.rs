@@ -106,6 +106,12 @@ pub fn create_file(dir: impl AsFd, name: impl Arg, mode: Mode) -> Result<OwnedFd
     open_path_beneath(dir, &*name)
 }
 
+/// Makes the symbolic link `name` in `dir`, which must not exist.
+pub fn create_symlink(dir: impl AsFd, name: impl Arg, target: impl Arg) -> Result<()> {
+    let name = one_component(name)?;
+    Ok(rustix::fs::symlinkat(target, dir, &*name)?)
+}
+
 /// Makes an overlay whiteout: the character device 0:0, which hides `name` in the layers below.
 ///
 /// Since Linux 5.8 no capability is needed for it; on a filesystem mounted `nodev` it works too.
@@ -221,6 +227,9 @@ mod tests {
         let dir = create_dir(&root, "d", mode).unwrap();
         create_dir(&root, "d", mode).unwrap();
         create_file(&dir, "f", mode).unwrap();
+        create_symlink(&dir, "to", "f").unwrap();
+        assert_eq!(create_symlink(&dir, "../to", "f"), Err(Errno::EINVAL));
+        assert_eq!(std::fs::read_link(scratch.0.join("d/to")).unwrap(), std::path::Path::new("f"));
         assert_eq!(create_file(&dir, "f", mode).unwrap_err(), Errno::EEXIST);
         assert!(scratch.0.join("d/f").is_file());
     }

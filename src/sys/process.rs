@@ -96,7 +96,8 @@ fn prctl(operation: libc::c_int, arg: libc::c_ulong) -> Result<libc::c_long> {
 /// Asks for `signal` when the thread that made this process ends; `None` asks for nothing.
 ///
 /// The kernel forgets it at exec of a set-id program and when credentials change, so it is set
-/// last; and the parent may have ended before, so the caller compares `getppid` afterwards.
+/// last; and the parent may have ended before, so the caller compares `getppid` afterwards (in a
+/// new pid namespace that is 0 either way, and the end of a pipe or socket has to tell).
 pub fn set_parent_death_signal(signal: Option<SignalNumber>) -> Result<()> {
     let number = signal.map_or(0, SignalNumber::raw);
     prctl(libc::PR_SET_PDEATHSIG, libc::c_ulong::from(number.unsigned_abs())).map(drop)

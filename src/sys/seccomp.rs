@@ -188,25 +188,8 @@ mod tests {
     use super::*;
     use crate::sys::clone::{Cloned, fork};
     use crate::sys::pidfd::{self, Exit};
-    use crate::sys::testing::{alone, ordinary_user};
+    use crate::sys::testing::{alone, filter_on, ordinary_user};
     use crate::sys::{process, socket};
-
-    /// `number` gets `action`, everything else is allowed. (The tests call nothing of another
-    /// architecture, so this one does not look.)
-    fn program(number: libc::c_long, action: u32) -> [Instruction; 4] {
-        let step = |code, jump_true, jump_false, operand| Instruction {
-            code,
-            jump_true,
-            jump_false,
-            operand,
-        };
-        [
-            step(0x20, 0, 0, 0),
-            step(0x15, 0, 1, u32::try_from(number).unwrap()),
-            step(0x06, 0, 0, action),
-            step(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ]
-    }
 
     #[test]
     fn bytes_become_instructions() {
@@ -226,7 +209,7 @@ mod tests {
     fn a_filter_refuses_its_call() {
         alone(module_path!(), "a_filter_refuses_its_call", || {
             ordinary_user();
-            let filter = program(libc::SYS_personality, libc::SECCOMP_RET_ERRNO | 0x26);
+            let filter = filter_on(libc::SYS_personality, libc::SECCOMP_RET_ERRNO | 0x26);
             assert_eq!(irrevocably_install_filter(&filter), Err(Errno::EACCES));
             assert!(process::personality().is_ok());
             process::irrevocably_set_no_new_privs().unwrap();
@@ -245,7 +228,7 @@ mod tests {
             let (ours, theirs) = socket::pair().unwrap();
             let Cloned::Parent { pid, pidfd } = fork().unwrap() else {
                 process::irrevocably_set_no_new_privs().unwrap();
-                let filter = program(libc::SYS_personality, libc::SECCOMP_RET_USER_NOTIF);
+                let filter = filter_on(libc::SYS_personality, libc::SECCOMP_RET_USER_NOTIF);
                 let listener = irrevocably_install_notifying_filter(&filter).unwrap();
                 let second = irrevocably_install_notifying_filter(&filter);
                 socket::send(&theirs, b"l", &[listener.as_fd()]).unwrap();

@@ -11,15 +11,17 @@ use std::process::Command;
 use rustix::fs::{Gid, Uid};
 
 use super::clone::{CloneFlags, Cloned, clone3};
+use super::errno::Errno;
 use super::namespace::{self, IdMap};
 use super::pidfd::{self, Exit};
 use super::process::{self, Dumpable};
+use super::seccomp::{self, Instruction};
 use super::socket;
 
 const MARK: &str = "BRYO_TEST_ALONE";
 
 /// Runs `body` in a new process; `module` is `module_path!()` and `name` the test's own name.
-pub(super) fn alone(module: &str, name: &str, body: impl FnOnce()) {
+pub(crate) fn alone(module: &str, name: &str, body: impl FnOnce()) {
     let test = format!("{}::{name}", module.split_once("::").unwrap().1);
     if std::env::var(MARK).is_ok_and(|marked| marked == test) {
         return in_fork(body);
@@ -53,7 +55,7 @@ fn in_fork(body: impl FnOnce()) {
 
 /// Clones with `flags` and a new user namespace in which the caller is `inside`, runs `child`
 /// there, and returns how it ended: code 0, or 101 when it panicked.
-pub(super) fn mapped(flags: CloneFlags, inside: u32, child: impl FnOnce()) -> Exit {
+pub(crate) fn mapped(flags: CloneFlags, inside: u32, child: impl FnOnce()) -> Exit {
     let (ours, theirs) = socket::pair().unwrap();
     match clone3(flags | CloneFlags::NEW_USER, None).unwrap() {
         Cloned::Parent { pid, pidfd } => {
@@ -77,7 +79,7 @@ pub(super) fn mapped(flags: CloneFlags, inside: u32, child: impl FnOnce()) -> Ex
 }
 
 /// Gives up being root, where the tests run as root.
-pub(super) fn ordinary_user() {
+pub(crate) fn ordinary_user() {
     if rustix::process::geteuid().is_root() {
         let id = 61_234;
         process::set_groups(&[]).unwrap();
@@ -88,11 +90,39 @@ pub(super) fn ordinary_user() {
     }
 }
 
+/// A filter by which the system call `number` gets `action` and everything else is allowed. (The
+/// tests call nothing of another architecture, so it does not look at that.)
+pub(crate) fn filter_on(number: libc::c_long, action: u32) -> [Instruction; 4] {
+    let step =
+        |code, jump_true, jump_false, operand| Instruction { code, jump_true, jump_false, operand };
+    [
+        step(0x20, 0, 0, 0),
+        step(0x15, 0, 1, u32::try_from(number).unwrap()),
+        step(0x06, 0, 0, action),
+        step(0x06, 0, 0, libc::SECCOMP_RET_ALLOW),
+    ]
+}
+
+/// Lets the kernel be one that has not got a system call.
+pub(crate) fn without(number: libc::c_long) {
+    process::irrevocably_set_no_new_privs().unwrap();
+    let errno = libc::SECCOMP_RET_ERRNO | Errno::ENOSYS.raw().cast_unsigned();
+    seccomp::irrevocably_install_filter(&filter_on(number, errno)).unwrap();
+}
+
+/// Whether the kernel is at least this release.
+pub(crate) fn kernel_at_least(major: u32, minor: u32) -> bool {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().unwrap().to_owned();
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|n| n.parse().unwrap_or(0));
+    (numbers.next().unwrap(), numbers.next().unwrap()) >= (major, minor)
+}
+
 /// A new directory of the calling user, gone with the value.
-pub(super) struct Scratch(pub(super) PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::Builder::new().prefix("bryo-sys-").tempdir().unwrap().keep())
     }
 }

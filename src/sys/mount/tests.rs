@@ -13,7 +13,7 @@ use crate::sys::clone::{CloneFlags, unshare};
 use crate::sys::open::{create_dir, create_file, create_whiteout, fd_path, open_host};
 use crate::sys::open::{open_path_beneath, set_xattr};
 use crate::sys::pidfd::Exit;
-use crate::sys::testing::{Scratch, alone, mapped, ordinary_user};
+use crate::sys::testing::{Scratch, alone, kernel_at_least, mapped, ordinary_user};
 
 /// Runs `body` as an ordinary user in new namespaces, with an empty scratch directory of his.
 fn sandboxed(name: &str, body: impl FnOnce(&Path)) {
@@ -136,7 +136,11 @@ fn an_overlay_takes_its_layers_as_descriptors() {
         let upper = layer(scratch, "upper", &[]);
         let work = layer(scratch, "work", &[]);
         let context = FsContext::open("overlay").unwrap();
-        context.set_fd("lowerdir+", &lower).unwrap();
+        let first = context.set_fd("lowerdir+", &lower).map(drop);
+        if !kernel_at_least(6, 13) {
+            assert_eq!(first.unwrap_err().errno, Errno::EINVAL);
+            return;
+        }
         context.set_fd("upperdir", &upper).unwrap();
         context.set_fd("workdir", &work).unwrap();
         context.set_flag("userxattr").unwrap();
@@ -146,38 +150,81 @@ fn an_overlay_takes_its_layers_as_descriptors() {
     });
 }
 
-/// Lets a layer on a tmpfs of the new mount namespace hide names of the host's directory.
-fn masks_by_a_layer(scratch: &Path, attached: bool) {
-    let host =
-        layer(scratch, "host", &[("seen", ""), ("secret", ""), ("dir/hidden", ""), ("dir/x", "")]);
+#[test]
+fn an_overlay_takes_more_layers_than_one_string_holds() {
+    sandboxed("an_overlay_takes_more_layers_than_one_string_holds", |scratch| {
+        let name = |number: usize| format!("file{number}");
+        let lowers: Vec<OwnedFd> = (0..40)
+            .map(|number| layer(scratch, &format!("lower{number}"), &[(&name(number), "")]))
+            .collect();
+        let joined = lowers.iter().map(fd_path).collect::<Vec<_>>().join(":");
+        let refused = overlay(&[("lowerdir", joined)]).unwrap_err();
+        assert_eq!(refused.errno, Errno::EINVAL);
+        let options: Vec<_> = lowers.iter().map(|lower| ("lowerdir+", fd_path(lower))).collect();
+        if kernel_at_least(6, 7) {
+            let merged = attach(scratch, overlay(&options).unwrap());
+            assert_eq!(names(&merged), (0..40).map(name).collect());
+        }
+    });
+}
+
+/// A tmpfs attached below the scratch directory, with an empty directory in it.
+fn masks(scratch: &Path) -> OwnedFd {
     let masks = tmpfs();
-    if attached {
-        let place = layer(scratch, "masks", &[]);
-        move_mount(&masks, place).unwrap();
-    }
-    let mask = create_dir(&masks, "mask", mode()).unwrap();
-    create_whiteout(&mask, "secret").unwrap();
-    let dir = create_dir(&mask, "dir", mode()).unwrap();
-    create_whiteout(dir, "hidden").unwrap();
-    let mount = overlay(&[("lowerdir", format!("{}:{}", fd_path(&mask), fd_path(&host)))]);
-    let merged = attach(scratch, mount.unwrap());
-    assert_eq!(names(&merged), set(["dir", "seen"]));
-    assert_eq!(names(merged.join("dir")), set(["x"]));
-    assert!(!merged.join("secret").exists() && !merged.join("dir/hidden").exists());
-    assert!(fs::write(merged.join("seen"), "").is_err());
+    move_mount(&masks, layer(scratch, "masks", &[])).unwrap();
+    create_dir(&masks, "mask", mode()).unwrap()
 }
 
 #[test]
 fn whiteouts_in_a_layer_hide_what_the_host_has() {
     sandboxed("whiteouts_in_a_layer_hide_what_the_host_has", |scratch| {
-        masks_by_a_layer(scratch, true);
+        let files = [("seen", ""), ("secret", ""), ("dir/hidden", ""), ("dir/x", "")];
+        let host = layer(scratch, "host", &files);
+        let mask = masks(scratch);
+        create_whiteout(&mask, "secret").unwrap();
+        let dir = create_dir(&mask, "dir", mode()).unwrap();
+        create_whiteout(dir, "hidden").unwrap();
+        let mount = overlay(&[("lowerdir", format!("{}:{}", fd_path(&mask), fd_path(&host)))]);
+        let merged = attach(scratch, mount.unwrap());
+        assert_eq!(names(&merged), set(["dir", "seen"]));
+        assert_eq!(names(merged.join("dir")), set(["x"]));
+        assert!(!merged.join("secret").exists() && !merged.join("dir/hidden").exists());
+        assert!(fs::write(merged.join("seen"), "").is_err());
     });
 }
 
 #[test]
-fn a_layer_of_masks_need_not_be_attached() {
-    sandboxed("a_layer_of_masks_need_not_be_attached", |scratch| {
-        masks_by_a_layer(scratch, false);
+fn a_layer_on_a_tmpfs_attached_nowhere_is_for_new_kernels() {
+    sandboxed("a_layer_on_a_tmpfs_attached_nowhere_is_for_new_kernels", |scratch| {
+        let host = layer(scratch, "host", &[("seen", ""), ("secret", "")]);
+        let detached = tmpfs();
+        create_whiteout(&detached, "secret").unwrap();
+        let lowers = format!("{}:{}", fd_path(&detached), fd_path(&host));
+        match overlay(&[("lowerdir", lowers)]) {
+            Ok(mount) => assert_eq!(names(attach(scratch, mount)), set(["seen"])),
+            Err(error) => assert!(!kernel_at_least(6, 15), "{error}"),
+        }
+    });
+}
+
+#[test]
+fn what_was_opened_before_the_clone_cannot_be_mounted_after_it() {
+    alone(module_path!(), "what_was_opened_before_the_clone_cannot_be_mounted_after_it", || {
+        ordinary_user();
+        let scratch = Scratch::new();
+        let path = scratch.0.canonicalize().unwrap();
+        let before = layer(&path, "host", &[("file", "")]);
+        let exit = mapped(CloneFlags::NEW_MOUNT, 1000, || {
+            assert_eq!(clone_tree(&before, "", Reach::One).unwrap_err(), Errno::EINVAL);
+            assert_eq!(move_mount(tmpfs(), &before).unwrap_err(), Errno::EINVAL);
+            let empty = layer(&path, "empty", &[]);
+            let layers = |host| [("lowerdir", format!("{}:{}", fd_path(&empty), fd_path(host)))];
+            assert_eq!(overlay(&layers(&before)).unwrap_err().errno, Errno::EINVAL);
+            let after = open_host(path.join("host")).unwrap();
+            overlay(&layers(&after)).unwrap();
+            clone_tree(&after, "", Reach::One).unwrap();
+        });
+        assert_eq!(exit, Exit::Code(0));
     });
 }
 
@@ -187,8 +234,7 @@ fn a_masked_directory_stays_masked_below_an_upper_layer() {
         let host = layer(scratch, "host", &[("secret/key", ""), ("seen", "")]);
         let upper = layer(scratch, "upper", &[]);
         let work = layer(scratch, "work", &[]);
-        let masks = tmpfs();
-        let mask = create_dir(&masks, "mask", mode()).unwrap();
+        let mask = masks(scratch);
         create_whiteout(&mask, "secret").unwrap();
         let mount = overlay(&[
             ("lowerdir", format!("{}:{}", fd_path(&mask), fd_path(&host))),
@@ -206,8 +252,7 @@ fn a_masked_directory_stays_masked_below_an_upper_layer() {
 fn an_opaque_directory_in_a_layer_replaces_the_hosts() {
     sandboxed("an_opaque_directory_in_a_layer_replaces_the_hosts", |scratch| {
         let host = layer(scratch, "host", &[("home/key", ""), ("seen", "")]);
-        let masks = tmpfs();
-        let mask = create_dir(&masks, "mask", mode()).unwrap();
+        let mask = masks(scratch);
         let home = create_dir(&mask, "home", mode()).unwrap();
         set_xattr(&home, "user.overlay.opaque", b"y").unwrap();
         let mount = overlay(&[("lowerdir", format!("{}:{}", fd_path(&mask), fd_path(&host)))]);
