@@ -1,15 +1,57 @@
 //! Starts a sandbox: the processes of one run and what they say to each other.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! launcher ──clone3(all namespaces)──▶ sandbox (pid 1)
+//!    │ writes id maps
+//!    │ ───────────── Go ─────────────▶ │ mounts, pivot, network, limits: the plan's order
+//!    │ ◀──────── Pty, Rooted ───────── │
+//!    │                                 │──fork──▶ payload's process
+//!    │                                 ▼                │ session, descriptors, capabilities,
+//!    │ ◀─────── InitReady ──────────  init              │ Landlock, seccomp
+//!    │ ◀───────────── Confined (+ listener) ────────────┤
+//!    │ ◀─────────────── end of file ────────────────────┤ exec
+//!    ▼                                                  ▼
+//! supervisor  ◀──── Stopped, Exited, Killed ── init   payload
+//! ```
+//!
+//! Two `SOCK_SEQPACKET` pairs, both close-on-exec: *control* to pid 1, and *report* to the payload's
+//! process, of which init drops its copy, so that its end of file means that the exec succeeded.
+//!
+//! Everything dies with the launcher: pid 1 asks for SIGKILL when its parent ends, and waits for
+//! orders on a socket whose other end only the launcher holds; when pid 1 dies the kernel kills
+//! everything in its pid namespace. Mounts, the network and limits belong to the namespaces.
+//!
+//! The launcher must have one thread: the child is a copy that goes on running this program.
+//!
+//! # Not here
+//! What the steps are (`plan`), how each is done (`rootfs`, `net`, `limits`, `confine`), and what
+//! happens while the payload runs (`supervise`).
 
+mod channel;
+mod init;
+mod launcher;
+mod payload;
+mod sandbox;
 pub mod wire;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
+use rustix::termios::Winsize;
 
+use crate::plan::step::{Action, IdKind, LayerNumber, Plan};
+use crate::rootfs::Layers;
+use crate::spec::Text;
+use crate::sys::clone::ThreadsError;
+use crate::sys::errno::Errno;
 use crate::sys::pty::Master;
-use crate::sys::seccomp::Listener;
+use crate::sys::seccomp::{Instruction, Listener};
 
-/// A sandbox whose payload is about to be executed, as the launcher hands it to the supervisor.
+pub use launcher::launch;
+
+/// A sandbox whose payload is being executed, as the launcher hands it to the supervisor.
 #[derive(Debug)]
 pub struct Running {
     /// Pid 1 of the sandbox, as the host numbers it.
@@ -24,6 +66,8 @@ pub struct Running {
     pub pty: Option<Master>,
     /// Our ends of the pipes that stand in for descriptors 0 to 2.
     pub relays: Vec<Relay>,
+    /// What the processes reported as done.
+    pub enforced: Enforced,
 }
 
 /// A pipe that stands in for one of descriptors 0 to 2 of the caller.
@@ -33,4 +77,134 @@ pub struct Relay {
     pub number: u8,
     /// Our end.
     pub end: OwnedFd,
+}
+
+/// What was carried out: made only from the reports of the processes that did it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Enforced {
+    steps: Vec<usize>,
+}
+
+impl Enforced {
+    /// The indices of the plan's steps that were done, ascending.
+    pub fn steps(&self) -> &[usize] {
+        &self.steps
+    }
+}
+
+/// What the launcher brings from the host besides the plan.
+pub struct Host<'a> {
+    /// The directories of the layers.
+    pub layers: &'a LayerDirectories,
+    /// The payload's filter; none when the plan has none.
+    pub payload_filter: Option<Vec<Instruction>>,
+    /// Init's filter; none when the plan has none.
+    pub init_filter: Option<Vec<Instruction>>,
+    /// The size of the caller's terminal, for the pty.
+    pub window: Option<Winsize>,
+}
+
+/// The opened directories of the layers, by number.
+#[derive(Debug, Default)]
+pub struct LayerDirectories(Vec<(OwnedFd, OwnedFd)>);
+
+impl LayerDirectories {
+    /// Adds the next layer's `upper` and `work`.
+    pub fn push(&mut self, upper: OwnedFd, work: OwnedFd) {
+        self.0.push((upper, work));
+    }
+}
+
+impl Layers for LayerDirectories {
+    fn directories(&self, layer: LayerNumber) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
+        use std::os::fd::AsFd as _;
+        self.0.get(usize::from(layer.0)).map(|(upper, work)| (upper.as_fd(), work.as_fd()))
+    }
+}
+
+/// Why a sandbox did not start. Nothing of it is left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// The calling process is not fit for it.
+    #[error("cannot start a sandbox from this process")]
+    Threads(#[source] ThreadsError),
+    /// A pipe or socket between our own processes.
+    #[error("cannot connect the processes of a sandbox")]
+    Connect(#[source] Errno),
+    /// The clone itself: user namespaces are forbidden or used up.
+    #[error("cannot make the namespaces of a sandbox")]
+    Clone(#[source] Errno),
+    /// Writing an id map.
+    #[error("cannot map the ids of a sandbox")]
+    Map(#[source] Errno),
+    /// A helper refused an id map.
+    #[error("cannot map {kind} ids with `{program}`: it says `{said}`")]
+    Helper {
+        /// Which kind.
+        kind: &'static str,
+        /// The helper.
+        program: Text,
+        /// Its own words, the first line.
+        said: Text,
+    },
+    /// A step failed inside.
+    #[error("cannot {what}")]
+    Step {
+        /// The step's index.
+        step: usize,
+        /// What it does, as the dry run says it.
+        what: String,
+        /// Why.
+        #[source]
+        source: StepError,
+    },
+    /// The program was not executed: not there.
+    #[error("cannot find `{0}` in the sandbox")]
+    NotFound(Text),
+    /// The program was not executed: for another reason.
+    #[error("cannot execute `{program}`")]
+    Exec {
+        /// The program.
+        program: Text,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// A process ended without a word, as by a kill from outside.
+    #[error("cannot go on: a process of the sandbox ended before the payload started")]
+    Lost,
+    /// A message that means nothing.
+    #[error("cannot go on with the sandbox")]
+    Malformed(#[source] wire::Malformed),
+}
+
+/// Why a step failed: the errno, and the kernel's own words where it had any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepError {
+    /// The errno.
+    pub errno: Errno,
+    /// Escaped already.
+    pub said: String,
+}
+
+impl std::fmt::Display for StepError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.errno)?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}
+
+impl std::error::Error for StepError {}
+
+/// The name of a kind of ids.
+fn kind_name(kind: IdKind) -> &'static str {
+    match kind {
+        IdKind::User => "user",
+        IdKind::Group => "group",
+    }
+}
+
+/// The action of a step, for whoever holds its index.
+fn action(plan: &Plan, step: usize) -> Option<&Action> {
+    plan.steps.get(step).map(|step| &step.action)
 }

@@ -1,0 +1,188 @@
+//! Init: pid 1 after the payload was forked.
+//!
+//! # Theory of operation
+//! It reaps, passes on what the launcher orders, and tells how the payload ended; then it exits, and
+//! the kernel kills whatever else is left in its pid namespace. It holds two descriptors besides the
+//! signals': its socket to the launcher. Nothing inside can order it about: SIGKILL and SIGSTOP from
+//! inside its pid namespace do not reach it, every other signal is blocked, it cannot be traced, and
+//! its own filter leaves it some twenty system calls.
+
+use std::os::fd::AsFd;
+
+use super::Host;
+use super::channel::Inside;
+use super::sandbox::{Failed, PayloadPid};
+use super::wire::{FromSandbox, ToSandbox};
+use crate::confine::capabilities;
+use crate::plan::step::{Action, ConfineStep, Plan, Stage};
+use crate::sys::errno::{Errno, Result};
+use crate::sys::event::Poller;
+use crate::sys::pidfd::{self, Change, Changes, Exit};
+use crate::sys::process::{self, exit_now};
+use crate::sys::seccomp;
+use crate::sys::signal::{self, SignalFd, SignalNumber, SignalSet};
+
+/// Pid 1 beside its payload.
+pub(super) struct Init {
+    payload: PayloadPid,
+    control: Inside,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Control,
+    Children,
+}
+
+impl Init {
+    pub(super) fn new(payload: PayloadPid, control: Inside) -> Self {
+        Self { payload, control }
+    }
+
+    /// Until the payload has ended or the launcher is gone.
+    pub(super) fn run(self, plan: &Plan, host: &Host<'_>) -> ! {
+        let children = match self.confine(plan, host) {
+            Ok(children) => children,
+            Err(failed) => {
+                let told = self.control.tell(&failed.message(), None);
+                exit_now(u8::from(told.is_err()) + 1)
+            }
+        };
+        // Whatever goes wrong from here on, the exit ends the sandbox, and the launcher sees it.
+        match self.control.tell(&FromSandbox::InitReady, None).and_then(|()| self.serve(&children))
+        {
+            Ok(()) => exit_now(0),
+            Err(_) => exit_now(1),
+        }
+    }
+
+    /// Takes init's steps. All signals are blocked: only SIGCHLD is looked at.
+    fn confine(&self, plan: &Plan, host: &Host<'_>) -> std::result::Result<SignalFd, Failed> {
+        let last = plan.of(Stage::Init).last().map_or(0, |(step, _)| step);
+        let at_last = |errno| Failed::new(last, errno);
+        SignalSet::full().block().map_err(at_last)?;
+        let children = SignalFd::new(&SignalSet::of(&[SignalNumber::CHLD])).map_err(at_last)?;
+        process::irrevocably_close_from(0, &[self.control.as_fd(), children.as_fd()])
+            .map_err(at_last)?;
+        for (step, action) in plan.of(Stage::Init) {
+            let Action::Confine(confine) = action else {
+                return Err(Failed::new(step, Errno::EINVAL));
+            };
+            let failed = |failure: crate::confine::Failure| Failed {
+                step,
+                errno: failure.errno,
+                said: failure.said,
+            };
+            match confine {
+                ConfineStep::Securebits => {
+                    capabilities::irrevocably_lock_securebits().map_err(failed)?
+                }
+                ConfineStep::Capabilities { keep } => {
+                    capabilities::irrevocably_drop_capabilities(keep).map_err(failed)?;
+                }
+                ConfineStep::NoNewPrivs => {
+                    process::irrevocably_set_no_new_privs()
+                        .map_err(|errno| Failed::new(step, errno))?;
+                }
+                ConfineStep::Seccomp { .. } => {
+                    let filter = host
+                        .init_filter
+                        .as_deref()
+                        .ok_or_else(|| Failed::new(step, Errno::EINVAL))?;
+                    // Asked for once more: dropping capabilities may have cleared it.
+                    process::set_parent_death_signal(Some(SignalNumber::KILL))
+                        .map_err(|errno| Failed::new(step, errno))?;
+                    seccomp::irrevocably_install_filter(filter)
+                        .map_err(|errno| Failed::new(step, errno))?;
+                }
+                ConfineStep::Keyring | ConfineStep::Landlock(_) => {
+                    return Err(Failed::new(step, Errno::EINVAL));
+                }
+            }
+        }
+        Ok(children)
+    }
+
+    fn serve(&self, children: &SignalFd) -> Result<()> {
+        loop {
+            if let Some(last_word) = self.reap()? {
+                return self.control.tell(&last_word, None);
+            }
+            let mut poller = Poller::new();
+            poller
+                .readable(Source::Control, self.control.as_fd())
+                .readable(Source::Children, children.as_fd());
+            for (source, _) in poller.wait(None)? {
+                match source {
+                    Source::Children => while children.read()?.is_some() {},
+                    Source::Control => match self.control.order()? {
+                        Some(order) => self.carry_out(order)?,
+                        None => return Ok(()),
+                    },
+                }
+            }
+        }
+    }
+
+    /// Reaps what has ended; the message when it was the payload.
+    fn reap(&self) -> Result<Option<FromSandbox>> {
+        loop {
+            let (pid, change) = match pidfd::wait_any(Changes::All) {
+                Ok(Some(found)) => found,
+                Ok(None) | Err(Errno::ECHILD) => return Ok(None),
+                Err(errno) => return Err(errno),
+            };
+            if pid != self.payload {
+                continue;
+            }
+            match change {
+                Change::Ended(Exit::Code(code)) => return Ok(Some(FromSandbox::Exited { code })),
+                Change::Ended(Exit::Signal { number, .. }) => {
+                    return Ok(Some(FromSandbox::Killed { signal: byte(number) }));
+                }
+                Change::Stopped(signal) => {
+                    self.control.tell(&FromSandbox::Stopped { signal: byte(signal) }, None)?;
+                }
+                Change::Continued => {}
+            }
+        }
+    }
+
+    fn carry_out(&self, order: ToSandbox) -> Result<()> {
+        let sent = match order {
+            ToSandbox::Signal { signal: number } => {
+                let signal = SignalNumber::new(i32::from(number)).ok_or(Errno::EPROTO)?;
+                if is_for_group(signal) {
+                    signal::kill_group(self.payload, signal)
+                } else {
+                    signal::kill(self.payload, signal)
+                }
+            }
+            ToSandbox::Continue => signal::kill_group(self.payload, SignalNumber::CONT),
+            ToSandbox::Go | ToSandbox::FuseReady { .. } => return Err(Errno::EPROTO),
+        };
+        match sent {
+            // It has just ended, which the next reaping tells.
+            Err(Errno::ESRCH) => Ok(()),
+            other => other,
+        }
+    }
+}
+
+/// Signals that keys send go to the whole foreground group, as a terminal sends them; others to the
+/// payload alone, as `docker kill` does.
+fn is_for_group(signal: SignalNumber) -> bool {
+    [
+        SignalNumber::INT,
+        SignalNumber::QUIT,
+        SignalNumber::TSTP,
+        SignalNumber::CONT,
+        SignalNumber::WINCH,
+    ]
+    .contains(&signal)
+}
+
+/// Signal numbers are 1 to 64.
+fn byte(signal: SignalNumber) -> u8 {
+    u8::try_from(signal.raw()).unwrap_or(u8::MAX)
+}

@@ -1,0 +1,300 @@
+//! The launcher's side: clone, id maps, go, and listening until the payload is executed.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
+
+use rustix::process::Pid;
+
+use super::channel::{self, Heard, Inside};
+use super::wire::{FromSandbox, ToSandbox};
+use super::{
+    Enforced, Host, LaunchError, Relay, Running, StepError, action, kind_name, payload, sandbox,
+};
+use crate::plan::step::{
+    Action, IdMapping, IdsStep, Namespaces, Plan, ProcessStep, Stage, StdioPlan,
+};
+use crate::spec::Text;
+use crate::spec::text::escape;
+use crate::sys::clone::{self, CloneFlags, Cloned};
+use crate::sys::errno::Errno;
+use crate::sys::event::Poller;
+use crate::sys::namespace::{self, IdMap};
+use crate::sys::pty::Master;
+use crate::sys::seccomp::Listener;
+use crate::sys::signal::SignalNumber;
+use crate::sys::{pidfd, socket};
+
+/// Starts the sandbox of `plan` and returns when its payload was executed.
+///
+/// The signals that the supervisor wants must be blocked already; the payload unblocks all. On an
+/// error everything that was started has been killed and reaped.
+pub fn launch(plan: &Plan, host: &Host<'_>) -> Result<Running, LaunchError> {
+    clone::assert_single_threaded().map_err(LaunchError::Threads)?;
+    let (control, inside_control) = socket::pair().map_err(LaunchError::Connect)?;
+    let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
+    let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
+    let payload = payload::Prepared::new(plan, host, inside_relays);
+    match clone::clone3(flags(plan), None).map_err(LaunchError::Clone)? {
+        Cloned::Child => {
+            drop((control, report, relays));
+            sandbox::run(
+                plan,
+                host,
+                payload,
+                sandbox::Sockets { control: Inside(inside_control), report: Inside(inside_report) },
+            )
+        }
+        Cloned::Parent { pid, pidfd } => {
+            drop((inside_control, inside_report, payload));
+            let mut start = Start { plan, pid, pidfd, control, report, heard: Progress::default() };
+            match start.carry_through() {
+                Ok(()) => Ok(start.into_running(relays)),
+                Err(error) => Err(start.give_up(error)),
+            }
+        }
+    }
+}
+
+/// The namespaces of the plan's clone, as flags.
+fn flags(plan: &Plan) -> CloneFlags {
+    let mut flags = CloneFlags::NEW_USER.union(CloneFlags::NEW_MOUNT);
+    for (_, action) in plan.of(Stage::Launch) {
+        if let Action::Clone(Namespaces { pid, net, ipc, uts, cgroup }) = action {
+            for (wanted, flag) in [
+                (pid, CloneFlags::NEW_PID),
+                (net, CloneFlags::NEW_NET),
+                (ipc, CloneFlags::NEW_IPC),
+                (uts, CloneFlags::NEW_UTS),
+                (cgroup, CloneFlags::NEW_CGROUP),
+            ] {
+                flags = if *wanted { flags.union(flag) } else { flags };
+            }
+        }
+    }
+    flags
+}
+
+/// Pipes for the descriptors that are relayed: our ends, and the payload's.
+fn relays(plan: &Plan) -> Result<(Vec<Relay>, Vec<Relay>), Errno> {
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for (_, action) in plan.of(Stage::Payload) {
+        let Action::Process(ProcessStep::Stdio { number, with: StdioPlan::Relay }) = action else {
+            continue;
+        };
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        let (our_end, their_end) = if *number == 0 { (write, read) } else { (read, write) };
+        ours.push(Relay { number: *number, end: our_end });
+        theirs.push(Relay { number: *number, end: their_end });
+    }
+    Ok((ours, theirs))
+}
+
+/// What was heard so far.
+#[derive(Debug, Default)]
+struct Progress {
+    pty: Option<Master>,
+    listener: Option<Listener>,
+    rooted: bool,
+    init_ready: bool,
+    confined: bool,
+    executed: bool,
+}
+
+/// A start that is under way.
+struct Start<'a> {
+    plan: &'a Plan,
+    pid: Pid,
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    report: OwnedFd,
+    heard: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum From {
+    Control,
+    Report,
+}
+
+impl Start<'_> {
+    fn carry_through(&mut self) -> Result<(), LaunchError> {
+        for (_, action) in self.plan.of(Stage::Launch) {
+            if let Action::Ids(step) = action {
+                self.map_ids(step)?;
+            }
+        }
+        channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
+        while !(self.heard.executed && self.heard.init_ready) {
+            self.listen()?;
+        }
+        if self.heard.confined { Ok(()) } else { Err(LaunchError::Lost) }
+    }
+
+    fn map_ids(&self, step: &IdsStep) -> Result<(), LaunchError> {
+        let process = || namespace::open_proc_dir(self.pid).map_err(LaunchError::Map);
+        match step {
+            IdsStep::DenySetgroups => {
+                namespace::deny_setgroups(process()?).map_err(LaunchError::Map)
+            }
+            IdsStep::WriteMaps { uid, gid } => {
+                let process = process()?;
+                namespace::write_id_map(&process, IdMap::Uid, &line(uid))
+                    .map_err(LaunchError::Map)?;
+                namespace::write_id_map(&process, IdMap::Gid, &line(gid)).map_err(LaunchError::Map)
+            }
+            IdsStep::RunHelper { program, kind, map } => {
+                let numbers = map.iter().flat_map(|map| [map.inside, map.outside, map.count]);
+                let output = Command::new(program.as_path())
+                    .arg(self.pid.as_raw_nonzero().to_string())
+                    .args(numbers.map(|number| number.to_string()))
+                    .env_clear()
+                    .stdin(Stdio::null())
+                    .output()
+                    .map_err(|error| {
+                        LaunchError::Map(Errno::from_raw(
+                            error.raw_os_error().unwrap_or(Errno::EIO.raw()),
+                        ))
+                    })?;
+                if output.status.success() {
+                    return Ok(());
+                }
+                let said = output.stderr.split(|byte| *byte == b'\n').next().unwrap_or_default();
+                Err(LaunchError::Helper {
+                    kind: kind_name(*kind),
+                    program: Text::from(program.as_path().as_os_str().to_owned()),
+                    said: Text::from(String::from_utf8_lossy(said).into_owned()),
+                })
+            }
+        }
+    }
+
+    /// Waits for the next message of either socket.
+    fn listen(&mut self) -> Result<(), LaunchError> {
+        let mut poller = Poller::new();
+        poller.readable(From::Control, self.control.as_fd());
+        if !self.heard.executed {
+            poller.readable(From::Report, self.report.as_fd());
+        }
+        let ready = match poller.wait(None) {
+            Err(Errno::EINTR) => return Ok(()),
+            other => other.map_err(LaunchError::Connect)?,
+        };
+        // What the payload's process says comes first: when both have ended, it knows why.
+        let from = if ready.iter().any(|(from, _)| *from == From::Report) {
+            From::Report
+        } else {
+            From::Control
+        };
+        let socket = if from == From::Report { &self.report } else { &self.control };
+        match channel::hear(socket).map_err(LaunchError::Connect)? {
+            Heard::Message(message, fd) => self.take(message, fd),
+            Heard::End if from == From::Report && self.heard.confined => {
+                self.heard.executed = true;
+                Ok(())
+            }
+            // Closed by init's fork before the payload's process spoke, or by a death.
+            Heard::End => Err(self.lost()),
+            Heard::Malformed(malformed) => Err(LaunchError::Malformed(malformed)),
+        }
+    }
+
+    fn take(&mut self, message: FromSandbox, fd: Option<OwnedFd>) -> Result<(), LaunchError> {
+        match message {
+            FromSandbox::Failed { step, errno, note } => {
+                return Err(self.failed(usize::from(step), errno, note.text()));
+            }
+            FromSandbox::Pty => {
+                self.heard.pty = Some(Master::from_fd(fd.ok_or(LaunchError::Lost)?))
+            }
+            FromSandbox::Rooted => self.heard.rooted = true,
+            FromSandbox::InitReady => self.heard.init_ready = true,
+            FromSandbox::Confined { listener } => {
+                self.heard.confined = true;
+                self.heard.listener = fd.filter(|_| listener).map(Listener::new);
+            }
+            // The payload's first exit may be heard here only when it is faster than init's word;
+            // init says it is ready first, so anything else is not of this phase.
+            FromSandbox::Detail { .. } => {}
+            FromSandbox::FuseWanted { .. }
+            | FromSandbox::Stopped { .. }
+            | FromSandbox::Exited { .. }
+            | FromSandbox::Killed { .. } => return Err(LaunchError::Lost),
+        }
+        Ok(())
+    }
+
+    /// A last word may have been said on the other socket.
+    fn lost(&mut self) -> LaunchError {
+        for socket in [&self.report, &self.control] {
+            let mut poller = Poller::new();
+            poller.readable((), socket.as_fd());
+            let something =
+                poller.wait(Some(std::time::Duration::ZERO)).is_ok_and(|ready| !ready.is_empty());
+            if something
+                && let Ok(Heard::Message(FromSandbox::Failed { step, errno, note }, _)) =
+                    channel::hear(socket)
+            {
+                return self.failed(usize::from(step), errno, note.text());
+            }
+        }
+        LaunchError::Lost
+    }
+
+    fn failed(&self, step: usize, errno: i32, note: &[u8]) -> LaunchError {
+        let errno = Errno::from_raw(errno);
+        match action(self.plan, step) {
+            Some(Action::Process(ProcessStep::Exec { argv, .. })) => {
+                let program = argv.first().cloned().unwrap_or_default();
+                match errno {
+                    Errno::ENOENT => LaunchError::NotFound(program),
+                    source => LaunchError::Exec { program, source },
+                }
+            }
+            Some(action) => LaunchError::Step {
+                step,
+                what: format!("{action:?}"),
+                source: StepError { errno, said: escape(note) },
+            },
+            None => LaunchError::Lost,
+        }
+    }
+
+    /// Every step but those of the supervisor was reported, by message or by what followed it.
+    fn into_running(self, relays: Vec<Relay>) -> Running {
+        let done = |step: &crate::plan::step::Step| step.stage != Stage::Supervise;
+        let steps = self
+            .plan
+            .steps
+            .iter()
+            .enumerate()
+            .filter(|(_, step)| done(step))
+            .map(|(n, _)| n)
+            .collect();
+        Running {
+            init: self.pid,
+            pidfd: self.pidfd,
+            control: self.control,
+            listener: self.heard.listener,
+            pty: self.heard.pty,
+            relays,
+            enforced: Enforced { steps },
+        }
+    }
+
+    /// Kills and reaps what was started; the error is what the caller hears.
+    fn give_up(self, error: LaunchError) -> LaunchError {
+        let killed = match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
+            // It ended by itself already.
+            Err(Errno::ESRCH) => Ok(()),
+            other => other,
+        };
+        match killed.and_then(|()| pidfd::wait(&self.pidfd)) {
+            Ok(_) => error,
+            Err(errno) => LaunchError::Connect(errno),
+        }
+    }
+}
+
+fn line(map: &IdMapping) -> String {
+    format!("{} {} {}", map.inside, map.outside, map.count)
+}

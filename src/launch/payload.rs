@@ -1,0 +1,225 @@
+//! The payload's process, from its fork to its exec.
+//!
+//! Everything that can be prepared is prepared by the launcher before the clone: strings, search
+//! path, filter. What is left are the plan's steps, one call or few each.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Mode, OFlags};
+
+use super::channel::Inside;
+use super::sandbox::Failed;
+use super::wire::FromSandbox;
+use super::{Host, Relay};
+use crate::confine::{capabilities, landlock};
+use crate::plan::step::{Action, ConfineStep, Plan, ProcessStep, Stage, StdioPlan};
+use crate::spec::Text;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::process::{self, ExecImage, exit_now};
+use crate::sys::seccomp::{self, Instruction};
+use crate::sys::signal;
+
+/// What the payload's process needs, made before the clone.
+pub(super) struct Prepared<'a> {
+    plan: &'a Plan,
+    filter: Option<&'a [Instruction]>,
+    relays: Vec<Relay>,
+    image: Option<ExecImage>,
+    /// Where the program may be: one place when it has a slash.
+    places: Vec<CString>,
+}
+
+impl<'a> Prepared<'a> {
+    pub(super) fn new(plan: &'a Plan, host: &'a Host<'_>, relays: Vec<Relay>) -> Self {
+        let mut prepared = Self {
+            plan,
+            filter: host.payload_filter.as_deref(),
+            relays,
+            image: None,
+            places: Vec::new(),
+        };
+        for (_, action) in plan.of(Stage::Payload) {
+            if let Action::Process(ProcessStep::Exec { argv, environment, search }) = action {
+                let variables = environment.iter().map(|variable| {
+                    [variable.name.as_bytes(), b"=", variable.value.as_bytes()].concat()
+                });
+                let strings = |bytes: Vec<u8>| CString::new(bytes).ok();
+                let argv_strings: Option<Vec<CString>> =
+                    argv.iter().map(|text| strings(text.as_bytes().to_vec())).collect();
+                let variables: Option<Vec<CString>> = variables.map(strings).collect();
+                prepared.image =
+                    argv_strings.zip(variables).map(|(argv, envp)| ExecImage::new(argv, envp));
+                prepared.places = places(argv.first(), search);
+            }
+        }
+        prepared
+    }
+
+    /// Takes the payload's steps and executes it.
+    pub(super) fn run(mut self, slave: Option<OwnedFd>, report: &Inside) -> ! {
+        let failed = self.take_steps(slave.as_ref().map(AsFd::as_fd), report);
+        // Status as the exit table says, for init's eyes only: the launcher hears the message.
+        let told = report.tell(&failed.message(), None);
+        exit_now(if told.is_ok() { 126 } else { 125 })
+    }
+
+    /// Returns only when a step failed.
+    fn take_steps(&mut self, slave: Option<BorrowedFd<'_>>, report: &Inside) -> Failed {
+        let plan = self.plan;
+        let mut listener = None;
+        let mut last = 0;
+        for (step, action) in plan.of(Stage::Payload) {
+            last = step;
+            let done = match action {
+                Action::Process(ProcessStep::Exec { .. }) => {
+                    return match report.tell(
+                        &FromSandbox::Confined { listener: listener.is_some() },
+                        listener.as_ref().map(AsFd::as_fd),
+                    ) {
+                        Ok(()) => Failed::new(step, self.exec()),
+                        Err(errno) => Failed::new(step, errno),
+                    };
+                }
+                Action::Process(process) => {
+                    self.take(process, slave).map_err(|errno| Failed::new(step, errno))
+                }
+                Action::Confine(confine) => self
+                    .confine(confine)
+                    .map(|fd| listener = listener.take().or(fd))
+                    .map_err(|failure| Failed { step, errno: failure.errno, said: failure.said }),
+                _ => Err(Failed::new(step, Errno::EINVAL)),
+            };
+            if let Err(failed) = done {
+                return failed;
+            }
+        }
+        Failed::new(last, Errno::EINVAL)
+    }
+
+    fn take(&mut self, step: &ProcessStep, slave: Option<BorrowedFd<'_>>) -> Result<()> {
+        match step {
+            ProcessStep::ProcessGroup { foreground } => {
+                rustix::process::setpgid(None, None)?;
+                match (foreground, slave) {
+                    (true, Some(terminal)) => take_foreground(terminal),
+                    (true, None) => Err(Errno::ENOTTY),
+                    (false, _) => Ok(()),
+                }
+            }
+            ProcessStep::Stdio { number, with } => self.put(*number, *with, slave),
+            ProcessStep::CloseDescriptors { keep } => close_descriptors(keep),
+            ProcessStep::Umask(mask) => {
+                rustix::process::umask(Mode::from_raw_mode(*mask));
+                Ok(())
+            }
+            ProcessStep::Workdir(path) => Ok(rustix::process::chdir(path.as_path())?),
+            ProcessStep::Undumpable
+            | ProcessStep::Hostname(_)
+            | ProcessStep::TakeIds { .. }
+            | ProcessStep::Session { .. }
+            | ProcessStep::Exec { .. } => Err(Errno::EINVAL),
+        }
+    }
+
+    /// Puts something at descriptor 0, 1, or 2.
+    fn put(&self, number: u8, with: StdioPlan, slave: Option<BorrowedFd<'_>>) -> Result<()> {
+        match with {
+            StdioPlan::Keep => Ok(()),
+            StdioPlan::Null => {
+                let null =
+                    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+                duplicate(null.as_fd(), number)?;
+                // Opened at that very number where it was free: it must stay open.
+                if u8::try_from(std::os::fd::AsRawFd::as_raw_fd(&null)) == Ok(number) {
+                    std::mem::forget(null);
+                }
+                Ok(())
+            }
+            StdioPlan::Pty => duplicate(slave.ok_or(Errno::ENOTTY)?, number),
+            StdioPlan::Relay => {
+                let relay =
+                    self.relays.iter().find(|relay| relay.number == number).ok_or(Errno::EBADF)?;
+                duplicate(relay.end.as_fd(), number)
+            }
+        }
+    }
+
+    fn confine(
+        &self,
+        step: &ConfineStep,
+    ) -> std::result::Result<Option<OwnedFd>, crate::confine::Failure> {
+        match step {
+            ConfineStep::Keyring => process::join_new_session_keyring()?,
+            ConfineStep::Securebits => capabilities::irrevocably_lock_securebits()?,
+            ConfineStep::Capabilities { keep } => {
+                capabilities::irrevocably_drop_capabilities(keep)?
+            }
+            ConfineStep::NoNewPrivs => process::irrevocably_set_no_new_privs()?,
+            ConfineStep::Landlock(rules) => landlock::irrevocably_restrict(rules)?,
+            ConfineStep::Seccomp { listen, .. } => {
+                let filter = self.filter.ok_or(Errno::EINVAL)?;
+                // Before the filter, which may refuse to change dispositions of its own.
+                signal::reset_all()?;
+                if *listen {
+                    return Ok(Some(seccomp::irrevocably_install_notifying_filter(filter)?));
+                }
+                seccomp::irrevocably_install_filter(filter)?;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns why it failed: `ENOENT` when no place has it; `EACCES` wins over later places' `ENOENT`,
+    /// as execvp(3) has it.
+    fn exec(&self) -> Errno {
+        let Some(image) = &self.image else { return Errno::EINVAL };
+        if let Err(errno) = signal::reset_all() {
+            return errno;
+        }
+        let mut found = Errno::ENOENT;
+        for place in &self.places {
+            match image.exec_path(place) {
+                Errno::ENOENT | Errno::ENOTDIR => {}
+                Errno::EACCES => found = Errno::EACCES,
+                other => return other,
+            }
+        }
+        found
+    }
+}
+
+/// The paths at which to look for a program.
+fn places(program: Option<&Text>, search: &[Text]) -> Vec<CString> {
+    let Some(program) = program.map(Text::as_bytes) else { return Vec::new() };
+    if program.contains(&b'/') {
+        return CString::new(program).into_iter().collect();
+    }
+    let joined = search.iter().map(|directory| {
+        std::path::Path::new(directory.as_os_str()).join(OsStr::from_bytes(program))
+    });
+    joined.filter_map(|path| CString::new(path.as_os_str().as_bytes()).ok()).collect()
+}
+
+/// A background group that takes the foreground is stopped by SIGTTOU unless it is blocked; all
+/// signals are blocked until just before the exec.
+fn take_foreground(terminal: BorrowedFd<'_>) -> Result<()> {
+    signal::SignalSet::full().block()?;
+    Ok(rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())?)
+}
+
+fn duplicate(fd: BorrowedFd<'_>, number: u8) -> Result<()> {
+    match number {
+        0 => Ok(rustix::stdio::dup2_stdin(fd)?),
+        1 => Ok(rustix::stdio::dup2_stdout(fd)?),
+        2 => Ok(rustix::stdio::dup2_stderr(fd)?),
+        _ => Err(Errno::EBADF),
+    }
+}
+
+/// Everything above 2 is closed by the exec, but for `keep`. Our own socket goes with the exec.
+fn close_descriptors(keep: &[u32]) -> Result<()> {
+    process::set_cloexec_from(3)?;
+    keep.iter().try_for_each(|number| process::keep_on_exec(*number))
+}
