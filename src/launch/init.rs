@@ -75,7 +75,7 @@ impl Init {
             };
             match confine {
                 ConfineStep::Securebits => {
-                    capabilities::irrevocably_lock_securebits().map_err(failed)?
+                    capabilities::irrevocably_lock_securebits().map_err(failed)?;
                 }
                 ConfineStep::Capabilities { keep } => {
                     capabilities::irrevocably_drop_capabilities(keep).map_err(failed)?;

@@ -94,7 +94,6 @@ fn relays(plan: &Plan) -> Result<(Vec<Relay>, Vec<Relay>), Errno> {
 struct Progress {
     pty: Option<Master>,
     listener: Option<Listener>,
-    rooted: bool,
     init_ready: bool,
     confined: bool,
     executed: bool,
@@ -187,7 +186,7 @@ impl Start<'_> {
         };
         let socket = if from == From::Report { &self.report } else { &self.control };
         match channel::hear(socket).map_err(LaunchError::Connect)? {
-            Heard::Message(message, fd) => self.take(message, fd),
+            Heard::Message(message, fd) => self.take(&message, fd),
             Heard::End if from == From::Report && self.heard.confined => {
                 self.heard.executed = true;
                 Ok(())
@@ -198,23 +197,21 @@ impl Start<'_> {
         }
     }
 
-    fn take(&mut self, message: FromSandbox, fd: Option<OwnedFd>) -> Result<(), LaunchError> {
+    fn take(&mut self, message: &FromSandbox, fd: Option<OwnedFd>) -> Result<(), LaunchError> {
         match message {
             FromSandbox::Failed { step, errno, note } => {
-                return Err(self.failed(usize::from(step), errno, note.text()));
+                return Err(self.failed(usize::from(*step), *errno, note.text()));
             }
             FromSandbox::Pty => {
-                self.heard.pty = Some(Master::from_fd(fd.ok_or(LaunchError::Lost)?))
+                self.heard.pty = Some(Master::from_fd(fd.ok_or(LaunchError::Lost)?));
             }
-            FromSandbox::Rooted => self.heard.rooted = true,
+            FromSandbox::Rooted | FromSandbox::Detail { .. } => {}
             FromSandbox::InitReady => self.heard.init_ready = true,
             FromSandbox::Confined { listener } => {
                 self.heard.confined = true;
-                self.heard.listener = fd.filter(|_| listener).map(Listener::new);
+                self.heard.listener = fd.filter(|_| *listener).map(Listener::new);
             }
-            // The payload's first exit may be heard here only when it is faster than init's word;
-            // init says it is ready first, so anything else is not of this phase.
-            FromSandbox::Detail { .. } => {}
+            // Init says that it is ready first, so none of these belongs to this phase.
             FromSandbox::FuseWanted { .. }
             | FromSandbox::Stopped { .. }
             | FromSandbox::Exited { .. }

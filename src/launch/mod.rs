@@ -36,14 +36,14 @@ mod payload;
 mod sandbox;
 pub mod wire;
 
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 use rustix::termios::Winsize;
 
 use crate::plan::step::{Action, IdKind, LayerNumber, Plan};
 use crate::rootfs::Layers;
-use crate::spec::Text;
+use crate::spec::{HostPath, Text};
 use crate::sys::clone::ThreadsError;
 use crate::sys::errno::Errno;
 use crate::sys::pty::Master;
@@ -104,21 +104,20 @@ pub struct Host<'a> {
     pub window: Option<Winsize>,
 }
 
-/// The opened directories of the layers, by number.
+/// `upper` and `work` of the layers, by number.
 #[derive(Debug, Default)]
-pub struct LayerDirectories(Vec<(OwnedFd, OwnedFd)>);
+pub struct LayerDirectories(Vec<(HostPath, HostPath)>);
 
 impl LayerDirectories {
     /// Adds the next layer's `upper` and `work`.
-    pub fn push(&mut self, upper: OwnedFd, work: OwnedFd) {
+    pub fn push(&mut self, upper: HostPath, work: HostPath) {
         self.0.push((upper, work));
     }
 }
 
 impl Layers for LayerDirectories {
-    fn directories(&self, layer: LayerNumber) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
-        use std::os::fd::AsFd as _;
-        self.0.get(usize::from(layer.0)).map(|(upper, work)| (upper.as_fd(), work.as_fd()))
+    fn directories(&self, layer: LayerNumber) -> Option<(&HostPath, &HostPath)> {
+        self.0.get(usize::from(layer.0)).map(|(upper, work)| (upper, work))
     }
 }
 

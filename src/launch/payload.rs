@@ -58,8 +58,8 @@ impl<'a> Prepared<'a> {
     }
 
     /// Takes the payload's steps and executes it.
-    pub(super) fn run(mut self, slave: Option<OwnedFd>, report: &Inside) -> ! {
-        let failed = self.take_steps(slave.as_ref().map(AsFd::as_fd), report);
+    pub(super) fn run(mut self, slave: Option<BorrowedFd<'_>>, report: &Inside) -> ! {
+        let failed = self.take_steps(slave, report);
         // Status as the exit table says, for init's eyes only: the launcher hears the message.
         let told = report.tell(&failed.message(), None);
         exit_now(if told.is_ok() { 126 } else { 125 })
@@ -102,11 +102,11 @@ impl<'a> Prepared<'a> {
         match step {
             ProcessStep::ProcessGroup { foreground } => {
                 rustix::process::setpgid(None, None)?;
-                match (foreground, slave) {
-                    (true, Some(terminal)) => take_foreground(terminal),
-                    (true, None) => Err(Errno::ENOTTY),
-                    (false, _) => Ok(()),
+                if *foreground {
+                    take_foreground(slave.ok_or(Errno::ENOTTY)?)?;
                 }
+                // The supervisor's mask and Rust's ignored SIGPIPE are not the payload's.
+                signal::reset_all()
             }
             ProcessStep::Stdio { number, with } => self.put(*number, *with, slave),
             ProcessStep::CloseDescriptors { keep } => close_descriptors(keep),
@@ -160,8 +160,6 @@ impl<'a> Prepared<'a> {
             ConfineStep::Landlock(rules) => landlock::irrevocably_restrict(rules)?,
             ConfineStep::Seccomp { listen, .. } => {
                 let filter = self.filter.ok_or(Errno::EINVAL)?;
-                // Before the filter, which may refuse to change dispositions of its own.
-                signal::reset_all()?;
                 if *listen {
                     return Ok(Some(seccomp::irrevocably_install_notifying_filter(filter)?));
                 }
@@ -175,9 +173,6 @@ impl<'a> Prepared<'a> {
     /// as execvp(3) has it.
     fn exec(&self) -> Errno {
         let Some(image) = &self.image else { return Errno::EINVAL };
-        if let Err(errno) = signal::reset_all() {
-            return errno;
-        }
         let mut found = Errno::ENOENT;
         for place in &self.places {
             match image.exec_path(place) {
@@ -203,7 +198,7 @@ fn places(program: Option<&Text>, search: &[Text]) -> Vec<CString> {
 }
 
 /// A background group that takes the foreground is stopped by SIGTTOU unless it is blocked; all
-/// signals are blocked until just before the exec.
+/// it is reset afterwards.
 fn take_foreground(terminal: BorrowedFd<'_>) -> Result<()> {
     signal::SignalSet::full().block()?;
     Ok(rustix::termios::tcsetpgrp(terminal, rustix::process::getpid())?)

@@ -197,7 +197,7 @@ impl Rooted {
         match clone::fork() {
             Ok(Cloned::Child) => {
                 drop(control);
-                payload.run(self.slave, &report)
+                payload.run(self.slave.as_ref().map(AsFd::as_fd), &report)
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
                 drop((report, payload, self.slave, pidfd));

@@ -30,7 +30,7 @@ use std::path::Path;
 use rustix::fs::Mode;
 
 use crate::plan::step::{Allowed, FsStep, LayerNumber, MountAccess, MountFlags};
-use crate::spec::SandboxPath;
+use crate::spec::{HostPath, SandboxPath};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{FsError, MountAttr, Propagation, Reach};
 use crate::sys::{mount, open};
@@ -76,10 +76,11 @@ impl From<FsError> for Failure {
 /// Result of a step.
 pub type Outcome<T = ()> = Result<T, Failure>;
 
-/// The directories of the layers, opened before the clone: where `Builder` finds uppers.
+/// Where the directories of the layers are. Paths and not descriptors: a directory that was opened in
+/// another mount namespace cannot be a layer in this one (`EINVAL`).
 pub trait Layers {
     /// `upper` and `work` of a layer; none when the plan never made it.
-    fn directories(&self, layer: LayerNumber) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)>;
+    fn directories(&self, layer: LayerNumber) -> Option<(&HostPath, &HostPath)>;
 }
 
 /// The tree while it is built.

@@ -46,7 +46,8 @@ impl<L: Layers> Builder<'_, L> {
         match upper {
             Some(Upper::Layer(layer)) => {
                 let (upper, work) = self.layers.directories(layer).ok_or(Errno::ENOENT)?;
-                set_upper(&context, upper, work)?;
+                let open = |path: &crate::spec::HostPath| open::open_host(path.as_path());
+                set_upper(&context, open(upper)?, open(work)?)?;
             }
             Some(Upper::Scratch { number, mode }) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::EINVAL)?;

@@ -245,6 +245,14 @@ pub fn set_cloexec_from(first: u32) -> Result<()> {
     close_range(first, u32::MAX, CloseHow::OnExec)
 }
 
+/// Takes the close-on-exec flag off a descriptor that is known by its number alone, as one that the
+/// caller of the program named; `EBADF` when nothing is open there.
+pub fn keep_on_exec(number: u32) -> Result<()> {
+    let number = libc::c_int::try_from(number).map_err(|_| Errno::EBADF)?;
+    // SAFETY: F_SETFD takes an integer and touches no memory; clearing the flag closes nothing.
+    check(unsafe { libc::fcntl(number, libc::F_SETFD, 0) }).map(drop)
+}
+
 /// Closes every descriptor from number `first` upwards but those of `keep`.
 ///
 /// Every other `OwnedFd` of this process dangles afterwards (the standard library aborts when one
