@@ -43,6 +43,7 @@ pub mod launch;
 pub mod limits;
 pub mod net;
 pub mod plan;
+pub mod profile;
 pub mod rootfs;
 pub mod spec;
 #[expect(unsafe_code, reason = "calls to the kernel; each block says why it is sound")]

@@ -1,0 +1,108 @@
+//! The merge rule of each field; the table is in the module's header.
+
+use std::collections::BTreeSet;
+
+use super::settings::{
+    Bounds, Confinement, Identity, Keyed, List, Networking, Places, Settings, Variables, View,
+};
+
+impl Settings {
+    /// What holds when `later` extends `self`.
+    #[must_use]
+    pub fn merge(self, later: Self) -> Self {
+        Self {
+            ids: self.ids.merge(&later.ids),
+            root: self.root.merge(later.root),
+            paths: self.paths.merge(later.paths),
+            environment: self.environment.merge(later.environment),
+            network: self.network.merge(later.network),
+            confine: self.confine.merge(later.confine),
+            limits: self.limits.merge(later.limits),
+            hostname: later.hostname.or(self.hostname),
+            umask: later.umask.or(self.umask),
+        }
+    }
+}
+
+impl Identity {
+    fn merge(&self, later: &Self) -> Self {
+        Self { user: later.user.or(self.user), mode: later.mode.or(self.mode) }
+    }
+}
+
+impl View {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            base: later.base.or(self.base),
+            overlay: later.overlay.or(self.overlay),
+            workdir: later.workdir.or(self.workdir),
+            home: later.home.or(self.home),
+            read_only: later.read_only.or(self.read_only),
+            tmpfs_size: later.tmpfs_size.or(self.tmpfs_size),
+            shm_size: later.shm_size.or(self.shm_size),
+        }
+    }
+}
+
+impl Places {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            requests: self.requests.merge(later.requests),
+            secrets: self.secrets.merge(later.secrets),
+            hidden: self.hidden.merge(later.hidden),
+            warned: self.warned.merge(later.warned),
+        }
+    }
+}
+
+impl Variables {
+    fn merge(self, later: Self) -> Self {
+        Self { pass: self.pass.merge(later.pass), set: self.set.merge(later.set) }
+    }
+}
+
+impl Networking {
+    fn merge(self, later: Self) -> Self {
+        Self { mode: later.mode.or(self.mode), refuse: self.refuse.merge(later.refuse) }
+    }
+}
+
+impl Confinement {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            capabilities: self.capabilities.merge(later.capabilities),
+            landlock: later.landlock.or(self.landlock),
+            seccomp: later.seccomp.or(self.seccomp),
+            notify: later.notify.or(self.notify),
+            nesting: later.nesting.or(self.nesting),
+        }
+    }
+}
+
+impl Bounds {
+    fn merge(self, later: Self) -> Self {
+        Self {
+            processes: later.processes.or(self.processes),
+            processes_need: later.processes_need.or(self.processes_need),
+            ulimits: self.ulimits.merge(later.ulimits),
+            timeout: later.timeout.or(self.timeout),
+        }
+    }
+}
+
+impl<T: Keyed> List<T> {
+    /// Takes out what `later` removes or says itself, then adds what it says.
+    ///
+    /// Associative: what is taken out of the first of three lists is, either way, what one of the other
+    /// two removes or says, and what is said keeps the place of its last mention.
+    #[must_use]
+    pub fn merge(mut self, later: Self) -> Self {
+        let gone: BTreeSet<&T::Key> =
+            later.removed.iter().chain(later.entries.iter().map(Keyed::key)).collect();
+        self.entries.retain(|entry| !gone.contains(entry.key()));
+        self.entries.extend(later.entries);
+        let known: BTreeSet<T::Key> = self.removed.iter().cloned().collect();
+        self.removed.extend(later.removed.into_iter().filter(|key| !known.contains(key)));
+        self
+    }
+}

@@ -1,0 +1,363 @@
+//! Values that profiles and flags write as text: sizes, durations, users, limits, names.
+//!
+//! # Decisions
+//! - Units of sizes are binary, as Docker's: `k` is 1,024. `kB` and `KiB` are taken too.
+//! - A duration without a unit is seconds.
+
+use std::time::Duration;
+
+use crate::spec::confine::UnknownCapability;
+use crate::spec::ids::User;
+use crate::spec::limits::{Resource, Rlimit};
+use crate::spec::path::PathError;
+
+/// Why some text is no value of the wanted kind. Does not repeat the text.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Nothing there.
+    #[error("it is empty")]
+    Empty,
+    /// Not a number with an optional unit.
+    #[error("it is not a size")]
+    NotASize,
+    /// A size that does not fit.
+    #[error("it is too large")]
+    TooLarge,
+    /// A size or count of nothing.
+    #[error("it must be more than 0")]
+    Zero,
+    /// Not a duration.
+    #[error("it is not a duration")]
+    NotADuration,
+    /// Not a whole number.
+    #[error("it is not a whole number")]
+    NotANumber,
+    /// Not octal, or more than 0777.
+    #[error("it is not a file mode creation mask")]
+    NotAUmask,
+    /// Neither a word for a user nor numbers.
+    #[error("it is neither `root` nor a numeric id")]
+    NotAUser,
+    /// -1 means "unchanged" to the kernel.
+    #[error("4294967295 is no id")]
+    NoSuchId,
+    /// Not `SOFT[:HARD]`.
+    #[error("it is not a limit")]
+    NotALimit,
+    /// The soft limit is higher.
+    #[error("the soft limit is above the hard one")]
+    SoftAboveHard,
+    /// No such resource.
+    #[error("there is no such limit")]
+    UnknownLimit {
+        /// The nearest there is.
+        nearest: Option<&'static str>,
+    },
+    /// None of the words that can stand there.
+    #[error("it is none of {}", quoted(.choices))]
+    UnknownChoice {
+        /// The nearest.
+        nearest: Option<&'static str>,
+        /// All.
+        choices: &'static [&'static str],
+    },
+    /// Not a path.
+    #[error(transparent)]
+    Path(#[from] PathError),
+    /// Not a capability.
+    #[error(transparent)]
+    Capability(#[from] UnknownCapability),
+    /// Not the name of a variable.
+    #[error("it is not the name of a variable")]
+    NotAVariable,
+    /// Not a host name.
+    #[error("it is not a host name")]
+    NotAHostname,
+    /// A wildcard where it would be taken literally.
+    #[error("`*` and `?` mean nothing there")]
+    Wildcard,
+    /// A NUL byte.
+    #[error("it contains a NUL byte")]
+    Nul,
+}
+
+fn quoted(choices: &[&str]) -> String {
+    choices.iter().map(|choice| format!("`{choice}`")).collect::<Vec<_>>().join(", ")
+}
+
+impl ValueError {
+    /// What to write instead.
+    pub fn hint(&self) -> Option<String> {
+        let fixed = match self {
+            Self::NotASize => "a size is a number of bytes, or has a unit: 512k, 64m, 2g",
+            Self::NotADuration => {
+                "a duration is a number of seconds, or has units: 90s, 10m, 1h30m"
+            }
+            Self::NotAUmask => "a mask has octal digits: 022, 077",
+            Self::NotAUser => "write `root`, `1000`, or `1000:1000`",
+            Self::NotALimit => "a limit is SOFT or SOFT:HARD, each a number or `unlimited`",
+            Self::NotAVariable => "letters, digits and `_`, not beginning with a digit",
+            Self::NotAHostname => {
+                "letters, digits, `-` and `.`, at most 64, beginning with a letter or digit"
+            }
+            Self::Path(PathError::Relative(_)) => {
+                "begin with `/`, `~/` (the home directory) or `./` (the current directory)"
+            }
+            Self::UnknownLimit { nearest: None } => return Some(all_limits()),
+            Self::UnknownChoice { nearest: Some(nearest), .. }
+            | Self::UnknownLimit { nearest: Some(nearest) } => {
+                return Some(format!("did you mean `{nearest}`?"));
+            }
+            _ => return None,
+        };
+        Some(fixed.to_owned())
+    }
+}
+
+fn all_limits() -> String {
+    format!("there are: {}", Resource::ALL.map(Resource::name).join(", "))
+}
+
+/// The nearest of some words, when one is near enough to have been meant.
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Longer words are no slips of the hand, and the comparison takes the product of both lengths.
+    if word.len() > 64 {
+        return None;
+    }
+    known
+        .into_iter()
+        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|one, other| one.0.total_cmp(&other.0))
+        .map(|(_, candidate)| candidate)
+}
+
+/// Bytes: `1048576`, `1024k`, `1m`, `1MiB`.
+pub fn parse_size(text: &str) -> Result<u64, ValueError> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        _ => return Err(ValueError::NotASize),
+    };
+    if number.is_empty() {
+        return Err(ValueError::NotASize);
+    }
+    let number: u64 = number.parse().map_err(|_| ValueError::TooLarge)?;
+    // The kernel takes sizes as signed numbers.
+    let size = number.checked_mul(1 << shift).filter(|size| i64::try_from(*size).is_ok());
+    match size {
+        Some(0) => Err(ValueError::Zero),
+        Some(size) => Ok(size),
+        None => Err(ValueError::TooLarge),
+    }
+}
+
+/// `90`, `90s`, `1h30m`, `500ms`, `2d`; more than 0.
+pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let (number, after) = rest.split_at(digits);
+        let letters = after.bytes().take_while(u8::is_ascii_lowercase).count();
+        let (unit, after) = after.split_at(letters);
+        let milliseconds: u64 = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "" if digits == text.len() => 1000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            _ => return Err(ValueError::NotADuration),
+        };
+        if number.is_empty() {
+            return Err(ValueError::NotADuration);
+        }
+        total = number
+            .parse::<u64>()
+            .ok()
+            .and_then(|number| number.checked_mul(milliseconds))
+            .and_then(|part| total.checked_add(Duration::from_millis(part)))
+            .ok_or(ValueError::TooLarge)?;
+        rest = after;
+    }
+    match () {
+        () if text.is_empty() => Err(ValueError::Empty),
+        () if total.is_zero() => Err(ValueError::Zero),
+        // timerfd counts seconds as a signed number; a century is enough.
+        () if total > Duration::from_hours(100 * 366 * 24) => Err(ValueError::TooLarge),
+        () => Ok(total),
+    }
+}
+
+/// Octal, at most 0777.
+pub fn parse_umask(text: &str) -> Result<u32, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotAUmask);
+    }
+    u32::from_str_radix(text, 8).ok().filter(|mask| *mask <= 0o777).ok_or(ValueError::NotAUmask)
+}
+
+/// `caller`, `root`, `UID`, `UID:GID`. Without a group, the same number.
+pub fn parse_user(text: &str) -> Result<User, ValueError> {
+    match text {
+        "caller" => return Ok(User::Caller),
+        "root" | "root:root" => return Ok(User::Root),
+        _ => {}
+    }
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    match (parse_id(uid)?, parse_id(gid)?) {
+        (0, 0) => Ok(User::Root),
+        (uid, gid) => Ok(User::Numeric { uid, gid }),
+    }
+}
+
+fn parse_id(text: &str) -> Result<u32, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotAUser);
+    }
+    match text.parse() {
+        Ok(u32::MAX) => Err(ValueError::NoSuchId),
+        Ok(id) => Ok(id),
+        Err(_) => Err(ValueError::TooLarge),
+    }
+}
+
+/// `SOFT[:HARD]`, each a number, `-1` or `unlimited`; without HARD, the same.
+pub fn parse_limit(resource: Resource, text: &str) -> Result<Rlimit, ValueError> {
+    let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+    let (soft, hard) = (parse_bound(soft)?, parse_bound(hard)?);
+    if soft.unwrap_or(u64::MAX) > hard.unwrap_or(u64::MAX) {
+        return Err(ValueError::SoftAboveHard);
+    }
+    Ok(Rlimit { resource, soft, hard })
+}
+
+fn parse_bound(text: &str) -> Result<Option<u64>, ValueError> {
+    if matches!(text, "-1" | "unlimited") {
+        return Ok(None);
+    }
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotALimit);
+    }
+    // The kernel's own word for "unlimited" is u64::MAX.
+    match text.parse() {
+        Ok(u64::MAX) | Err(_) => Err(ValueError::TooLarge),
+        Ok(number) => Ok(Some(number)),
+    }
+}
+
+/// The resource of a `--ulimit` or of `[limits] ulimits`.
+pub fn parse_resource(name: &str) -> Result<Resource, ValueError> {
+    Resource::from_name(name).ok_or_else(|| ValueError::UnknownLimit {
+        nearest: nearest(name, Resource::ALL.map(Resource::name)),
+    })
+}
+
+/// A count of processes, at least 1.
+pub fn parse_count(text: &str) -> Result<u64, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotANumber);
+    }
+    match text.parse::<u64>() {
+        Ok(0) => Err(ValueError::Zero),
+        // What RLIMIT_NPROC can hold beside its "unlimited"; no kernel has more pids than 2^22.
+        Ok(count) if count <= 1 << 22 => Ok(count),
+        _ => Err(ValueError::TooLarge),
+    }
+}
+
+/// A host name: labels of letters, digits and `-`, at most 64 bytes as `sethostname(2)` takes.
+pub fn check_hostname(name: &str) -> Result<(), ValueError> {
+    let label = |label: &str| {
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    };
+    if name.len() <= 64 && name.split('.').all(label) {
+        Ok(())
+    } else {
+        Err(ValueError::NotAHostname)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_has_binary_units() {
+        assert_eq!(parse_size("64m"), Ok(64 << 20));
+        assert_eq!(parse_size("1KiB"), Ok(1024));
+        assert_eq!(parse_size("7"), Ok(7));
+        for bad in ["", "m", "1.5g", "-1", "1x", " 1", "1 m", "0x10"] {
+            assert_eq!(parse_size(bad), Err(ValueError::NotASize), "{bad}");
+        }
+        assert_eq!(parse_size("0"), Err(ValueError::Zero));
+        assert_eq!(parse_size("9223372036854775808"), Err(ValueError::TooLarge));
+        assert_eq!(parse_size("99999999999999999999"), Err(ValueError::TooLarge));
+        assert_eq!(parse_size("8388608t"), Err(ValueError::TooLarge));
+    }
+
+    #[test]
+    fn a_duration_has_units_or_is_seconds() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
+        for bad in ["s", "1h30", "1 h", "-5", "1.5s", "5S", "1y"] {
+            assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
+        }
+        assert_eq!(parse_duration(""), Err(ValueError::Empty));
+        assert_eq!(parse_duration("0"), Err(ValueError::Zero));
+        assert_eq!(parse_duration("99999999999999999999d"), Err(ValueError::TooLarge));
+        assert_eq!(parse_duration("9999999d"), Err(ValueError::TooLarge));
+    }
+
+    #[test]
+    fn a_user_is_a_word_or_numbers() {
+        assert_eq!(parse_user("root"), Ok(User::Root));
+        assert_eq!(parse_user("0"), Ok(User::Root));
+        assert_eq!(parse_user("0:5"), Ok(User::Numeric { uid: 0, gid: 5 }));
+        assert_eq!(parse_user("1000"), Ok(User::Numeric { uid: 1000, gid: 1000 }));
+        for bad in ["", ":", "1:", "alice", "1:2:3", "+1", "-1", "1 "] {
+            assert_eq!(parse_user(bad), Err(ValueError::NotAUser), "{bad}");
+        }
+        assert_eq!(parse_user("4294967295"), Err(ValueError::NoSuchId));
+        assert_eq!(parse_user("4294967296"), Err(ValueError::TooLarge));
+    }
+
+    #[test]
+    fn a_limit_has_a_soft_and_a_hard_bound() {
+        let limit = |soft, hard| Ok(Rlimit { resource: Resource::Nofile, soft, hard });
+        let parse = |text| parse_limit(Resource::Nofile, text);
+        assert_eq!(parse("1024"), limit(Some(1024), Some(1024)));
+        assert_eq!(parse("10:unlimited"), limit(Some(10), None));
+        assert_eq!(parse("-1"), limit(None, None));
+        assert_eq!(parse("unlimited:10"), Err(ValueError::SoftAboveHard));
+        assert_eq!(parse("10:"), Err(ValueError::NotALimit));
+        assert_eq!(parse("-2"), Err(ValueError::NotALimit));
+        assert_eq!(parse("18446744073709551615"), Err(ValueError::TooLarge));
+    }
+
+    #[test]
+    fn masks_and_names_are_bounded() {
+        assert_eq!(parse_umask("022"), Ok(0o22));
+        for bad in ["", "8", "1000", "0o22", "-1", "+7"] {
+            assert_eq!(parse_umask(bad), Err(ValueError::NotAUmask), "{bad}");
+        }
+        assert!(check_hostname("a.b-c").is_ok());
+        for bad in ["", "-a", "a-", "a..b", "a_b", "a\nb", &"a".repeat(65)] {
+            assert!(check_hostname(bad).is_err(), "{bad}");
+        }
+        assert_eq!(parse_count("4096"), Ok(4096));
+        assert_eq!(parse_count("0"), Err(ValueError::Zero));
+        assert_eq!(parse_count("99999999"), Err(ValueError::TooLarge));
+        assert_eq!(parse_count("1e3"), Err(ValueError::NotANumber));
+    }
+}
