@@ -154,24 +154,7 @@ fn read_paths(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Located
         };
         *list = read_list(at, |at| at.parsed(|text| Ok(Pattern::new(text)?)))?;
         Ok(())
-    })?;
-    // Keys of a table have no order, and two places can turn out to be one (`~` and `.`): then the
-    // one that shows more counts.
-    paths.requests.entries.sort_by_key(|entry| openness(entry.access));
-    Ok(())
-}
-
-fn openness(access: Access) -> u8 {
-    match access {
-        Access::Tmpfs { .. } => 0,
-        Access::Hide => 1,
-        Access::Toolchain => 2,
-        Access::Read => 3,
-        Access::Cow => 4,
-        Access::Device => 5,
-        Access::Socket => 6,
-        Access::Write => 7,
-    }
+    })
 }
 
 fn read_requests<'t>(

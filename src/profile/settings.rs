@@ -322,7 +322,23 @@ impl Settings {
     }
 }
 
-fn finish_rootfs(root: View, paths: Places) -> Rootfs {
+/// Two places can turn out to be one (`~` and `.`), and then the later request holds: the one that
+/// shows more, for both were asked for; but what is hidden by name stays hidden.
+fn openness(access: Access) -> u8 {
+    match access {
+        Access::Tmpfs { .. } => 0,
+        Access::Toolchain => 1,
+        Access::Read => 2,
+        Access::Cow => 3,
+        Access::Device => 4,
+        Access::Socket => 5,
+        Access::Write => 6,
+        Access::Hide => 7,
+    }
+}
+
+fn finish_rootfs(root: View, mut paths: Places) -> Rootfs {
+    paths.requests.entries.sort_by_key(|entry| openness(entry.access));
     let request =
         |PathEntry { path, access }| PathRequest { path, access, origin: Origin::Profile };
     Rootfs {

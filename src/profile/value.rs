@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_duration_has_units_or_is_seconds() {
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_secs(5400)));
+        assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
         for bad in ["s", "1h30", "1 h", "-5", "1.5s", "5S", "1y"] {
             assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
