@@ -1,1 +1,203 @@
-fn main() {}
+//! Compiles what is fixed when bryo is built: the tables of system calls and the built-in seccomp
+//! policies, for every common variant.
+//!
+//! # Theory of operation
+//! The pure modules are included by path, so that the build uses the same parser and compiler as a
+//! run does. Their product in `OUT_DIR`: `syscalls-ARCH.txt` for each architecture, `seccomp.rs` with
+//! an index of programs, and `seccomp.bin` with the programs themselves, equal ones once.
+#![expect(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "the modules are written for the library"
+)]
+#![expect(clippy::print_stderr, reason = "cargo's protocol")]
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
+
+#[path = "src/spec/mod.rs"]
+mod spec;
+#[path = "src/plan"]
+mod plan {
+    pub mod seccomp;
+}
+
+use plan::seccomp::{
+    Arch, Denial, NEWER, NEWER_X86_64, SyscallTable, SyscallTables, canonical, canonical_builtin,
+    common_variants, emit, lower, to_bytes, verify,
+};
+use spec::seccomp::{Abi32, Policy, PolicyVariant, file};
+
+/// A failure, said so that whoever builds knows what to do.
+type Failure = Box<dyn std::error::Error>;
+
+/// Built-in name, file, and what is different from the file.
+const BUILTIN: [(&str, &str, Option<Abi32>); 3] = [
+    ("default", "default", None),
+    ("default-32", "default", Some(Abi32::Allow)),
+    ("init", "init", None),
+];
+
+fn main() {
+    for path in
+        ["build.rs", "profiles/seccomp", "src/spec", "src/plan/seccomp.rs", "src/plan/seccomp"]
+    {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    println!("cargo:rerun-if-env-changed=LIBSECCOMP_LIB_PATH");
+    if let Err(failure) = build() {
+        eprintln!("cannot compile the built-in seccomp policies: {failure}");
+        let mut source = failure.source();
+        while let Some(cause) = source {
+            eprintln!("  because: {cause}");
+            source = cause.source();
+        }
+        std::process::exit(1);
+    }
+}
+
+fn build() -> Result<(), Failure> {
+    check_library()?;
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
+    let target = std::env::var("CARGO_CFG_TARGET_ARCH")?;
+    let native = Arch::from_target(&target)
+        .ok_or_else(|| format!("`{target}` is not supported: x86_64 and aarch64 are"))?;
+    let tables = SyscallTables::new(Arch::ALL.into_iter().map(table).collect());
+    for arch in Arch::ALL {
+        let table = tables.of(arch).ok_or("a table is missing")?;
+        std::fs::write(out.join(format!("syscalls-{}.txt", arch.table_name())), table.to_text())?;
+    }
+    let mut programs = Programs::default();
+    for (name, file_name, abi32) in BUILTIN {
+        let mut policy = policy(file_name)?;
+        policy.abi32 = abi32.unwrap_or(policy.abi32);
+        let mut places = Vec::new();
+        for variant in common_variants() {
+            // The index is by canonical variants: no policy may ask for more than they tell apart.
+            if canonical(&policy, variant) != canonical_builtin(variant) && name != "init" {
+                return Err(format!("`{name}` asks for what `canonical_builtin` leaves out").into());
+            }
+            places.push(programs.add(&policy, variant, &tables, native)?);
+        }
+        programs.builtin.push((name, file_name, abi32, places));
+    }
+    // Nothing compiles it here: a mistake in it is to be found now, not in a run.
+    let floor = policy("floor")?;
+    for variant in common_variants() {
+        verify(&emit(&lower(&floor, &variant, &tables, native)?))?;
+    }
+    programs.write(&out, native)
+}
+
+/// The linker would say only that a library is missing.
+fn check_library() -> Result<(), Failure> {
+    let static_link = std::env::var("LIBSECCOMP_LINK_TYPE").is_ok_and(|kind| kind == "static");
+    if let (true, Ok(folder)) = (static_link, std::env::var("LIBSECCOMP_LIB_PATH")) {
+        let archive = Path::new(&folder).join("libseccomp.a");
+        if !archive.is_file() {
+            let archive = archive.display();
+            return Err(format!("`{archive}` is missing; `make setup` puts it there").into());
+        }
+    }
+    let version = ScmpVersion::current()?;
+    if (version.major, version.minor) < (2, 5) {
+        return Err(format!("libseccomp {version} is too old; 2.5 or newer is needed").into());
+    }
+    println!("cargo:rustc-env=BRYO_LIBSECCOMP_VERSION={version}");
+    Ok(())
+}
+
+fn table(arch: Arch) -> SyscallTable {
+    let library = match arch {
+        Arch::X86_64 => ScmpArch::X8664,
+        Arch::X86 => ScmpArch::X86,
+        Arch::Aarch64 => ScmpArch::Aarch64,
+        Arch::Arm => ScmpArch::Arm,
+    };
+    let own = if arch == Arch::X86_64 { NEWER_X86_64 } else { &[] };
+    // 32-bit Arm has calls of its own from 0xf0000.
+    let known = (0..1024).chain(0x000f_0000..0x000f_0010).filter_map(|number: i32| {
+        let name = ScmpSyscall::from(number).get_name_by_arch(library).ok()?;
+        Some((number.cast_unsigned(), name))
+    });
+    let newer = NEWER.iter().chain(own).map(|(number, name)| (*number, (*name).to_owned()));
+    SyscallTable::new(arch, known.chain(newer))
+}
+
+fn policy(name: &str) -> Result<Policy, Failure> {
+    let path = format!("profiles/seccomp/{name}.toml");
+    Ok(file::parse(&std::fs::read_to_string(&path)?, &path)?)
+}
+
+/// Where a program is in `seccomp.bin`, in bytes, and which denials belong to it.
+type Place = (usize, usize, usize);
+
+/// What goes into the binary.
+#[derive(Default)]
+struct Programs {
+    bytes: Vec<u8>,
+    /// Where equal programs are.
+    places: BTreeMap<Vec<u8>, usize>,
+    denials: Vec<Vec<Denial>>,
+    builtin: Vec<(&'static str, &'static str, Option<Abi32>, Vec<Place>)>,
+}
+
+impl Programs {
+    fn add(
+        &mut self,
+        policy: &Policy,
+        variant: PolicyVariant,
+        tables: &SyscallTables,
+        native: Arch,
+    ) -> Result<Place, Failure> {
+        let lowered = lower(policy, &variant, tables, native)?;
+        let code = emit(&lowered);
+        verify(&code)?;
+        let program = to_bytes(&code);
+        let length = program.len();
+        let bytes = &mut self.bytes;
+        let place = *self.places.entry(program).or_insert_with_key(|program| {
+            let place = bytes.len();
+            bytes.extend(program);
+            place
+        });
+        let known = self.denials.iter().position(|denials| *denials == lowered.denials);
+        let denials = known.unwrap_or_else(|| {
+            self.denials.push(lowered.denials);
+            self.denials.len() - 1
+        });
+        Ok((place, place + length, denials))
+    }
+
+    fn write(self, out: &Path, native: Arch) -> Result<(), Failure> {
+        std::fs::write(out.join("seccomp.bin"), &self.bytes)?;
+        let mut text = format!("pub(super) const NATIVE: Arch = Arch::{native:?};\n");
+        text.push_str("pub(super) static BUILTIN: &[Builtin] = &[\n");
+        let root = std::env::var("CARGO_MANIFEST_DIR")?;
+        for (name, file_name, abi32, places) in &self.builtin {
+            let abi32 = abi32.map_or("None".to_owned(), |abi| format!("Some(Abi32::{abi:?})"));
+            writeln!(text, "    Builtin {{ name: {name:?}, abi32: {abi32},")?;
+            writeln!(
+                text,
+                "        text: include_str!(\"{root}/profiles/seccomp/{file_name}.toml\"),"
+            )?;
+            writeln!(text, "        places: &{places:?} }},")?;
+        }
+        text.push_str("];\npub(super) static DENIALS: &[&[Denial]] = &[\n");
+        for denials in &self.denials {
+            text.push_str("    &[\n");
+            for Denial { arch, number, errno } in denials {
+                let errno = errno.number();
+                writeln!(text, "        denial(Arch::{arch:?}, {number}, {errno}),")?;
+            }
+            text.push_str("    ],\n");
+        }
+        text.push_str("];\n");
+        std::fs::write(out.join("seccomp.rs"), text)?;
+        Ok(())
+    }
+}

@@ -17,6 +17,7 @@
 
 pub mod capabilities;
 pub mod landlock;
+pub mod seccomp;
 
 use std::fmt;
 

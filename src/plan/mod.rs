@@ -10,6 +10,7 @@
 
 pub mod error;
 pub mod facts;
+pub mod seccomp;
 pub mod step;
 
 pub use error::PlanError;

@@ -1,0 +1,169 @@
+//! The filter of system calls: from a policy to a program that can be installed.
+//!
+//! # Theory of operation
+//! [`builtin`] finds a program that was compiled when bryo was built: a search in memory, no
+//! allocation to speak of, no libseccomp. [`compile`] makes one of any policy: our own with our own
+//! compiler, Docker's with libseccomp and the *floor* before it, which holds what other protections
+//! rest on and hands everything else on. [`compile_cached`] keeps the result by the hash of all that
+//! went into it.
+//!
+//! [`Program::denials`] says what the supervisor answers to a notified call, from its number alone.
+//!
+//! # Not here
+//! The policy's form (`spec::seccomp`), our compiler (`plan::seccomp`), the call that installs a
+//! program (`sys::seccomp`).
+
+mod builtin;
+mod cache;
+mod library;
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+pub use builtin::{builtin, builtin_names, builtin_policy, syscall_name};
+pub use cache::{CACHE_VERSION, compile_cached};
+
+use crate::plan::seccomp::{
+    Arch, Denial, Denials, LowerError, ProgramError, emit, lower, to_bytes, verify,
+};
+use crate::spec::seccomp::{Errno, Matching, Policy, PolicyError, PolicyVariant};
+use builtin::{NATIVE, tables};
+
+/// A program and what belongs to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    bytes: Cow<'static, [u8]>,
+    denials: Cow<'static, [Denial]>,
+    unknown_names: Vec<String>,
+}
+
+impl Program {
+    /// As the kernel takes it: `struct sock_filter`, native byte order.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// What is answered to notified calls, sorted.
+    pub fn denials(&self) -> &[Denial] {
+        &self.denials
+    }
+
+    /// What is answered to a notified call. `arch` is `seccomp_data.arch`.
+    pub fn errno_for(&self, arch: u32, number: u32) -> Errno {
+        match Arch::from_token(arch) {
+            Some(arch) => Denials(&self.denials).errno_for(arch, number),
+            None => Errno::ENOSYS,
+        }
+    }
+
+    /// Names in the policy that no system call has. They were left out, as Docker does.
+    pub fn unknown_names(&self) -> &[String] {
+        &self.unknown_names
+    }
+}
+
+/// A policy that did not become a program.
+#[derive(Debug, thiserror::Error)]
+pub enum SeccompError {
+    /// The policy itself.
+    #[error("cannot use seccomp policy `{name}`")]
+    Policy {
+        /// The policy.
+        name: String,
+        /// Why.
+        #[source]
+        source: LowerError,
+    },
+    /// A built-in policy's text, for a variant that the build did not compile.
+    #[error("cannot read the built-in seccomp policy")]
+    Builtin(#[source] PolicyError),
+    /// A table that the build made.
+    #[error("cannot read the built-in system call tables")]
+    Tables(#[source] crate::plan::seccomp::TableError),
+    /// libseccomp refused a rule.
+    #[error("cannot compile seccomp policy `{name}` with libseccomp")]
+    Library {
+        /// The policy.
+        name: String,
+        /// Why.
+        #[source]
+        source: libseccomp::error::SeccompError,
+    },
+    /// The compiled program could not be taken over.
+    #[error("cannot export seccomp policy `{name}` from libseccomp")]
+    Export {
+        /// The policy.
+        name: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Too long for the kernel.
+    #[error("cannot use the program of seccomp policy `{name}`")]
+    Program {
+        /// The policy.
+        name: String,
+        /// Why.
+        #[source]
+        source: ProgramError,
+    },
+    /// A folder that cannot be written, a full disk.
+    #[error("cannot write the compiled policy `{path}`")]
+    Cache {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// As `Cache`, and the half-written file could not be removed either.
+    #[error("cannot write a compiled policy, nor remove what was written of it, `{path}`")]
+    CacheLeftover {
+        /// What stays.
+        path: PathBuf,
+        /// Why it could not be written.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The policy cannot be hashed.
+    #[error("cannot write seccomp policy `{name}` as JSON")]
+    Canonical {
+        /// The policy.
+        name: String,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+}
+
+impl SeccompError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Policy { source: LowerError::UnknownName(_), .. } => {
+                Some("check the spelling, or give the call by its number")
+            }
+            Self::Program { source: ProgramError::Size(_), .. } => {
+                Some("the kernel takes 4,096 instructions; use fewer rules with arguments")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Compiles a policy for this machine.
+pub fn compile(policy: &Policy, variant: PolicyVariant) -> Result<Program, SeccompError> {
+    let tables = tables()?;
+    if policy.matching == Matching::Merged {
+        return library::compile(policy, variant, &tables);
+    }
+    let wrong = |source| SeccompError::Policy { name: policy.name.clone(), source };
+    let lowered = lower(policy, &variant, &tables, NATIVE).map_err(wrong)?;
+    let code = emit(&lowered);
+    verify(&code).map_err(|source| SeccompError::Program { name: policy.name.clone(), source })?;
+    Ok(Program {
+        bytes: Cow::Owned(to_bytes(&code)),
+        denials: Cow::Owned(lowered.denials),
+        unknown_names: lowered.unknown_names,
+    })
+}
