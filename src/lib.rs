@@ -39,6 +39,7 @@
 //! *layer*: what was written over a copy-on-write tree. *record*: what is known about one run.
 
 pub mod confine;
+pub mod host;
 pub mod launch;
 pub mod limits;
 pub mod net;

@@ -29,7 +29,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // level 2: so it cannot reach the kernel
     ("plan", &["spec"]),
     // level 3
-    ("host", &["plan", "sys"]),
+    ("host", &["plan", "spec", "sys"]),
     ("rootfs", EXECUTOR),
     ("net", EXECUTOR),
     ("confine", EXECUTOR),

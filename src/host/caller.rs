@@ -1,0 +1,109 @@
+//! Who calls, and from where.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
+use crate::plan::facts::{Caller, Workdir};
+use crate::spec::HostPath;
+
+use super::resolve::{Last, Resolver, Seen, look};
+use super::status::ProcessStatus;
+
+/// The mask when the kernel does not tell it: no wider than any caller's.
+const NARROWEST_UMASK: u32 = 0o077;
+
+/// Ids, groups, home and current directory.
+pub(super) fn probe(status: &ProcessStatus, resolver: &mut Resolver) -> Caller {
+    let gid = rustix::process::getegid().as_raw();
+    let (home, home_spelt) = probe_home(std::env::var_os("HOME"), resolver);
+    Caller {
+        uid: rustix::process::geteuid().as_raw(),
+        gid,
+        groups: probe_groups(gid),
+        home,
+        home_spelt,
+        workdir: probe_workdir(),
+        umask: status.umask.unwrap_or(NARROWEST_UMASK),
+    }
+}
+
+/// Supplementary groups, the effective one left out.
+fn probe_groups(effective: u32) -> Vec<u32> {
+    // The call fails only for a buffer that is too small, which rustix makes large enough.
+    let groups = rustix::process::getgroups().unwrap_or_default();
+    let mut groups: Vec<u32> = groups.into_iter().map(rustix::process::Gid::as_raw).collect();
+    groups.retain(|group| *group != effective);
+    groups.sort_unstable();
+    groups.dedup();
+    groups
+}
+
+/// The home directory that the environment names, when it is one, and its spelling when that is
+/// another.
+fn probe_home(
+    variable: Option<OsString>,
+    resolver: &mut Resolver,
+) -> (Option<HostPath>, Option<HostPath>) {
+    let Some(spelt) = variable.and_then(|path| HostPath::new(path).ok()) else {
+        return (None, None);
+    };
+    let found = resolver.resolve(&spelt, Last::Follow);
+    if !found.is_directory() {
+        return (None, None);
+    }
+    let other = spelt != found.real;
+    (Some(found.real), other.then_some(spelt))
+}
+
+/// The current directory: the kernel's own path of it, if that path leads to it.
+fn probe_workdir() -> Workdir {
+    let path = match rustix::process::getcwd(Vec::new()) {
+        Ok(path) => path,
+        Err(Errno::NOENT) => return Workdir::Deleted,
+        Err(_) => return Workdir::Unreadable,
+    };
+    // "(unreachable)/…": the directory lies outside this process's root.
+    let Ok(path) = HostPath::new(std::ffi::OsStr::from_bytes(path.as_bytes())) else {
+        return Workdir::Unreadable;
+    };
+    let here = look(CWD, ".");
+    // Another mount may stand over the path, or a directory above may be closed to the caller.
+    let same = match (here, look(CWD, path.as_path())) {
+        (Seen::There(here), Seen::There(there)) => here.id == there.id,
+        _ => false,
+    };
+    let enter = rustix::fs::accessat(CWD, path.as_path(), Access::EXEC_OK, AtFlags::EACCESS);
+    if same && enter.is_ok() { Workdir::At(path) } else { Workdir::Unreadable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_home_is_taken_only_when_it_is_a_directory_at_an_absolute_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(dir.path()).unwrap();
+        std::os::unix::fs::symlink(&real, real.join("link")).unwrap();
+        std::fs::write(real.join("file"), "").unwrap();
+        let home = |path: OsString| probe_home(Some(path), &mut Resolver::default());
+        let link = HostPath::new(real.join("link")).ok();
+        assert_eq!(home(real.join("link").into()), (HostPath::new(&real).ok(), link));
+        assert_eq!(home(real.clone().into()), (HostPath::new(&real).ok(), None));
+        assert_eq!(home("/".into()), (Some(HostPath::root()), None));
+        for bad in [real.join("file").into(), real.join("gone").into(), "al".into(), "".into()] {
+            assert_eq!(home(bad), (None, None));
+        }
+        assert_eq!(probe_home(None, &mut Resolver::default()), (None, None));
+    }
+
+    #[test]
+    fn groups_are_sorted_and_do_not_repeat_the_effective_one() {
+        let groups = probe_groups(rustix::process::getegid().as_raw());
+        assert!(groups.is_sorted());
+        assert!(!groups.contains(&rustix::process::getegid().as_raw()));
+    }
+}

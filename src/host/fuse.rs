@@ -1,0 +1,77 @@
+//! fuse-overlayfs, and programs found where only root writes.
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+
+use crate::plan::facts::{Fuse, Kind};
+use crate::spec::HostPath;
+
+use super::resolve::{Last, Resolver, Seen, Status, look};
+
+/// Looked at first, whatever `PATH` says.
+const FIXED: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
+/// Most directories of `PATH` that are looked at.
+const MOST_DIRECTORIES: usize = 64;
+
+/// fuse-overlayfs and what it needs.
+pub(super) fn probe(resolver: &mut Resolver) -> Fuse {
+    Fuse {
+        program: find_program("fuse-overlayfs", resolver).map(|(path, _)| path),
+        device: can_open_device(),
+    }
+}
+
+/// Opening has no effect before a mount names the descriptor.
+pub(super) fn can_open_device() -> bool {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    rustix::fs::openat(CWD, "/dev/fuse", flags, Mode::empty()).is_ok()
+}
+
+/// A program in a fixed place or in a directory of `PATH` that only root writes, so that no other
+/// user (nor an earlier payload) can have put it there. Links resolved.
+pub(super) fn find_program(name: &str, resolver: &mut Resolver) -> Option<(HostPath, Status)> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let fixed = FIXED.map(std::path::PathBuf::from);
+    let directories = fixed.into_iter().chain(std::env::split_paths(&path).take(MOST_DIRECTORIES));
+    directories
+        .filter_map(|directory| HostPath::new(directory).ok())
+        .filter_map(|directory| directory.join(name).ok())
+        .find_map(|path| trusted_program(&path, resolver))
+}
+
+fn trusted_program(path: &HostPath, resolver: &mut Resolver) -> Option<(HostPath, Status)> {
+    let found = resolver.resolve(path, Last::Follow);
+    let status = found.status.filter(|status| {
+        found.kind == Kind::File && status.mode & 0o111 != 0 && is_roots(status)
+    })?;
+    let above_is_roots = found.real.ancestors().all(|directory| {
+        matches!(look(CWD, directory.as_path()), Seen::There(status) if is_roots(&status))
+    });
+    above_is_roots.then_some((found.real, status))
+}
+
+/// Root's, and nobody else writes it. Seen from inside a user namespace root may be nobody, whose
+/// number no account should have.
+fn is_roots(status: &Status) -> bool {
+    const OVERFLOW: u32 = 65_534;
+    let writable = status.file_type != FileType::Symlink && status.mode & 0o022 != 0;
+    matches!(status.uid, 0 | OVERFLOW) && !writable
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_of_roots_is_found_and_one_of_anybodys_is_not() {
+        let mut resolver = Resolver::default();
+        let (path, status) = find_program("env", &mut resolver).unwrap();
+        assert_eq!((path.to_string().as_str(), status.uid), ("/usr/bin/env", 0));
+        assert_eq!(find_program("no-such-program-at-all", &mut resolver), None);
+        assert_eq!(find_program("../bin/env", &mut resolver), None);
+        let dir = tempfile::tempdir().unwrap();
+        let planted = std::fs::canonicalize(dir.path()).unwrap().join("env");
+        std::fs::copy("/usr/bin/env", &planted).unwrap();
+        // Below /tmp, which everybody writes.
+        assert_eq!(trusted_program(&HostPath::new(planted).unwrap(), &mut resolver), None);
+    }
+}

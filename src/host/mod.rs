@@ -1,0 +1,35 @@
+//! Looks at this machine and fills in [`Facts`]: only reads.
+//!
+//! # Theory of operation
+//! One function per fact, none of which changes anything; a default run asks only for those its spec
+//! needs, in a fraction of a millisecond. Tables of the kernel's and files of the system's are parsed
+//! by pure, total functions and never read beyond a bound. What only trying would tell is assumed from
+//! something cheap; what doing refutes is remembered (`refuted`).
+//!
+//! # Not here
+//! What a fact means for a plan (`plan`). Trying, and remedies (`ops::doctor`).
+
+mod bounded;
+mod caller;
+mod error;
+mod fuse;
+pub mod kernel;
+pub mod mountinfo;
+mod passwd;
+mod place;
+mod probe;
+pub mod refuted;
+mod resolve;
+mod sockets;
+mod split;
+mod status;
+mod stdio;
+mod store;
+pub mod subid;
+pub mod userns;
+mod wildcard;
+
+pub use error::HostError;
+pub use place::LookInto;
+pub use probe::Probe;
+pub use status::ProcessStatus;

@@ -1,0 +1,234 @@
+//! Names for ids: the caller's account, and the homes of others.
+//!
+//! # Decisions
+//! - The files first. Only an id they do not name is asked of `getpwuid_r(3)`, which may load libraries
+//!   and talk to daemons: on a machine with local accounts nothing of that is touched.
+//! - Homes come from the file alone: a directory service is not walked through.
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::plan::facts::{Account, Caller};
+use crate::spec::{HostPath, SandboxPath, Text};
+
+use super::HostError;
+use super::bounded::{self, FILE};
+use super::resolve::{Last, Resolver};
+
+const PASSWD: &str = "/etc/passwd";
+const GROUP: &str = "/etc/group";
+
+/// One line of passwd(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct User<'a> {
+    /// Login name.
+    pub(super) name: &'a [u8],
+    /// User id.
+    pub(super) uid: u32,
+    /// Home directory.
+    pub(super) home: &'a [u8],
+    /// Login shell.
+    pub(super) shell: &'a [u8],
+}
+
+/// One line of group(5).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Group<'a> {
+    /// Its name.
+    pub(super) name: &'a [u8],
+    /// Group id.
+    pub(super) gid: u32,
+}
+
+/// The lines that are accounts; others (comments, NIS marks, garbage) are passed over.
+pub(super) fn parse_users(passwd: &[u8]) -> impl Iterator<Item = User<'_>> {
+    passwd.split(|b| *b == b'\n').filter_map(|line| {
+        let fields: [&[u8]; 7] = fields(line)?;
+        let [name, _, uid, _, _, home, shell] = fields;
+        Some(User { name: name_of(name)?, uid: id(uid)?, home, shell })
+    })
+}
+
+/// The lines that are groups.
+pub(super) fn parse_groups(group: &[u8]) -> impl Iterator<Item = Group<'_>> {
+    group.split(|b| *b == b'\n').filter_map(|line| {
+        let fields: [&[u8]; 4] = fields(line)?;
+        let [name, _, gid, _] = fields;
+        Some(Group { name: name_of(name)?, gid: id(gid)? })
+    })
+}
+
+fn fields<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
+    let fields: Vec<&[u8]> = line.splitn(N + 1, |b| *b == b':').collect();
+    fields.try_into().ok()
+}
+
+fn name_of(name: &[u8]) -> Option<&[u8]> {
+    (!name.is_empty() && !matches!(name[0], b'+' | b'-' | b'#')).then_some(name)
+}
+
+/// A decimal id; the last one means nobody to the kernel.
+pub(super) fn id(field: &[u8]) -> Option<u32> {
+    let digits = std::str::from_utf8(field).ok().filter(|t| t.bytes().all(|b| b.is_ascii_digit()));
+    digits?.parse().ok().filter(|id| *id != u32::MAX)
+}
+
+fn text(bytes: &[u8]) -> Text {
+    OsStr::from_bytes(bytes).to_owned().into()
+}
+
+/// How the caller and the ids inside are called.
+pub(super) fn probe_account(
+    caller: &Caller,
+    uid_inside: u32,
+    gid_inside: u32,
+) -> Result<Account, HostError> {
+    let passwd = bounded::read_optional(PASSWD, FILE)?.unwrap_or_default();
+    let group = bounded::read_optional(GROUP, FILE)?.unwrap_or_default();
+    let mut account = account(caller, &passwd, &group);
+    if account.name.is_none() {
+        ask_name_service(caller.uid, &mut account);
+    }
+    let user_is_named = parse_users(&passwd).any(|user| user.uid == uid_inside);
+    let group_is_named = parse_groups(&group).any(|group| group.gid == gid_inside);
+    account.passwd_without = (!user_is_named).then(|| text(&without_nul(passwd)));
+    account.group_without = (!group_is_named).then(|| text(&without_nul(group)));
+    Ok(account)
+}
+
+/// What the files say of the caller.
+fn account(caller: &Caller, passwd: &[u8], group: &[u8]) -> Account {
+    let user = parse_users(passwd).find(|user| user.uid == caller.uid);
+    let group = parse_groups(group).find(|group| group.gid == caller.gid);
+    Account {
+        name: user.map(|user| text(user.name)),
+        group: group.map(|group| text(group.name)),
+        shell: user.and_then(|user| SandboxPath::new(OsStr::from_bytes(user.shell)).ok()),
+        ..Account::default()
+    }
+}
+
+/// A directory service may know who it is. One that fails is one that does not know.
+fn ask_name_service(uid: u32, account: &mut Account) {
+    let uid = rustix::fs::Uid::from_raw(uid);
+    if let Ok(Some(entry)) = crate::sys::user::passwd_entry(uid) {
+        account.name = Some(entry.name.into());
+        account.shell = SandboxPath::new(entry.shell).ok();
+    }
+}
+
+/// A text of the plan holds no NUL; a passwd that does is broken there anyway.
+fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes.retain(|b| *b != 0);
+    bytes
+}
+
+/// Homes of other accounts: directories that belong to the account whose home they are. Those beside
+/// the caller's own are left out, as everything there is hidden.
+pub(super) fn probe_other_homes(
+    caller: &Caller,
+    resolver: &mut Resolver,
+) -> Result<Vec<HostPath>, HostError> {
+    let passwd = bounded::read_optional(PASSWD, FILE)?.unwrap_or_default();
+    Ok(other_homes(&passwd, caller, resolver))
+}
+
+fn other_homes(passwd: &[u8], caller: &Caller, resolver: &mut Resolver) -> Vec<HostPath> {
+    let beside = caller.home.as_ref().and_then(HostPath::parent);
+    let mut found = BTreeSet::new();
+    for user in parse_users(passwd).filter(|user| user.uid != 0 && user.uid != caller.uid) {
+        let Ok(named) = HostPath::new(OsStr::from_bytes(user.home)) else { continue };
+        if beside.is_some() && named.parent() == beside {
+            continue;
+        }
+        let home = resolver.resolve(&named, Last::Follow);
+        let own = home.status.is_some_and(|status| status.uid == user.uid);
+        let holds_caller = caller.home.as_ref().is_some_and(|path| path.starts_with(&home.real));
+        if home.is_directory() && own && !holds_caller {
+            found.insert(home.real);
+        }
+    }
+    found.into_iter().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PASSWD_TEXT: &[u8] = b"root:x:0:0:root:/root:/bin/bash\n\
+        # comment\n\
+        +nis::::::\n\
+        al:x:1000:1000:Al,,,:/home/al:/bin/zsh\n\
+        bad:x:4294967296:1:a:/x:/y\n\
+        worse:x:-1:1:a:/x:/y\n\
+        short:x:5:5\n\
+        twin:x:1000:1000::/home/twin:/bin/sh\n";
+
+    #[test]
+    fn only_lines_that_are_accounts_are_taken() {
+        let names: Vec<&[u8]> = parse_users(PASSWD_TEXT).map(|user| user.name).collect();
+        assert_eq!(names, [&b"root"[..], b"al", b"twin"]);
+        let groups: Vec<u32> =
+            parse_groups(b"a:x:5:m,n\n:x:6:\nb:x:x:\nc:x:7\nd:x:8:\n").map(|g| g.gid).collect();
+        assert_eq!(groups, [5, 8]);
+    }
+
+    #[test]
+    fn the_first_line_of_an_id_names_it() {
+        let caller = Caller { uid: 1000, gid: 7, ..Caller::default() };
+        let account = account(&caller, PASSWD_TEXT, b"wheel:x:7:\n");
+        assert_eq!(account.name, Some("al".into()));
+        assert_eq!(account.group, Some("wheel".into()));
+        assert_eq!(account.shell, SandboxPath::new("/bin/zsh").ok());
+        let nobody = Caller { uid: 4_000_000, ..Caller::default() };
+        assert_eq!(super::account(&nobody, PASSWD_TEXT, b"").name, None);
+    }
+
+    #[test]
+    fn the_text_is_given_only_where_a_line_is_missing() {
+        let caller = Caller::default();
+        let account = probe_account(&caller, 3_999_999_999, 0).unwrap();
+        assert!(account.passwd_without.is_some_and(|text| text.as_bytes().starts_with(b"root:")));
+        assert_eq!(account.group_without, None);
+        assert_eq!(account.name, Some("root".into()));
+    }
+
+    #[test]
+    fn a_home_is_taken_when_it_belongs_to_its_account() {
+        use std::fmt::Write as _;
+        let dir = tempfile::tempdir().unwrap();
+        let root = std::fs::canonicalize(dir.path()).unwrap();
+        let own = rustix::process::geteuid().as_raw();
+        let mut passwd = String::new();
+        for (name, uid) in [("mine", own), ("theirs", own + 1)] {
+            std::fs::create_dir(root.join(name)).unwrap();
+            writeln!(passwd, "{name}:x:{uid}:1::{}/{name}:/bin/sh", root.display()).unwrap();
+        }
+        writeln!(passwd, "sync:x:{own}:1::/usr/bin:/bin/sync").unwrap();
+        writeln!(passwd, "gone:x:{own}:1::{}/gone:/bin/sh", root.display()).unwrap();
+        // As another user, to whom `mine` is somebody else's.
+        let caller = Caller { uid: own + 5, ..Caller::default() };
+        let found = other_homes(passwd.as_bytes(), &caller, &mut Resolver::default());
+        if own == 0 {
+            // Root's homes are hidden by name.
+            assert_eq!(found, []);
+        } else {
+            assert_eq!(found, [HostPath::new(root.join("mine")).unwrap()]);
+        }
+        // Beside the caller's own home nothing needs to be named.
+        let home = HostPath::new(root.join("theirs")).ok();
+        let neighbour = Caller { uid: own + 5, home, ..Caller::default() };
+        assert_eq!(other_homes(passwd.as_bytes(), &neighbour, &mut Resolver::default()), []);
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            parse_users(&bytes).count();
+            parse_groups(&bytes).count();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! Collects facts one by one, so that each run pays for what it needs.
+
+use std::collections::BTreeMap;
+
+use crate::plan::facts::{Facts, HostDirectory, Mount};
+use crate::spec::HostPath;
+use crate::spec::rootfs::Pattern;
+
+use super::mountinfo::{self, Line};
+use super::place::LookInto;
+use super::resolve::{Resolver, Seen, look};
+use super::status::ProcessStatus;
+use super::store::Variables;
+use super::wildcard::Expander;
+use super::{
+    HostError, caller, fuse, kernel, passwd, place, refuted, sockets, split, status, stdio, store,
+    subid,
+};
+
+/// Facts in the making. Every method adds one of them and can be called in any order, but for those
+/// that say otherwise.
+#[derive(Debug)]
+pub struct Probe {
+    status: ProcessStatus,
+    resolver: Resolver,
+    mounts: Vec<Line>,
+    facts: Facts,
+}
+
+impl Probe {
+    /// What every run needs: the kernel's release, the caller, the standard descriptors.
+    pub fn begin() -> Result<Self, HostError> {
+        let status = status::probe()?;
+        let mut resolver = Resolver::default();
+        let facts = Facts {
+            kernel: kernel::probe_release()?,
+            caller: caller::probe(&status, &mut resolver),
+            stdio: stdio::probe(),
+            ..Facts::default()
+        };
+        Ok(Self { status, resolver, mounts: Vec::new(), facts })
+    }
+
+    /// What is known so far.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// How the kernel sees this process: what [`refuted::remember`] wants to know.
+    pub fn status(&self) -> &ProcessStatus {
+        &self.status
+    }
+
+    /// The mount table, and whether a procfs can be mounted, which it tells.
+    pub fn mounts(&mut self) -> Result<(), HostError> {
+        self.mounts = mountinfo::probe()?;
+        self.facts.procfs_mountable = Some(kernel::assume_procfs(&self.mounts));
+        self.facts.mounts = self.mounts.iter().map(|line| line.mount.clone()).collect();
+        Ok(())
+    }
+
+    /// The entries of `/`.
+    pub fn root_entries(&mut self) -> Result<(), HostError> {
+        self.facts.root_entries = place::probe_root_entries()?;
+        Ok(())
+    }
+
+    /// What stands at a path. Asked once more, it is not looked at again.
+    pub fn place(&mut self, asked: &HostPath, look_into: LookInto) {
+        if self.facts.place(asked).is_none() {
+            let place = place::probe(asked, &self.facts.caller, look_into, &mut self.resolver);
+            self.facts.places.push(place);
+        }
+    }
+
+    /// What the patterns of secrets, hidden places and warnings match.
+    pub fn patterns(
+        &mut self,
+        secrets: &[Pattern],
+        hidden: &[Pattern],
+        warned: &[Pattern],
+    ) -> Result<(), HostError> {
+        let mut expander = Expander::new(&self.facts.caller, &mut self.resolver);
+        let secrets = expander.expand(secrets)?;
+        let hidden = expander.expand(hidden)?;
+        let warned = expander.expand(warned)?;
+        self.facts.absent = [secrets.absent, hidden.absent].concat();
+        self.facts.absent.sort();
+        self.facts.absent.dedup();
+        self.facts.secrets = secrets.there;
+        self.facts.hidden = hidden.there;
+        self.facts.warned = warned.there.into_iter().map(|found| found.path).collect();
+        Ok(())
+    }
+
+    /// The pieces of trees that no overlay can take whole. After [`Probe::mounts`]; `trees` are real
+    /// paths.
+    pub fn split(&mut self, trees: &[HostPath]) -> Result<(), HostError> {
+        for mount in &mut self.facts.mounts {
+            if trees.iter().any(|tree| mount.at.starts_with(tree)) {
+                mount.enterable = is_enterable(mount);
+            }
+        }
+        for path in split::directories_to_split(&self.facts.mounts, trees) {
+            self.facts.split.extend(split::probe(&path, &mut self.resolver)?);
+        }
+        Ok(())
+    }
+
+    /// Sockets below trees that are bound bare; real paths.
+    pub fn sockets(&mut self, trees: &[HostPath]) -> Result<(), HostError> {
+        self.facts.sockets = sockets::probe(trees, &mut self.resolver)?;
+        Ok(())
+    }
+
+    /// Homes of others.
+    pub fn other_homes(&mut self) -> Result<(), HostError> {
+        self.facts.other_homes = passwd::probe_other_homes(&self.facts.caller, &mut self.resolver)?;
+        Ok(())
+    }
+
+    /// Directories that could hold layers, and what is remembered in the first that can be used.
+    pub fn stores(&mut self) -> Result<(), HostError> {
+        use crate::plan::facts::StoreState;
+        let variables = Variables::from_environment();
+        self.facts.stores = store::probe(&variables, &self.facts.caller, &mut self.resolver)?;
+        let first = self.facts.stores.iter().find(|store| store.state == StoreState::Usable);
+        if let Some(store) = first {
+            self.facts.refuted = refuted::recall(&store.path, &self.status);
+        }
+        Ok(())
+    }
+
+    /// The ABI of Landlock; 0 when the kernel has none, or a filter hides it.
+    pub fn landlock_abi(&mut self) {
+        self.facts.landlock_abi = Some(crate::sys::landlock::abi().unwrap_or(0));
+    }
+
+    /// Whether a seccomp listener can be had.
+    pub fn seccomp_notify(&mut self) {
+        self.facts.seccomp_notify =
+            Some(kernel::assume_seccomp_notify(self.facts.kernel, &self.status));
+    }
+
+    /// Whether the kernel mounts overlays in a user namespace.
+    pub fn kernel_overlay(&mut self) {
+        self.facts.kernel_overlay = Some(kernel::assume_overlay(self.facts.kernel));
+    }
+
+    /// fuse-overlayfs.
+    pub fn fuse(&mut self) {
+        self.facts.fuse = Some(fuse::probe(&mut self.resolver));
+    }
+
+    /// How the caller and the ids inside are called.
+    pub fn account(&mut self, uid_inside: u32, gid_inside: u32) -> Result<(), HostError> {
+        self.facts.account = passwd::probe_account(&self.facts.caller, uid_inside, gid_inside)?;
+        Ok(())
+    }
+
+    /// Subordinate ids. After [`Probe::account`], whose name they are listed under.
+    pub fn subids(&mut self) -> Result<(), HostError> {
+        let facts = &self.facts;
+        let subids = subid::probe(&facts.caller, &facts.account, &self.status, &mut self.resolver)?;
+        self.facts.subids = Some(subids);
+        Ok(())
+    }
+
+    /// All of it, with the directories above every path that was found.
+    pub fn finish(mut self) -> Facts {
+        let facts = &self.facts;
+        let places = facts.places.iter().map(|place| &place.real);
+        let matches = facts.secrets.iter().chain(&facts.hidden).map(|found| &found.path);
+        let mut modes: BTreeMap<HostPath, Option<u32>> = BTreeMap::new();
+        for path in places.chain(matches).chain(&facts.absent) {
+            for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
+                if modes.contains_key(&directory) {
+                    // What is above it is there too.
+                    break;
+                }
+                let mode = self.resolver.directory_mode(&directory);
+                modes.insert(directory, mode);
+            }
+        }
+        self.facts.directories = modes
+            .into_iter()
+            .filter_map(|(path, mode)| Some(HostDirectory { path, mode: mode? }))
+            .collect();
+        self.facts
+    }
+}
+
+/// A mount of FUSE that is not for the caller answers `EACCES` even to statx of its root.
+fn is_enterable(mount: &Mount) -> bool {
+    matches!(look(rustix::fs::CWD, mount.at.as_path()), Seen::There(_))
+}

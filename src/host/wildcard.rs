@@ -1,0 +1,358 @@
+//! Finds what patterns match: secrets, places that are hidden by default, files to warn about.
+//!
+//! # Theory of operation
+//! A pattern is taken name by name from its base. A literal name is looked at; a name with `*` or
+//! `?` is held against the entries of the directory, which is listed once for all patterns. Links of
+//! parents are followed, one at the last name is what matched.
+//!
+//! # Decisions
+//! - `*` matches a leading dot too: to hide more is the safe side.
+//! - A secret that is a link gives two matches, the link and the caller's own file it leads to, so
+//!   that `~/.ssh -> dotfiles/ssh` does not leave the keys visible under their other name.
+//! - A directory the caller cannot enter stands for what may be below: the payload could make it
+//!   readable again in a copy-on-write tree, where the directory is the caller's own.
+//! - More entries or matches than the bounds is an error: a secret that was not looked for would be
+//!   shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::plan::facts::{Caller, Kind, Match};
+use crate::spec::HostPath;
+use crate::spec::rootfs::{Pattern, PatternBase};
+
+use super::HostError;
+use super::place::list;
+use super::resolve::{Found, Last, Resolver};
+
+/// Most entries of one directory that a wildcard is held against.
+const MOST_ENTRIES: usize = 100_000;
+/// Most matches of all patterns of one kind.
+const MOST_MATCHES: usize = 4096;
+
+/// What the patterns of one kind came down to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Matches {
+    /// What is there, sorted, nothing below another.
+    pub(super) there: Vec<Match>,
+    /// Patterns without wildcards that matched nothing; sorted.
+    pub(super) absent: Vec<HostPath>,
+}
+
+/// Expands patterns for one caller.
+pub(super) struct Expander<'a> {
+    caller: &'a Caller,
+    resolver: &'a mut Resolver,
+    listed: BTreeMap<HostPath, Vec<HostPath>>,
+}
+
+impl<'a> Expander<'a> {
+    pub(super) fn new(caller: &'a Caller, resolver: &'a mut Resolver) -> Self {
+        Self { caller, resolver, listed: BTreeMap::new() }
+    }
+
+    /// All that `patterns` match.
+    pub(super) fn expand(&mut self, patterns: &[Pattern]) -> Result<Matches, HostError> {
+        let mut there = BTreeMap::new();
+        let mut absent = BTreeSet::new();
+        for pattern in patterns {
+            let Some(base) = self.base(pattern) else { continue };
+            let names: Vec<&OsStr> = pattern.rest().names().collect();
+            if names.iter().any(|name| has_wildcard(name)) {
+                for path in self.candidates(base, &names)? {
+                    self.take(&path, &mut there);
+                    if there.len() > MOST_MATCHES {
+                        return Err(HostError::TooManyMatches { limit: MOST_MATCHES });
+                    }
+                }
+            } else if let Some(path) =
+                pattern.resolve(self.caller.home.as_ref(), self.caller.workdir.path())
+                && let Some(gone) = self.take(&path, &mut there)
+            {
+                absent.insert(gone);
+            }
+        }
+        Ok(prune(there, absent))
+    }
+
+    fn base(&self, pattern: &Pattern) -> Option<HostPath> {
+        match pattern.base() {
+            PatternBase::Root => Some(HostPath::root()),
+            PatternBase::Home => self.caller.home.clone(),
+            PatternBase::Workdir => self.caller.workdir.path().cloned(),
+        }
+    }
+
+    /// The paths a pattern with wildcards may mean: every name but literal ones was seen.
+    fn candidates(&mut self, base: HostPath, names: &[&OsStr]) -> Result<Vec<HostPath>, HostError> {
+        let mut dirs = vec![base];
+        for name in names {
+            let mut next = Vec::new();
+            for dir in dirs {
+                if !has_wildcard(name) {
+                    next.extend(dir.join(name));
+                    continue;
+                }
+                let found = self.resolver.resolve(&dir, Last::Follow);
+                if found.is_directory() {
+                    let entries = self.entries(&found.real)?;
+                    let fits = |path: &&HostPath| {
+                        path.file_name().is_some_and(|n| matches(name.as_bytes(), n.as_bytes()))
+                    };
+                    next.extend(entries.iter().filter(fits).cloned());
+                } else if found.kind == Kind::Forbidden {
+                    next.push(dir);
+                }
+            }
+            if next.len() > MOST_MATCHES {
+                return Err(HostError::TooManyMatches { limit: MOST_MATCHES });
+            }
+            dirs = next;
+        }
+        Ok(dirs)
+    }
+
+    /// Of a directory that cannot be listed, but perhaps entered, nothing can be matched by wildcard.
+    fn entries(&mut self, dir: &HostPath) -> Result<&[HostPath], HostError> {
+        if !self.listed.contains_key(dir) {
+            let entries = match list(dir, MOST_ENTRIES) {
+                Err(HostError::List { .. }) => Vec::new(),
+                other => other?,
+            };
+            self.listed.insert(dir.clone(), entries);
+        }
+        Ok(self.listed.get(dir).map_or(&[], Vec::as_slice))
+    }
+
+    /// Adds what stands at `path`; gives its real path when nothing does, but may.
+    fn take(&mut self, path: &HostPath, there: &mut BTreeMap<HostPath, Kind>) -> Option<HostPath> {
+        let found = self.resolver.resolve(path, Last::Keep);
+        match found.kind {
+            Kind::Absent => return Some(found.real).filter(|_| found.can_appear),
+            Kind::Forbidden => {
+                there.insert(found.reached, Kind::Directory);
+            }
+            Kind::Link(_) => {
+                let target = self.resolver.resolve(path, Last::Follow);
+                if self.is_own(&target) {
+                    there.insert(target.real, target.kind);
+                }
+                there.insert(found.real, found.kind);
+            }
+            kind => {
+                there.insert(found.real, kind);
+            }
+        }
+        None
+    }
+
+    /// Whether a link leads to something of the caller's that can be hidden: not to `/dev/null`, and
+    /// not to a directory that holds the home or the current directory.
+    fn is_own(&self, target: &Found) -> bool {
+        let holds = |path: &HostPath| path.starts_with(&target.real);
+        matches!(target.kind, Kind::File | Kind::Directory)
+            && target.status.is_some_and(|status| status.uid == self.caller.uid)
+            && !self.caller.home.as_ref().is_some_and(holds)
+            && !self.caller.workdir.path().is_some_and(holds)
+    }
+}
+
+/// Leaves out what lies below another match.
+fn prune(there: BTreeMap<HostPath, Kind>, absent: BTreeSet<HostPath>) -> Matches {
+    let mut kept: Vec<Match> = Vec::new();
+    for (path, kind) in there {
+        // Sorted by names: what lies below a path follows it directly.
+        if !kept.last().is_some_and(|last| path.starts_with(&last.path)) {
+            kept.push(Match { path, kind });
+        }
+    }
+    let below = |path: &HostPath| kept.iter().any(|m| path.starts_with(&m.path));
+    let absent = absent.into_iter().filter(|path| !below(path)).collect();
+    Matches { there: kept, absent }
+}
+
+fn has_wildcard(name: &OsStr) -> bool {
+    name.as_bytes().iter().any(|b| matches!(b, b'*' | b'?'))
+}
+
+/// Whether a name fits a pattern: `*` is any bytes, `?` any one byte. No backtracking beyond the last
+/// `*`, so the time is at most the product of the lengths.
+pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(b) if *b == b'?' || *b == name[n] => {
+                p += 1;
+                n += 1;
+            }
+            _ => {
+                let Some((at, taken)) = star else { return false };
+                star = Some((at, taken + 1));
+                p = at + 1;
+                n = taken + 1;
+            }
+        }
+    }
+    pattern[p..].iter().all(|b| *b == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::plan::facts::Workdir;
+
+    struct Tree {
+        _dir: tempfile::TempDir,
+        root: PathBuf,
+        caller: Caller,
+    }
+
+    impl Tree {
+        /// A home with these files; a name that ends with a slash is a directory.
+        fn new(files: &[&str]) -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let root = std::fs::canonicalize(dir.path()).unwrap();
+            for file in files {
+                let path = root.join(file);
+                if file.ends_with('/') {
+                    std::fs::create_dir_all(path).unwrap();
+                } else {
+                    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    std::fs::write(path, "").unwrap();
+                }
+            }
+            let caller = Caller {
+                uid: rustix::process::geteuid().as_raw(),
+                home: HostPath::new(&root).ok(),
+                workdir: Workdir::At(HostPath::new(&root).unwrap()),
+                ..Caller::default()
+            };
+            Self { _dir: dir, root, caller }
+        }
+
+        fn expand(&self, patterns: &[&str]) -> Matches {
+            let patterns: Vec<Pattern> =
+                patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
+            let mut resolver = Resolver::default();
+            Expander::new(&self.caller, &mut resolver).expand(&patterns).unwrap()
+        }
+
+        fn relative(&self, path: &HostPath) -> String {
+            path.as_path().strip_prefix(&self.root).unwrap().display().to_string()
+        }
+
+        fn there(&self, patterns: &[&str]) -> Vec<String> {
+            self.expand(patterns).there.iter().map(|m| self.relative(&m.path)).collect()
+        }
+
+        fn absent(&self, patterns: &[&str]) -> Vec<String> {
+            self.expand(patterns).absent.iter().map(|path| self.relative(path)).collect()
+        }
+    }
+
+    #[test]
+    fn wildcards_match_within_one_name_and_leading_dots_too() {
+        let tree = Tree::new(&[".bash_history", ".x_history", "a/b/key", "a/c/key", "a/key", "z/"]);
+        assert_eq!(tree.there(&["~/*_history"]), [".bash_history", ".x_history"]);
+        assert_eq!(tree.there(&["~/a/*/key"]), ["a/b/key", "a/c/key"]);
+        assert_eq!(tree.there(&["./?"]), ["a", "z"]);
+        assert_eq!(tree.there(&["~/nothing*"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_lies_below_another_match_is_left_out() {
+        let tree = Tree::new(&[".ssh/id", ".ssh-x", "a"]);
+        assert_eq!(tree.there(&["~/.ssh/id", "~/.ssh", "~/.ssh*", "~/.ssh"]), [".ssh", ".ssh-x"]);
+    }
+
+    #[test]
+    fn a_literal_that_is_not_there_is_told_unless_it_cannot_appear() {
+        let tree = Tree::new(&["file", "d/"]);
+        assert_eq!(
+            tree.absent(&["~/.ssh", "~/d/e/f", "~/file/below", "~/gone*", "~/.ssh"]),
+            [".ssh", "d/e/f"]
+        );
+        assert_eq!(tree.absent(&["~/d", "~/d/x"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn links_of_parents_are_followed_and_the_last_is_not() {
+        let tree = Tree::new(&["real/secret", "dots/ssh/id"]);
+        symlink("real", tree.root.join("link")).unwrap();
+        symlink("dots/ssh", tree.root.join(".ssh")).unwrap();
+        symlink("/dev/null", tree.root.join(".history")).unwrap();
+        assert_eq!(tree.there(&["~/link/secret"]), ["real/secret"]);
+        assert_eq!(tree.there(&["~/link/s*"]), ["real/secret"]);
+        // The keys are hidden under both names, /dev/null is not.
+        assert_eq!(tree.there(&["~/.ssh"]), [".ssh", "dots/ssh"]);
+        assert_eq!(tree.there(&["~/.history"]), [".history"]);
+        let found = tree.expand(&["~/.history"]);
+        assert_eq!(found.there[0].kind, Kind::Link("/dev/null".into()));
+    }
+
+    #[test]
+    fn a_link_to_the_home_does_not_hide_it() {
+        let tree = Tree::new(&["x"]);
+        symlink(".", tree.root.join(".ssh")).unwrap();
+        assert_eq!(tree.there(&["~/.ssh"]), [".ssh"]);
+    }
+
+    #[test]
+    fn without_a_home_its_patterns_match_nothing() {
+        let mut tree = Tree::new(&["x"]);
+        tree.caller.home = None;
+        assert_eq!(tree.expand(&["~/x", "~/*", "~/gone"]), Matches::default());
+    }
+
+    #[test]
+    fn the_matcher_knows_stars_and_question_marks() {
+        for (pattern, name) in [
+            ("*", ""),
+            ("*", ".x"),
+            ("a*b*c", "axxbxxbc"),
+            ("?", "x"),
+            ("*.?", "a.b.c"),
+            ("**", "x"),
+            ("", ""),
+        ] {
+            assert!(matches(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
+        }
+        for (pattern, name) in [("?", ""), ("a*b", "abc"), ("a", "b"), ("*x", "xy"), ("", "x")] {
+            assert!(!matches(pattern.as_bytes(), name.as_bytes()), "{pattern} {name}");
+        }
+    }
+
+    /// The definition, in exponential time.
+    fn matches_by_definition(pattern: &[u8], name: &[u8]) -> bool {
+        match pattern.split_first() {
+            None => name.is_empty(),
+            Some((b'*', rest)) => {
+                (0..=name.len()).any(|taken| matches_by_definition(rest, &name[taken..]))
+            }
+            Some((first, rest)) => name.split_first().is_some_and(|(n, more)| {
+                (*first == b'?' || first == n) && matches_by_definition(rest, more)
+            }),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_matcher_is_what_it_is_defined_to_be(pattern in "[ab*?]{0,8}", name in "[ab]{0,8}") {
+            prop_assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                matches_by_definition(pattern.as_bytes(), name.as_bytes())
+            );
+        }
+    }
+}
