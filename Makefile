@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 RELEASE := target/release/bryo
 
-.PHONY: help setup build release test lint install man completions clean
+.PHONY: help setup build release test test-vm lint install man completions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -23,6 +23,9 @@ release: setup ## the binary that is installed
 test: setup ## everything but the virtual machine; as an ordinary user, also when run by root
 	@scripts/setup.sh user test
 	@scripts/test.sh $(FILTER)
+
+test-vm: release ## on a real Debian with systemd, Linux 6.1 and 6.12, in an emulated machine
+	@scripts/test-vm.sh $(FILTER)
 
 lint: setup ## format, clippy, layering, dependencies, shell scripts, README examples, fuzz targets
 	@scripts/setup.sh lint

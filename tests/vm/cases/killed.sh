@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Whatever happens to the launcher, nothing of the run stays; systemd is the reaper here.
+. ./check.sh
+
+bryo run -- sh -c '(setsid sleep 1000 &); sleep 1000' &
+launcher=$!
+for _ in $(seq 100); do
+	pgrep -x sleep >/dev/null && break
+	sleep 0.1
+done
+pgrep -x sleep >/dev/null || not_so 'the payload runs'
+kill -9 $launcher
+nothing_left
+! pgrep -x sleep || not_so 'the payload is gone'
+
+try bryo run --rm -- echo again
+exits 0
+prints again
