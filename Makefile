@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 RELEASE := target/release/bryo
 
-.PHONY: help setup build release test test-vm lint install man completions clean
+.PHONY: help setup build release test test-vm bench lint install man completions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -26,6 +26,10 @@ test: setup ## everything but the virtual machine; as an ordinary user, also whe
 
 test-vm: release ## on a real Debian with systemd, Linux 6.1 and 6.12, in an emulated machine
 	@scripts/test-vm.sh $(FILTER)
+
+bench: setup ## ratios against other tools, on this machine; ARGS='--json FILE', '--print-only', or a name
+	@scripts/setup.sh user bench
+	@scripts/bench.sh $(ARGS)
 
 lint: setup ## format, clippy, layering, dependencies, shell scripts, README examples, fuzz targets
 	@scripts/setup.sh lint

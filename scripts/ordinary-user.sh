@@ -62,12 +62,13 @@ fi
 remove() {
 	local status=$? left
 	trap '' INT TERM HUP
-	left=$(ps -o pid=,stat=,args= -u "$uid" || true)
+	# A zombie has ended; whether it is reaped is pid 1's business.
+	left=$(ps -o pid=,stat=,args= -u "$uid" | awk '$2 !~ /^Z/' || true)
 	if [ -n "$left" ]; then
 		say "left running:"$'\n'"$left"
 		[ "$status" != 0 ] || status=1
 	fi
-	while pkill -KILL -u "$uid"; do sleep 0.1; done
+	while pkill -KILL -u "$uid" --runstates DIRST; do sleep 0.1; done
 	left=$(find /tmp /var/tmp /dev/shm /run -xdev -uid "$uid" 2>/dev/null | head -n 20)
 	if [ -n "$left" ]; then
 		say "left on the disk:"$'\n'"$left"

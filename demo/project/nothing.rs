@@ -1,0 +1,1 @@
+//! Nothing: the dependency is all there is to this package.
