@@ -47,5 +47,6 @@ pub mod plan;
 pub mod profile;
 pub mod rootfs;
 pub mod spec;
+pub mod state;
 #[expect(unsafe_code, reason = "calls to the kernel; each block says why it is sound")]
 pub mod sys;

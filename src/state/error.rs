@@ -1,0 +1,289 @@
+//! What can go wrong with the store and what to do about it.
+
+use rustix::io::Errno;
+
+use super::id::SandboxId;
+use crate::plan::step::LayerNumber;
+use crate::spec::{HostPath, Text};
+
+/// Why the store, a sandbox in it, or its record cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// The store's directory cannot be opened.
+    #[error("cannot open the store `{store}`")]
+    OpenStore {
+        /// Where.
+        store: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The store's directory cannot be made.
+    #[error("cannot make the store `{store}`")]
+    MakeStore {
+        /// Where.
+        store: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The store is not the caller's alone.
+    #[error("cannot use `{store}` as the store: {fault}")]
+    ForeignStore {
+        /// Where.
+        store: HostPath,
+        /// What is wrong with it.
+        fault: StoreFault,
+    },
+    /// The directory of a sandbox cannot be made.
+    #[error("cannot make a sandbox's directory in `{store}`")]
+    Create {
+        /// In which store.
+        store: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The name is in use.
+    #[error("cannot name the sandbox `{name}`: `{id}` has that name")]
+    NameTaken {
+        /// The wanted name.
+        name: String,
+        /// Who has it.
+        id: SandboxId,
+    },
+    /// Names cannot be kept.
+    #[error("cannot keep the name `{name}` in the store")]
+    Name {
+        /// Which.
+        name: Text,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The directories of a layer cannot be made.
+    #[error("cannot make the directories of layer {} of sandbox `{id}`", number.0)]
+    Layer {
+        /// Whose.
+        id: SandboxId,
+        /// Which.
+        number: LayerNumber,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// A layer's directory cannot be opened.
+    #[error("cannot open layer {} of sandbox `{id}`", number.0)]
+    OpenLayer {
+        /// Whose.
+        id: SandboxId,
+        /// Which.
+        number: LayerNumber,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The record cannot be written.
+    #[error("cannot write the record of sandbox `{id}`")]
+    WriteRecord {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The record cannot be put into words.
+    #[error("cannot encode the record of sandbox `{id}`")]
+    EncodeRecord {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// The record cannot be read.
+    #[error("cannot read the record of sandbox `{id}`")]
+    ReadRecord {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The record is not what bryo writes.
+    #[error("cannot understand the record of sandbox `{id}`")]
+    ParseRecord {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: serde_json::Error,
+    },
+    /// A newer bryo wrote the record.
+    #[error("cannot understand the record of sandbox `{id}`: it has version {version}")]
+    NewerRecord {
+        /// Whose.
+        id: SandboxId,
+        /// Which version.
+        version: u32,
+    },
+    /// Nothing has that id or name.
+    #[error("cannot find a sandbox `{0}`")]
+    NotFound(Text),
+    /// No sandbox was started from a directory.
+    #[error("cannot find a sandbox that was started from `{0}`")]
+    NoneFrom(HostPath),
+    /// Several ids begin so.
+    #[error("cannot tell which sandbox `{prefix}` is: {}", list(candidates))]
+    Ambiguous {
+        /// What was asked for.
+        prefix: Text,
+        /// All whose ids begin so, sorted.
+        candidates: Vec<SandboxId>,
+    },
+    /// It runs.
+    #[error("cannot take sandbox `{0}`: it is running")]
+    Running(SandboxId),
+    /// Its launcher is not a process of ours to be seen.
+    #[error("cannot find the launcher of sandbox `{0}`")]
+    NoLauncher(SandboxId),
+    /// The launcher cannot be killed.
+    #[error("cannot kill the launcher of sandbox `{id}`, process {pid}")]
+    Kill {
+        /// Whose.
+        id: SandboxId,
+        /// Which process.
+        pid: u32,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// It was killed and does not end.
+    #[error("cannot wait any longer for the processes of sandbox `{0}` to end")]
+    StillThere(SandboxId),
+    /// Reading a directory of the store.
+    #[error("cannot list the sandboxes in `{store}`")]
+    List {
+        /// Where.
+        store: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// Locking failed for another reason than being locked.
+    #[error("cannot lock sandbox `{id}`")]
+    Lock {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// Moving a sandbox inside the store.
+    #[error("cannot move sandbox `{id}` to `{to}` in the store")]
+    Move {
+        /// Whose.
+        id: SandboxId,
+        /// The directory below the store.
+        to: &'static str,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// Something of it cannot be removed.
+    #[error("cannot remove `{at}`, left of sandbox `{id}`")]
+    Remove {
+        /// Whose.
+        id: SandboxId,
+        /// The name that could not be removed.
+        at: Text,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// What a payload with subordinate ids wrote is not the caller's to remove.
+    #[error("cannot remove `{at}`, left of sandbox `{id}`: it belongs to user {owner}")]
+    ForeignIds {
+        /// Whose.
+        id: SandboxId,
+        /// The name that could not be removed.
+        at: Text,
+        /// The owner.
+        owner: u32,
+    },
+    /// The caller's own process cannot be described.
+    #[error("cannot read `{path}`")]
+    Proc {
+        /// Which file.
+        path: &'static str,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+}
+
+/// What is wrong with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// It is a link, or no directory.
+    NoDirectory,
+    /// It belongs to this user.
+    Owner(u32),
+    /// Others may enter it; the permission bits.
+    Open(u32),
+}
+
+impl std::fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoDirectory => f.write_str("it is a link or no directory"),
+            Self::Owner(uid) => write!(f, "it belongs to user {uid}"),
+            Self::Open(mode) => write!(f, "others may enter it (mode {mode:04o})"),
+        }
+    }
+}
+
+/// At most ten of them.
+fn list(ids: &[SandboxId]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<_> = ids.iter().take(SHOWN).map(|id| format!("`{id}`")).collect();
+    match ids.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+impl StateError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::ForeignStore { store, fault: StoreFault::Open(_) } => {
+                format!("chmod 0700 {}", quoted(store))
+            }
+            Self::OpenStore { .. } | Self::MakeStore { .. } | Self::ForeignStore { .. } => {
+                "name another directory in BRYO_STORE".to_owned()
+            }
+            Self::NameTaken { name, .. } => {
+                format!("give another name, or remove that sandbox: bryo rm {name}")
+            }
+            Self::NewerRecord { .. } => "a newer bryo made it: use that one".to_owned(),
+            Self::NotFound(_) | Self::NoneFrom(_) => "bryo ps -a lists all sandboxes".to_owned(),
+            Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
+            Self::Running(id) => format!("bryo rm -f {id} kills it first"),
+            Self::NoLauncher(_) => {
+                "it was started in another container or PID namespace: end it there".to_owned()
+            }
+            Self::ForeignIds { .. } => {
+                "it ran with --ids subid: removing needs newuidmap and newgidmap".to_owned()
+            }
+            _ => return None,
+        })
+    }
+}
+
+/// For a shell: in single quotes where anything but plain characters occurs.
+fn quoted(path: &HostPath) -> String {
+    let text = path.to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '-' | '_' | '+');
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
+}

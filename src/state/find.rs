@@ -1,0 +1,109 @@
+//! Finds sandboxes: by id, by the beginning of an id, by name, or the newest of a directory.
+//!
+//! A name goes before the beginning of an id: a sandbox that is called `abc` is always found as `abc`.
+
+use rustix::io::Errno;
+
+use super::error::StateError;
+use super::found::Found;
+use super::id::{SandboxId, is_prefix};
+use super::store::{Place, Store};
+use crate::spec::{HostPath, Text};
+
+/// Every store that may hold sandboxes of the caller's.
+#[derive(Debug, Default)]
+pub struct Stores(Vec<Store>);
+
+impl Stores {
+    /// Opens those of `paths` that exist. One that is not the caller's alone holds nothing of the
+    /// caller's: it is passed over when another is there, and an error when it is the only one named.
+    pub fn open(paths: &[HostPath]) -> Result<Self, StateError> {
+        let mut stores = Vec::new();
+        for path in paths {
+            match Store::open_existing(path) {
+                Ok(store) => stores.extend(store),
+                Err(error) if paths.len() == 1 => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(Self(stores))
+    }
+
+    /// Each.
+    pub fn iter(&self) -> impl Iterator<Item = &Store> {
+        self.0.iter()
+    }
+
+    /// All sandboxes, in no order.
+    pub fn list(&self) -> Result<Vec<Found>, StateError> {
+        let mut found = Vec::new();
+        for store in &self.0 {
+            found.extend(store.list()?);
+        }
+        found.dedup_by_key(|found| found.id());
+        Ok(found)
+    }
+
+    /// The one sandbox that `wanted` is: its name, its id, or the beginning of its id.
+    pub fn find(&self, wanted: &[u8]) -> Result<Found, StateError> {
+        let text = || Text::from(String::from_utf8_lossy(wanted).into_owned());
+        let failed = |store: &Store| {
+            let store = store.path().clone();
+            move |source| StateError::List { store, source }
+        };
+        for store in &self.0 {
+            if let Some(id) = store.by_name(wanted).map_err(failed(store))? {
+                return Ok(Found::new(store, id));
+            }
+        }
+        if !is_prefix(wanted) {
+            return Err(StateError::NotFound(text()));
+        }
+        let mut found = self.list()?;
+        found.retain(|found| found.id().as_str().as_bytes().starts_with(wanted));
+        found.sort_by_key(Found::id);
+        match found.len() {
+            0 => Err(StateError::NotFound(text())),
+            1 => Ok(found.remove(0)),
+            _ => Err(StateError::Ambiguous {
+                prefix: text(),
+                candidates: found.iter().map(Found::id).collect(),
+            }),
+        }
+    }
+
+    /// The newest sandbox that was started from `directory`. What cannot be read is passed over.
+    pub fn newest_from(&self, directory: &HostPath) -> Result<Found, StateError> {
+        let started_here = |found: Found| {
+            let summary = found.summary().ok()??;
+            (summary.from.as_ref() == Some(directory)).then_some((summary.created, found))
+        };
+        self.list()?
+            .into_iter()
+            .filter_map(started_here)
+            .max_by_key(|(created, found)| (*created, found.id()))
+            .map(|(_, found)| found)
+            .ok_or_else(|| StateError::NoneFrom(directory.clone()))
+    }
+}
+
+impl Store {
+    /// All sandboxes in this store, in no order, each once.
+    pub fn list(&self) -> Result<Vec<Found>, StateError> {
+        // One that is moved in between is seen on both shelves rather than on none.
+        let mut ids = self.ids(Place::Live)?;
+        ids.extend(self.ids(Place::Kept)?);
+        ids.sort();
+        ids.dedup();
+        Ok(ids.into_iter().map(|id| Found::new(self, id)).collect())
+    }
+
+    fn by_name(&self, wanted: &[u8]) -> Result<Option<SandboxId>, Errno> {
+        let Ok(name) = std::str::from_utf8(wanted) else { return Ok(None) };
+        if !crate::spec::is_valid_name(name) {
+            return Ok(None);
+        }
+        let Some(id) = self.named(name)? else { return Ok(None) };
+        Ok(self.exists(id)?.then_some(id))
+    }
+}

@@ -1,0 +1,40 @@
+//! The store: records, layers and locks of sandboxes, and the sweeping of what a crash left.
+//!
+//! # Theory of operation
+//! `store` has the layout and its reasons, `sandbox` the life of one sandbox's directory as its
+//! launcher sees it, `found` and `find` what other commands do with it:
+//! ```text
+//! Store::open → create → SandboxDirectory    made and locked
+//!    make_layer …                            before the clone
+//!    begin(record)                           while pid 1 mounts, before the payload starts
+//!    … Store::sweep                          while the payload runs
+//!    remove_if_untouched                     gone, or
+//!    keep(record) | remove                   after `changes` has looked at the layers
+//! ```
+//!
+//! # Not here
+//! What a layer's content means (`changes`), where the store is (`host` and `plan`).
+
+mod directory;
+pub mod error;
+mod find;
+mod found;
+pub mod id;
+pub mod launcher;
+pub mod record;
+mod remove;
+mod sandbox;
+mod store;
+mod sweep;
+pub mod timestamp;
+
+pub use error::StateError;
+pub use find::Stores;
+pub use found::Found;
+pub use id::SandboxId;
+pub use launcher::Launcher;
+pub use record::{Beginning, Enforced, Exit, Outcome, Record, Summary};
+pub use sandbox::{LayerDirectories, SandboxDirectory};
+pub use store::Store;
+pub use sweep::{HoldsChanges, Swept};
+pub use timestamp::Timestamp;

@@ -1,0 +1,291 @@
+//! What is known of a run: what was wanted, what was enforced, how it ended, what it left.
+//!
+//! # Theory of operation
+//! One JSON object, `record.json` in the sandbox's directory; `bryo inspect` and `--report` show the
+//! same. It is written twice: when the sandbox exists ([`Outcome::Running`]), so that the changes of a
+//! run that is killed can still be read, and at its end.
+//!
+//! # Decisions
+//! - [`Record::VERSION`] is raised when a reader of the old form would misunderstand the new one; what
+//!   is only added is not a new version.
+//! - [`Summary`] reads the few fields that listings need and passes over the rest, so that `ps` and
+//!   `rm` work on records of other versions too, and are quick.
+
+use serde::{Deserialize, Serialize};
+
+use super::id::SandboxId;
+use super::launcher::Launcher;
+use super::timestamp::Timestamp;
+use crate::plan::Plan;
+use crate::plan::step::{
+    Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, Upper,
+};
+use crate::spec::{HostPath, SandboxPath, Spec, Text};
+
+/// Everything known of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// [`Record::VERSION`] of the bryo that wrote it.
+    pub version: u32,
+    /// The sandbox.
+    pub id: SandboxId,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// When the launcher made it.
+    pub created: Timestamp,
+    /// The launcher's current directory; none when it had been removed or cannot be read.
+    pub from: Option<HostPath>,
+    /// Which process started it.
+    pub launcher: Launcher,
+    /// Whether it runs, or how it ended.
+    pub outcome: Outcome,
+    /// What was wanted.
+    pub spec: Spec,
+    /// Its copy-on-write layers, by number.
+    pub layers: Vec<LayerRecord>,
+    /// What the user was told once.
+    pub notices: Vec<Notice>,
+    /// Supplementary groups that stayed with the payload.
+    pub groups_kept: Vec<u32>,
+    /// What was enforced, in order: read back, or returned by the step that did it.
+    pub enforced: Vec<Enforced>,
+    /// System calls that were refused, most frequent first.
+    pub denied: Vec<DeniedCall>,
+    /// What the layers held at the end.
+    pub changes: Option<ChangeCounts>,
+}
+
+/// Whether a sandbox runs, or how it ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It was running when this was written; whether it still is, the lock tells.
+    Running,
+    /// The payload ended and the launcher saw it.
+    Exited {
+        /// When.
+        ended: Timestamp,
+        /// Microseconds from the payload's start to its end, by the monotonic clock.
+        duration_us: u64,
+        /// How.
+        exit: Exit,
+    },
+    /// The launcher was killed, or the machine stopped; everything in the sandbox ended with it.
+    Killed {
+        /// When another command found it so.
+        found: Timestamp,
+    },
+}
+
+/// How a payload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Exit {
+    /// With this status.
+    Code(u8),
+    /// By this signal.
+    Signal(i32),
+    /// Killed because its time was over.
+    Timeout,
+    /// It never started: a step of its set-up failed.
+    NotStarted,
+}
+
+/// One step that took effect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Enforced {
+    /// The step's number as shown, from 1.
+    pub step: u32,
+    /// What it is, as the dry run words it.
+    pub title: Text,
+    /// What was read back or returned, where there is more to say than that it was done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Text>,
+}
+
+/// A system call that was refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeniedCall {
+    /// Its name on this architecture; `syscall_N` when it has none here.
+    pub name: String,
+    /// Its number.
+    pub number: i64,
+    /// How often it was tried.
+    pub count: u64,
+    /// What the payload was answered.
+    pub errno: i32,
+}
+
+/// How many paths differ from the host.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChangeCounts {
+    /// That the host does not have.
+    pub added: u64,
+    /// That both have, and differ.
+    pub changed: u64,
+    /// That only the host has.
+    pub deleted: u64,
+    /// Counting was given up: there are at least as many.
+    #[serde(default)]
+    pub at_least: bool,
+}
+
+impl ChangeCounts {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.added + self.changed + self.deleted
+    }
+}
+
+/// A layer and what is needed to read it later.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The layer as planned.
+    pub layer: Layer,
+    /// Relative places, written as from `/`, where the host has something that the sandbox was not
+    /// shown: what the payload made there is not a change of what the host has.
+    pub masked: Vec<SandboxPath>,
+    /// The change time that a file touched at the start had on the file system the layer lies over; a
+    /// file of the host with a later one was changed meanwhile. None where that could not be told.
+    pub mark: Option<Timestamp>,
+}
+
+/// What is known when a sandbox starts.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// The launcher's current directory.
+    pub from: Option<HostPath>,
+    /// Which process started it.
+    pub launcher: Launcher,
+    /// What is wanted.
+    pub spec: &'a Spec,
+    /// What will be done.
+    pub plan: &'a Plan,
+    /// [`LayerDirectories::mark`](super::LayerDirectories) of each layer, by number.
+    pub marks: &'a [Option<Timestamp>],
+}
+
+impl Record {
+    /// The form that this bryo writes.
+    pub const VERSION: u32 = 1;
+
+    /// The record of a sandbox that is starting.
+    pub fn begin(id: SandboxId, created: Timestamp, beginning: Beginning<'_>) -> Self {
+        let Beginning { from, launcher, spec, plan, marks } = beginning;
+        Self {
+            version: Self::VERSION,
+            id,
+            name: spec.name.clone(),
+            created,
+            from,
+            launcher,
+            outcome: Outcome::Running,
+            spec: spec.clone(),
+            layers: layer_records(plan, marks),
+            notices: plan.notices.clone(),
+            groups_kept: plan.groups_kept.clone(),
+            enforced: Vec::new(),
+            denied: Vec::new(),
+            changes: None,
+        }
+    }
+
+    /// As `bryo inspect` and `--report` show it: indented, one newline at the end.
+    pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string_pretty(self).map(|mut text| {
+            text.push('\n');
+            text
+        })
+    }
+}
+
+/// The fields that listings need.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Summary {
+    /// As in [`Record`].
+    pub version: u32,
+    /// As in [`Record`].
+    pub id: SandboxId,
+    /// As in [`Record`].
+    pub name: Option<String>,
+    /// As in [`Record`].
+    pub created: Timestamp,
+    /// As in [`Record`].
+    pub from: Option<HostPath>,
+    /// As in [`Record`].
+    pub launcher: Launcher,
+    /// As in [`Record`].
+    pub outcome: Outcome,
+    /// As in [`Record`].
+    #[serde(default)]
+    pub changes: Option<ChangeCounts>,
+    /// Of the spec, what is shown.
+    #[serde(rename = "spec")]
+    pub wanted: Wanted,
+}
+
+/// The part of a spec that listings show.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Wanted {
+    /// The profile's name.
+    pub profile: String,
+    /// The command.
+    pub command: WantedCommand,
+}
+
+/// The part of a command that listings show.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct WantedCommand {
+    /// Program and arguments.
+    pub argv: Vec<Text>,
+}
+
+fn layer_records(plan: &Plan, marks: &[Option<Timestamp>]) -> Vec<LayerRecord> {
+    let record = |(n, layer): (usize, &Layer)| {
+        let number = u16::try_from(n).ok().map(LayerNumber);
+        LayerRecord {
+            layer: layer.clone(),
+            masked: number.map(|number| masked_places(plan, number)).unwrap_or_default(),
+            mark: marks.get(n).copied().flatten(),
+        }
+    };
+    plan.layers.iter().enumerate().map(record).collect()
+}
+
+/// Where whiteouts of scratch layers stand above the host's directory in the overlay with this upper.
+fn masked_places(plan: &Plan, number: LayerNumber) -> Vec<SandboxPath> {
+    let mut places: Vec<SandboxPath> = Vec::new();
+    for step in &plan.steps {
+        let Action::Fs(FsStep::Overlay { lower, upper: Some(upper), .. }) = &step.action else {
+            continue;
+        };
+        if *upper != Upper::Layer(number) {
+            continue;
+        }
+        for layer in lower {
+            match layer {
+                Lower::Scratch(scratch) => places.extend(whiteouts(plan, *scratch).cloned()),
+                // Below the host's directory nothing is shown of the host that could be masked.
+                Lower::Host { .. } => break,
+            }
+        }
+    }
+    places.sort();
+    places.dedup();
+    places
+}
+
+fn whiteouts(plan: &Plan, wanted: ScratchLayer) -> impl Iterator<Item = &SandboxPath> {
+    plan.steps.iter().flat_map(move |step| {
+        let entries = match &step.action {
+            Action::Fs(FsStep::ScratchLayer { layer, entries, .. }) if *layer == wanted => {
+                entries.as_slice()
+            }
+            _ => &[],
+        };
+        entries.iter().filter_map(|entry| match entry {
+            ScratchEntry::Whiteout { path } => Some(path),
+            _ => None,
+        })
+    })
+}

@@ -1,0 +1,336 @@
+//! The directory of one sandbox, locked: its layers, its record, its end.
+//!
+//! # Theory of operation
+//! The launcher holds the lock from [`Store::create`] until it has written the final record. The
+//! descriptor is closed on exec, but a process that is cloned and does not exec (pid 1) keeps the lock
+//! too, unless it closes the descriptor: then the lock says that the launcher lives, and else that
+//! launcher or pid 1 lives. Both are right; a sweeper takes what nobody holds.
+//!
+//! A run that writes nothing costs three `mkdir` and as many `rmdir` (the kernel makes one more in
+//! `work-N`). [`SandboxDirectory::remove_if_untouched`] finds out *by* removing: an upper directory that
+//! can be removed was empty.
+//!
+//! # Decisions
+//! - The first record is written in place, the last one beside it and renamed. A reader that meets half
+//!   a record sees a sandbox that is starting, if it is locked.
+//! - Nothing is synced. After a power cut the newest layers may be missing data as any file that was
+//!   just written; ext4 and btrfs order the rename after the data of the record.
+//! - The upper directory has the permission bits of the directory that it covers, because they are
+//!   what the payload sees. A run that only changes those is not untouched.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, CWD, FlockOperation, Mode, OFlags, Stat, chmodat, flock, fstat, mkdirat, openat,
+    renameat, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::directory;
+use super::error::StateError;
+use super::id::SandboxId;
+use super::record::Record;
+use super::remove::remove_tree;
+use super::store::{Place, Store, TRASH};
+use super::timestamp::Timestamp;
+use crate::plan::step::{Layer, LayerNumber};
+use crate::spec::HostPath;
+
+/// Of a record.
+pub(super) const RECORD: &str = "record.json";
+const UPPER: &str = "upper-";
+const NEW_RECORD: &str = "record.new";
+
+/// A sandbox's directory, locked by this process.
+#[derive(Debug)]
+pub struct SandboxDirectory {
+    store: Store,
+    id: SandboxId,
+    place: Place,
+    directory: OwnedFd,
+    made: Stat,
+    name: Option<String>,
+    layers: Vec<Made>,
+}
+
+/// A layer that this process made.
+#[derive(Debug)]
+struct Made {
+    number: LayerNumber,
+    mode: u32,
+}
+
+/// The two directories of a layer.
+#[derive(Debug, Clone)]
+pub struct LayerDirectories {
+    /// What is written goes here.
+    pub upper: HostPath,
+    /// The overlay's own.
+    pub work: HostPath,
+    /// For [`Beginning::marks`](super::record::Beginning).
+    pub mark: Option<Timestamp>,
+}
+
+impl SandboxDirectory {
+    /// Locks a directory that was just made; none when a sweeper was faster.
+    pub(super) fn lock_new(store: &Store, id: SandboxId) -> Result<Option<Self>, Errno> {
+        let directory = match directory::open(&store.0.live, id.as_str()) {
+            Err(Errno::NOENT) => return Ok(None),
+            other => other?,
+        };
+        if !try_lock(&directory)? {
+            return Ok(None);
+        }
+        let made = fstat(&directory)?;
+        Ok((made.st_nlink > 0).then(|| Self::new(store.clone(), id, Place::Live, directory, made)))
+    }
+
+    pub(super) fn new(
+        store: Store,
+        id: SandboxId,
+        place: Place,
+        directory: OwnedFd,
+        made: Stat,
+    ) -> Self {
+        Self { store, id, place, directory, made, name: None, layers: Vec::new() }
+    }
+
+    pub(super) fn with_name(self, name: Option<String>) -> Self {
+        Self { name, ..self }
+    }
+
+    /// Which sandbox.
+    pub fn id(&self) -> SandboxId {
+        self.id
+    }
+
+    /// When it was made: the change time of its directory, so by the clock of the store's file system.
+    pub fn created(&self) -> Timestamp {
+        Timestamp::from_parts(self.made.st_ctime, self.made.st_ctime_nsec)
+    }
+
+    /// The descriptor that holds the lock: whoever forks without an exec and must not hold it closes it.
+    pub fn descriptor(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// Makes the directories of a layer.
+    pub fn make_layer(
+        &mut self,
+        number: LayerNumber,
+        layer: &Layer,
+    ) -> Result<LayerDirectories, StateError> {
+        let failed = |source| StateError::Layer { id: self.id, number, source };
+        let mode = layer.mode & 0o7777;
+        let (upper, work) = (upper_name(number), work_name(number));
+        mkdirat(&self.directory, &work, Mode::RWXU).map_err(failed)?;
+        mkdirat(&self.directory, &upper, Mode::from_raw_mode(mode)).map_err(failed)?;
+        // The umask took some bits away.
+        let is = statat(&self.directory, &upper, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        if is.st_mode & 0o7777 != mode {
+            chmodat(&self.directory, &upper, Mode::from_raw_mode(mode), AtFlags::empty())
+                .map_err(failed)?;
+        }
+        let mark = layer.over.as_ref().and_then(|over| self.mark(over));
+        self.layers.push(Made { number, mode });
+        let at = |name: &str| {
+            let relative = format!("{}/{}/{name}", Place::Live.name(), self.id);
+            self.store.path().join(relative).map_err(|_| failed(Errno::NAMETOOLONG))
+        };
+        Ok(LayerDirectories { upper: at(&upper)?, work: at(&work)?, mark })
+    }
+
+    /// The change time that a file gets now on the file system of `over`. A file without a name is
+    /// made for it, which nothing on that file system shows.
+    fn mark(&self, over: &HostPath) -> Option<Timestamp> {
+        let below = statat(CWD, over.as_path(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
+        if below.st_dev == self.made.st_dev {
+            return Some(self.created());
+        }
+        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(CWD, over.as_path(), flags, Mode::RUSR).ok()?;
+        let stat = fstat(&file).ok()?;
+        Some(Timestamp::from_parts(stat.st_ctime, stat.st_ctime_nsec))
+    }
+
+    /// Writes the first record. The payload may start only after this: a sandbox without a record holds
+    /// nothing that a payload wrote.
+    pub fn begin(&self, record: &Record) -> Result<(), StateError> {
+        self.write_record(RECORD, record)
+    }
+
+    /// Reads the record.
+    pub fn record(&self) -> Result<Record, StateError> {
+        super::found::read_record(&self.directory, self.id)
+    }
+
+    /// Replaces the record.
+    pub fn replace_record(&self, record: &Record) -> Result<(), StateError> {
+        self.write_record(NEW_RECORD, record)?;
+        renameat(&self.directory, NEW_RECORD, &self.directory, RECORD)
+            .map_err(|source| StateError::WriteRecord { id: self.id, source })
+    }
+
+    fn write_record(&self, name: &str, record: &Record) -> Result<(), StateError> {
+        let failed = |source| StateError::WriteRecord { id: self.id, source };
+        let text = serde_json::to_vec(record)
+            .map_err(|source| StateError::EncodeRecord { id: self.id, source })?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+        let file = openat(&self.directory, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+            .map_err(failed)?;
+        write_all(&file, &text).map_err(failed)
+    }
+
+    /// Opens the upper directory of a layer; none if there is none, which is the same as empty.
+    pub fn open_upper(&self, number: LayerNumber) -> Result<Option<OwnedFd>, StateError> {
+        open_upper(&self.directory, self.id, number)
+    }
+
+    /// Whether nothing is in any layer, as far as the directory tells without a record.
+    pub(super) fn all_uppers_are_empty(&self) -> Result<bool, StateError> {
+        let failed = |source| StateError::ReadRecord { id: self.id, source };
+        for name in directory::names_in(directory::open(&self.directory, ".").map_err(failed)?)
+            .map_err(failed)?
+        {
+            if !name.to_bytes().starts_with(UPPER.as_bytes()) {
+                continue;
+            }
+            let upper = directory::open(&self.directory, name.as_c_str()).map_err(failed)?;
+            if !directory::is_empty(&upper).map_err(failed)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Ends the run and keeps its record and layers.
+    pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
+        self.replace_record(record)?;
+        self.shelve()
+    }
+
+    /// Moves it to where ended sandboxes are.
+    pub(super) fn shelve(&mut self) -> Result<(), StateError> {
+        if self.place == Place::Kept {
+            return Ok(());
+        }
+        self.move_to(Place::Kept.name())?;
+        self.place = Place::Kept;
+        Ok(())
+    }
+
+    fn move_to(&self, to: &'static str) -> Result<(), StateError> {
+        let failed = |source| StateError::Move { id: self.id, to, source };
+        let root = &self.store.0.root;
+        let place =
+            self.store.open_place(self.place).map_err(failed)?.ok_or(failed(Errno::NOENT))?;
+        let there = directory::ensure(root, to).map_err(failed)?;
+        renameat(&place, self.id.as_str(), &there, self.id.as_str()).map_err(failed)
+    }
+
+    /// Removes a sandbox whose layers were not written to, and gives back one whose layers were.
+    ///
+    /// Not written to: nothing is in the upper directory, and it has the permission bits it was made
+    /// with. Whether something in it makes a difference to the host is for `changes` to tell.
+    pub fn remove_if_untouched(self) -> Result<Option<Self>, StateError> {
+        for layer in &self.layers {
+            if !self.remove_untouched_upper(layer)? {
+                return Ok(Some(self));
+            }
+        }
+        self.remove_rest().map(|()| None)
+    }
+
+    fn remove_untouched_upper(&self, layer: &Made) -> Result<bool, StateError> {
+        let upper = upper_name(layer.number);
+        let failed = |source| StateError::Remove { id: self.id, at: upper.as_str().into(), source };
+        let stat = match statat(&self.directory, &upper, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(Errno::NOENT) => return Ok(true),
+            other => other.map_err(failed)?,
+        };
+        if stat.st_mode & 0o7777 != layer.mode {
+            return Ok(false);
+        }
+        match unlinkat(&self.directory, &upper, AtFlags::REMOVEDIR) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            Err(source) => Err(failed(source)),
+        }
+    }
+
+    /// Removes what is left when the upper directories are gone: by name where it is what every run
+    /// has, and as any tree otherwise.
+    fn remove_rest(self) -> Result<(), StateError> {
+        let expected = |name: &str, flags| match unlinkat(&self.directory, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => true,
+            Err(_) => false,
+        };
+        let mut all = expected(RECORD, AtFlags::empty());
+        for layer in &self.layers {
+            let work = work_name(layer.number);
+            all &= expected(&format!("{work}/work"), AtFlags::REMOVEDIR);
+            all &= expected(&work, AtFlags::REMOVEDIR);
+        }
+        let removed = all
+            && self.place == Place::Live
+            && unlinkat(&self.store.0.live, self.id.as_str(), AtFlags::REMOVEDIR).is_ok();
+        if !removed {
+            return self.remove();
+        }
+        match &self.name {
+            Some(name) => self.store.release(name, self.id),
+            None => Ok(()),
+        }
+    }
+
+    /// Removes the sandbox and all it holds.
+    ///
+    /// It leaves its place at once: when this is interrupted, the next sweep removes the rest.
+    pub fn remove(self) -> Result<(), StateError> {
+        self.move_to(TRASH)?;
+        if let Some(name) = &self.name {
+            self.store.release(name, self.id)?;
+        }
+        let trash = directory::open(&self.store.0.root, TRASH)
+            .map_err(|source| StateError::Move { id: self.id, to: TRASH, source })?;
+        remove_tree(trash.as_fd(), self.id)
+    }
+}
+
+/// Opens the upper directory of a layer of the sandbox whose directory is given.
+pub(super) fn open_upper(
+    directory: impl AsFd,
+    id: SandboxId,
+    number: LayerNumber,
+) -> Result<Option<OwnedFd>, StateError> {
+    directory::open_if_there(directory, &upper_name(number))
+        .map_err(|source| StateError::OpenLayer { id, number, source })
+}
+
+/// Whether the lock was free and is now held.
+pub(super) fn try_lock(directory: impl AsFd) -> Result<bool, Errno> {
+    match flock(directory, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn upper_name(number: LayerNumber) -> String {
+    format!("{UPPER}{}", number.0)
+}
+
+fn work_name(number: LayerNumber) -> String {
+    format!("work-{}", number.0)
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match rustix::io::write(file, bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,244 @@
+//! The store: a directory of the caller's alone that holds every sandbox's record and layers.
+//!
+//! # Theory of operation
+//! ```text
+//! STORE/            0700, the caller's, not a link: checked at each opening
+//!   live/ID/        a sandbox whose directory is locked by its launcher, or that nobody swept yet
+//!     record.json   written before the payload starts
+//!     upper-N work-N  the directories of layer N
+//!   kept/ID/        a sandbox that ended and left something: never locked for longer than a command
+//!   names/NAME      a symbolic link to an id, which nobody ever follows
+//!   trash/ID        being removed
+//! ```
+//! A sandbox moves from `live` to `kept` with one rename, so the time that sweeping takes depends on
+//! what runs and not on what was kept. Everything is reached by descriptors from the store's own, and no
+//! link is followed on the way.
+//!
+//! # Decisions
+//! - The lock is `flock(2)` on the sandbox's directory: no file has to be made for it, it ends with the
+//!   last process that has it open, however that ends, and it goes along when the directory is renamed.
+//! - A directory that was made and not yet locked can be taken by a sweeper. It locks first and removes
+//!   then, so its maker finds the lock taken or the directory unlinked, and makes another.
+//! - `names` is itself locked while a name is given or taken away: a stale name could otherwise be
+//!   replaced twice.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+
+use rustix::fs::{
+    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat,
+    readlinkat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+use rustix::process::geteuid;
+
+use super::directory::{self, names_in};
+use super::error::{StateError, StoreFault};
+use super::id::SandboxId;
+use super::sandbox::SandboxDirectory;
+use crate::spec::HostPath;
+
+/// An opened store.
+#[derive(Debug, Clone)]
+pub struct Store(pub(super) Arc<Opened>);
+
+/// Its descriptors.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) path: HostPath,
+    pub(super) root: OwnedFd,
+    pub(super) live: OwnedFd,
+}
+
+/// Where in the store a sandbox's directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Locked, or not yet swept.
+    Live,
+    /// Ended.
+    Kept,
+}
+
+impl Place {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Live => "live",
+            Self::Kept => "kept",
+        }
+    }
+}
+
+pub(super) const NAMES: &str = "names";
+pub(super) const TRASH: &str = "trash";
+
+impl Store {
+    /// Opens the store, and makes it where it is missing.
+    pub fn open(path: &HostPath) -> Result<Self, StateError> {
+        let root = match open_checked(path) {
+            Ok(Some(root)) => root,
+            Ok(None) => {
+                make(path)
+                    .map_err(|source| StateError::MakeStore { store: path.clone(), source })?;
+                open_checked(path)?.ok_or_else(|| StateError::OpenStore {
+                    store: path.clone(),
+                    source: Errno::NOENT,
+                })?
+            }
+            Err(error) => return Err(error),
+        };
+        let live = directory::ensure(&root, Place::Live.name())
+            .map_err(|source| StateError::OpenStore { store: path.clone(), source })?;
+        Ok(Self(Arc::new(Opened { path: path.clone(), root, live })))
+    }
+
+    /// Opens the store; none where there is none.
+    pub fn open_existing(path: &HostPath) -> Result<Option<Self>, StateError> {
+        match open_checked(path)? {
+            Some(_) => Self::open(path).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &HostPath {
+        &self.0.path
+    }
+
+    /// Makes and locks the directory of a new sandbox, and takes the name for it.
+    pub fn create(&self, name: Option<&str>) -> Result<SandboxDirectory, StateError> {
+        let failed = |source| StateError::Create { store: self.0.path.clone(), source };
+        loop {
+            let id = SandboxId::random().map_err(failed)?;
+            match mkdirat(&self.0.live, id.as_str(), Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(source) => return Err(failed(source)),
+            }
+            let Some(directory) = SandboxDirectory::lock_new(self, id).map_err(failed)? else {
+                continue;
+            };
+            if let Some(name) = name
+                && let Err(error) = self.claim(name, id)
+            {
+                directory.remove()?;
+                return Err(error);
+            }
+            return Ok(directory.with_name(name.map(str::to_owned)));
+        }
+    }
+
+    /// The ids in one place, in no order. What is no id is passed over.
+    pub(super) fn ids(&self, place: Place) -> Result<Vec<SandboxId>, StateError> {
+        let failed = |source| StateError::List { store: self.0.path.clone(), source };
+        let Some(directory) = self.open_place(place).map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        let names = names_in(&directory).map_err(failed)?;
+        Ok(names.iter().filter_map(|name| SandboxId::parse(name.to_bytes()).ok()).collect())
+    }
+
+    /// Opens the directory of a place for reading; none if it was never made.
+    pub(super) fn open_place(&self, place: Place) -> Result<Option<OwnedFd>, Errno> {
+        directory::open_if_there(&self.0.root, place.name())
+    }
+
+    /// Gives `name` to a sandbox, unless another that still exists has it.
+    pub(super) fn claim(&self, name: &str, id: SandboxId) -> Result<(), StateError> {
+        let failed = |source| StateError::Name { name: name.into(), source };
+        let names = directory::ensure(&self.0.root, NAMES).map_err(failed)?;
+        flock(&names, FlockOperation::LockExclusive).map_err(failed)?;
+        match symlinkat(id.as_str(), &names, name) {
+            Err(Errno::EXIST) => {}
+            other => return other.map_err(failed),
+        }
+        if let Some(holder) = read_name(&names, name).map_err(failed)?
+            && self.exists(holder).map_err(failed)?
+        {
+            return Err(StateError::NameTaken { name: name.to_owned(), id: holder });
+        }
+        unlinkat(&names, name, AtFlags::empty()).map_err(failed)?;
+        symlinkat(id.as_str(), &names, name).map_err(failed)
+    }
+
+    /// Takes `name` away from a sandbox that has it.
+    pub(super) fn release(&self, name: &str, id: SandboxId) -> Result<(), StateError> {
+        let failed = |source| StateError::Name { name: name.into(), source };
+        let Some(names) = directory::open_if_there(&self.0.root, NAMES).map_err(failed)? else {
+            return Ok(());
+        };
+        flock(&names, FlockOperation::LockExclusive).map_err(failed)?;
+        if read_name(&names, name).map_err(failed)? == Some(id) {
+            unlinkat(&names, name, AtFlags::empty()).map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    /// Which sandbox has this name.
+    pub(super) fn named(&self, name: &str) -> Result<Option<SandboxId>, Errno> {
+        match directory::open_if_there(&self.0.root, NAMES)? {
+            Some(names) => read_name(&names, name),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn exists(&self, id: SandboxId) -> Result<bool, Errno> {
+        Ok(self.find(id)?.is_some())
+    }
+
+    /// Where a sandbox is. It moves from `live` to `kept` only, so this order misses none.
+    pub(super) fn find(&self, id: SandboxId) -> Result<Option<Place>, Errno> {
+        for place in [Place::Live, Place::Kept] {
+            let Some(directory) = self.open_place(place)? else { continue };
+            if directory::file_type(&directory, id.as_str())? == Some(FileType::Directory) {
+                return Ok(Some(place));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// The id that a name's link holds; none if there is no such link, or it holds something else.
+fn read_name(names: &OwnedFd, name: &str) -> Result<Option<SandboxId>, Errno> {
+    match readlinkat(names, name, Vec::new()) {
+        Ok(target) => Ok(SandboxId::parse(target.to_bytes()).ok()),
+        Err(Errno::NOENT | Errno::INVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens the store and refuses it unless it is a directory of the caller's that nobody else may enter.
+fn open_checked(path: &HostPath) -> Result<Option<OwnedFd>, StateError> {
+    let foreign = |fault| StateError::ForeignStore { store: path.clone(), fault };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = match openat(CWD, path.as_path(), flags, Mode::empty()) {
+        Ok(root) => root,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(Errno::NOTDIR | Errno::LOOP) => return Err(foreign(StoreFault::NoDirectory)),
+        Err(source) => return Err(StateError::OpenStore { store: path.clone(), source }),
+    };
+    let failed = |source| StateError::OpenStore { store: path.clone(), source };
+    let stat = fstat(root.as_fd()).map_err(failed)?;
+    if stat.st_uid != geteuid().as_raw() {
+        return Err(foreign(StoreFault::Owner(stat.st_uid)));
+    }
+    if stat.st_mode & 0o077 != 0 {
+        return Err(foreign(StoreFault::Open(stat.st_mode & 0o7777)));
+    }
+    Ok(Some(root))
+}
+
+/// Makes the store, and what is missing above it, entered by the caller alone.
+fn make(path: &HostPath) -> Result<(), Errno> {
+    match mkdirat(CWD, path.as_path(), Mode::RWXU) {
+        Err(Errno::NOENT) => {
+            let parent = path.parent().ok_or(Errno::NOENT)?;
+            make(&parent)?;
+            match mkdirat(CWD, path.as_path(), Mode::RWXU) {
+                Err(Errno::EXIST) => Ok(()),
+                other => other,
+            }
+        }
+        Err(Errno::EXIST) => Ok(()),
+        other => other,
+    }
+}

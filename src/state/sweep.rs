@@ -1,0 +1,133 @@
+//! Puts in order what a killed launcher or an interrupted removal left.
+//!
+//! # Theory of operation
+//! A sandbox on the `live` side whose lock is free has no process any more. If its record says that it
+//! ended, its launcher was killed between writing that and moving it: it is moved. If its record says
+//! that it runs, the run was interrupted: with changes it is kept, with [`Outcome::Killed`] in its
+//! record, and without is removed. Without a record no payload ever started, so it is removed;
+//! unless there is something in a layer, because then a power cut took the record.
+//!
+//! # Decisions
+//! - `bryo run` sweeps while its payload runs, so that a start does not wait for it; every other command
+//!   that takes a sandbox sweeps first. It costs one directory with an entry per *running* sandbox and
+//!   one lock attempt each.
+//! - What cannot be understood (a newer bryo's record) or removed is left as it is, for `bryo rm`.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use super::directory;
+use super::error::StateError;
+use super::found::{Found, read_json};
+use super::id::SandboxId;
+use super::record::{Outcome, Record};
+use super::remove::remove_tree;
+use super::sandbox::{SandboxDirectory, try_lock};
+use super::store::{NAMES, Place, Store, TRASH};
+use super::timestamp::Timestamp;
+
+/// Tells whether the layers of a sandbox hold changes. Given by the caller, as reading layers is not
+/// the store's business.
+pub type HoldsChanges<'a> = &'a dyn Fn(&SandboxDirectory, &Record) -> bool;
+
+/// What a sweep did.
+#[derive(Debug, Default)]
+pub struct Swept {
+    /// Interrupted runs whose changes are kept.
+    pub killed: Vec<SandboxId>,
+    /// Sandboxes that were removed.
+    pub removed: Vec<SandboxId>,
+    /// What could not be put in order.
+    pub failed: Vec<StateError>,
+}
+
+impl Store {
+    /// Sweeps. Errors only when the store cannot be listed; what else fails is in [`Swept::failed`].
+    pub fn sweep(&self, holds_changes: HoldsChanges<'_>) -> Result<Swept, StateError> {
+        let mut swept = Swept::default();
+        for id in self.ids(Place::Live)? {
+            if let Err(error) = self.sweep_one(id, holds_changes, &mut swept)
+                && !matches!(error, StateError::Running(_) | StateError::NotFound(_))
+            {
+                swept.failed.push(error);
+            }
+        }
+        self.empty_trash(&mut swept);
+        Ok(swept)
+    }
+
+    fn sweep_one(
+        &self,
+        id: SandboxId,
+        holds_changes: HoldsChanges<'_>,
+        swept: &mut Swept,
+    ) -> Result<(), StateError> {
+        let mut directory = Found::new(self, id).lock_now()?;
+        let record: Option<Record> = read_json(directory.descriptor(), id)?;
+        let Some(mut record) = record else {
+            if !directory.all_uppers_are_empty()? {
+                return Err(StateError::ReadRecord { id, source: Errno::NOENT });
+            }
+            directory.remove()?;
+            swept.removed.push(id);
+            return Ok(());
+        };
+        match record.outcome {
+            Outcome::Exited { .. } | Outcome::Killed { .. } => directory.shelve(),
+            Outcome::Running if holds_changes(&directory, &record) => {
+                record.outcome = Outcome::Killed { found: Timestamp::now() };
+                directory.keep(&record)?;
+                swept.killed.push(id);
+                Ok(())
+            }
+            Outcome::Running => {
+                directory.remove()?;
+                swept.removed.push(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// Goes on with removals that were interrupted.
+    fn empty_trash(&self, swept: &mut Swept) {
+        let failed = |source| StateError::List { store: self.path().clone(), source };
+        let trash = match directory::open_if_there(&self.0.root, TRASH) {
+            Ok(Some(trash)) => trash,
+            Ok(None) => return,
+            Err(error) => return swept.failed.push(failed(error)),
+        };
+        let names = match directory::names_in(&trash) {
+            Ok(names) => names,
+            Err(error) => return swept.failed.push(failed(error)),
+        };
+        for id in names.iter().filter_map(|name| SandboxId::parse(name.to_bytes()).ok()) {
+            match remove_trash(trash.as_fd(), id) {
+                Ok(true) => swept.removed.push(id),
+                Ok(false) => {}
+                Err(error) => swept.failed.push(error),
+            }
+        }
+    }
+
+    /// The names that are kept.
+    pub(super) fn names(&self) -> Result<Vec<String>, Errno> {
+        let Some(names) = directory::open_if_there(&self.0.root, NAMES)? else {
+            return Ok(Vec::new());
+        };
+        let names = directory::names_in(&names)?;
+        Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
+    }
+}
+
+/// Removes one of them, unless another command is about to: that one holds the lock.
+fn remove_trash(trash: BorrowedFd<'_>, id: SandboxId) -> Result<bool, StateError> {
+    let failed = |source| StateError::Lock { id, source };
+    let Some(directory) = directory::open_if_there(trash, id.as_str()).map_err(failed)? else {
+        return Ok(false);
+    };
+    if !try_lock(&directory).map_err(failed)? {
+        return Ok(false);
+    }
+    remove_tree(trash, id).map(|()| true)
+}

@@ -1,0 +1,479 @@
+//! The store as its users see it, on a real file system: locks, names, sweeping, removal.
+#![expect(
+    clippy::unwrap_used,
+    reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
+)]
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use bryo::plan::Plan;
+use bryo::plan::step::{
+    Action, Backend, FsStep, Layer, LayerNumber, Lower, MountFlags, OverlayServer, ScratchEntry,
+    ScratchLayer, Stage, Step, Upper,
+};
+use bryo::profile::settings::Settings;
+use bryo::spec::{Command, Descriptors, HostPath, Lifetime, SandboxPath, Spec, Terminal};
+use bryo::state::error::StoreFault;
+use bryo::state::{
+    Beginning, Exit, Launcher, Outcome, Record, SandboxDirectory, StateError, Store, Stores,
+    Timestamp,
+};
+
+/// What somebody asked for.
+fn spec(name: Option<&str>) -> Spec {
+    let wanted = Settings::default().finish();
+    Spec {
+        name: name.map(str::to_owned),
+        profile: "default".to_owned(),
+        command: Command {
+            argv: vec!["make".into(), "a\u{1b}b".into()],
+            workdir: None,
+            environment: Vec::new(),
+            not_passed: vec!["AWS_SECRET".into()],
+            descriptors: Descriptors::default(),
+            terminal: Terminal::Auto,
+            umask: None,
+        },
+        ids: wanted.ids,
+        rootfs: wanted.rootfs,
+        network: wanted.network,
+        confine: wanted.confine,
+        limits: wanted.limits,
+        lifetime: Lifetime::default(),
+        hostname: None,
+    }
+}
+
+fn host(path: &Path) -> HostPath {
+    HostPath::new(path).unwrap()
+}
+
+fn inside(path: &str) -> SandboxPath {
+    SandboxPath::new(path).unwrap()
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+/// A plan with one layer over `over`, below which `masked` is hidden.
+fn plan(over: &Path, masked: &[&str]) -> Plan {
+    let whiteout = |path: &&str| ScratchEntry::Whiteout { path: inside(path) };
+    let layer = Layer {
+        over: Some(host(over)),
+        at: host(over).same_in_sandbox(),
+        mode: mode_of(over),
+        backend: Backend::Kernel,
+        covered: Vec::new(),
+    };
+    let step = |step| Step { stage: Stage::Sandbox, action: Action::Fs(step) };
+    let masks = FsStep::ScratchLayer {
+        layer: ScratchLayer(3),
+        mode: 0o755,
+        entries: masked.iter().map(whiteout).collect(),
+    };
+    let overlay = FsStep::Overlay {
+        at: layer.at.clone(),
+        lower: vec![Lower::Scratch(ScratchLayer(3)), Lower::Host { path: host(over), mount: 1 }],
+        upper: Some(Upper::Layer(LayerNumber(0))),
+        server: OverlayServer::Kernel,
+        flags: MountFlags::WRITABLE,
+    };
+    Plan {
+        steps: vec![step(masks), step(overlay)],
+        layers: vec![layer],
+        store: None,
+        notices: Vec::new(),
+        groups_kept: vec![27],
+    }
+}
+
+/// A store in a directory of its own, and another directory that layers lie over.
+struct Fixture {
+    directory: TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory = TempDir::new().unwrap();
+        fs::create_dir(directory.path().join("over")).unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.directory.path().join(relative)
+    }
+
+    fn store(&self) -> Store {
+        Store::open(&host(&self.path("data/bryo"))).unwrap()
+    }
+
+    fn stores(&self) -> Stores {
+        Stores::open(&[host(&self.path("data/bryo"))]).unwrap()
+    }
+
+    /// A sandbox whose payload may start.
+    fn started(&self, name: Option<&str>) -> (SandboxDirectory, Record) {
+        let mut sandbox = self.store().create(name).unwrap();
+        let plan = plan(&self.path("over"), &["/.ssh"]);
+        let layer = sandbox.make_layer(LayerNumber(0), &plan.layers[0]).unwrap();
+        let record = Record::begin(
+            sandbox.id(),
+            sandbox.created(),
+            Beginning {
+                from: Some(host(self.directory.path())),
+                launcher: Launcher::this().unwrap(),
+                spec: &spec(name),
+                plan: &plan,
+                marks: &[layer.mark],
+            },
+        );
+        sandbox.begin(&record).unwrap();
+        (sandbox, record)
+    }
+
+    fn upper(&self, sandbox: &SandboxDirectory) -> PathBuf {
+        self.path(&format!("data/bryo/live/{}/upper-0", sandbox.id()))
+    }
+
+    /// Names below the store, but for the directories that always are there.
+    fn left(&self) -> Vec<String> {
+        let mut left = Vec::new();
+        for place in ["live", "kept", "names", "trash"] {
+            let Ok(entries) = fs::read_dir(self.path("data/bryo").join(place)) else { continue };
+            for entry in entries {
+                left.push(format!("{place}/{}", entry.unwrap().file_name().display()));
+            }
+        }
+        left
+    }
+}
+
+fn exited(mut record: Record) -> Record {
+    record.outcome =
+        Outcome::Exited { ended: Timestamp::now(), duration_us: 5, exit: Exit::Code(3) };
+    record
+}
+
+#[test]
+fn a_store_is_made_with_what_is_missing_above_it_and_entered_by_nobody_else() {
+    let fixture = Fixture::new();
+    fixture.store();
+    for path in ["data", "data/bryo", "data/bryo/live"] {
+        let mode = fs::metadata(fixture.path(path)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700, "{path}");
+    }
+}
+
+#[test]
+fn a_store_that_others_may_enter_or_that_is_a_link_is_refused() {
+    let fixture = Fixture::new();
+    let real = fixture.path("real");
+    fs::create_dir(&real).unwrap();
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o750)).unwrap();
+    let fault = |path: &Path| match Store::open(&host(path)) {
+        Err(StateError::ForeignStore { fault, .. }) => fault,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(fault(&real), StoreFault::Open(0o750));
+    fs::set_permissions(&real, fs::Permissions::from_mode(0o700)).unwrap();
+    symlink(&real, fixture.path("link")).unwrap();
+    assert_eq!(fault(&fixture.path("link")), StoreFault::NoDirectory);
+    fs::write(fixture.path("file"), "").unwrap();
+    assert_eq!(fault(&fixture.path("file")), StoreFault::NoDirectory);
+    assert!(Store::open(&host(&real)).is_ok());
+}
+
+#[test]
+fn a_run_that_wrote_nothing_leaves_nothing() {
+    let fixture = Fixture::new();
+    let (sandbox, _) = fixture.started(None);
+    // What the kernel makes when the overlay is mounted.
+    let work = fixture.upper(&sandbox).with_file_name("work-0").join("work");
+    fs::create_dir(&work).unwrap();
+    fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
+    assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn a_run_that_wrote_or_changed_the_mode_of_the_root_is_given_back() {
+    let fixture = Fixture::new();
+    for touch in
+        [(|upper: &Path| fs::write(upper.join("file"), "").unwrap()) as fn(&Path), |upper| {
+            fs::set_permissions(upper, fs::Permissions::from_mode(0o700)).unwrap();
+        }]
+    {
+        let (sandbox, record) = fixture.started(None);
+        touch(&fixture.upper(&sandbox));
+        let id = sandbox.id();
+        let sandbox = sandbox.remove_if_untouched().unwrap().expect("touched");
+        sandbox.keep(&exited(record.clone())).unwrap();
+        let found = fixture.stores().find(id.as_str().as_bytes()).unwrap();
+        assert_eq!(
+            found.record().unwrap(),
+            Record { outcome: found.record().unwrap().outcome, ..record }
+        );
+        assert!(!found.is_running().unwrap());
+        found.lock().unwrap().remove().unwrap();
+    }
+    assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn an_upper_directory_has_the_permissions_of_what_it_covers_whatever_the_umask() {
+    let fixture = Fixture::new();
+    for mode in [0o700, 0o755, 0o2775, 0o1777, 0o555, 0o777] {
+        let over = fixture.path("over");
+        fs::set_permissions(&over, fs::Permissions::from_mode(mode)).unwrap();
+        let (sandbox, _) = fixture.started(None);
+        let is = fs::metadata(fixture.upper(&sandbox)).unwrap().permissions().mode();
+        assert_eq!(is & 0o7777, mode, "{mode:o}");
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    }
+}
+
+#[test]
+fn places_that_scratch_layers_hide_are_in_the_record() {
+    let fixture = Fixture::new();
+    let (sandbox, record) = fixture.started(None);
+    assert_eq!(record.layers[0].masked, [inside("/.ssh")]);
+    assert_eq!(record.layers[0].mark, Some(sandbox.created()));
+    assert_eq!(sandbox.record().unwrap(), record);
+}
+
+#[test]
+fn another_file_system_gets_a_mark_by_its_own_clock_and_no_file() {
+    let memory = Path::new("/dev/shm");
+    let over = tempfile::tempdir_in(memory).unwrap();
+    let fixture = Fixture::new();
+    let mut sandbox = fixture.store().create(None).unwrap();
+    let before = Timestamp::now();
+    let made = sandbox.make_layer(LayerNumber(0), &plan(over.path(), &[]).layers[0]).unwrap();
+    let mark = made.mark.unwrap();
+    // File times come from a clock that ticks some hundred times a second.
+    assert!(mark.since(Timestamp::now()).is_zero() && before.since(mark).as_millis() < 50);
+    assert_eq!(fs::read_dir(over.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_sandbox_is_found_by_id_prefix_and_name_and_an_ambiguous_prefix_lists_all() {
+    let fixture = Fixture::new();
+    let mut held: Vec<_> = (0..40).map(|_| fixture.started(None).0).collect();
+    held.push(fixture.started(Some("builder")).0);
+    let stores = fixture.stores();
+    let named = held.last().unwrap().id();
+    assert_eq!(stores.find(b"builder").unwrap().id(), named);
+    assert_eq!(stores.find(named.as_str().as_bytes()).unwrap().id(), named);
+    assert_eq!(stores.find(&named.as_str().as_bytes()[..11]).unwrap().id(), named);
+    // Forty-one ids have at most sixteen first digits.
+    let shared = (0..16_u8).map(|digit| format!("{digit:x}")).find_map(|digit| {
+        match stores.find(digit.as_bytes()) {
+            Err(StateError::Ambiguous { candidates, .. }) => Some((digit, candidates)),
+            _ => None,
+        }
+    });
+    let (digit, candidates) = shared.unwrap();
+    assert!(candidates.len() > 1 && candidates.is_sorted());
+    assert!(candidates.iter().all(|id| id.as_str().starts_with(&digit)));
+    for missing in [&b"nobody"[..], b"", b"..", b"\xff\n", b"../../etc"] {
+        assert!(matches!(stores.find(missing), Err(StateError::NotFound(_))), "{missing:?}");
+    }
+}
+
+#[test]
+fn a_name_goes_before_the_beginning_of_an_id() {
+    let fixture = Fixture::new();
+    let (other, _) = fixture.started(None);
+    let prefix = &other.id().to_string()[..3];
+    let (named, _) = fixture.started(Some(prefix));
+    assert_eq!(fixture.stores().find(prefix.as_bytes()).unwrap().id(), named.id());
+}
+
+#[test]
+fn a_name_is_given_once_and_free_again_when_its_sandbox_is_gone() {
+    let fixture = Fixture::new();
+    let (first, _) = fixture.started(Some("n"));
+    let taken = fixture.store().create(Some("n"));
+    assert!(matches!(taken, Err(StateError::NameTaken { id, .. }) if id == first.id()));
+    assert!(first.remove_if_untouched().unwrap().is_none());
+    let (second, _) = fixture.started(Some("n"));
+    // As a launcher that was killed between removing its directory and releasing the name.
+    fs::remove_dir_all(fixture.path("data/bryo/live").join(second.id().as_str())).unwrap();
+    drop(second);
+    let (third, _) = fixture.started(Some("n"));
+    assert_eq!(fixture.stores().find(b"n").unwrap().id(), third.id());
+}
+
+#[test]
+fn the_newest_sandbox_of_a_directory_is_found() {
+    let fixture = Fixture::new();
+    let here = host(fixture.directory.path());
+    assert!(matches!(fixture.stores().newest_from(&here), Err(StateError::NoneFrom(_))));
+    let held: Vec<_> = (0..3)
+        .map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(15));
+            fixture.started(None)
+        })
+        .collect();
+    let found = fixture.stores().newest_from(&here).unwrap();
+    assert_eq!(found.id(), held[2].0.id());
+    assert!(fixture.stores().newest_from(&HostPath::root()).is_err());
+}
+
+#[test]
+fn a_running_sandbox_is_neither_swept_nor_locked_by_another() {
+    let fixture = Fixture::new();
+    let (sandbox, _) = fixture.started(None);
+    let found = fixture.stores().find(sandbox.id().as_str().as_bytes()).unwrap();
+    assert!(found.is_running().unwrap());
+    assert!(matches!(found.lock(), Err(StateError::Running(_))));
+    let swept = fixture.store().sweep(&|_, _| false).unwrap();
+    assert!(swept.removed.is_empty() && swept.failed.is_empty());
+    assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert!(!found.is_running().unwrap());
+}
+
+#[test]
+fn a_killed_run_is_kept_with_changes_and_removed_without() {
+    let fixture = Fixture::new();
+    let (with, record) = fixture.started(Some("with"));
+    fs::write(fixture.upper(&with).join("file"), "x").unwrap();
+    let (without, _) = fixture.started(Some("without"));
+    let ids = (with.id(), without.id());
+    // The lock ends with the process that held it, however that ended.
+    drop((with, without));
+    let store = fixture.store();
+    let swept = store.sweep(&|sandbox, _| sandbox.id() == ids.0).unwrap();
+    assert_eq!((swept.killed, swept.removed), (vec![ids.0], vec![ids.1]));
+    assert!(swept.failed.is_empty());
+    let found = fixture.stores().find(b"with").unwrap();
+    let now = found.record().unwrap();
+    assert!(matches!(now.outcome, Outcome::Killed { .. }));
+    assert_eq!(Record { outcome: Outcome::Running, ..now }, record);
+    assert!(found.open_upper(LayerNumber(0)).unwrap().is_some());
+    let again = store.sweep(&|_, _| false).unwrap();
+    assert!(again.killed.is_empty() && again.removed.is_empty());
+    assert_eq!(fixture.left(), [format!("kept/{}", ids.0), "names/with".to_owned()]);
+}
+
+#[test]
+fn a_launcher_killed_at_any_moment_leaves_what_the_next_sweep_puts_in_order() {
+    let fixture = Fixture::new();
+    let store = fixture.store();
+    // After the directory; after the layer; half a record; after the final record.
+    drop(store.create(None).unwrap());
+    let mut sandbox = store.create(None).unwrap();
+    sandbox.make_layer(LayerNumber(0), &plan(&fixture.path("over"), &[]).layers[0]).unwrap();
+    drop(sandbox);
+    let (sandbox, record) = fixture.started(None);
+    let file = fixture.upper(&sandbox).with_file_name("record.json");
+    let text = fs::read(&file).unwrap();
+    fs::write(&file, &text[..text.len() / 2]).unwrap();
+    drop(sandbox);
+    let (sandbox, _) = fixture.started(None);
+    let id = sandbox.id();
+    fs::write(fixture.upper(&sandbox).join("file"), "x").unwrap();
+    sandbox.replace_record(&exited(Record { id, ..record })).unwrap();
+    drop(sandbox);
+    let swept = store.sweep(&|_, _| true).unwrap();
+    assert_eq!((swept.removed.len(), swept.killed.len(), swept.failed.len()), (3, 0, 0));
+    assert_eq!(fixture.left(), [format!("kept/{id}")]);
+}
+
+#[test]
+fn a_layer_with_content_is_never_removed_because_its_record_is_lost_or_not_understood() {
+    let fixture = Fixture::new();
+    for content in ["", "{\"version\": 99}", "garbage"] {
+        let (sandbox, _) = fixture.started(None);
+        fs::write(fixture.upper(&sandbox).join("file"), "x").unwrap();
+        let file = fixture.upper(&sandbox).with_file_name("record.json");
+        fs::write(file, content).unwrap();
+        let id = sandbox.id();
+        drop(sandbox);
+        let swept = fixture.store().sweep(&|_, _| false).unwrap();
+        assert_eq!((swept.removed.len(), swept.failed.len()), (0, 1), "{content}");
+        let found = fixture.stores().find(id.as_str().as_bytes()).unwrap();
+        found.lock().unwrap().remove().unwrap();
+    }
+    assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn an_interrupted_removal_is_finished_by_the_next_sweep() {
+    let fixture = Fixture::new();
+    let trash = fixture.path("data/bryo/trash/0123456789ab/upper-0/a/b");
+    fixture.store();
+    fs::create_dir_all(&trash).unwrap();
+    fs::write(trash.join("c"), "").unwrap();
+    let swept = fixture.store().sweep(&|_, _| false).unwrap();
+    assert_eq!(swept.removed.len(), 1);
+    assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn removing_follows_no_link_and_opens_what_is_closed() {
+    let fixture = Fixture::new();
+    let (sandbox, _) = fixture.started(None);
+    let upper = fixture.upper(&sandbox);
+    fs::write(fixture.path("precious"), "x").unwrap();
+    symlink(fixture.path("precious"), upper.join("link")).unwrap();
+    symlink(fixture.directory.path(), upper.join("directory")).unwrap();
+    for (name, mode) in [("a", 0o000), ("b", 0o100), ("c", 0o400), ("d", 0o555)] {
+        fs::create_dir_all(upper.join(name).join("below/more")).unwrap();
+        fs::write(upper.join(name).join("below/file"), "").unwrap();
+        for path in [upper.join(name).join("below"), upper.join(name)] {
+            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        }
+    }
+    fs::write(upper.join("deep-1"), "in the way").unwrap();
+    sandbox.remove().unwrap();
+    assert_eq!(fixture.left(), [""; 0]);
+    assert!(fixture.path("precious").exists());
+}
+
+#[test]
+fn a_tree_deeper_than_any_path_and_than_the_open_files_allowed_is_removed() {
+    use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+    let fixture = Fixture::new();
+    let (sandbox, _) = fixture.started(None);
+    let open = |parent: &std::os::fd::OwnedFd, name: &str| {
+        openat(parent, name, OFlags::DIRECTORY, Mode::empty()).unwrap()
+    };
+    let mut at = openat(CWD, fixture.upper(&sandbox), OFlags::DIRECTORY, Mode::empty()).unwrap();
+    for depth in 0..3000 {
+        for name in ["down", "beside"] {
+            mkdirat(&at, name, Mode::RWXU).unwrap();
+        }
+        mkdirat(open(&at, "beside"), "x", Mode::empty()).unwrap();
+        let name = if depth % 100 == 0 { "beside" } else { "down" };
+        at = open(&at, name);
+    }
+    let open_before = fs::read_dir("/proc/self/fd").unwrap().count();
+    sandbox.remove().unwrap();
+    assert!(fs::read_dir("/proc/self/fd").unwrap().count() <= open_before);
+    assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn a_record_is_read_back_and_the_summary_reads_records_of_other_versions() {
+    let fixture = Fixture::new();
+    let (sandbox, record) = fixture.started(Some("n"));
+    let json = record.to_pretty_json().unwrap();
+    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
+    let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    value["version"] = 2.into();
+    value["spec"]["rootfs"] = "another form".into();
+    value["new"] = true.into();
+    let file = fixture.upper(&sandbox).with_file_name("record.json");
+    fs::write(file, value.to_string()).unwrap();
+    let found = fixture.stores().find(b"n").unwrap();
+    assert!(matches!(found.record(), Err(StateError::NewerRecord { version: 2, .. })));
+    let summary = found.summary().unwrap().unwrap();
+    assert_eq!(summary.wanted.command.argv, record.spec.command.argv);
+    assert_eq!(summary.created, record.created);
+}
