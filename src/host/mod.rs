@@ -26,6 +26,7 @@ mod status;
 mod stdio;
 mod store;
 pub mod subid;
+pub mod trial;
 pub mod userns;
 mod wildcard;
 
