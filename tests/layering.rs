@@ -37,7 +37,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("image", EXECUTOR),
     ("state", EXECUTOR),
     // level 4
-    ("launch", &["rootfs", "net", "confine", "limits", "plan", "sys"]),
+    ("launch", &["rootfs", "net", "confine", "limits", "state", "plan", "spec", "sys"]),
     ("supervise", BELOW_LEVEL_4),
     ("changes", BELOW_LEVEL_4),
     ("build", BELOW_LEVEL_4),
