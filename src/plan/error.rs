@@ -1,5 +1,8 @@
 //! Why no plan can be made: every text names what failed and on what, every hint what to do.
 
+use super::facts::{Kind, Stdio};
+use super::step::IdKind;
+use crate::spec::limits::Resource;
 use crate::spec::{HostPath, SandboxPath, Text};
 
 /// Why there is no plan for a spec on a host.
@@ -11,6 +14,33 @@ pub enum PlanError {
     /// A path asked for on the command line is not there.
     #[error("cannot find `{0}` on the host")]
     NotFound(HostPath),
+    /// A path asked for cannot be looked at.
+    #[error("cannot look at `{0}`: permission denied")]
+    Forbidden(HostPath),
+    /// A path below a home or a current directory that is not there.
+    #[error("cannot tell where `{0}` is: there is no home or no current directory")]
+    Unresolved(Text),
+    /// A directory is wanted.
+    #[error("cannot take `{0}` as a root file system: it is not a directory")]
+    NotADirectory(HostPath),
+    /// What stands there cannot be seen that way.
+    #[error("cannot use `{path}` with {flag}: it is {}", named(kind))]
+    Unsuitable {
+        /// Where.
+        path: HostPath,
+        /// What stands there.
+        kind: Kind,
+        /// The flag.
+        flag: &'static str,
+    },
+    /// A place that every sandbox has its own of, or `/`.
+    #[error("cannot use {flag} on `{at}`: every sandbox has its own")]
+    OwnPlace {
+        /// Where.
+        at: HostPath,
+        /// The flag.
+        flag: &'static str,
+    },
     /// Two flags want different things of one place.
     #[error("cannot give `{at}` both as {one} and as {other}")]
     Contradiction {
@@ -21,26 +51,251 @@ pub enum PlanError {
         /// The other.
         other: &'static str,
     },
+    /// Nothing stands where something is to be mounted, and it cannot be made there.
+    #[error("cannot mount on `{0}`: nothing is there, and it would have to be made on the host")]
+    NoMountPoint(SandboxPath),
+    /// What stands at a mount point is not of the same kind.
+    #[error("cannot mount on `{at}`: it is {} there", named(kind))]
+    WrongMountPoint {
+        /// Where.
+        at: SandboxPath,
+        /// What stands there.
+        kind: Kind,
+    },
+    /// The store is never shown.
+    #[error("cannot show `{0}`: bryo keeps its layers there, and no sandbox may see them")]
+    StoreStaysHidden(HostPath),
+    /// The current directory is one that is hidden.
+    #[error("cannot start in `{0}`: it is hidden from sandboxes")]
+    WorkdirHidden(HostPath),
+    /// The current directory is hidden by a flag.
+    #[error("cannot start in `{0}`: --hide hides it")]
+    WorkdirHiddenByFlag(HostPath),
+    /// The current directory is a secret or lies in one.
+    #[error("cannot start in `{workdir}`: `{secret}` holds secrets")]
+    WorkdirInSecret {
+        /// The current directory.
+        workdir: HostPath,
+        /// The secret.
+        secret: HostPath,
+    },
+    /// The current directory lies in a place that every sandbox has its own of.
+    #[error("cannot start in `{0}`: every sandbox has its own there")]
+    WorkdirOwn(HostPath),
+    /// The mount table has no `/`.
+    #[error("cannot find the mount that `/` stands on: bryo was started in a chroot")]
+    NoRootMount,
+    /// No way to mount an overlay.
+    #[error("cannot mount an overlay over `{at}`: {}", why.text())]
+    NoOverlay {
+        /// Over what.
+        at: SandboxPath,
+        /// Why not.
+        why: OverlayObstacle,
+    },
+    /// `$BRYO_STORE` names a directory that cannot be used.
+    #[error("cannot use `{0}`, which BRYO_STORE names, as the store")]
+    UnusableStore(HostPath),
+    /// No directory can hold the layers.
+    #[error("cannot find a place for what the sandbox changes")]
+    NoStore,
     /// The command is empty.
     #[error("cannot run an empty command")]
     EmptyCommand,
     /// A variable's name or an argument cannot be passed.
     #[error("cannot pass `{0}`: it contains a NUL byte or `=` where none may be")]
     BadText(Text),
+    /// Not a host name.
+    #[error("cannot use `{0}` as a host name")]
+    BadHostname(Text),
+    /// A soft limit above its hard one.
+    #[error("cannot set the limit `{}`: its soft value is above its hard one", _0.name())]
+    SoftAboveHard(Resource),
+    /// The kernel does not hold root to a limit of processes.
+    #[error("cannot limit the number of processes: the kernel does not hold root to it")]
+    RootHasNoProcessLimit,
+    /// A standard descriptor that no payload may have.
+    #[error("cannot pass descriptor {number}: it is {}", stdio_named(*stands))]
+    UnsuitableStdio {
+        /// 0, 1, or 2.
+        number: u8,
+        /// What stands there.
+        stands: Stdio,
+    },
+    /// Landlock was required.
+    #[error("cannot confine with Landlock: this kernel has none, or it is not enabled")]
+    NoLandlock,
+    /// Abstract sockets of the host's network cannot be closed.
+    #[error("cannot close the host's abstract sockets: this kernel's Landlock has no scopes")]
+    AbstractSocketsOpen,
+    /// The caller has no subordinate ids.
+    #[error("cannot map more than one {} id: the caller has no range of subordinate ones", kind_named(*_0))]
+    NoSubids(IdKind),
+    /// Two ranges share ids, or one holds the caller's.
+    #[error("cannot map {} ids: the ranges at {one} and {other} overlap", kind_named(*kind))]
+    OverlappingSubids {
+        /// Which ids.
+        kind: IdKind,
+        /// First id of one range.
+        one: u32,
+        /// First id of the other.
+        other: u32,
+    },
+    /// `newuidmap` or `newgidmap` is not installed.
+    #[error("cannot find `{}`, which maps subordinate ids", helper_named(*_0))]
+    NoMapHelper(IdKind),
+    /// It is installed without the privilege it needs.
+    #[error("cannot map ids with `{0}`: it is neither set-user-id root nor has its capability")]
+    UnprivilegedMapHelper(HostPath),
+}
+
+/// Why an overlay cannot be mounted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OverlayObstacle {
+    /// `--overlay kernel`, and the kernel does not.
+    KernelRefuses,
+    /// `--overlay kernel`, and the store's file system cannot hold the upper layer.
+    StoreFileSystem,
+    /// It takes fuse-overlayfs, which is not installed.
+    NoFuseProgram,
+    /// It takes fuse-overlayfs, which takes `/dev/fuse`.
+    NoFuseDevice,
+    /// `--overlay kernel`, and root over the host's tree takes fuse-overlayfs.
+    RootOverHost,
+}
+
+impl OverlayObstacle {
+    fn text(self) -> &'static str {
+        match self {
+            Self::KernelRefuses => "this kernel mounts none in a user namespace",
+            Self::StoreFileSystem => "the store's file system cannot hold what is written",
+            Self::NoFuseProgram => "it takes fuse-overlayfs, which is not installed",
+            Self::NoFuseDevice => "it takes fuse-overlayfs, and `/dev/fuse` cannot be opened",
+            Self::RootOverHost => "root over the host's tree takes fuse-overlayfs",
+        }
+    }
+
+    fn hint(self) -> &'static str {
+        match self {
+            Self::KernelRefuses | Self::RootOverHost => "leave out `--overlay kernel`",
+            Self::StoreFileSystem => {
+                "let BRYO_STORE name a directory on a local file system, or leave out `--overlay kernel`"
+            }
+            Self::NoFuseProgram => "install it: `sudo apt install fuse-overlayfs`",
+            Self::NoFuseDevice => "`sudo modprobe fuse && sudo chmod 666 /dev/fuse`",
+        }
+    }
+}
+
+fn named(kind: &Kind) -> &'static str {
+    match kind {
+        Kind::Absent => "nothing",
+        Kind::Directory => "a directory",
+        Kind::File => "a file",
+        Kind::Link(_) => "a symbolic link",
+        Kind::Socket => "a socket",
+        Kind::Fifo => "a FIFO",
+        Kind::Device => "a device",
+        Kind::Forbidden => "not readable",
+    }
+}
+
+fn stdio_named(stands: Stdio) -> &'static str {
+    match stands {
+        Stdio::Directory => "a directory, which would open the host's tree",
+        Stdio::Path => "an `O_PATH` descriptor, which would open the host's tree",
+        _ => "a device",
+    }
+}
+
+fn kind_named(kind: IdKind) -> &'static str {
+    match kind {
+        IdKind::User => "user",
+        IdKind::Group => "group",
+    }
+}
+
+fn helper_named(kind: IdKind) -> &'static str {
+    match kind {
+        IdKind::User => "newuidmap",
+        IdKind::Group => "newgidmap",
+    }
 }
 
 impl PlanError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NotFound(_) => Some(
-                "check the spelling; a path is taken from the host, links are followed".to_owned(),
-            ),
-            Self::EmptyCommand => {
-                Some("give a command after `--`, as in `bryo run -- make`".to_owned())
+        self.hint_about_paths().or_else(|| self.hint_about_the_rest())
+    }
+
+    fn hint_about_paths(&self) -> Option<String> {
+        Some(match self {
+            Self::NotFound(_) => {
+                "check the spelling; a path is taken from the host, links are followed".to_owned()
             }
-            Self::Contradiction { .. } => Some("keep one of the two".to_owned()),
-            Self::Unprobed(_) | Self::BadText(_) => None,
-        }
+            Self::Unresolved(_) => "give an absolute path".to_owned(),
+            Self::Unsuitable { kind: Kind::Socket, path, .. } => format!("use `--socket {path}`"),
+            Self::Unsuitable { kind: Kind::Device, path, .. } => format!("use `--device {path}`"),
+            Self::Unsuitable { kind: Kind::File, flag: "--cow", .. } => {
+                "name the directory it is in".to_owned()
+            }
+            Self::OwnPlace { .. } => "name a directory or a device below it".to_owned(),
+            Self::NoMountPoint(_) => "make it on the host first".to_owned(),
+            Self::Contradiction { .. } => "keep one of the two".to_owned(),
+            Self::WorkdirHidden(path) => {
+                format!("to show it all the same, add `--cow {path}` or `--read {path}`")
+            }
+            Self::WorkdirInSecret { workdir, .. } => {
+                format!("to show it all the same, add `--read {workdir}`")
+            }
+            Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) | Self::StoreStaysHidden(_) => {
+                "go to another directory, or give one with `--workdir`".to_owned()
+            }
+            Self::NoRootMount => {
+                "the kernel makes no user namespaces in a chroot; start it outside".to_owned()
+            }
+            Self::NoOverlay { why, .. } => why.hint().to_owned(),
+            Self::UnusableStore(path) => {
+                format!("`mkdir -m 700 {path}`, as the user who runs bryo, on a local file system")
+            }
+            Self::NoStore => {
+                "let BRYO_STORE name a directory of yours on a local file system".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    fn hint_about_the_rest(&self) -> Option<String> {
+        Some(match self {
+            Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
+            Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
+            Self::RootHasNoProcessLimit => {
+                "run bryo as an ordinary user, or with `--pids-limit -1`".to_owned()
+            }
+            Self::UnsuitableStdio { number: 0, .. } => "`</dev/null`".to_owned(),
+            Self::UnsuitableStdio { .. } => "redirect it to a file or a pipe".to_owned(),
+            Self::NoLandlock => {
+                "boot with `lsm=landlock,…`, or take a profile that has it `if-available`"
+                    .to_owned()
+            }
+            Self::AbstractSocketsOpen => {
+                "keep a seccomp policy, or take `--network none`".to_owned()
+            }
+            Self::NoSubids(_) => {
+                "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, or \
+                 leave out `--ids subid`"
+                    .to_owned()
+            }
+            Self::OverlappingSubids { .. } => {
+                "give each user ranges of its own in /etc/subuid and /etc/subgid".to_owned()
+            }
+            Self::NoMapHelper(_) => {
+                "install it: `sudo apt install uidmap`, or leave out `--ids subid`".to_owned()
+            }
+            Self::UnprivilegedMapHelper(_) => {
+                "`sudo apt install --reinstall uidmap` restores it".to_owned()
+            }
+            _ => return None,
+        })
     }
 }

@@ -28,7 +28,8 @@ pub struct Facts {
     /// Every place a request, volume, secret, or hidden pattern came down to, with what is there.
     /// Looked up by [`Facts::place`]; what is not in the list was not probed.
     pub places: Vec<Place>,
-    /// Secrets that exist: what the patterns matched, without those below another match.
+    /// Secrets that exist: what the patterns matched, without those below another match. One that is
+    /// a link is followed by what it leads to, if that is there.
     pub secrets: Vec<Match>,
     /// Hidden-by-default places that exist.
     pub hidden: Vec<Match>,
@@ -44,7 +45,8 @@ pub struct Facts {
     /// Host directories with a mount below that are copy-on-write: their own entries. Probed when
     /// the mount table says that a wanted tree has to be split.
     pub split: Vec<SplitDirectory>,
-    /// Pathname sockets of the host's network namespace (`/proc/net/unix`).
+    /// Pathname sockets of the host's network namespace (`/proc/net/unix`), links of their parents
+    /// resolved.
     pub sockets: Vec<HostPath>,
     /// Home directories named in passwd, links resolved, that exist, are not the caller's, and do not
     /// belong to root (`/`, `/bin`, `/usr/games` are homes in many a passwd).
@@ -243,10 +245,14 @@ pub struct SplitEntry {
     pub path: HostPath,
     /// What it is.
     pub kind: Kind,
+    /// Permission bits.
+    pub mode: u32,
     /// Bytes, for a file.
     pub size: u64,
-    /// Whether the caller can read it.
+    /// Whether the caller can read it; for a directory, enter it too.
     pub readable: bool,
+    /// As [`Place::writable`].
+    pub writable: bool,
 }
 
 /// A directory that could hold layers.
@@ -409,6 +415,13 @@ impl Facts {
     /// The mount points that lie below `path`, each once.
     pub fn mounts_below(&self, path: &HostPath) -> impl Iterator<Item = &Mount> {
         self.mounts.iter().filter(move |mount| mount.at.is_below(path))
+    }
+
+    /// The permission bits of a directory, when it is one and was looked at.
+    pub fn directory_mode(&self, path: &HostPath) -> Option<u32> {
+        let listed = self.directories.iter().find(|directory| directory.path == *path);
+        let split = || self.split.iter().find(|directory| directory.path == *path);
+        listed.map(|directory| directory.mode).or_else(|| split().map(|directory| directory.mode))
     }
 
     /// Whether something was refuted.

@@ -5,14 +5,124 @@
 //! that most of bryo is tested without a kernel. One planner per area appends its steps;
 //! `check` then verifies the invariants every plan must satisfy, independently of how it was made.
 //!
+//! | planner | decides |
+//! |---|---|
+//! | `ids` | namespaces, id maps |
+//! | `view`, `places`, `workdir` | how each place is seen |
+//! | `fs` | the steps that build that tree |
+//! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
+//! | `net`, `limits` | network, limits, what is watched |
+//! | `process`, `stdio` | session, descriptors, exec |
+//! | `confine`, `landlock` | capabilities, Landlock, system calls |
+//!
 //! # Not here
 //! Probing (`host`) and acting (`rootfs`, `net`, `confine`, `limits`, `launch`, `state`).
 
 pub mod error;
 pub mod facts;
+<<<<<<< HEAD
 pub mod seccomp;
+=======
+pub mod needs;
+>>>>>>> 449d32e (plan: a default plan, from rules by path to steps)
 pub mod step;
+
+mod confine;
+mod draft;
+mod fs;
+mod identity;
+mod ids;
+mod landlock;
+mod limits;
+mod mounts;
+mod net;
+mod places;
+mod process;
+mod pseudo;
+mod stdio;
+mod view;
+mod workdir;
 
 pub use error::PlanError;
 pub use facts::Facts;
+pub use needs::{Needs, TreeNeeds, needs, tree_needs};
 pub use step::{Action, Plan, Stage, Step};
+
+use crate::spec::Spec;
+use draft::Draft;
+use mounts::MountTable;
+use stdio::FileRules;
+use step::{ConfineStep, Notice, ProcessStep};
+use view::Rules;
+
+/// The steps for a spec on a host.
+pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
+    process::verify_command(&spec.command)?;
+    let mut draft = Draft::default();
+    let table = MountTable::new(facts)?;
+    let rules = rules(spec, facts, &table, &mut draft)?;
+    draft.push(Stage::Sandbox, ProcessStep::Undumpable);
+    ids::plan_ids(spec, facts, &mut draft)?;
+    draft.push(Stage::Sandbox, ProcessStep::Hostname(process::hostname(spec)?.to_owned()));
+    net::plan_network(spec, &mut draft);
+    limits::plan_counts(spec, facts, &mut draft);
+    fs::plan_tree(spec, facts, &rules, &table, &mut draft)?;
+    limits::plan_rlimits(spec, facts, &mut draft)?;
+    let pty = stdio::has_pty(spec.command.terminal, &facts.stdio);
+    draft.push(Stage::Sandbox, ProcessStep::Session { pty });
+    confine::plan_init(&mut draft);
+    plan_payload(spec, facts, &mut draft)?;
+    draft.warn(facts);
+    Ok(draft.finish())
+}
+
+/// The payload's process, in the one right order (`confine` says why).
+fn plan_payload(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
+    let rules = landlock::plan_landlock(spec, facts, draft)?;
+    let file_rules = match &rules {
+        Some(rules) if !rules.paths.is_empty() => FileRules::InForce,
+        _ => FileRules::Absent,
+    };
+    draft.push(Stage::Payload, ConfineStep::Keyring);
+    let workdir = workdir::start(spec, facts, draft);
+    process::plan_payload(spec, facts, workdir, file_rules, draft)?;
+    confine::plan_payload(spec, rules, draft);
+    let listens = confine::listens(spec, facts, draft)?;
+    confine::plan_filter(spec, facts, listens, draft)?;
+    process::plan_exec(&spec.command, draft);
+    limits::plan_watches(spec, listens, draft);
+    Ok(())
+}
+
+/// How each place is seen.
+fn rules(
+    spec: &Spec,
+    facts: &Facts,
+    table: &MountTable,
+    draft: &mut Draft,
+) -> Result<Rules, PlanError> {
+    let mut rules = Rules::default();
+    let on_host = spec.rootfs.base == crate::spec::rootfs::Base::Host;
+    view::base_rules(spec, facts, table, &mut rules)?;
+    if on_host {
+        workdir::home_rules(spec, facts, &mut rules)?;
+        places::resolver_rule(spec, facts, &mut rules);
+    }
+    places::request_rules(spec, facts, &mut rules)?;
+    places::volume_rules(spec, facts, &mut rules)?;
+    places::hidden_rules(spec, facts, &mut rules);
+    if on_host {
+        workdir::workdir_rule(spec, facts, &mut rules, draft)?;
+    }
+    places::refuse_stores(facts, &rules)?;
+    Ok(rules)
+}
+
+impl Draft {
+    /// Names the files that may hold secrets and are shown.
+    fn warn(&mut self, facts: &Facts) {
+        for path in &facts.warned {
+            self.notice(Notice::Warned(path.clone()));
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! Plans what the payload's process and init give up: capabilities, `no_new_privs`, system calls.
+//!
+//! # Decisions
+//! - Abstract unix sockets belong to the network namespace. With the host's network they are bounded
+//!   by Landlock's scope or, where the kernel has none, by refusing unix sockets in the filter;
+//!   with a filter that is not ours to change the run is refused.
+//! - `no_new_privs` holds for the payload and for init, always.
+
+use super::draft::Draft;
+use super::error::PlanError;
+use super::facts::{Facts, Refuted};
+use super::landlock;
+use super::step::{ConfineStep, FilterProgram, LandlockRules, Missing, Notice, Stage};
+use crate::spec::seccomp::PolicyVariant;
+use crate::spec::{Network, SeccompChoice, Spec};
+
+/// The built-in policy that init lives under.
+const INIT_POLICY: &str = "init";
+
+/// Appends what init takes after the payload was forked.
+pub(super) fn plan_init(draft: &mut Draft) {
+    draft.push(Stage::Init, ConfineStep::Securebits);
+    draft.push(Stage::Init, ConfineStep::Capabilities { keep: Vec::new() });
+    draft.push(Stage::Init, ConfineStep::NoNewPrivs);
+    let program =
+        FilterProgram::Builtin { name: INIT_POLICY.to_owned(), variant: PolicyVariant::default() };
+    draft.push(Stage::Init, ConfineStep::Seccomp { program, listen: false });
+}
+
+/// Whether refused calls are told to the supervisor.
+pub(super) fn listens(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<bool, PlanError> {
+    let confine = &spec.confine;
+    if !confine.notify || confine.nesting || confine.seccomp == SeccompChoice::Unconfined {
+        return Ok(false);
+    }
+    let possible = facts.seccomp_notify.ok_or(PlanError::Unprobed("seccomp_notify"))?
+        && !facts.is_refuted(Refuted::SeccompNotify);
+    if !possible {
+        draft.notice(Notice::Missing(Missing::SeccompNotify));
+    }
+    Ok(possible)
+}
+
+/// Appends what the payload's process gives up, up to Landlock; its `chdir` is done.
+pub(super) fn plan_payload(spec: &Spec, rules: Option<LandlockRules>, draft: &mut Draft) {
+    let mut keep = spec.confine.capabilities.clone();
+    keep.sort_unstable();
+    keep.dedup();
+    draft.push(Stage::Payload, ConfineStep::Securebits);
+    draft.push(Stage::Payload, ConfineStep::Capabilities { keep });
+    draft.push(Stage::Payload, ConfineStep::NoNewPrivs);
+    if let Some(rules) = rules {
+        draft.push(Stage::Payload, ConfineStep::Landlock(rules));
+    }
+    if spec.confine.nesting {
+        draft.notice(Notice::Nesting);
+    }
+}
+
+/// The filter of the payload; none when the command line asked for none.
+pub(super) fn plan_filter(
+    spec: &Spec,
+    facts: &Facts,
+    listen: bool,
+    draft: &mut Draft,
+) -> Result<(), PlanError> {
+    let refuse_unix =
+        spec.network == Network::Host && !landlock::has_scopes(landlock::abi(spec, facts)?);
+    let variant = variant(spec, listen, refuse_unix);
+    let program = match &spec.confine.seccomp {
+        SeccompChoice::Unconfined if refuse_unix => return Err(PlanError::AbstractSocketsOpen),
+        SeccompChoice::Unconfined => return Ok(()),
+        SeccompChoice::Builtin(name) => FilterProgram::Builtin { name: name.clone(), variant },
+        SeccompChoice::File { policy, .. } => {
+            FilterProgram::Custom { policy: policy.clone(), variant }
+        }
+    };
+    draft.push(Stage::Payload, ConfineStep::Seccomp { program, listen });
+    Ok(())
+}
+
+/// What this run changes in the policy.
+fn variant(_spec: &Spec, _listen: bool, _refuse_unix: bool) -> PolicyVariant {
+    PolicyVariant::default()
+}

@@ -1,0 +1,103 @@
+//! Plans trees of the host that are seen as they are, and the covers on what must not be seen in them.
+//!
+//! # Decisions
+//! - A bare read-only bind takes a tree with all its submounts in two calls, and reading through it
+//!   costs nothing. It does not stop connect(2) to a socket or writing into a FIFO below it: so only
+//!   trees that root alone writes are bound, and the sockets known below them are covered.
+//! - Where something has to be mounted on a name that such a tree does not have, it becomes a read-only
+//!   overlay, which brings the mount point along.
+//! - An automount point below is covered: to look at it would have the host mount something.
+
+use super::super::error::PlanError;
+use super::super::facts::Kind;
+use super::super::step::{Cover, FsStep, MountFlags};
+use super::super::view::View;
+use super::{Ground, Node, Trees, is_directory, on_host};
+use crate::spec::{HostPath, SandboxPath};
+
+impl Trees<'_> {
+    /// A tree that only root writes.
+    pub(super) fn system(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        for child in node.children.iter().filter(|child| child.is_seen()) {
+            if self.child_kind(node, child)? == Kind::Absent {
+                if self.table.children_below(&node.rule.from).next().is_some() {
+                    return Err(PlanError::NoMountPoint(child.rule.at.clone()));
+                }
+                return self.overlay_of(node, ground);
+            }
+        }
+        self.bind_tree(node, ground, MountFlags::READ_ONLY)
+    }
+
+    /// A tree as it is.
+    pub(super) fn bind_tree(
+        &mut self,
+        node: &Node,
+        ground: Ground,
+        flags: MountFlags,
+    ) -> Result<(), PlanError> {
+        let rule = &node.rule;
+        self.point(node, ground);
+        self.draft.fs(FsStep::Bind { from: rule.from.clone(), at: rule.at.clone(), flags });
+        for child in &node.children {
+            if child.is_seen() {
+                self.point_exists(node, child)?;
+                self.place(child, Ground::There)?;
+            } else if let Some(with) = cover(&child.rule.kind) {
+                self.draft.fs(FsStep::Cover { at: child.rule.at.clone(), with });
+            }
+        }
+        let (facts, table) = (self.facts, self.table);
+        let sockets = facts.sockets.iter().map(|path| (path, Cover::IfThere));
+        let automounts = table.seen_below(&rule.from);
+        let automounts = automounts
+            .iter()
+            .filter(|mount| mount.fs_type.as_bytes() == b"autofs" && rule.view == View::System)
+            .map(|mount| (&mount.at, Cover::Directory));
+        for (path, with) in sockets.chain(automounts) {
+            if let Some(at) = own_place(node, path) {
+                self.draft.fs(FsStep::Cover { at, with });
+            }
+        }
+        Ok(())
+    }
+
+    /// What stands at the mount point of a child, on the host.
+    pub(super) fn child_kind(&self, node: &Node, child: &Node) -> Result<Kind, PlanError> {
+        let point = on_host(&node.rule, &child.rule.at)?;
+        if child.rule.from == point && child.rule.view != View::Hidden {
+            return Ok(child.rule.kind.clone());
+        }
+        super::point_kind(self.facts, &point)
+    }
+
+    /// Refuses a child whose mount point is missing or of the wrong kind.
+    pub(super) fn point_exists(&self, node: &Node, child: &Node) -> Result<(), PlanError> {
+        let at = child.rule.at.clone();
+        match self.child_kind(node, child)? {
+            Kind::Absent => Err(PlanError::NoMountPoint(at)),
+            Kind::Directory if is_directory(child) => Ok(()),
+            Kind::File | Kind::Socket | Kind::Fifo | Kind::Device if !is_directory(child) => Ok(()),
+            kind => Err(PlanError::WrongMountPoint { at, kind }),
+        }
+    }
+}
+
+/// What covers a hidden thing; nothing where nothing is. A link is not covered: that would cover what
+/// it leads to, which is listed by itself.
+fn cover(kind: &Kind) -> Option<Cover> {
+    match kind {
+        Kind::Absent | Kind::Link(_) => None,
+        Kind::Directory => Some(Cover::Directory),
+        Kind::Forbidden => Some(Cover::IfThere),
+        Kind::File | Kind::Socket | Kind::Fifo | Kind::Device => Some(Cover::File),
+    }
+}
+
+/// Where a path of the host is seen in this tree, and in no other tree mounted on it.
+fn own_place(node: &Node, path: &HostPath) -> Option<SandboxPath> {
+    let rest = path.relative_to(&node.rule.from).filter(|_| path.is_below(&node.rule.from))?;
+    let at = node.rule.at.join(rest).ok()?;
+    let is_elsewhere = node.children.iter().any(|child| at.starts_with(&child.rule.at));
+    (!is_elsewhere).then_some(at)
+}

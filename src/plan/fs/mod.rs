@@ -1,0 +1,272 @@
+//! Plans the steps that build the file tree which the rules describe.
+//!
+//! # Theory of operation
+//! The new root is a tmpfs, the *skeleton*. Rules are arranged as a tree; each place is mounted on
+//! what the place above it made: on a tmpfs of ours its mount point is made first; on the host's files
+//! the mount point is there, or an overlay's own lower layer in scratch brings it along. What is hidden
+//! in an overlay is a whiteout in that layer, so that it is also hidden when it appears later; in a
+//! bind it is covered.
+//!
+//! | file | plans |
+//! |---|---|
+//! | `forest` | which rules matter, as a tree |
+//! | `place` | one place by its view |
+//! | `bind` | trees of the host as they are, and the covers on them |
+//! | `overlay` | copy-on-write and read-only trees |
+//! | `mask` | the scratch layer of an overlay: whiteouts and mount points |
+//! | `split` | trees with mounts below, which no overlay of the kernel's takes whole |
+//! | `serve` | who serves an overlay, and where what is written goes |
+
+mod bind;
+mod forest;
+mod mask;
+mod overlay;
+mod place;
+mod serve;
+mod split;
+
+use std::collections::BTreeSet;
+
+use super::draft::Draft;
+use super::error::PlanError;
+use super::facts::{Facts, Kind};
+use super::mounts::MountTable;
+use super::step::{FsStep, ScratchEntry, ScratchLayer};
+use super::view::{Rules, View};
+use crate::spec::rootfs::Base;
+use crate::spec::{HostPath, SandboxPath, Spec};
+use forest::Node;
+pub(super) use forest::forest;
+use serve::UpperHome;
+pub(super) use serve::kernel_upper_is_possible;
+
+/// The tree while it is planned.
+struct Trees<'a> {
+    spec: &'a Spec,
+    facts: &'a Facts,
+    table: &'a MountTable<'a>,
+    draft: &'a mut Draft,
+    /// Where upper layers go, once one was needed.
+    home: Option<UpperHome>,
+    /// What stands on a tmpfs of ours, mount points included.
+    made: BTreeSet<SandboxPath>,
+    /// A scratch layer that holds nothing.
+    empty: Option<ScratchLayer>,
+    scratch_layers: u16,
+    scratch_uppers: u16,
+    /// Bytes of files that shadows copy.
+    copied: u64,
+}
+
+/// What a place is mounted on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// A tmpfs of ours: its mount point has to be made.
+    Ours,
+    /// Something that has the mount point.
+    There,
+}
+
+/// Appends every step on the tree, up to the pivot.
+pub(super) fn plan_tree(
+    spec: &Spec,
+    facts: &Facts,
+    rules: &Rules,
+    table: &MountTable,
+    draft: &mut Draft,
+) -> Result<(), PlanError> {
+    let mut trees = Trees {
+        spec,
+        facts,
+        table,
+        draft,
+        home: None,
+        made: BTreeSet::from([SandboxPath::root()]),
+        empty: None,
+        scratch_layers: 0,
+        scratch_uppers: 0,
+        copied: 0,
+    };
+    for step in [FsStep::MakePrivate, FsStep::Scratch, FsStep::NewRoot] {
+        trees.draft.fs(step);
+    }
+    if let Some(root) = forest(rules) {
+        trees.place(&root, Ground::There)?;
+        if root.rule.view == View::Skeleton {
+            trees.root_directories();
+        }
+        super::identity::plan_identity(spec, facts, rules, trees.draft)?;
+        if root.rule.view == View::Skeleton {
+            trees.draft.fs(FsStep::Seal { at: SandboxPath::root() });
+        }
+    }
+    trees.draft.fs(FsStep::Pivot);
+    Ok(())
+}
+
+impl Trees<'_> {
+    /// Hidden directories of the host's `/` are there, and empty: `ls /` looks like home.
+    fn root_directories(&mut self) {
+        if self.spec.rootfs.base != Base::Host {
+            return;
+        }
+        let facts = self.facts;
+        for entry in facts.root_entries.iter().filter(|entry| entry.kind == Kind::Directory) {
+            self.make_directory(&entry.path.same_in_sandbox());
+        }
+    }
+
+    /// Makes a directory on a tmpfs of ours, and those above it.
+    fn make_directory(&mut self, at: &SandboxPath) {
+        self.make_parents(at);
+        if self.made.insert(at.clone()) {
+            self.draft.fs(FsStep::Directory { at: at.clone(), mode: 0o755 });
+        }
+    }
+
+    /// Makes an empty file on a tmpfs of ours, to be covered by a mount.
+    fn make_file(&mut self, at: &SandboxPath) {
+        self.make_parents(at);
+        if self.made.insert(at.clone()) {
+            let content = crate::spec::Text::default();
+            self.draft.fs(FsStep::File { at: at.clone(), content, mode: 0o444 });
+        }
+    }
+
+    fn make_parents(&mut self, at: &SandboxPath) {
+        let mut missing: Vec<SandboxPath> =
+            at.ancestors().take_while(|above| !self.made.contains(above)).collect();
+        missing.reverse();
+        for above in missing {
+            self.draft.fs(FsStep::Directory { at: above.clone(), mode: 0o755 });
+            self.made.insert(above);
+        }
+    }
+
+    /// Appends steps that others planned, and remembers what they make.
+    fn take(&mut self, steps: Vec<FsStep>) {
+        for step in steps {
+            if let FsStep::Directory { at, .. }
+            | FsStep::File { at, .. }
+            | FsStep::Link { at, .. }
+            | FsStep::Tmpfs { at, .. } = &step
+            {
+                self.made.insert(at.clone());
+            }
+            self.draft.fs(step);
+        }
+    }
+
+    /// A scratch layer with these entries.
+    fn scratch_layer(&mut self, mode: u32, entries: Vec<ScratchEntry>) -> ScratchLayer {
+        let layer = ScratchLayer(self.scratch_layers);
+        self.scratch_layers += 1;
+        self.draft.fs(FsStep::ScratchLayer { layer, mode, entries });
+        layer
+    }
+
+    /// The scratch layer that holds nothing.
+    fn empty_layer(&mut self) -> ScratchLayer {
+        if let Some(layer) = self.empty {
+            return layer;
+        }
+        let layer = self.scratch_layer(0o755, Vec::new());
+        self.empty = Some(layer);
+        layer
+    }
+}
+
+/// Where `at`, in the tree of `node`, is on the host.
+fn on_host(node: &super::view::Rule, at: &SandboxPath) -> Result<HostPath, PlanError> {
+    let rest = at.relative_to(&node.at).unwrap_or(std::path::Path::new(""));
+    node.from.join(rest).map_err(|_| PlanError::NoMountPoint(at.clone()))
+}
+
+/// Whether a place is mounted as a directory.
+fn is_directory(node: &Node) -> bool {
+    match node.rule.view {
+        View::Tmpfs { .. } | View::Private | View::Own(_) | View::Skeleton | View::Hidden => true,
+        _ => node.rule.kind == Kind::Directory,
+    }
+}
+
+/// The payload's ids inside.
+fn ids_inside(trees: &Trees<'_>) -> (u32, u32) {
+    super::ids::inside(trees.spec, trees.facts)
+}
+
+/// Every directory that has to be listed because the kernel takes no overlay over it: those on the way
+/// from the root of a tree to a mount in it.
+pub(super) fn split_directories(node: &Node, table: &MountTable, found: &mut BTreeSet<HostPath>) {
+    if let View::Read | View::Cow = node.rule.view {
+        split_below(node, &node.rule.from, table, found);
+    }
+    for child in &node.children {
+        split_directories(child, table, found);
+    }
+}
+
+fn split_below(node: &Node, from: &HostPath, table: &MountTable, found: &mut BTreeSet<HostPath>) {
+    for mount in table.children_below(from) {
+        let above = mount.at.ancestors().filter(|above| above.starts_with(from));
+        found.extend(above.filter(|above| is_in(node, above)));
+        // What is mounted there is a tree of its own, with mounts of its own.
+        if table.mounted_at(&mount.at).is_some() && is_in(node, &mount.at) {
+            split_below(node, &mount.at, table, found);
+        }
+    }
+}
+
+/// Whether a path of the host is seen through this tree and not through one mounted on it, or hidden.
+fn is_in(node: &Node, path: &HostPath) -> bool {
+    let Some(rest) = path.relative_to(&node.rule.from) else { return false };
+    let Ok(at) = node.rule.at.join(rest) else { return false };
+    !node.children.iter().any(|child| at.starts_with(&child.rule.at))
+}
+
+/// Mount points of which nobody has said what stands there.
+pub(super) fn unknown_points(root: &Node, facts: &Facts) -> Result<Vec<HostPath>, PlanError> {
+    let mut found = BTreeSet::new();
+    collect_points(root, facts, &mut found)?;
+    Ok(found.into_iter().collect())
+}
+
+fn collect_points(
+    node: &Node,
+    facts: &Facts,
+    found: &mut BTreeSet<HostPath>,
+) -> Result<(), PlanError> {
+    for child in &node.children {
+        if node.rule.shows_host() && child.is_seen() {
+            let point = on_host(&node.rule, &child.rule.at)?;
+            let is_own = child.rule.from == point && child.rule.view != View::Hidden;
+            if !is_own && point_kind(facts, &point).is_err() {
+                found.insert(point);
+            }
+        }
+        collect_points(child, facts, found)?;
+    }
+    Ok(())
+}
+
+/// What stands at a path of the host on which something is to be mounted.
+fn point_kind(facts: &Facts, path: &HostPath) -> Result<Kind, PlanError> {
+    if let Some(place) = facts.places.iter().find(|place| place.real == *path) {
+        return Ok(place.kind.clone());
+    }
+    // Asked for under this name, and it is a link to somewhere else.
+    if let Some(place) = facts.place(path) {
+        return Ok(Kind::Link(place.real.as_path().as_os_str().to_owned().into()));
+    }
+    let mut found = facts.secrets.iter().chain(&facts.hidden);
+    if let Some(found) = found.find(|found| found.path == *path) {
+        return Ok(found.kind.clone());
+    }
+    if facts.directory_mode(path).is_some() {
+        return Ok(Kind::Directory);
+    }
+    if facts.absent.contains(path) {
+        return Ok(Kind::Absent);
+    }
+    Err(PlanError::Unprobed("points"))
+}

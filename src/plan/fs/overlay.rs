@@ -1,0 +1,178 @@
+//! Plans copy-on-write, read-only, and private trees.
+
+use super::super::error::PlanError;
+use super::super::facts::Kind;
+use super::super::step::{
+    Backend, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer, Stage,
+    StoreStep, Upper,
+};
+use super::super::view::{Rule, View};
+use super::serve::{self, Purpose, UpperHome};
+use super::{Ground, Node, Trees};
+use crate::spec::{HostPath, SandboxPath};
+
+/// A tree that becomes one overlay, or several where mounts are below it.
+pub(super) struct Tree<'n> {
+    /// How and where it is seen.
+    pub(super) rule: Rule,
+    /// What is seen differently below it.
+    pub(super) children: Vec<&'n Node>,
+}
+
+impl Tree<'_> {
+    fn purpose(&self) -> Purpose {
+        match self.rule.view {
+            View::CowAsRoot => Purpose::AsRoot,
+            View::Cow if self.rule.foreign => Purpose::WriteForeign,
+            View::Cow | View::Private => Purpose::Write,
+            _ => Purpose::Read,
+        }
+    }
+
+    /// Where other trees stand in it, relative to it.
+    pub(super) fn covered(&self) -> Vec<SandboxPath> {
+        self.children
+            .iter()
+            .filter(|child| child.is_seen())
+            .filter_map(|child| child.rule.at.relative_to(&self.rule.at))
+            .filter_map(|rest| SandboxPath::root().join(rest).ok())
+            .collect()
+    }
+}
+
+/// One overlay's lowers and the rest of what its layer records.
+pub(super) struct Stack {
+    pub(super) lower: Vec<Lower>,
+    /// What of the host the layer lies over.
+    pub(super) over: Option<HostPath>,
+    /// Permission bits of the root.
+    pub(super) mode: u32,
+    pub(super) covered: Vec<SandboxPath>,
+}
+
+impl Trees<'_> {
+    /// The overlays of a place of the host.
+    pub(super) fn overlay_of(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        self.point(node, ground);
+        let tree = Tree { rule: node.rule.clone(), children: node.children.iter().collect() };
+        self.overlay(&tree)
+    }
+
+    /// One overlay where one is enough.
+    pub(super) fn overlay(&mut self, tree: &Tree<'_>) -> Result<(), PlanError> {
+        let server = self.server(tree)?;
+        if server == OverlayServer::Kernel
+            && self.table.children_below(&tree.rule.from).next().is_some()
+        {
+            return self.split(tree, server);
+        }
+        let mode = self.facts.directory_mode(&tree.rule.from).unwrap_or(0o755);
+        let entries = self.mask(tree)?;
+        let mut lower = Vec::new();
+        if !entries.is_empty() {
+            lower.push(Lower::Scratch(self.scratch_layer(mode, entries)));
+        }
+        let mount = self.table.mount_of(&tree.rule.from).id;
+        lower.push(Lower::Host { path: tree.rule.from.clone(), mount });
+        let over = Some(tree.rule.from.clone());
+        self.mount(tree, Stack { lower, over, mode, covered: tree.covered() }, server)?;
+        self.below_overlay(tree)
+    }
+
+    fn below_overlay(&mut self, tree: &Tree<'_>) -> Result<(), PlanError> {
+        let seen = tree.children.iter().filter(|child| child.is_seen());
+        seen.into_iter().try_for_each(|child| self.place(child, Ground::There))
+    }
+
+    /// An empty directory whose content is kept as a layer, with what is shown in it.
+    pub(super) fn private(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        self.point(node, ground);
+        let rule = Rule { kind: Kind::Directory, ..node.rule.clone() };
+        let tree = Tree { rule, children: node.children.iter().collect() };
+        let server = self.server(&tree)?;
+        let mode = self.facts.directory_mode(&tree.rule.from).unwrap_or(0o700);
+        let entries = self.points_only(&tree)?;
+        let lower = vec![Lower::Scratch(self.scratch_layer(mode, entries))];
+        let covered = tree.covered();
+        self.mount(&tree, Stack { lower, over: None, mode, covered }, server)?;
+        self.below_overlay(&tree)
+    }
+
+    /// Who serves a tree; what is unexpected about it is told.
+    fn server(&mut self, tree: &Tree<'_>) -> Result<OverlayServer, PlanError> {
+        let purpose = tree.purpose();
+        if purpose != Purpose::Read {
+            self.upper_home()?;
+        }
+        let at = &tree.rule.at;
+        let (server, why) = serve::server(self.spec, self.facts, self.home.as_ref(), purpose, at)?;
+        if let Some(why) = why {
+            self.draft.notice(Notice::Fuse { at: at.clone(), why });
+        } else if purpose == Purpose::WriteForeign {
+            self.draft.notice(Notice::ForeignIds(tree.rule.from.clone()));
+        }
+        Ok(server)
+    }
+
+    /// Where upper layers go: decided and opened once.
+    fn upper_home(&mut self) -> Result<(), PlanError> {
+        if self.home.is_some() {
+            return Ok(());
+        }
+        let home = serve::upper_home(self.spec, self.facts)?;
+        match &home {
+            UpperHome::Store { path, .. } => {
+                self.draft.store = Some(path.clone());
+                self.draft.push(Stage::Prepare, StoreStep::Open { store: path.clone() });
+            }
+            UpperHome::Scratch => self.draft.notice(Notice::Missing(Missing::Store)),
+        }
+        self.home = Some(home);
+        Ok(())
+    }
+
+    /// The overlay itself, with its upper layer if it is written.
+    pub(super) fn mount(
+        &mut self,
+        tree: &Tree<'_>,
+        stack: Stack,
+        server: OverlayServer,
+    ) -> Result<(), PlanError> {
+        let Stack { mut lower, over, mode, covered } = stack;
+        let at = tree.rule.at.clone();
+        let (upper, flags) = if tree.purpose() == Purpose::Read {
+            if lower.len() < 2 {
+                // Below the host's tree, so that the root looks as it does there.
+                lower.push(Lower::Scratch(self.empty_layer()));
+            }
+            (None, MountFlags::READ_ONLY)
+        } else {
+            (Some(self.upper(&at, over, mode, covered, &server)), MountFlags::WRITABLE)
+        };
+        self.draft.fs(FsStep::Overlay { at, lower, upper, server, flags });
+        Ok(())
+    }
+
+    fn upper(
+        &mut self,
+        at: &SandboxPath,
+        over: Option<HostPath>,
+        mode: u32,
+        covered: Vec<SandboxPath>,
+        server: &OverlayServer,
+    ) -> Upper {
+        if self.home == Some(UpperHome::Scratch) {
+            let number = self.scratch_uppers;
+            self.scratch_uppers += 1;
+            return Upper::Scratch { number, mode };
+        }
+        let backend = match server {
+            OverlayServer::Kernel => Backend::Kernel,
+            OverlayServer::Fuse { .. } => Backend::Fuse,
+        };
+        let number = LayerNumber(u16::try_from(self.draft.layers.len()).unwrap_or(u16::MAX));
+        self.draft.push(Stage::Prepare, StoreStep::Layer(number));
+        self.draft.layers.push(Layer { over, at: at.clone(), backend, mode, covered });
+        Upper::Layer(number)
+    }
+}

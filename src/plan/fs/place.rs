@@ -1,0 +1,136 @@
+//! Plans one place by its view, and with it what lies below.
+
+use super::super::error::PlanError;
+use super::super::facts::Kind;
+use super::super::pseudo::{self, DEVICE_FLAGS};
+use super::super::step::{Cover, FsStep, MountAccess, MountFlags};
+use super::super::view::{Pseudo, View};
+use super::{Ground, Node, Trees, ids_inside, is_directory};
+
+impl Trees<'_> {
+    /// Plans a place and everything below it.
+    pub(super) fn place(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        let rule = &node.rule;
+        match &rule.view {
+            View::Skeleton => self.below(node, Ground::Ours),
+            View::Hidden => self.hidden(node, ground),
+            View::Link(target) => {
+                if ground == Ground::Ours && !self.made.contains(&rule.at) {
+                    self.make_parents(&rule.at);
+                    let (at, target) = (rule.at.clone(), target.clone());
+                    self.take(vec![FsStep::Link { at, target }]);
+                }
+                Ok(())
+            }
+            View::Own(pseudo) => self.own(node, *pseudo, ground),
+            View::Tmpfs { size, mode } => self.tmpfs(node, *size, *mode, ground),
+            View::Socket => {
+                self.draft.sockets.push(rule.at.clone());
+                self.single(node, ground, MountFlags::READ_ONLY)
+            }
+            View::Device => self.device(node, ground),
+            View::Write if rule.kind != Kind::Directory => {
+                self.single(node, ground, MountFlags::WRITABLE)
+            }
+            View::Read | View::System | View::Cow | View::CowAsRoot
+                if rule.kind != Kind::Directory =>
+            {
+                self.single(node, ground, MountFlags::READ_ONLY)
+            }
+            View::Write => self.bind_tree(node, ground, MountFlags::WRITABLE),
+            View::System => self.system(node, ground),
+            View::Read | View::Cow | View::CowAsRoot => self.overlay_of(node, ground),
+            View::Private => self.private(node, ground),
+        }
+    }
+
+    /// Plans what lies below a place.
+    pub(super) fn below(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        node.children.iter().try_for_each(|child| self.place(child, ground))
+    }
+
+    /// Makes the mount point where nobody else has.
+    pub(super) fn point(&mut self, node: &Node, ground: Ground) {
+        if ground == Ground::Ours {
+            if is_directory(node) {
+                self.make_directory(&node.rule.at);
+            } else {
+                self.make_file(&node.rule.at);
+            }
+        }
+    }
+
+    /// A file, a socket, a device: one bind.
+    fn single(&mut self, node: &Node, ground: Ground, flags: MountFlags) -> Result<(), PlanError> {
+        self.point(node, ground);
+        let (from, at) = (node.rule.from.clone(), node.rule.at.clone());
+        self.draft.fs(FsStep::Bind { from, at, flags });
+        Ok(())
+    }
+
+    fn device(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        // Every sandbox has some devices already.
+        if ground == Ground::Ours && self.made.contains(&node.rule.at) {
+            return Ok(());
+        }
+        self.single(node, ground, DEVICE_FLAGS)
+    }
+
+    fn tmpfs(
+        &mut self,
+        node: &Node,
+        size: Option<u64>,
+        mode: u32,
+        ground: Ground,
+    ) -> Result<(), PlanError> {
+        self.point(node, ground);
+        let at = node.rule.at.clone();
+        let size = size.or(self.spec.rootfs.tmpfs_size);
+        self.take(vec![FsStep::Tmpfs { at, size, mode, flags: MountFlags::WRITABLE }]);
+        self.below(node, Ground::Ours)
+    }
+
+    /// A hidden directory that something visible lies in: an empty one with just that. Hidden places
+    /// without anything visible are planned by what they are in.
+    fn hidden(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        if !node.is_seen() {
+            return Ok(());
+        }
+        if ground == Ground::Ours {
+            return self.below(node, Ground::Ours);
+        }
+        let at = node.rule.at.clone();
+        let mode = self.facts.directory_mode(&node.rule.from).unwrap_or(0o755);
+        let flags = MountFlags::WRITABLE;
+        self.take(vec![FsStep::Tmpfs { at: at.clone(), size: None, mode, flags }]);
+        self.below(node, Ground::Ours)?;
+        self.draft.fs(FsStep::Seal { at });
+        Ok(())
+    }
+
+    fn own(&mut self, node: &Node, pseudo: Pseudo, ground: Ground) -> Result<(), PlanError> {
+        self.point(node, ground);
+        match pseudo {
+            Pseudo::Dev => self.take(pseudo::dev(self.spec)),
+            Pseudo::Proc => self.take(pseudo::proc(self.facts)),
+            Pseudo::Sys => self.take(pseudo::sys(self.spec, self.facts)),
+            Pseudo::Run => {
+                let (at, size) = (node.rule.at.clone(), self.spec.rootfs.tmpfs_size);
+                let flags = MountFlags { access: MountAccess::Writable, ..MountFlags::WRITABLE };
+                self.take(vec![FsStep::Tmpfs { at, size, mode: 0o755, flags }]);
+                self.take(pseudo::run(ids_inside(self).0));
+            }
+        }
+        for child in &node.children {
+            if child.is_seen() {
+                self.place(child, Ground::Ours)?;
+            } else {
+                self.draft.fs(FsStep::Cover { at: child.rule.at.clone(), with: Cover::IfThere });
+            }
+        }
+        if pseudo == Pseudo::Dev {
+            self.draft.fs(FsStep::Seal { at: node.rule.at.clone() });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,99 @@
+//! Plans the small files that say who and where one is: accounts, machine id, host name, hosts.
+//!
+//! # Decisions
+//! - `/etc/passwd` and `/etc/group` are the host's, with a line for the id inside where it has none:
+//!   else `whoami`, git and ssh fail.
+//! - `/etc/machine-id` is the same in every sandbox: it names the machine to whoever reads it, and
+//!   programs refuse to start when it is missing or zero.
+//! - `/etc/hosts` names the sandbox itself and loopback; with the host's network it is the host's.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::draft::Draft;
+use super::error::PlanError;
+use super::facts::{Facts, Kind};
+use super::ids;
+use super::process::hostname;
+use super::step::FsStep;
+use super::view::{Rank, Rule, Rules, fixed};
+use crate::spec::rootfs::Base;
+use crate::spec::{Network, Spec, Text};
+
+/// The machine id of every sandbox: `bryo`, four times.
+const MACHINE_ID: &str = "6272796f6272796f6272796f6272796f\n";
+
+/// Files that are looked at because they may be replaced.
+pub(super) const FILES: [&str; 3] = ["/etc/machine-id", "/etc/hostname", "/etc/hosts"];
+
+/// Appends the files that differ from the host's.
+pub(super) fn plan_identity(
+    spec: &Spec,
+    facts: &Facts,
+    rules: &Rules,
+    draft: &mut Draft,
+) -> Result<(), PlanError> {
+    if spec.rootfs.base != Base::Host {
+        return Ok(());
+    }
+    let (uid, gid) = ids::inside(spec, facts);
+    let account = &facts.account;
+    if let Some(passwd) = &account.passwd_without {
+        let home = facts.caller.home.as_ref().map_or(&b"/"[..], |home| home.as_bytes());
+        let shell = account.shell.as_ref().map_or(&b"/bin/sh"[..], |shell| shell.as_bytes());
+        let name = field(account.name.as_ref(), "user");
+        let numbers = format!(":x:{uid}:{gid}::");
+        let line = [&name, numbers.as_bytes(), &clean(home), b":", &clean(shell)].concat();
+        over(rules, "/etc/passwd", appended(passwd, &line), draft);
+    }
+    if let Some(group) = &account.group_without {
+        let name = field(account.group.as_ref(), "user");
+        let line = [&name, format!(":x:{gid}:").as_bytes()].concat();
+        over(rules, "/etc/group", appended(group, &line), draft);
+    }
+    let name = hostname(spec)?;
+    let [machine_id, hostname_file, hosts] = FILES;
+    let mut replace = |path: &str, content: String| {
+        let is_file = |place: &&super::facts::Place| place.kind == Kind::File;
+        if let Some(place) = facts.place(&fixed(path)).filter(is_file)
+            && place.real == fixed(path)
+        {
+            over(rules, path, Text::from(content), draft);
+        }
+    };
+    replace(machine_id, MACHINE_ID.to_owned());
+    replace(hostname_file, format!("{name}\n"));
+    if spec.network == Network::None {
+        let local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+        replace(hosts, format!("{local}127.0.1.1\t{name}\n"));
+    }
+    Ok(())
+}
+
+/// Only over what the host shows there: a flag that speaks of the file itself wins.
+fn over(rules: &Rules, path: &str, content: Text, draft: &mut Draft) {
+    let at = fixed(path).same_in_sandbox();
+    let is_hosts = |rule: &Rule| rule.shows_host() && !(rule.at == at && rule.rank == Rank::Flag);
+    if rules.deciding(&at).is_some_and(is_hosts) {
+        draft.fs(FsStep::FileOver { at, content, mode: 0o644 });
+    }
+}
+
+fn field(name: Option<&Text>, otherwise: &str) -> Vec<u8> {
+    name.map_or_else(|| otherwise.as_bytes().to_vec(), |name| clean(name.as_bytes()))
+}
+
+/// Without what ends a field or a line.
+fn clean(bytes: &[u8]) -> Vec<u8> {
+    bytes.iter().copied().filter(|byte| !matches!(byte, b':' | b'\n' | 0)).collect()
+}
+
+fn appended(text: &Text, line: &[u8]) -> Text {
+    let mut bytes = text.as_bytes().to_vec();
+    if bytes.last().is_some_and(|byte| *byte != b'\n') {
+        bytes.push(b'\n');
+    }
+    bytes.extend_from_slice(line);
+    bytes.push(b'\n');
+    Text::from(OsStr::from_bytes(&bytes).to_owned())
+}

@@ -1,0 +1,222 @@
+//! Turns what was asked for, path by path, into rules: requests, volumes, secrets, hidden places,
+//! the store.
+
+use super::error::PlanError;
+use super::facts::{Facts, Kind, Place};
+use super::view::{Rank, Rule, Rules, View, fixed};
+use crate::spec::rootfs::{Access, Base, HomeView, Origin, PathRequest, Pattern, VolumeMode};
+use crate::spec::{HostPath, Spec};
+
+/// The host's path of a request; none when it needs a home or a current directory that is not there.
+pub(super) fn resolve(pattern: &Pattern, facts: &Facts) -> Option<HostPath> {
+    pattern.resolve(facts.caller.home.as_ref(), facts.caller.workdir.path())
+}
+
+/// How `$HOME` outside the current directory is seen: with a network that reaches out, a whole home
+/// never is.
+pub(super) fn home_view(spec: &Spec) -> HomeView {
+    match &spec.rootfs.home {
+        HomeView::Cow if spec.network.reaches_out() => HomeView::Only,
+        other => other.clone(),
+    }
+}
+
+/// Rules for every request.
+pub(super) fn request_rules(
+    spec: &Spec,
+    facts: &Facts,
+    rules: &mut Rules,
+) -> Result<(), PlanError> {
+    for request in &spec.rootfs.requests {
+        let rank = match request.origin {
+            Origin::Profile => Rank::Profile,
+            Origin::Flag => Rank::Flag,
+        };
+        if request.access == Access::Toolchain && home_view(spec) != HomeView::Only {
+            continue;
+        }
+        match request_rule(request, rank, facts) {
+            Ok(Some(rule)) => rules.add(rule),
+            Ok(None) => {}
+            Err(PlanError::NotFound(_) | PlanError::Forbidden(_))
+                if request.origin == Origin::Profile => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn request_rule(
+    request: &PathRequest,
+    rank: Rank,
+    facts: &Facts,
+) -> Result<Option<Rule>, PlanError> {
+    let Some(asked) = resolve(&request.path, facts) else {
+        return match request.origin {
+            Origin::Profile => Ok(None),
+            Origin::Flag => Err(PlanError::Unresolved(request.path.clone().into())),
+        };
+    };
+    let place = facts.place(&asked).ok_or(PlanError::Unprobed("places"))?;
+    let access = request.access;
+    let need_not_exist = matches!(access, Access::Hide | Access::Tmpfs { .. });
+    match place.kind {
+        Kind::Absent if !need_not_exist => return Err(PlanError::NotFound(asked)),
+        Kind::Forbidden if access != Access::Hide => return Err(PlanError::Forbidden(asked)),
+        _ => {}
+    }
+    refuse_own(place, access)?;
+    Ok(Some(Rule::of(place, request_view(place, access, rank)?, rank)))
+}
+
+/// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden.
+fn refuse_own(place: &Place, access: Access) -> Result<(), PlanError> {
+    let real = &place.real;
+    let is_own = |own: &str| real.starts_with(&fixed(own));
+    let allowed = match access {
+        _ if real.is_root() => false,
+        Access::Hide => true,
+        Access::Device => !is_own("/proc") && !is_own("/sys") && *real != fixed("/dev"),
+        _ => !is_own("/proc") && !is_own("/sys") && !is_own("/dev"),
+    };
+    if allowed { Ok(()) } else { Err(PlanError::OwnPlace { at: real.clone(), flag: flag(access) }) }
+}
+
+fn request_view(place: &Place, access: Access, rank: Rank) -> Result<View, PlanError> {
+    let unsuitable = || {
+        Err(PlanError::Unsuitable {
+            path: place.real.clone(),
+            kind: place.kind.clone(),
+            flag: flag(access),
+        })
+    };
+    match (access, &place.kind) {
+        (Access::Hide, _) => Ok(View::Hidden),
+        (Access::Tmpfs { size }, Kind::Directory | Kind::Absent) => {
+            Ok(View::Tmpfs { size, mode: 0o755 })
+        }
+        (Access::Read, Kind::Directory | Kind::File) => Ok(View::Read),
+        (Access::Write, Kind::Directory | Kind::File) => Ok(View::Write),
+        (Access::Cow | Access::Toolchain, Kind::Directory) => Ok(cow_or_read(place)),
+        (Access::Toolchain, Kind::File) => Ok(View::Read),
+        (Access::Cow, Kind::File) if rank == Rank::Profile => Ok(View::Read),
+        (Access::Socket, Kind::Socket) => Ok(View::Socket),
+        (Access::Device, Kind::Device | Kind::Directory) => Ok(View::Device),
+        _ => unsuitable(),
+    }
+}
+
+/// Copy-on-write where anything could be written: an overlay for nothing costs as much.
+pub(super) fn cow_or_read(place: &Place) -> View {
+    if place.writable { View::Cow } else { View::Read }
+}
+
+/// The flag that asks for an access.
+pub(super) fn flag(access: Access) -> &'static str {
+    match access {
+        Access::Read => "--read",
+        Access::Write => "--write",
+        Access::Cow | Access::Toolchain => "--cow",
+        Access::Hide => "--hide",
+        Access::Tmpfs { .. } => "--tmpfs",
+        Access::Socket => "--socket",
+        Access::Device => "--device",
+    }
+}
+
+/// Rules for `SRC:DST` mounts.
+pub(super) fn volume_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Result<(), PlanError> {
+    for volume in &spec.rootfs.volumes {
+        let place = facts.place(&volume.source).ok_or(PlanError::Unprobed("places"))?;
+        let target = volume.target.same_on_host();
+        let on_target = Place { real: target, kind: Kind::Directory, ..place.clone() };
+        refuse_own(&on_target, Access::Write)?;
+        let view = match (volume.mode, &place.kind) {
+            (_, Kind::Absent) => return Err(PlanError::NotFound(volume.source.clone())),
+            (_, Kind::Forbidden) => return Err(PlanError::Forbidden(volume.source.clone())),
+            (VolumeMode::Rw, Kind::Directory | Kind::File) => View::Write,
+            (VolumeMode::Ro, Kind::Directory | Kind::File) => View::Read,
+            (VolumeMode::Cow, Kind::Directory) => View::Cow,
+            _ => {
+                return Err(PlanError::Unsuitable {
+                    path: place.real.clone(),
+                    kind: place.kind.clone(),
+                    flag: "--volume",
+                });
+            }
+        };
+        if let Some(other) = rules.at(&volume.target).filter(|rule| rule.rank == Rank::Flag) {
+            let one = other.view.flag();
+            let at = volume.target.clone();
+            return Err(PlanError::Contradiction { at, one, other: "--volume" });
+        }
+        rules.add(Rule { at: volume.target.clone(), ..Rule::of(place, view, Rank::Flag) });
+    }
+    Ok(())
+}
+
+/// Rules for what is hidden: secrets, the profile's other places, other people's homes, the store.
+pub(super) fn hidden_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
+    let hide =
+        |path: &HostPath, rank, kind: &Kind| Rule::same(path, View::Hidden, rank, kind.clone());
+    if spec.rootfs.base == Base::Host {
+        for found in &facts.hidden {
+            rules.add(hide(&found.path, Rank::Default, &found.kind));
+        }
+        let own = facts.caller.home.as_ref();
+        let is_needed =
+            |home: &HostPath| home.is_root() || own.is_some_and(|own| own.starts_with(home));
+        for home in facts.other_homes.iter().filter(|home| !is_needed(home)) {
+            rules.add(hide(home, Rank::Default, &Kind::Directory));
+        }
+    }
+    let mut secrets: Vec<Rule> = Vec::new();
+    secrets.extend(facts.secrets.iter().map(|found| hide(&found.path, Rank::Secret, &found.kind)));
+    secrets.extend(facts.absent.iter().map(|path| hide(path, Rank::Secret, &Kind::Absent)));
+    secrets.extend(facts.stores.iter().map(|s| hide(&s.path, Rank::Store, &Kind::Directory)));
+    // What shows a directory of the host under another name shows its secrets there.
+    let elsewhere: Vec<Rule> = rules
+        .iter()
+        .filter(|rule| rule.shows_host() && rule.at.same_on_host() != rule.from)
+        .cloned()
+        .collect();
+    for secret in &secrets {
+        for rule in elsewhere.iter().filter(|rule| secret.from.is_below(&rule.from)) {
+            let below =
+                secret.from.relative_to(&rule.from).and_then(|rest| rule.at.join(rest).ok());
+            if let Some(at) = below {
+                rules.add(Rule { at, ..secret.clone() });
+            }
+        }
+    }
+    if !matches!(spec.rootfs.base, Base::Directory(_)) {
+        secrets.into_iter().for_each(|secret| rules.add(secret));
+    }
+}
+
+/// Names the servers that answer DNS questions; often a link into `/run`, which is private.
+pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// With the host's network, the file that names its DNS servers is seen where it really is.
+pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
+    if let Some(place) = facts.place(&fixed(RESOLV_CONF))
+        && spec.network.reaches_out()
+        && place.kind == Kind::File
+        && !rules.deciding(&place.real.same_in_sandbox()).is_some_and(Rule::shows_host)
+    {
+        rules.add(Rule::of(place, View::Read, Rank::Default));
+    }
+}
+
+/// No rule shows the store, or a part of it, under any name.
+pub(super) fn refuse_stores(facts: &Facts, rules: &Rules) -> Result<(), PlanError> {
+    let in_store =
+        |rule: &&Rule| facts.stores.iter().any(|store| rule.from.starts_with(&store.path));
+    let shows = |rule: &&Rule| {
+        rule.shows_host() || matches!(rule.view, View::Socket | View::Device | View::Private)
+    };
+    match rules.iter().find(|rule| shows(rule) && in_store(rule)) {
+        Some(rule) => Err(PlanError::StoreStaysHidden(rule.from.clone())),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,106 @@
+//! Plans the processes themselves: dumpability, host name, session, descriptors, exec.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
+use super::draft::Draft;
+use super::error::PlanError;
+use super::facts::Facts;
+use super::stdio::{self, FileRules};
+use super::step::{ProcessStep, Stage};
+use crate::spec::{Command, SandboxPath, Spec, Text};
+
+/// The host name where the spec names none.
+const HOSTNAME: &str = "bryo";
+
+/// Where programs are looked for when the payload has no `PATH`, as execvp(3) does.
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// The longest host name of Linux.
+const LONGEST_HOSTNAME: usize = 64;
+
+/// The host name inside.
+pub(super) fn hostname(spec: &Spec) -> Result<&str, PlanError> {
+    let name = spec.hostname.as_deref().unwrap_or(HOSTNAME);
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+    };
+    if name.len() <= LONGEST_HOSTNAME && name.split('.').all(is_label) {
+        Ok(name)
+    } else {
+        Err(PlanError::BadHostname(name.to_owned().into()))
+    }
+}
+
+/// Refuses a command that no exec can take.
+pub(super) fn verify_command(command: &Command) -> Result<(), PlanError> {
+    if command.argv.first().is_none_or(|program| program.as_bytes().is_empty()) {
+        return Err(PlanError::EmptyCommand);
+    }
+    let has_nul = |text: &&Text| text.as_bytes().contains(&0);
+    if let Some(bad) = command.argv.iter().find(has_nul) {
+        return Err(PlanError::BadText(bad.clone()));
+    }
+    for variable in &command.environment {
+        let name = variable.name.as_bytes();
+        if name.is_empty() || name.contains(&0) || name.contains(&b'=') {
+            return Err(PlanError::BadText(variable.name.clone()));
+        }
+        if has_nul(&&variable.value) {
+            return Err(PlanError::BadText(variable.value.clone()));
+        }
+    }
+    Ok(())
+}
+
+/// Appends the payload's steps before it is confined.
+pub(super) fn plan_payload(
+    spec: &Spec,
+    facts: &Facts,
+    workdir: SandboxPath,
+    rules: FileRules,
+    draft: &mut Draft,
+) -> Result<(), PlanError> {
+    let command = &spec.command;
+    let foreground = stdio::has_pty(command.terminal, &facts.stdio);
+    draft.push(Stage::Payload, ProcessStep::ProcessGroup { foreground });
+    for (number, stands) in (0..).zip(facts.stdio) {
+        let with = stdio::plan_stdio(number, stands, command.terminal, rules)?;
+        draft.push(Stage::Payload, ProcessStep::Stdio { number, with });
+    }
+    let mut keep = command.descriptors.pass.clone();
+    keep.retain(|number| *number > 2);
+    keep.sort_unstable();
+    keep.dedup();
+    draft.push(Stage::Payload, ProcessStep::CloseDescriptors { keep });
+    let umask = command.umask.unwrap_or(facts.caller.umask) & 0o777;
+    draft.push(Stage::Payload, ProcessStep::Umask(umask));
+    draft.push(Stage::Payload, ProcessStep::Workdir(workdir));
+    Ok(())
+}
+
+/// Appends the exec.
+pub(super) fn plan_exec(command: &Command, draft: &mut Draft) {
+    draft.push(
+        Stage::Payload,
+        ProcessStep::Exec {
+            argv: command.argv.clone(),
+            environment: command.environment.clone(),
+            search: search(command),
+        },
+    );
+}
+
+/// The directories of the payload's own `PATH`; an empty one means the current directory.
+fn search(command: &Command) -> Vec<Text> {
+    let is_path = |name: &Text| name.as_bytes() == b"PATH";
+    let path = command.environment.iter().rev().find(|variable| is_path(&variable.name));
+    path.map_or(DEFAULT_PATH, |variable| variable.value.as_bytes())
+        .split(|byte| *byte == b':')
+        .map(|directory| if directory.is_empty() { b"." } else { directory })
+        .map(|directory| Text::from(OsStr::from_bytes(directory).to_owned()))
+        .collect()
+}

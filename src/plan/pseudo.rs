@@ -1,0 +1,136 @@
+//! Plans the parts of the tree that no disk holds: `/dev`, `/proc`, `/sys`, `/run`, `/tmp`, and what is
+//! masked in them.
+//!
+//! # Decisions
+//! - `/dev` is a tmpfs of ours, sealed when it is full: device nodes are binds of the host's, because
+//!   none can be made in a user namespace.
+//! - A fresh procfs shows only this sandbox's processes. Where none can be mounted (a masked `/proc`
+//!   outside), `/proc` stays empty: a bind of the host's would show everybody's processes.
+//! - A fresh sysfs has `kernel/debug`, `fs/cgroup` and the like as empty directories; only a bind of the
+//!   host's needs covers there. Both need one over what describes the machine.
+
+use std::ffi::OsString;
+
+use super::facts::{Facts, Refuted};
+use super::step::{Allowed, Cover, FsStep, MountAccess, MountFlags};
+use crate::spec::{HostPath, Network, SandboxPath, Spec};
+
+/// Devices that every sandbox has.
+const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
+
+/// Links of `/dev`, with their targets.
+const DEV_LINKS: [(&str, &str); 5] = [
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+    ("ptmx", "pts/ptmx"),
+];
+
+/// What of `/proc` is hidden: the machine's memory, keys, timers, and hardware.
+const PROC_HIDDEN: [&str; 10] = [
+    "acpi",
+    "asound",
+    "kallsyms",
+    "kcore",
+    "keys",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "latency_stats",
+    "scsi",
+];
+/// The same, where the kernel is old or built for debugging.
+const PROC_HIDDEN_DEBUG: [&str; 3] = ["kmsg", "sched_debug", "timer_list"];
+/// What of `/proc` cannot be written.
+const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+
+/// What of `/sys` is hidden: serial numbers, firmware tables, power meters (a side channel).
+const SYS_HIDDEN: [&str; 5] =
+    ["firmware", "class/dmi", "devices/virtual/dmi", "class/powercap", "devices/virtual/powercap"];
+/// Also hidden where the host's own `/sys` is bound with all that is mounted in it.
+const SYS_HIDDEN_IN_BIND: [&str; 6] =
+    ["kernel/debug", "kernel/tracing", "kernel/security", "fs/cgroup", "fs/bpf", "fs/pstore"];
+
+/// Device nodes work, nothing is executed, the mount itself is read-only: a node can be written all
+/// the same, its mode and owner cannot be changed.
+pub(super) const DEVICE_FLAGS: MountFlags =
+    MountFlags { access: MountAccess::ReadOnly, devices: Allowed::Yes, exec: Allowed::No };
+
+/// Writable, without devices or programs.
+const QUIET: MountFlags =
+    MountFlags { access: MountAccess::Writable, devices: Allowed::No, exec: Allowed::No };
+
+/// Whether `/proc` can be filled.
+pub(super) fn procfs_is_mountable(facts: &Facts) -> bool {
+    facts.procfs_mountable != Some(false) && !facts.is_refuted(Refuted::ProcfsMountable)
+}
+
+fn at(text: impl Into<OsString>) -> SandboxPath {
+    // Our own constants: absolute and normal, so the root stands for no path of them.
+    SandboxPath::new(text.into()).unwrap_or_else(|_| SandboxPath::root())
+}
+
+/// `/dev`, whose directory stands, without its seal: what the user asked for comes in between.
+pub(super) fn dev(spec: &Spec) -> Vec<FsStep> {
+    let mut steps = vec![FsStep::Tmpfs { at: at("/dev"), size: None, mode: 0o755, flags: QUIET }];
+    for name in DEVICES {
+        let node = at(format!("/dev/{name}"));
+        steps.push(FsStep::File { at: node.clone(), content: String::new().into(), mode: 0o666 });
+        let from: HostPath = node.same_on_host();
+        steps.push(FsStep::Bind { from, at: node, flags: DEVICE_FLAGS });
+    }
+    for (name, target) in DEV_LINKS {
+        steps.push(FsStep::Link { at: at(format!("/dev/{name}")), target: target.into() });
+    }
+    for name in ["pts", "shm", "mqueue"] {
+        steps.push(FsStep::Directory { at: at(format!("/dev/{name}")), mode: 0o755 });
+    }
+    steps.push(FsStep::Devpts { at: at("/dev/pts") });
+    let shm = at("/dev/shm");
+    steps.push(FsStep::Tmpfs { at: shm, size: spec.rootfs.shm_size, mode: 0o1777, flags: QUIET });
+    steps.push(FsStep::Mqueue { at: at("/dev/mqueue") });
+    steps
+}
+
+/// `/proc`, whose directory stands, and its masks; nothing where it cannot be mounted.
+pub(super) fn proc(facts: &Facts) -> Vec<FsStep> {
+    if !procfs_is_mountable(facts) {
+        return Vec::new();
+    }
+    let mut steps = vec![FsStep::Proc { at: at("/proc") }];
+    let read_only = PROC_READ_ONLY.iter().map(|name| (name, Cover::ReadOnlyIfThere));
+    let hidden = PROC_HIDDEN.iter().chain(&PROC_HIDDEN_DEBUG).map(|name| (name, Cover::IfThere));
+    for (name, with) in read_only.chain(hidden) {
+        steps.push(FsStep::Cover { at: at(format!("/proc/{name}")), with });
+    }
+    steps
+}
+
+/// `/sys`, whose directory stands, and its masks.
+pub(super) fn sys(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
+    let fresh = spec.network == Network::None && !facts.is_refuted(Refuted::SysfsMountable);
+    let mut steps = if fresh {
+        vec![FsStep::Sysfs { at: at("/sys") }]
+    } else {
+        let flags = MountFlags { exec: Allowed::No, ..MountFlags::READ_ONLY };
+        vec![FsStep::Bind { from: at("/sys").same_on_host(), at: at("/sys"), flags }]
+    };
+    let in_bind = SYS_HIDDEN_IN_BIND.iter().filter(|_| !fresh);
+    for name in SYS_HIDDEN.iter().chain(in_bind) {
+        steps.push(FsStep::Cover { at: at(format!("/sys/{name}")), with: Cover::IfThere });
+    }
+    steps
+}
+
+/// What every private `/run` holds, whose tmpfs stands.
+pub(super) fn run(uid: u32) -> Vec<FsStep> {
+    [
+        ("/run/lock".to_owned(), 0o1777),
+        ("/run/user".to_owned(), 0o755),
+        (format!("/run/user/{uid}"), 0o700),
+    ]
+    .into_iter()
+    .map(|(path, mode)| FsStep::Directory { at: at(path), mode })
+    .collect()
+}

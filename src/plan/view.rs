@@ -1,0 +1,247 @@
+//! Decides how each place is seen: rules by path, and which of two rules for one place wins.
+//!
+//! # Theory of operation
+//! Everything that speaks of a place becomes a [`Rule`]: the host's root entries, the home, the
+//! current directory, what profile and flags ask for, secrets, the store. The deepest rule at or
+//! above a path decides how it is seen; of two rules at one path the higher [`Rank`] wins, of two of
+//! one rank the later. `fs` then builds the tree that shows exactly this.
+//!
+//! # Not here
+//! Where each rule comes from (`places` for what was asked, `workdir` for home and current
+//! directory); mounts (`fs`).
+
+use std::collections::BTreeMap;
+
+use super::error::PlanError;
+use super::facts::{Facts, Kind, Place};
+use super::mounts::MountTable;
+use crate::spec::rootfs::Base;
+use crate::spec::{HostPath, SandboxPath, Spec, Text, User};
+
+/// How a place and what is below it are seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum View {
+    /// An empty tree of ours that holds what other rules put there.
+    Skeleton,
+    /// A tree that only root writes: bound as it is, read-only.
+    System,
+    /// Read-only, sockets and FIFOs dead.
+    Read,
+    /// Copy-on-write.
+    Cow,
+    /// Copy-on-write, every file shown as root's.
+    CowAsRoot,
+    /// Empty at first; what is written there is kept like a copy-on-write tree's.
+    Private,
+    /// Straight to the host.
+    Write,
+    /// An empty file system in memory.
+    Tmpfs {
+        /// Bytes.
+        size: Option<u64>,
+        /// Permission bits of its root.
+        mode: u32,
+    },
+    /// Not at all.
+    Hidden,
+    /// A listening socket.
+    Socket,
+    /// A device, or a directory of them.
+    Device,
+    /// A symbolic link of ours.
+    Link(Text),
+    /// A file system of the kernel's.
+    Own(Pseudo),
+}
+
+impl View {
+    /// The flag that asks for it.
+    pub(super) fn flag(&self) -> &'static str {
+        match self {
+            Self::Cow | Self::CowAsRoot | Self::Private => "--cow",
+            Self::Write => "--write",
+            Self::Tmpfs { .. } => "--tmpfs",
+            Self::Hidden => "--hide",
+            Self::Socket => "--socket",
+            Self::Device => "--device",
+            Self::Skeleton | Self::System | Self::Read | Self::Link(_) | Self::Own(_) => "--read",
+        }
+    }
+}
+
+/// The file systems that `pseudo` plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pseudo {
+    Dev,
+    Proc,
+    Sys,
+    Run,
+}
+
+/// Who wins at one place, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Default,
+    Home,
+    Workdir,
+    Profile,
+    Secret,
+    Flag,
+    Store,
+}
+
+/// How one place is seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Rule {
+    pub(super) at: SandboxPath,
+    pub(super) view: View,
+    pub(super) rank: Rank,
+    /// What of the host is seen there.
+    pub(super) from: HostPath,
+    /// What stands at `from`.
+    pub(super) kind: Kind,
+    /// Whether it holds files of other ids that the caller may write.
+    pub(super) foreign: bool,
+}
+
+impl Rule {
+    /// A place of the host that keeps its name.
+    pub(super) fn same(path: &HostPath, view: View, rank: Rank, kind: Kind) -> Self {
+        let (at, from) = (path.same_in_sandbox(), path.clone());
+        Self { at, view, rank, from, kind, foreign: false }
+    }
+
+    /// A probed place, where `links` lead.
+    pub(super) fn of(place: &Place, view: View, rank: Rank) -> Self {
+        let foreign = place.foreign_writable;
+        Self { foreign, ..Self::same(&place.real, view, rank, place.kind.clone()) }
+    }
+
+    /// Whether the host's files are seen through it.
+    pub(super) fn shows_host(&self) -> bool {
+        use View::{Cow, CowAsRoot, Read, System, Write};
+        matches!(self.view, System | Read | Cow | CowAsRoot | Write)
+    }
+}
+
+/// All rules, by place.
+#[derive(Debug, Default)]
+pub(super) struct Rules(BTreeMap<SandboxPath, Rule>);
+
+impl Rules {
+    /// Adds a rule unless one of a higher rank stands there.
+    pub(super) fn add(&mut self, rule: Rule) {
+        match self.0.get(&rule.at) {
+            Some(other) if other.rank > rule.rank => {}
+            _ => {
+                self.0.insert(rule.at.clone(), rule);
+            }
+        }
+    }
+
+    /// The rule that decides how `at` is seen.
+    pub(super) fn deciding(&self, at: &SandboxPath) -> Option<&Rule> {
+        self.0.get(at).or_else(|| at.ancestors().find_map(|above| self.0.get(&above)))
+    }
+
+    /// The rule for this very place.
+    pub(super) fn at(&self, at: &SandboxPath) -> Option<&Rule> {
+        self.0.get(at)
+    }
+
+    /// All of them, each before what lies below it.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
+        self.0.values()
+    }
+}
+
+/// Trees that are bound as they are when only root writes there. `sbin`, `lib64` and the like stand
+/// for themselves where they are not links into `/usr`.
+const SYSTEM: [&str; 13] = [
+    "usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "boot", "nix", "gnu",
+    "snap",
+];
+
+/// Of those, the ones that a package manager writes: copy-on-write for root over the host's tree.
+const WRITTEN_BY_ROOT: [&str; 9] =
+    ["usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+
+/// The rules for `/` and its entries.
+pub(super) fn base_rules(
+    spec: &Spec,
+    facts: &Facts,
+    table: &MountTable,
+    rules: &mut Rules,
+) -> Result<(), PlanError> {
+    let root = HostPath::root();
+    match &spec.rootfs.base {
+        Base::Directory(directory) => {
+            let place = facts.place(directory).ok_or(PlanError::Unprobed("places"))?;
+            if place.kind != Kind::Directory {
+                return Err(PlanError::NotADirectory(directory.clone()));
+            }
+            let view = if spec.rootfs.read_only { View::Read } else { View::Cow };
+            let rule = Rule::of(place, view, Rank::Default);
+            rules.add(Rule { at: SandboxPath::root(), ..rule });
+        }
+        Base::Empty => {
+            rules.add(Rule::same(&root, View::Skeleton, Rank::Default, Kind::Directory));
+            private_rules(facts, rules);
+        }
+        Base::Host => {
+            rules.add(Rule::same(&root, View::Skeleton, Rank::Default, Kind::Directory));
+            for entry in &facts.root_entries {
+                if let Some(view) = entry_view(spec, table, entry) {
+                    rules.add(Rule::same(&entry.path, view, Rank::Default, entry.kind.clone()));
+                }
+            }
+            private_rules(facts, rules);
+        }
+    }
+    for (path, pseudo) in [("/dev", Pseudo::Dev), ("/proc", Pseudo::Proc), ("/sys", Pseudo::Sys)] {
+        rules.add(Rule::same(&fixed(path), View::Own(pseudo), Rank::Default, Kind::Directory));
+    }
+    Ok(())
+}
+
+/// `/tmp`, `/run` and `/var/tmp` are never the host's.
+fn private_rules(facts: &Facts, rules: &mut Rules) {
+    let tmp = View::Tmpfs { size: None, mode: 0o1777 };
+    rules.add(Rule::same(&fixed("/tmp"), tmp.clone(), Rank::Default, Kind::Directory));
+    rules.add(Rule::same(&fixed("/run"), View::Own(Pseudo::Run), Rank::Default, Kind::Directory));
+    let var_tmp = fixed("/var/tmp");
+    // Where /var/tmp is a link to /tmp, it leads to the private one.
+    if facts.place(&var_tmp).is_some_and(|p| p.real == var_tmp && p.kind == Kind::Directory) {
+        rules.add(Rule::same(&var_tmp, tmp, Rank::Default, Kind::Directory));
+    }
+}
+
+/// A path of our own writing.
+pub(super) fn fixed(path: &str) -> HostPath {
+    HostPath::new(path).unwrap_or_else(|_| HostPath::root())
+}
+
+/// How an entry of the host's `/` is seen; none when it is passed over.
+fn entry_view(spec: &Spec, table: &MountTable, entry: &super::facts::RootEntry) -> Option<View> {
+    let name = entry.path.file_name()?.to_str();
+    let is_one_of = |names: &[&str]| name.is_some_and(|name| names.contains(&name));
+    match &entry.kind {
+        Kind::Link(target) => Some(View::Link(target.clone())),
+        Kind::File => Some(View::Read),
+        Kind::Forbidden => Some(View::Hidden),
+        Kind::Directory if !can_be_shown(table, &entry.path) => Some(View::Hidden),
+        Kind::Directory if spec.ids.user == User::Root && !spec.rootfs.read_only => {
+            let is_kept = is_one_of(&SYSTEM) && !is_one_of(&WRITTEN_BY_ROOT);
+            Some(if is_kept && entry.only_root_writes { View::System } else { View::CowAsRoot })
+        }
+        Kind::Directory if is_one_of(&SYSTEM) && entry.only_root_writes => Some(View::System),
+        Kind::Directory => Some(View::Read),
+        Kind::Absent | Kind::Socket | Kind::Fifo | Kind::Device => None,
+    }
+}
+
+/// A mount that cannot be entered, or would have the host mount something when it is looked at, is
+/// an empty directory.
+pub(super) fn can_be_shown(table: &MountTable, path: &HostPath) -> bool {
+    table.mounted_at(path).is_none_or(|m| m.enterable && m.fs_type.as_bytes() != b"autofs")
+}
