@@ -9,6 +9,7 @@
 //! # Not here
 //! What a fact means for a plan (`plan`). Trying, and remedies (`ops::doctor`).
 
+mod answer;
 mod bounded;
 mod caller;
 mod error;
@@ -30,6 +31,7 @@ pub mod trial;
 pub mod userns;
 mod wildcard;
 
+pub use answer::FactsError;
 pub use error::HostError;
 pub use place::LookInto;
 pub use probe::Probe;

@@ -58,7 +58,7 @@ pub(super) fn fs_magic(path: &HostPath) -> u64 {
 }
 
 /// Who would write, as far as permission bits tell.
-struct Writer {
+pub(super) struct Writer {
     uid: u32,
     gid: u32,
     groups: BTreeSet<u32>,
@@ -76,7 +76,7 @@ impl Writer {
     /// Whether owner and permission bits let the caller write. An ordinary user's access(2) knows of
     /// access control lists too; it stops at a read-only mount, over which a copy-on-write view can
     /// be written all the same. Root's privilege does not count: the payload has none.
-    fn may_write(&self, path: &HostPath, status: &Status) -> bool {
+    pub(super) fn may_write(&self, path: &HostPath, status: &Status) -> bool {
         if self.uid == 0 {
             return self.bits_allow(status);
         }

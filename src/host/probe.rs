@@ -93,16 +93,17 @@ impl Probe {
         Ok(())
     }
 
-    /// The pieces of trees that no overlay can take whole. After [`Probe::mounts`]; `trees` are real
-    /// paths.
-    pub fn split(&mut self, trees: &[HostPath]) -> Result<(), HostError> {
+    /// Directories that no overlay can take whole, real paths; and whether the mounts in them can be
+    /// entered. After [`Probe::mounts`].
+    pub fn split(&mut self, directories: &[HostPath]) -> Result<(), HostError> {
         for mount in &mut self.facts.mounts {
-            if trees.iter().any(|tree| mount.at.starts_with(tree)) {
+            if mount.at.parent().is_some_and(|parent| directories.contains(&parent)) {
                 mount.enterable = is_enterable(mount);
             }
         }
-        for path in split::directories_to_split(&self.facts.mounts, trees) {
-            self.facts.split.extend(split::probe(&path, &mut self.resolver)?);
+        for path in directories {
+            let found = split::probe(path, &self.facts.caller, &mut self.resolver)?;
+            self.facts.split.extend(found);
         }
         Ok(())
     }

@@ -9,9 +9,16 @@
 use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Refuted};
+use super::ids;
 use super::landlock;
-use super::step::{ConfineStep, FilterProgram, LandlockRules, Missing, Notice, Stage};
-use crate::spec::seccomp::PolicyVariant;
+use super::step::{
+    ConfineStep, FilterProgram, FsStep, LandlockRules, Missing, MountAccess, Notice, Stage,
+};
+use crate::spec::rootfs::Base;
+use crate::spec::seccomp::{
+    CapabilitySet, KernelVersion, Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes,
+    UnixSockets,
+};
 use crate::spec::{Network, SeccompChoice, Spec};
 
 /// The built-in policy that init lives under.
@@ -22,8 +29,8 @@ pub(super) fn plan_init(draft: &mut Draft) {
     draft.push(Stage::Init, ConfineStep::Securebits);
     draft.push(Stage::Init, ConfineStep::Capabilities { keep: Vec::new() });
     draft.push(Stage::Init, ConfineStep::NoNewPrivs);
-    let program =
-        FilterProgram::Builtin { name: INIT_POLICY.to_owned(), variant: PolicyVariant::default() };
+    let variant = PolicyVariant { notify: Notifications::Off, ..PolicyVariant::default() };
+    let program = FilterProgram::Builtin { name: INIT_POLICY.to_owned(), variant };
     draft.push(Stage::Init, ConfineStep::Seccomp { program, listen: false });
 }
 
@@ -66,7 +73,8 @@ pub(super) fn plan_filter(
 ) -> Result<(), PlanError> {
     let refuse_unix =
         spec.network == Network::Host && !landlock::has_scopes(landlock::abi(spec, facts)?);
-    let variant = variant(spec, listen, refuse_unix);
+    let unix_sockets = if refuse_unix { UnixSockets::Refuse } else { UnixSockets::Allow };
+    let variant = variant(spec, facts, listen, unix_sockets, draft);
     let program = match &spec.confine.seccomp {
         SeccompChoice::Unconfined if refuse_unix => return Err(PlanError::AbstractSocketsOpen),
         SeccompChoice::Unconfined => return Ok(()),
@@ -80,6 +88,33 @@ pub(super) fn plan_filter(
 }
 
 /// What this run changes in the policy.
-fn variant(_spec: &Spec, _listen: bool, _refuse_unix: bool) -> PolicyVariant {
-    PolicyVariant::default()
+fn variant(
+    spec: &Spec,
+    facts: &Facts,
+    listen: bool,
+    unix_sockets: UnixSockets,
+    draft: &Draft,
+) -> PolicyVariant {
+    let in_image = matches!(spec.rootfs.base, Base::Directory(_));
+    let set_id_modes = if in_image && ids::inside(spec, facts).0 == 0 {
+        SetIdModes::Allow
+    } else {
+        SetIdModes::Refuse
+    };
+    let writes_host = draft.fs_steps().any(
+        |step| matches!(step, FsStep::Bind { flags, .. } if flags.access == MountAccess::Writable),
+    );
+    let narrow = |number: u32| u16::try_from(number).unwrap_or(u16::MAX);
+    PolicyVariant {
+        nesting: if spec.confine.nesting { Nesting::Allow } else { Nesting::Refuse },
+        set_id_modes,
+        openat2: match set_id_modes {
+            SetIdModes::Refuse if writes_host => OpenAt2::Hide,
+            SetIdModes::Refuse | SetIdModes::Allow => OpenAt2::Allow,
+        },
+        unix_sockets,
+        notify: if listen { Notifications::On } else { Notifications::Off },
+        capabilities: spec.confine.capabilities.iter().copied().collect::<CapabilitySet>(),
+        kernel: KernelVersion::new(narrow(facts.kernel.major), narrow(facts.kernel.minor)),
+    }
 }

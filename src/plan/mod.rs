@@ -20,11 +20,8 @@
 
 pub mod error;
 pub mod facts;
-<<<<<<< HEAD
-pub mod seccomp;
-=======
 pub mod needs;
->>>>>>> 449d32e (plan: a default plan, from rules by path to steps)
+pub mod seccomp;
 pub mod step;
 
 mod confine;

@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 
 use super::error::PlanError;
 use super::facts::{Facts, Kind};
-use super::view::{Rules, View};
+use super::view::{Rule, Rules, View};
 use super::{fs, identity, mounts::MountTable};
-use crate::spec::rootfs::{Base, OverlayChoice, Pattern};
+use crate::spec::rootfs::{Access, Base, OverlayChoice, Pattern, VolumeMode};
 use crate::spec::{HostPath, IdMode, Need, Network, SeccompChoice, Spec, User};
 
 /// What the spec alone asks for. Caller, kernel, and standard descriptors are always probed.
@@ -24,16 +24,14 @@ pub struct Needs {
     pub mounts: bool,
     /// [`Facts::root_entries`].
     pub root_entries: bool,
-    /// Wanted in [`Facts::places`], each after [`Pattern::resolve`]; wildcards are literal here.
-    pub places: Vec<Pattern>,
+    /// For [`Facts::places`].
+    pub places: Vec<WantedPlace>,
     /// For [`Facts::secrets`] and [`Facts::absent`].
     pub secrets: Vec<Pattern>,
     /// For [`Facts::hidden`] and [`Facts::absent`].
     pub hidden: Vec<Pattern>,
     /// For [`Facts::warned`].
     pub warned: Vec<Pattern>,
-    /// [`Facts::sockets`].
-    pub sockets: bool,
     /// [`Facts::other_homes`].
     pub other_homes: bool,
     /// [`Facts::account`]: which ids inside need a line; the caller's own where none is given.
@@ -54,6 +52,15 @@ pub struct Needs {
     pub procfs_mountable: bool,
 }
 
+/// A place to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WantedPlace {
+    /// Where, after [`Pattern::resolve`]; wildcards are literal here.
+    pub path: Pattern,
+    /// Whether its entries are looked at for files of other ids: it may become copy-on-write.
+    pub entries: bool,
+}
+
 /// The ids that want a line in the account files.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct AccountIds {
@@ -68,6 +75,8 @@ pub struct AccountIds {
 pub struct TreeNeeds {
     /// Directories to be listed in [`Facts::split`].
     pub split: Vec<HostPath>,
+    /// Trees that are seen as they are: the sockets below them, for [`Facts::sockets`].
+    pub sockets: Vec<HostPath>,
     /// More places for [`Facts::places`]: mount points of which the host must say what is there.
     pub points: Vec<HostPath>,
     /// [`Facts::fuse`].
@@ -93,7 +102,6 @@ pub fn needs(spec: &Spec) -> Needs {
         secrets: if shows_homes { rootfs.secrets.clone() } else { Vec::new() },
         hidden: if on_host { rootfs.hidden.clone() } else { Vec::new() },
         warned: if on_host { rootfs.warned.clone() } else { Vec::new() },
-        sockets: on_host || !rootfs.requests.is_empty() || !rootfs.volumes.is_empty(),
         other_homes: on_host,
         account: on_host.then(|| match spec.ids.user {
             User::Caller => AccountIds::default(),
@@ -110,31 +118,50 @@ pub fn needs(spec: &Spec) -> Needs {
     }
 }
 
-fn places(spec: &Spec) -> Vec<Pattern> {
+fn places(spec: &Spec) -> Vec<WantedPlace> {
     let rootfs = &spec.rootfs;
-    let literal = |path: &HostPath| Pattern::literal(path);
-    let mut places: Vec<Pattern> = rootfs.requests.iter().map(|r| r.path.clone()).collect();
-    places.extend(rootfs.volumes.iter().map(|volume| literal(&volume.source)));
+    let mut wanted = Wanted::default();
+    for request in &rootfs.requests {
+        let entries = matches!(request.access, Access::Cow | Access::Toolchain);
+        wanted.add(Some(request.path.clone()), entries);
+    }
+    for volume in &rootfs.volumes {
+        wanted.add(Some(Pattern::literal(&volume.source)), volume.mode == VolumeMode::Cow);
+    }
     match &rootfs.base {
         Base::Host => {
-            places.extend(["~", "."].iter().filter_map(|own| Pattern::new(own).ok()));
-            let fixed = identity::FILES.iter().chain(&["/var/tmp"]);
-            places.extend(fixed.filter_map(|path| Pattern::new(path).ok()));
+            wanted.add(Pattern::new("~").ok(), true);
+            wanted.add(Pattern::new(".").ok(), true);
+            for path in identity::FILES.iter().chain(&["/var/tmp"]) {
+                wanted.add(Pattern::new(path).ok(), false);
+            }
             if spec.network == Network::Host {
-                places.extend(Pattern::new(super::places::RESOLV_CONF).ok());
+                wanted.add(Pattern::new(super::places::RESOLV_CONF).ok(), false);
             }
         }
         Base::Directory(directory) => {
-            places.push(literal(directory));
+            wanted.add(Some(Pattern::literal(directory)), true);
             for own in ["dev", "proc", "sys"] {
-                places.extend(directory.join(own).ok().as_ref().map(literal));
+                wanted.add(directory.join(own).ok().as_ref().map(Pattern::literal), false);
             }
         }
         Base::Empty => {}
     }
-    let mut seen = BTreeSet::new();
-    places.retain(|place| seen.insert(place.clone()));
-    places
+    wanted.0
+}
+
+/// Each place once; what is asked for in two ways is looked at thoroughly.
+#[derive(Default)]
+struct Wanted(Vec<WantedPlace>);
+
+impl Wanted {
+    fn add(&mut self, path: Option<Pattern>, entries: bool) {
+        let Some(path) = path else { return };
+        match self.0.iter_mut().find(|known| known.path == path) {
+            Some(known) => known.entries |= entries,
+            None => self.0.push(WantedPlace { path, entries }),
+        }
+    }
 }
 
 /// What the tree needs besides, now that the first round is answered. Errors as `plan`: what no plan
@@ -151,6 +178,10 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
         needs.split = split.into_iter().collect();
         needs.points = fs::unknown_points(&root, facts)?;
     }
+    let bare = |rule: &&Rule| {
+        matches!(rule.view, View::System | View::Write) && rule.kind == Kind::Directory
+    };
+    needs.sockets = rules.iter().filter(bare).map(|rule| rule.from.clone()).collect();
     needs.fuse = facts.fuse.is_none() && may_need_fuse(spec, facts, &rules);
     Ok(needs)
 }
@@ -160,7 +191,7 @@ fn may_need_fuse(spec: &Spec, facts: &Facts, rules: &Rules) -> bool {
     if spec.rootfs.overlay == OverlayChoice::Kernel {
         return false;
     }
-    let foreign = |rule: &super::view::Rule| rule.foreign && rule.view == View::Cow;
+    let foreign = |rule: &Rule| rule.foreign && rule.view == View::Cow;
     rules.iter().any(foreign)
         || facts.kernel_overlay != Some(true)
         || !facts.refuted.is_empty()
