@@ -26,7 +26,7 @@ impl Data {
                 let index = (offset - 16) / 4;
                 u32::try_from(argument(index) >> (32 * (index % 2)) & 0xffff_ffff).unwrap()
             }
-            _ => panic!("offset {offset}"),
+            _ => unreachable!("offset {offset}"),
         }
     }
 }
@@ -48,7 +48,7 @@ pub fn interpret(code: &[Instruction], data: &Data) -> (u32, usize) {
             0x35 => branch(a >= k),
             0x45 => branch(a & k != 0),
             0x06 => return (k, steps),
-            _ => panic!("instruction {code:#x}"),
+            _ => unreachable!("instruction {code:#x}"),
         }
     }
 }
