@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 RELEASE := target/release/bryo
 
-.PHONY: help setup build release test test-vm bench lint install man completions clean
+.PHONY: help setup build release demo test test-vm bench lint install man completions clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -19,6 +19,10 @@ build: setup ## the debug binary
 
 release: setup ## the binary that is installed
 	$(CARGO) build --release
+
+demo: setup ## builds it, then a real project in a sandbox and a hostile one, as an ordinary user
+	@scripts/setup.sh user
+	@scripts/demo.sh
 
 test: setup ## everything but the virtual machine; as an ordinary user, also when run by root
 	@scripts/setup.sh user test

@@ -22,14 +22,14 @@ packages() {
 		echo gcc libc6-dev make # the linker, and the demo's project
 		echo libseccomp-dev     # libseccomp.a and its header
 		;;
-	user) # what scripts/ordinary-user.sh calls
-		echo passwd procps util-linux uidmap
+	user) # what scripts/ordinary-user.sh and demo/run.sh call
+		echo passwd procps util-linux bsdutils uidmap
 		;;
 	test)
 		echo uidmap         # newuidmap, newgidmap: `--ids subid`
 		echo fuse-overlayfs # the second pass of the integration tests
 		echo bubblewrap     # the tool whose cases ours are compared with
-		echo strace attr acl libcap2-bin util-linux bsdutils
+		echo strace attr acl libcap2-bin
 		echo netcat-openbsd iproute2 # peers in a test's own network namespace
 		echo python3-minimal         # a payload that is an interpreter; sockets without a compiler
 		;;
