@@ -39,12 +39,15 @@
 //! *layer*: what was written over a copy-on-write tree. *record*: what is known about one run.
 
 pub mod confine;
+pub mod front;
 pub mod host;
 pub mod launch;
 pub mod limits;
 pub mod net;
+pub mod ops;
 pub mod plan;
 pub mod profile;
+pub mod report;
 pub mod rootfs;
 pub mod spec;
 pub mod state;

@@ -1,2 +1,21 @@
-//! main
-fn main() {}
+//! The binary: reads the command line, prints the one error, ends with the exit status.
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use bryo::front::cli;
+use bryo::report::Look;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    match cli::main(&arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            let text = failure.render(&Look::of_stderr());
+            // There is nobody left to tell that stderr is closed.
+            std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+            ExitCode::from(failure.exit_code)
+        }
+    }
+}

@@ -7,8 +7,10 @@
 //! coming back over theirs.
 
 use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -40,15 +42,20 @@ pub enum Reference {
 
 impl Reference {
     /// Reads what follows `--profile` or stands in `extends`.
-    pub fn parse(text: &std::ffi::OsStr) -> Result<Self, ProfileError> {
+    pub fn parse(text: &OsStr) -> Result<Self, ProfileError> {
         if text.as_encoded_bytes().contains(&b'/') {
             return Ok(Self::File(PathBuf::from(text)));
         }
         match text.to_str().filter(|name| is_valid_name(name)) {
             Some(name) => Ok(Self::Name(name.to_owned())),
-            None => Err(ProfileError::BadName(Text::from(text))),
+            None => Err(ProfileError::BadName(Text::from(shorten(text)))),
         }
     }
+}
+
+/// What is quoted of a name in a message.
+fn shorten(name: &OsStr) -> OsString {
+    OsString::from_vec(name.as_bytes().iter().take(100).copied().collect())
 }
 
 /// Where a profile comes from.

@@ -283,6 +283,19 @@ pub struct Wanted {
 }
 
 impl Settings {
+    /// Drops what was taken out of earlier profiles: a merged row has none before it.
+    pub fn forget_removals(&mut self) {
+        self.paths.requests.removed.clear();
+        self.paths.secrets.removed.clear();
+        self.paths.hidden.removed.clear();
+        self.paths.warned.removed.clear();
+        self.environment.pass.removed.clear();
+        self.environment.set.removed.clear();
+        self.network.refuse.removed.clear();
+        self.confine.capabilities.removed.clear();
+        self.limits.ulimits.removed.clear();
+    }
+
     /// Completes the settings: what nobody said gets the strictest value.
     pub fn finish(self) -> Wanted {
         let mut capabilities = self.confine.capabilities.entries;

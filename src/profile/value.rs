@@ -79,6 +79,12 @@ pub enum ValueError {
     /// A NUL byte.
     #[error("it contains a NUL byte")]
     Nul,
+    /// Bytes that are not text.
+    #[error("it is not UTF-8")]
+    NotUtf8,
+    /// A number of a descriptor that is not above 2.
+    #[error("it is not a descriptor above 2")]
+    NotADescriptor,
 }
 
 fn quoted(choices: &[&str]) -> String {
@@ -269,6 +275,18 @@ pub fn parse_count(text: &str) -> Result<u64, ValueError> {
         // What RLIMIT_NPROC can hold beside its "unlimited"; no kernel has more pids than 2^22.
         Ok(count) if count <= 1 << 22 => Ok(count),
         _ => Err(ValueError::TooLarge),
+    }
+}
+
+/// The number of a descriptor above 2.
+pub fn parse_descriptor(text: &str) -> Result<u32, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotADescriptor);
+    }
+    // The kernel's own numbers are signed.
+    match text.parse::<u32>() {
+        Ok(number) if number > 2 && i32::try_from(number).is_ok() => Ok(number),
+        _ => Err(ValueError::NotADescriptor),
     }
 }
 

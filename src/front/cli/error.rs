@@ -1,0 +1,210 @@
+//! What can be wrong with a command line.
+
+use std::io;
+
+use crate::profile::ProfileError;
+use crate::profile::value::ValueError;
+use crate::report::Explain;
+use crate::spec::Text;
+
+/// What is wrong with a command line.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    /// No such command.
+    #[error("cannot find a command named `{name}`")]
+    UnknownCommand {
+        /// As typed.
+        name: Text,
+        /// The nearest there is.
+        nearest: Option<&'static str>,
+    },
+    /// No such command below another.
+    #[error("cannot find a command named `{command} {word}`")]
+    NoSubcommand {
+        /// The other.
+        command: String,
+        /// As typed.
+        word: Text,
+        /// The nearest there is.
+        nearest: Option<String>,
+        /// All of them.
+        known: String,
+    },
+    /// No such flag.
+    #[error("cannot find a flag `{flag}` of `{command}`")]
+    UnknownFlag {
+        /// As typed.
+        flag: Text,
+        /// Of which command.
+        command: String,
+        /// The nearest there is.
+        nearest: Option<String>,
+    },
+    /// A flag that other tools have and this one does not, on purpose or not yet.
+    #[error("cannot take `{flag}`: {why}")]
+    Refused {
+        /// Which.
+        flag: String,
+        /// Why.
+        why: &'static str,
+        /// What to do instead.
+        instead: &'static str,
+    },
+    /// A flag without its value.
+    #[error("cannot take `{0}` without a value")]
+    MissingValue(String),
+    /// A value for a flag that has none.
+    #[error("cannot take a value for `{0}`")]
+    UnexpectedValue(String),
+    /// A flag that counts once.
+    #[error("cannot take `{0}` twice")]
+    Repeated(String),
+    /// Something that has to be there is not.
+    #[error("cannot go on without {what}")]
+    Missing {
+        /// What, with its article.
+        what: &'static str,
+        /// An example.
+        example: &'static str,
+    },
+    /// A word too many.
+    #[error("cannot use `{0}`: nothing more is expected here")]
+    Unexpected(Text),
+    /// A value that cannot be.
+    #[error("cannot take `{value}` for `{flag}`")]
+    BadValue {
+        /// For which flag.
+        flag: &'static str,
+        /// As typed.
+        value: Text,
+        /// Why.
+        #[source]
+        source: ValueError,
+    },
+    /// A value that cannot be, for a reason of this flag alone.
+    #[error("cannot take `{value}` for `{flag}`: {why}")]
+    Unusable {
+        /// For which flag.
+        flag: &'static str,
+        /// As typed.
+        value: Text,
+        /// Why.
+        why: &'static str,
+        /// What to write instead.
+        instead: &'static str,
+    },
+    /// Bytes where text is needed.
+    #[error("cannot take `{value}` for `{flag}`: it is not UTF-8")]
+    NotUtf8 {
+        /// For which flag.
+        flag: &'static str,
+        /// As typed.
+        value: Text,
+    },
+    /// Two flags that want different things.
+    #[error("cannot take both `{one}` and `{other}`")]
+    Contradiction {
+        /// One.
+        one: String,
+        /// The other.
+        other: String,
+    },
+    /// A flag that means something only with another.
+    #[error("cannot take `{flag}` without `{needs}`")]
+    Alone {
+        /// Which.
+        flag: &'static str,
+        /// The other.
+        needs: &'static str,
+    },
+    /// Something the profile forbids.
+    #[error("cannot take `{flag}` with the profile `{profile}`")]
+    ProfileRefuses {
+        /// Which.
+        flag: String,
+        /// The profile.
+        profile: String,
+    },
+    /// A path that cannot be followed.
+    #[error("cannot resolve `{path}` for `{flag}`")]
+    Unresolvable {
+        /// For which flag.
+        flag: &'static str,
+        /// As typed.
+        path: Text,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file a flag names cannot be read.
+    #[error("cannot read `{path}` for `{flag}`")]
+    Unreadable {
+        /// For which flag.
+        flag: &'static str,
+        /// Which.
+        path: Text,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A line of an environment file.
+    #[error("cannot use `{path}`, line {line}")]
+    BadLine {
+        /// Which file.
+        path: Text,
+        /// Which line, from 1.
+        line: usize,
+        /// Why.
+        #[source]
+        source: ValueError,
+    },
+    /// A profile.
+    #[error(transparent)]
+    Profile(#[from] ProfileError),
+    /// stdout took nothing.
+    #[error("cannot write to standard output")]
+    Output(#[source] io::Error),
+}
+
+impl Explain for CliError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::UnknownCommand { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `bryo {nearest}`? `bryo help` lists the commands"))
+            }
+            Self::UnknownCommand { nearest: None, .. } => Some(
+                "to run a program, write `bryo run -- PROGRAM`; `bryo help` lists the commands"
+                    .to_owned(),
+            ),
+            Self::NoSubcommand { command, nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `bryo {command} {nearest}`?"))
+            }
+            Self::NoSubcommand { known, .. } => Some(format!("there are: {known}")),
+            Self::UnknownFlag { nearest: Some(nearest), .. } => {
+                Some(format!("did you mean `{nearest}`?"))
+            }
+            Self::UnknownFlag { command, .. } => Some(format!(
+                "`{command} --help` lists the flags; flags of the program itself stand after its name"
+            )),
+            Self::Refused { instead, .. } | Self::Unusable { instead, .. } => {
+                (!instead.is_empty()).then(|| (*instead).to_owned())
+            }
+            Self::Missing { example, .. } => Some((*example).to_owned()),
+            Self::BadValue { source, .. } | Self::BadLine { source, .. } => source.hint(),
+            Self::Contradiction { .. } => Some("keep one of the two".to_owned()),
+            Self::ProfileRefuses { profile, .. } => Some(format!(
+                "`bryo profile show {profile}` says why; another profile may allow it"
+            )),
+            Self::Profile(error) => error.hint(),
+            Self::MissingValue(_)
+            | Self::UnexpectedValue(_)
+            | Self::Repeated(_)
+            | Self::Unexpected(_)
+            | Self::NotUtf8 { .. }
+            | Self::Alone { .. }
+            | Self::Unresolvable { .. }
+            | Self::Unreadable { .. }
+            | Self::Output(_) => None,
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `bryo run` and `bryo shell`: flags to a [`Spec`].
+//!
+//! # Theory of operation
+//! The profile is resolved first and completed; then each group of flags changes the spec. Where a flag
+//! and the profile say different things of one thing, the flag holds; where two flags do, that is an
+//! error.
+
+mod confine;
+mod environment;
+mod identity;
+mod lifetime;
+mod limits;
+mod net;
+mod output;
+mod places;
+mod process;
+mod refused;
+mod tree;
+
+use std::ffi::OsString;
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Command};
+
+use crate::profile::{Reference, Wanted};
+use crate::spec::{self, Lifetime, Spec, Text};
+
+use super::error::CliError;
+use super::flag::{many, one, value};
+use super::surroundings::Surroundings;
+use super::usage;
+
+pub use output::Show;
+pub use process::Input;
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Run {
+    /// What is wanted.
+    pub spec: Spec,
+    /// What is shown.
+    pub show: Show,
+    /// What stands at standard input.
+    pub input: Input,
+}
+
+/// Which of the two commands it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A program.
+    Run,
+    /// The caller's shell.
+    Shell,
+}
+
+/// `bryo run`, as clap knows it.
+pub fn command() -> Command {
+    let program = Arg::new("command")
+        .value_name("COMMAND")
+        .help("The program and its arguments")
+        .num_args(1..)
+        .trailing_var_arg(true)
+        .value_parser(ValueParser::os_string());
+    flags(Command::new("run"))
+        .about("Run a program in a sandbox")
+        .override_usage("bryo run [FLAGS] [--] COMMAND [ARGUMENTS]...")
+        .after_help(
+            "Flags stand before COMMAND; what follows it belongs to the program. Sizes have units (64m, \
+             2g), so have times (90s, 10m). A flag beats the profile.\n\n\
+             Exit status: the program's own; 124 timeout, 125 bryo failed, 126 not executable, 127 not \
+             found, 128+N killed by signal N.",
+        )
+        .arg(program)
+}
+
+/// `bryo shell`, as clap knows it.
+pub fn shell_command() -> Command {
+    flags(Command::new("shell"))
+        .about("Run your shell in a sandbox")
+        .override_usage("bryo shell [FLAGS]")
+}
+
+fn flags(command: Command) -> Command {
+    let profile = value("profile", "NAME|FILE", "Begin with this profile in place of `default`");
+    command
+        .next_help_heading("Profile")
+        .arg(profile)
+        .next_help_heading(places::HEADING)
+        .args(places::flags())
+        .next_help_heading(tree::HEADING)
+        .args(tree::flags())
+        .next_help_heading(net::HEADING)
+        .args(net::flags())
+        .next_help_heading(process::HEADING)
+        .args(process::flags())
+        .args(environment::flags())
+        .next_help_heading(identity::HEADING)
+        .args(identity::flags())
+        .next_help_heading(confine::HEADING)
+        .args(confine::flags())
+        .next_help_heading(limits::HEADING)
+        .args(limits::flags())
+        .next_help_heading(lifetime::HEADING)
+        .args(lifetime::flags())
+        .next_help_heading(output::HEADING)
+        .args(output::flags())
+}
+
+/// Reads the words after `bryo run` or `bryo shell`.
+pub fn parse(
+    kind: Kind,
+    arguments: &[OsString],
+    caller: &Surroundings,
+) -> Result<usage::Asked<Run>, CliError> {
+    let command = match kind {
+        Kind::Run => command(),
+        Kind::Shell => shell_command(),
+    };
+    let refused = |flag: &str, arguments: &[OsString]| refused::refusal(flag, arguments);
+    match usage::matches(command, arguments, refused)? {
+        usage::Asked::Help(text) => Ok(usage::Asked::Help(text)),
+        usage::Asked::For(matches) => read(kind, &matches, caller).map(usage::Asked::For),
+    }
+}
+
+fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, CliError> {
+    let reference = match one(matches, "profile") {
+        Some(text) => Reference::parse(text)?,
+        None => Reference::Name("default".to_owned()),
+    };
+    let resolved = caller.library().resolve(&reference)?;
+    let argv = match kind {
+        Kind::Run => program(matches)?,
+        Kind::Shell => vec![shell(caller)],
+    };
+    let wanted = resolved.settings.finish();
+    let (mut spec, profile) = begin(resolved.name, argv, wanted);
+    identity::apply(matches, &mut spec)?;
+    tree::apply(matches, &mut spec, caller)?;
+    places::apply(matches, &mut spec, caller)?;
+    net::apply(matches, &mut spec, &profile.refused_networks)?;
+    let input = process::apply(matches, &mut spec, caller)?;
+    environment::apply(matches, &mut spec, caller, &profile.pass, profile.set)?;
+    confine::apply(matches, &mut spec)?;
+    limits::apply(matches, &mut spec)?;
+    lifetime::apply(matches, &mut spec, caller)?;
+    Ok(Run { spec, show: output::read(matches)?, input })
+}
+
+/// What of a profile does not stand in the spec as it is.
+struct Rest {
+    pass: Vec<String>,
+    set: Vec<spec::EnvironmentVariable>,
+    refused_networks: Vec<String>,
+}
+
+/// The spec that the profile alone asks for.
+fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
+    let command = spec::Command {
+        argv,
+        workdir: None,
+        environment: Vec::new(),
+        not_passed: Vec::new(),
+        descriptors: spec::Descriptors::default(),
+        terminal: spec::Terminal::Auto,
+        umask: wanted.umask,
+    };
+    let spec = Spec {
+        name: None,
+        profile,
+        command,
+        ids: wanted.ids,
+        rootfs: wanted.rootfs,
+        network: wanted.network,
+        confine: wanted.confine,
+        limits: wanted.limits,
+        lifetime: Lifetime { timeout: wanted.timeout, ..Lifetime::default() },
+        hostname: wanted.hostname,
+    };
+    let rest =
+        Rest { pass: wanted.pass, set: wanted.set, refused_networks: wanted.refused_networks };
+    (spec, rest)
+}
+
+fn program(matches: &ArgMatches) -> Result<Vec<Text>, CliError> {
+    let argv: Vec<Text> = many(matches, "command").map(Text::from).collect();
+    match argv.first() {
+        None => Err(CliError::Missing {
+            what: "a command",
+            example: "write it after the flags, as in `bryo run -- make`",
+        }),
+        Some(program) if program.as_bytes().is_empty() => Err(CliError::Missing {
+            what: "a command: its name is empty",
+            example: "is a variable unset that should hold it?",
+        }),
+        Some(_) => Ok(argv),
+    }
+}
+
+fn shell(caller: &Surroundings) -> Text {
+    let named = caller.variable("SHELL").filter(|shell| !shell.is_empty());
+    Text::from(named.unwrap_or("/bin/sh".as_ref()))
+}

@@ -1,0 +1,168 @@
+//! Flags of Docker and of later versions that are refused, each with its reason.
+//!
+//! They are no flags for clap: it reports them as unknown, and then they are looked up here, so that the
+//! usual command line pays nothing for them.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+
+use crate::front::cli::error::CliError;
+use crate::front::cli::flag::parsed;
+use crate::profile::value::{ValueError, parse_size};
+
+/// One such flag.
+struct Refused {
+    /// As typed: the long form first.
+    names: &'static [&'static str],
+    why: &'static str,
+    instead: &'static str,
+}
+
+/// Needs a control group, which nothing makes yet.
+const NO_CGROUP: &str = "nothing enforces it yet, and a limit that is not enforced is none";
+
+const REFUSED: &[Refused] = &[
+    Refused {
+        names: &["--privileged"],
+        why: "a sandbox without walls is none",
+        instead: "name what is needed: `--write PATH`, `--device PATH`, `--cap-add CAP`",
+    },
+    Refused {
+        names: &["--pid"],
+        why: "with the host's processes in sight a payload could signal and trace yours",
+        instead: "",
+    },
+    Refused {
+        names: &["--ipc"],
+        why: "shared memory of the host belongs to programs that trust each other",
+        instead: "files are shared with `--write PATH`",
+    },
+    Refused {
+        names: &["--userns"],
+        why: "the user namespace is what makes a sandbox without root",
+        instead: "`--ids subid` maps more ids",
+    },
+    Refused { names: &["--uts", "--cgroupns"], why: "a sandbox always has its own", instead: "" },
+    Refused {
+        names: &["--image", "--platform", "--pull"],
+        why: "images are not there yet",
+        instead: "`--rootfs DIR` runs in a directory that holds an unpacked image",
+    },
+    Refused {
+        names: &["--memory", "--memory-swap", "-m"],
+        why: NO_CGROUP,
+        instead: "`--ulimit as=BYTES` bounds the address space of each process",
+    },
+    Refused {
+        names: &["--cpus", "--cpu-shares", "--cpu-quota", "--cpuset-cpus", "-c"],
+        why: NO_CGROUP,
+        instead: "`--ulimit cpu=SECONDS` bounds the time of each process, `--timeout` that of the run",
+    },
+    Refused {
+        names: &["--io-max", "--blkio-weight", "--device-read-bps", "--device-write-bps"],
+        why: NO_CGROUP,
+        instead: "",
+    },
+    Refused {
+        names: &["--disk", "--storage-opt"],
+        why: NO_CGROUP,
+        instead: "`--ulimit fsize=BYTES` bounds each file, `--tmpfs PATH:SIZE` one place",
+    },
+    Refused { names: &["--net-rate"], why: NO_CGROUP, instead: "" },
+    Refused {
+        names: &["--allow", "--deny"],
+        why: "this version has the networks `none` and `host`, and neither can be filtered",
+        instead: "fetch what is needed first, then run without a network",
+    },
+    Refused {
+        names: &["--publish", "--publish-all", "--expose", "-p", "-P"],
+        why: "this version has the networks `none` and `host`",
+        instead: "with `--network host` a server listens on this machine as any other program",
+    },
+    Refused {
+        names: &["--dns", "--add-host", "--ip", "--link", "--mac-address", "--network-alias"],
+        why: "this version has the networks `none` and `host`",
+        instead: "",
+    },
+    Refused {
+        names: &["--detach", "--keep", "--restart", "-d"],
+        why: "in this version a sandbox ends with the command that started it",
+        instead: "",
+    },
+    Refused {
+        names: &["--mount"],
+        why: "places are named by shorter flags",
+        instead: "`-v SRC:DST[:MODE]`, `--tmpfs PATH`, `--write PATH`, `--read PATH`",
+    },
+    Refused {
+        names: &["--entrypoint"],
+        why: "there is no image that would have one",
+        instead: "write the program after the flags",
+    },
+    Refused {
+        names: &["--gpus"],
+        why: "devices are named by their path",
+        instead: "`--device /dev/dri`, or the nodes `/dev/nvidia*`",
+    },
+    Refused {
+        names: &["--x11", "--dbus", "--wayland"],
+        why: "who can talk to the desktop can type into its windows and start programs",
+        instead: "",
+    },
+    Refused {
+        names: &["--group-add"],
+        why: "groups cannot be added without privileges; your own stay",
+        instead: "",
+    },
+    Refused {
+        names: &["--sysctl"],
+        why: "the kernel's settings belong to the machine",
+        instead: "",
+    },
+];
+
+/// The reason why `flag` is refused, if it is one of these. `arguments` are looked at for its value.
+pub(super) fn refusal(flag: &str, arguments: &[OsString]) -> Option<CliError> {
+    let refused = REFUSED.iter().find(|refused| refused.names.contains(&flag))?;
+    let name = refused.names[0];
+    if let Some(wrong) = value_after(flag, arguments).and_then(|value| check(name, &value)) {
+        return Some(wrong);
+    }
+    Some(CliError::Refused { flag: flag.to_owned(), why: refused.why, instead: refused.instead })
+}
+
+/// The value that stands behind a flag, after `=` or as the next word.
+fn value_after(flag: &str, arguments: &[OsString]) -> Option<OsString> {
+    let mut words = arguments.iter();
+    while let Some(word) = words.next() {
+        let bytes = word.as_bytes();
+        if bytes == flag.as_bytes() {
+            return words.next().cloned();
+        }
+        let rest = bytes.strip_prefix(flag.as_bytes());
+        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
+            return Some(super::super::surroundings::os_string(value));
+        }
+    }
+    None
+}
+
+/// What is wrong with the value of a limit that will be taken one day.
+fn check(name: &str, value: &OsString) -> Option<CliError> {
+    match name {
+        "--memory" => parsed("--memory", value, parse_size).err(),
+        "--disk" => parsed("--disk", value, parse_size).err(),
+        "--cpus" => parsed("--cpus", value, parse_cpus).err(),
+        _ => None,
+    }
+}
+
+/// A number of processors, as `1.5`.
+fn parse_cpus(text: &str) -> Result<(), ValueError> {
+    let number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    match text.parse::<f64>() {
+        Ok(cpus) if number && cpus > 0.0 => Ok(()),
+        Ok(cpus) if number && cpus == 0.0 => Err(ValueError::Zero),
+        _ => Err(ValueError::NotANumber),
+    }
+}

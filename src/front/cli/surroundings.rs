@@ -1,0 +1,166 @@
+//! What the command line is read in: the caller's variables and current directory.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::profile::Library;
+use crate::profile::value::ValueError;
+use crate::spec::HostPath;
+use crate::spec::rootfs::Pattern;
+
+use super::error::CliError;
+use super::flag::quoted;
+
+/// The caller's variables and current directory, read once.
+#[derive(Debug, Clone, Default)]
+pub struct Surroundings {
+    /// Variables, each name at most once: the first counts, as for `getenv(3)`.
+    pub environment: Vec<(OsString, OsString)>,
+    /// The current directory, links resolved; none when it was deleted or cannot be read.
+    pub workdir: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    pub fn of_process() -> Self {
+        let mut environment: Vec<(OsString, OsString)> = Vec::new();
+        let mut seen = std::collections::BTreeSet::new();
+        for (name, value) in std::env::vars_os() {
+            if !name.is_empty() && seen.insert(name.clone()) {
+                environment.push((name, value));
+            }
+        }
+        Self { environment, workdir: std::env::current_dir().ok() }
+    }
+
+    /// The value of a variable.
+    pub fn variable(&self, name: impl AsRef<OsStr>) -> Option<&OsStr> {
+        let name = name.as_ref();
+        self.environment.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_os_str())
+    }
+
+    /// An absolute path in a variable.
+    fn directory(&self, name: &str) -> Option<PathBuf> {
+        self.variable(name).map(PathBuf::from).filter(|path| path.is_absolute())
+    }
+
+    /// The profiles there are for this caller.
+    pub fn library(&self) -> Library {
+        let settings = self
+            .directory("XDG_CONFIG_HOME")
+            .or_else(|| Some(self.directory("HOME")?.join(".config")));
+        Library::new(settings.map(|directory| directory.join("bryo/profiles")))
+    }
+
+    /// The path of the host that was typed as `text`: relative ones begin at the current directory, `~/`
+    /// at home.
+    ///
+    /// `..` means what the kernel makes of it, links followed: the part up to the last one has to exist.
+    pub fn host_path(&self, flag: &'static str, text: &OsStr) -> Result<HostPath, CliError> {
+        let bad = |source| CliError::BadValue { flag, value: quoted(text), source };
+        if text.is_empty() {
+            return Err(bad(ValueError::Empty));
+        }
+        if text.as_bytes().contains(&0) {
+            return Err(bad(ValueError::Nul));
+        }
+        let unusable =
+            |why, instead| CliError::Unusable { flag, value: quoted(text), why, instead };
+        let path = match text.as_bytes() {
+            b"~" | [b'~', b'/', ..] => {
+                let home = self.directory("HOME").ok_or_else(|| {
+                    unusable("`HOME` is not set to an absolute path", "write the path from `/` on")
+                })?;
+                home.join(OsStr::from_bytes(text.as_bytes().get(2..).unwrap_or_default()))
+            }
+            [b'/', ..] => PathBuf::from(text),
+            _ => {
+                let workdir = self.workdir.as_ref().ok_or_else(|| {
+                    unusable(
+                        "the current directory is not there any more",
+                        "write the path from `/` on",
+                    )
+                })?;
+                workdir.join(text)
+            }
+        };
+        let path = without_parents(&path).map_err(|source| CliError::Unresolvable {
+            flag,
+            path: quoted(text),
+            source,
+        })?;
+        HostPath::new(&path).map_err(|error| bad(ValueError::Path(error)))
+    }
+
+    /// A place in a request: as [`Surroundings::host_path`], taken literally.
+    pub fn place(&self, flag: &'static str, text: &OsStr) -> Result<Pattern, CliError> {
+        Ok(Pattern::literal(&self.host_path(flag, text)?))
+    }
+}
+
+/// Resolves everything up to the last `..`; the rest stays as it is.
+fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
+    let components: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = components.iter().rposition(|part| *part == Component::ParentDir) else {
+        return Ok(path.to_owned());
+    };
+    let head: PathBuf = components[..=last].iter().collect();
+    let mut resolved = fs::canonicalize(head)?;
+    resolved.extend(&components[last + 1..]);
+    Ok(resolved)
+}
+
+/// The part of a text before its first `separator`, and what follows.
+pub fn split_once(text: &OsStr, separator: u8) -> Option<(&OsStr, &OsStr)> {
+    let at = text.as_bytes().iter().position(|byte| *byte == separator)?;
+    let (head, tail) = text.as_bytes().split_at(at);
+    Some((OsStr::from_bytes(head), OsStr::from_bytes(&tail[1..])))
+}
+
+/// A string of bytes.
+pub fn os_string(bytes: &[u8]) -> OsString {
+    OsString::from_vec(bytes.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_typed_path_is_absolute_afterwards() {
+        let here = tempfile::tempdir().unwrap();
+        let here = fs::canonicalize(here.path()).unwrap();
+        fs::create_dir_all(here.join("a/b")).unwrap();
+        std::os::unix::fs::symlink(here.join("a/b"), here.join("link")).unwrap();
+        let caller = Surroundings {
+            environment: vec![("HOME".into(), "/home/al".into())],
+            workdir: Some(here.clone()),
+        };
+        let path = |text: &str| {
+            caller.host_path("--read", OsStr::new(text)).map(|p| p.as_path().to_owned())
+        };
+        assert_eq!(path("x/./y").unwrap(), here.join("x/y"));
+        assert_eq!(path("~/x").unwrap(), Path::new("/home/al/x"));
+        assert_eq!(path("~").unwrap(), Path::new("/home/al"));
+        assert_eq!(path("~x").unwrap(), here.join("~x"));
+        assert_eq!(path("link/../new").unwrap(), here.join("a/new"), "as the kernel resolves it");
+        assert!(matches!(path("gone/../x"), Err(CliError::Unresolvable { .. })));
+        assert!(matches!(path(""), Err(CliError::BadValue { .. })));
+    }
+
+    #[test]
+    fn without_a_current_directory_only_relative_paths_fail() {
+        let caller = Surroundings::default();
+        assert!(caller.host_path("--read", OsStr::new("/x")).is_ok());
+        assert!(matches!(
+            caller.host_path("--read", OsStr::new("x")),
+            Err(CliError::Unusable { .. })
+        ));
+        assert!(matches!(
+            caller.host_path("--read", OsStr::new("~/x")),
+            Err(CliError::Unusable { .. })
+        ));
+    }
+}

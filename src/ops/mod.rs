@@ -1,0 +1,3 @@
+//! One file per thing a user can ask for; shared by all front ends.
+
+pub mod profile;
