@@ -14,6 +14,7 @@ use crate::plan::step::{
     Action, IdMapping, IdsStep, Namespaces, Plan, ProcessStep, Stage, StdioPlan,
 };
 use crate::spec::Text;
+use crate::state::StateError;
 use crate::spec::text::escape;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
@@ -26,9 +27,14 @@ use crate::sys::{pidfd, socket};
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///
-/// The signals that the supervisor wants must be blocked already; the payload unblocks all. On an
-/// error everything that was started has been killed and reaped.
-pub fn launch(plan: &Plan, host: &Host<'_>) -> Result<Running, LaunchError> {
+/// `meanwhile` is done while the sandbox mounts: what the payload need not wait for. The signals that
+/// the supervisor wants must be blocked already; the payload unblocks all. On an error everything that
+/// was started has been killed and reaped.
+pub fn launch(
+    plan: &Plan,
+    host: &Host<'_>,
+    meanwhile: impl FnOnce() -> Result<(), StateError>,
+) -> Result<Running, LaunchError> {
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     let (control, inside_control) = socket::pair().map_err(LaunchError::Connect)?;
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
@@ -47,7 +53,7 @@ pub fn launch(plan: &Plan, host: &Host<'_>) -> Result<Running, LaunchError> {
         Cloned::Parent { pid, pidfd } => {
             drop((inside_control, inside_report, payload));
             let mut start = Start { plan, pid, pidfd, control, report, heard: Progress::default() };
-            match start.carry_through() {
+            match start.carry_through(meanwhile) {
                 Ok(()) => Ok(start.into_running(relays)),
                 Err(error) => Err(start.give_up(error)),
             }
@@ -116,13 +122,17 @@ enum From {
 }
 
 impl Start<'_> {
-    fn carry_through(&mut self) -> Result<(), LaunchError> {
+    fn carry_through(
+        &mut self,
+        meanwhile: impl FnOnce() -> Result<(), StateError>,
+    ) -> Result<(), LaunchError> {
         for (_, action) in self.plan.of(Stage::Launch) {
             if let Action::Ids(step) = action {
                 self.map_ids(step)?;
             }
         }
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
+        meanwhile().map_err(|error| LaunchError::Meanwhile(Box::new(error)))?;
         while !(self.heard.executed && self.heard.init_ready) {
             self.listen()?;
         }

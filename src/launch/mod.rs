@@ -122,7 +122,7 @@ impl Layers for LayerDirectories {
 }
 
 /// Why a sandbox did not start. Nothing of it is left.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub enum LaunchError {
     /// The calling process is not fit for it.
     #[error("cannot start a sandbox from this process")]
@@ -172,6 +172,9 @@ pub enum LaunchError {
     /// A process ended without a word, as by a kill from outside.
     #[error("cannot go on: a process of the sandbox ended before the payload started")]
     Lost,
+    /// What is done while the sandbox mounts: its record.
+    #[error("cannot go on with the sandbox")]
+    Meanwhile(#[source] Box<crate::state::StateError>),
     /// A message that means nothing.
     #[error("cannot go on with the sandbox")]
     Malformed(#[source] wire::Malformed),
