@@ -14,7 +14,6 @@ use crate::plan::step::{
     Action, IdMapping, IdsStep, Namespaces, Plan, ProcessStep, Stage, StdioPlan,
 };
 use crate::spec::Text;
-use crate::state::StateError;
 use crate::spec::text::escape;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
@@ -24,6 +23,7 @@ use crate::sys::pty::Master;
 use crate::sys::seccomp::Listener;
 use crate::sys::signal::SignalNumber;
 use crate::sys::{pidfd, socket};
+use crate::state::StateError;
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///

@@ -34,6 +34,8 @@ mod init;
 mod launcher;
 mod payload;
 mod sandbox;
+#[cfg(test)]
+mod tests;
 pub mod wire;
 
 use std::os::fd::OwnedFd;
