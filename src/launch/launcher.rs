@@ -15,6 +15,7 @@ use crate::plan::step::{
 };
 use crate::spec::Text;
 use crate::spec::text::escape;
+use crate::state::StateError;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::event::Poller;
@@ -23,7 +24,6 @@ use crate::sys::pty::Master;
 use crate::sys::seccomp::Listener;
 use crate::sys::signal::SignalNumber;
 use crate::sys::{pidfd, socket};
-use crate::state::StateError;
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///

@@ -154,7 +154,7 @@ impl<'a> Prepared<'a> {
             ConfineStep::Keyring => process::join_new_session_keyring()?,
             ConfineStep::Securebits => capabilities::irrevocably_lock_securebits()?,
             ConfineStep::Capabilities { keep } => {
-                capabilities::irrevocably_drop_capabilities(keep)?
+                capabilities::irrevocably_drop_capabilities(keep)?;
             }
             ConfineStep::NoNewPrivs => process::irrevocably_set_no_new_privs()?,
             ConfineStep::Landlock(rules) => landlock::irrevocably_restrict(rules)?,

@@ -107,7 +107,7 @@ impl Mapped<'_> {
                 Action::Net(net) => net::apply(*net).map_err(failed)?,
                 Action::Limit(limit) => limits::apply(limit).map_err(failed)?,
                 Action::Process(process) => {
-                    slave = slave.or(self.take(process, host).map_err(failed)?)
+                    slave = slave.or(self.take(process, host).map_err(failed)?);
                 }
                 Action::Store(_)
                 | Action::Clone(_)

@@ -193,10 +193,20 @@ impl<'a, L: Layers> Builder<'a, L> {
     }
 
     /// Drops every descriptor of the old tree, then makes the new one `/`.
+    ///
+    /// Afterwards the host's root lies over the new one, and scratch over that: two to detach, of
+    /// which `pivot_root` takes the upper one away. Detaching one too many would take the new root
+    /// away, one too few leave the host's: hence the count, and the look at what `/` is then.
     fn pivot(&mut self) -> Outcome {
-        self.scratch = None;
         let root = self.new_root.take().ok_or(Errno::EINVAL)?;
-        Ok(mount::pivot_root(&root)?)
+        let over = usize::from(self.scratch.take().is_some());
+        let id = mount::mount_id(&root)?;
+        mount::pivot_root(&root)?;
+        for _ in 0..over {
+            mount::unmount_detach("/")?;
+        }
+        let above = open::open_host("/..")?;
+        if mount::mount_id(above)? == id { Ok(()) } else { Err(Errno::ESTALE.into()) }
     }
 }
 
