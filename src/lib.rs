@@ -25,7 +25,8 @@
 //! | 3 | `rootfs`, `net`, `confine`, `limits` | `plan`, `spec`, `sys` |
 //! | 3 | `state` | `plan`, `spec`, `sys` |
 //! | 4 | `launch` | the executors, `state`, `plan`, `spec`, `sys` |
-//! | 4 | `supervise`, `changes`, `report` | what lies below |
+//! | 4 | `supervise` | what lies below, and `launch`, whose sandbox it watches over |
+//! | 4 | `changes`, `report` | what lies below |
 //! | 5 | `ops` | everything below |
 //! | 6 | `front` | `ops`, `profile`, `spec`, `report` |
 //! | 7 | `main` | `front`, `report` |
@@ -51,5 +52,6 @@ pub mod report;
 pub mod rootfs;
 pub mod spec;
 pub mod state;
+pub mod supervise;
 #[expect(unsafe_code, reason = "calls to the kernel; each block says why it is sound")]
 pub mod sys;

@@ -38,7 +38,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("state", EXECUTOR),
     // level 4
     ("launch", &["rootfs", "net", "confine", "limits", "state", "plan", "spec", "sys"]),
-    ("supervise", BELOW_LEVEL_4),
+    // It takes over what `launch` started, and speaks to its init.
+    ("supervise", &["launch", "plan", "spec", "sys"]),
     ("changes", BELOW_LEVEL_4),
     ("build", BELOW_LEVEL_4),
     ("report", BELOW_LEVEL_4),

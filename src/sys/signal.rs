@@ -231,6 +231,20 @@ pub fn ignore(signal: SignalNumber) -> Result<()> {
     set_disposition(signal, libc::SIG_IGN)
 }
 
+/// Whether a signal is ignored, which a program may be from its start (`nohup(1)`).
+pub fn is_ignored(signal: SignalNumber) -> Result<bool> {
+    let mut now = KernelSigaction { handler: libc::SIG_DFL, rest: [0; 3] };
+    let new = std::ptr::null::<KernelSigaction>();
+    // SAFETY: nothing is changed; `now` is room for the kernel's structure, with a set of eight bytes.
+    check(unsafe {
+        libc::syscall(libc::SYS_rt_sigaction, signal.0, new, &raw mut now, SIGSET_BYTES)
+    })?;
+    Ok(now.handler == libc::SIG_IGN)
+}
+
+/// Bytes of the kernel's signal sets.
+const SIGSET_BYTES: usize = 8;
+
 /// `struct sigaction` as the kernel has it, on x86-64 and arm64: with no handler, flags or mask,
 /// only the first word is not zero, so the order of the others does not matter.
 #[repr(C)]
@@ -241,7 +255,6 @@ struct KernelSigaction {
 
 /// `handler` is `SIG_DFL` or `SIG_IGN`.
 fn set_disposition(signal: SignalNumber, handler: libc::sighandler_t) -> Result<()> {
-    const SIGSET_BYTES: usize = 8;
     let action = KernelSigaction { handler, rest: [0; 3] };
     let old = std::ptr::null_mut::<KernelSigaction>();
     // SAFETY: `action` is the kernel's structure, with a set of eight bytes; no old action is
@@ -329,6 +342,15 @@ mod tests {
                 let killed = Exit::Signal { number: SignalNumber::PIPE, core: false };
                 assert_eq!(run(true), killed);
             }
+        });
+    }
+
+    #[test]
+    fn what_is_ignored_is_told() {
+        alone(module_path!(), "what_is_ignored_is_told", || {
+            assert_eq!(is_ignored(SignalNumber::HUP), Ok(false));
+            ignore(SignalNumber::HUP).unwrap();
+            assert_eq!(is_ignored(SignalNumber::HUP), Ok(true));
         });
     }
 

@@ -1,0 +1,105 @@
+//! The caller's terminal: raw while the payload has it, as it was otherwise.
+//!
+//! # Theory of operation
+//! The payload has a pty of its own, with its own line discipline; the caller's terminal only carries
+//! bytes, so it is raw: Ctrl-C, Ctrl-Z and Ctrl-\ reach the pty as bytes, and become signals there. It is
+//! raw only while the supervisor's process group is in the foreground. Its modes are read anew each
+//! time, since the caller may change them while we are stopped.
+//!
+//! `VMIN` is 0: a read never waits, even if another program was faster.
+//!
+//! # Decisions
+//! * Modes are set at once, not when the output is drained (`TCSADRAIN`): a terminal stopped with
+//!   Ctrl-S would stop the supervisor. What was written was processed when it was written.
+//! * A SIGKILL of the supervisor leaves the terminal raw: no other process of ours may touch it.
+
+use std::os::fd::AsFd;
+
+use rustix::termios::{
+    LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp,
+    tcgetwinsize, tcsetattr, tcsetwinsize,
+};
+
+use super::port::of_caller;
+use crate::sys::errno::Result;
+
+/// Who else uses the terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// Nobody.
+    Alone,
+    /// Other programs of the same pipeline write to it, and are to be reached by its keys.
+    Shared,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Console {
+    /// Which of the caller's descriptors 0 to 2 it is.
+    number: u8,
+    usage: Use,
+    /// The modes to restore, while it is raw.
+    before: Option<Termios>,
+}
+
+impl Console {
+    pub(super) fn new(number: u8, usage: Use) -> Self {
+        Self { number, usage, before: None }
+    }
+
+    /// Whether our process group may read it and change its modes. One that is not our controlling
+    /// terminal has no notion of that.
+    pub(super) fn is_foreground(&self) -> bool {
+        match tcgetpgrp(of_caller(self.number)) {
+            Ok(group) => group == rustix::process::getpgrp(),
+            Err(errno) => errno == rustix::io::Errno::NOTTY,
+        }
+    }
+
+    /// Whether it is raw.
+    pub(super) fn is_raw(&self) -> bool {
+        self.before.is_some()
+    }
+
+    /// Makes it raw. In the foreground only: the caller has checked.
+    pub(super) fn enter_raw(&mut self) -> Result<()> {
+        let fd = of_caller(self.number);
+        let before = tcgetattr(fd)?;
+        let mut modes = before.clone();
+        modes.make_raw();
+        if self.usage == Use::Shared {
+            modes.output_modes = before.output_modes;
+            modes.local_modes |= before.local_modes & LocalModes::ISIG;
+        }
+        modes.special_codes[SpecialCodeIndex::VMIN] = 0;
+        modes.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(fd, OptionalActions::Now, &modes)?;
+        self.before = Some(before);
+        Ok(())
+    }
+
+    /// Gives it its modes back, if it is raw and still ours.
+    pub(super) fn leave_raw(&mut self) -> Result<()> {
+        match self.before.take() {
+            Some(before) if self.is_foreground() => {
+                Ok(tcsetattr(of_caller(self.number), OptionalActions::Now, &before)?)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Somebody else has it, and its modes, by now.
+    pub(super) fn forget(&mut self) {
+        self.before = None;
+    }
+
+    /// Forgets keys that were typed but not read.
+    pub(super) fn flush_input(&self) -> Result<()> {
+        Ok(rustix::termios::tcflush(of_caller(self.number), QueueSelector::IFlush)?)
+    }
+
+    /// Gives the pty the terminal's size.
+    pub(super) fn copy_size(&self, master: impl AsFd) -> Result<()> {
+        Ok(tcsetwinsize(master, tcgetwinsize(of_caller(self.number))?)?)
+    }
+}

@@ -1,0 +1,364 @@
+//! The loop: waits for the next event, and does what it calls for.
+
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use super::control::{Control, Heard};
+use super::denials::Denials;
+use super::limits::{Floor, ticker, timer};
+use super::signals::{self, Insistence, Reaction, Signals, Whom, react};
+use super::stage::Stage;
+use super::{Duties, Ended, How, SuperviseError};
+use crate::launch::Running;
+use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::sys::errno::Errno;
+use crate::sys::event::{Poller, Ready, Timer};
+use crate::sys::pidfd::{self, Exit};
+use crate::sys::signal::{Received, SignalNumber};
+
+/// Init exits at once after its last word; one that does not is killed.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// What can happen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    Signal,
+    Control,
+    ControlRoom,
+    InitEnded,
+    Denial,
+    TimeUp,
+    Tick,
+    Source(usize),
+    Sink(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    Draining,
+}
+
+/// A run that is watched over.
+struct Supervisor<'a> {
+    phase: Phase,
+    pidfd: std::os::fd::OwnedFd,
+    control: Control,
+    signals: Signals,
+    insistence: Insistence,
+    denials: Option<Denials<'a>>,
+    stage: Stage,
+    time: Option<Timer>,
+    floor: Option<(Floor, Timer)>,
+    /// Who was told to stop, and waits for the payload to.
+    stopping: Option<Whom>,
+    /// When init is to have ended.
+    last_word: Option<Instant>,
+    how: Option<How>,
+}
+
+/// Watches over a run. Whatever fails, nothing of the run is left and the terminal is as it was.
+pub(super) fn run(
+    running: Running,
+    duties: Duties<'_>,
+    signals: Signals,
+) -> Result<Ended, SuperviseError> {
+    let Running { pidfd, control, listener, pty, relays, .. } = running;
+    let (control, stage) = match (Control::new(control), Stage::new(pty, relays, duties.stdio)) {
+        (Ok(control), Ok(stage)) => (control, stage),
+        (Err(errno), _) => return Err(kill_after(&pidfd, SuperviseError::Control(errno))),
+        (_, Err(errno)) => return Err(kill_after(&pidfd, SuperviseError::Terminal(errno))),
+    };
+    let mut supervisor = Supervisor {
+        phase: Phase::Running,
+        pidfd,
+        control,
+        signals,
+        insistence: Insistence::default(),
+        denials: listener.map(|listener| Denials::new(listener, duties.errno_for)),
+        stage,
+        time: None,
+        floor: None,
+        stopping: None,
+        last_word: None,
+        how: None,
+    };
+    let outcome = supervisor.begin(duties.timeout, duties.floor).and_then(|()| supervisor.go_on());
+    supervisor.end(outcome)
+}
+
+/// Kills and reaps what was started; the first error is what the caller hears.
+fn kill_after(pidfd: &std::os::fd::OwnedFd, error: SuperviseError) -> SuperviseError {
+    match kill(pidfd).and_then(|()| reap(pidfd)) {
+        Ok(_) => error,
+        Err(errno) => SuperviseError::End(errno),
+    }
+}
+
+fn kill(pidfd: impl AsFd) -> Result<(), Errno> {
+    match pidfd::send_signal(pidfd, SignalNumber::KILL) {
+        // It has ended already.
+        Err(Errno::ESRCH) => Ok(()),
+        other => other,
+    }
+}
+
+/// How init ended; nobody knows when SIGCHLD is ignored in the calling process.
+fn reap(pidfd: impl AsFd) -> Result<Option<Exit>, Errno> {
+    match pidfd::wait(pidfd) {
+        Ok(exit) => Ok(Some(exit)),
+        Err(Errno::ECHILD) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+impl Supervisor<'_> {
+    fn begin(
+        &mut self,
+        timeout: Option<Duration>,
+        floor: Option<Floor>,
+    ) -> Result<(), SuperviseError> {
+        self.time = timeout.map(timer).transpose().map_err(SuperviseError::Limits)?;
+        if let Some(floor) = floor {
+            self.floor = Some((floor, ticker().map_err(SuperviseError::Limits)?));
+        }
+        self.stage.take_terminal().map_err(SuperviseError::Terminal)
+    }
+
+    fn go_on(&mut self) -> Result<(), SuperviseError> {
+        while self.phase == Phase::Running || !self.stage.pumps.is_empty() {
+            for (event, ready) in self.wait().map_err(SuperviseError::Wait)? {
+                self.handle(event, ready)?;
+            }
+            self.stage.tidy();
+            if self.phase == Phase::Draining {
+                self.stage.drain();
+            }
+        }
+        Ok(())
+    }
+
+    /// What has happened.
+    fn wait(&mut self) -> Result<Vec<(Event, Ready)>, Errno> {
+        let rest = self.denials.as_mut().and_then(Denials::rest);
+        let last_word = self.last_word.map(|end| end.saturating_duration_since(Instant::now()));
+        let mut poller = Poller::new();
+        poller.readable(Event::Signal, self.signals.as_fd());
+        if self.phase == Phase::Running {
+            poller.readable(Event::InitEnded, self.pidfd.as_fd());
+            if let Some(socket) = self.control.listening() {
+                poller.readable(Event::Control, socket);
+            }
+            if let Some(socket) = self.control.loaded() {
+                poller.writable(Event::ControlRoom, socket);
+            }
+            if let Some(listener) = self.denials.as_mut().and_then(Denials::listening) {
+                poller.readable(Event::Denial, listener);
+            }
+            if let Some((_, ticker)) = &self.floor {
+                poller.readable(Event::Tick, ticker.as_fd());
+            }
+        }
+        if let Some(time) = &self.time {
+            poller.readable(Event::TimeUp, time.as_fd());
+        }
+        for (at, pump) in self.stage.pumps.iter().enumerate() {
+            let wanted = pump.role != super::pump::Role::Keys || self.stage.takes_keys();
+            if let Some(source) = pump.thirsty().filter(|_| wanted && self.phase == Phase::Running)
+            {
+                poller.readable(Event::Source(at), source);
+            }
+            if let Some(sink) = pump.loaded() {
+                poller.writable(Event::Sink(at), sink);
+            }
+        }
+        let timeout = rest.into_iter().chain(last_word).min();
+        let ready = poller.wait(timeout)?;
+        if last_word.is_some_and(|left| left.is_zero()) {
+            self.last_word = None;
+            kill(&self.pidfd)?;
+        }
+        Ok(ready)
+    }
+
+    fn handle(&mut self, event: Event, ready: Ready) -> Result<(), SuperviseError> {
+        match event {
+            Event::Signal => self.take_signals()?,
+            Event::Control => drop(self.hear()?),
+            Event::ControlRoom => self.control.send().map_err(SuperviseError::Control)?,
+            Event::InitEnded => self.init_ended()?,
+            Event::Denial => self.answer(ready)?,
+            Event::TimeUp => self.time_up()?,
+            Event::Tick => self.look_at_room()?,
+            Event::Source(at) => self.stage.read(at, ready.hung_up()),
+            Event::Sink(at) => self.stage.write(at),
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, ready: Ready) -> Result<(), SuperviseError> {
+        match &mut self.denials {
+            Some(denials) => denials.answer(ready).map_err(SuperviseError::Denials),
+            None => Ok(()),
+        }
+    }
+
+    fn time_up(&mut self) -> Result<(), SuperviseError> {
+        self.time = None;
+        if self.phase == Phase::Draining {
+            self.stage.pumps.clear();
+            return Ok(());
+        }
+        self.kill(How::TimedOut)
+    }
+
+    fn look_at_room(&mut self) -> Result<(), SuperviseError> {
+        let Some((floor, ticker)) = &self.floor else { return Ok(()) };
+        ticker.acknowledge().map_err(SuperviseError::Limits)?;
+        if floor.is_reached().map_err(SuperviseError::Limits)? {
+            self.floor = None;
+            self.kill(How::NoSpace)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the sandbox; what had ended it before stays the reason.
+    fn kill(&mut self, how: How) -> Result<(), SuperviseError> {
+        self.how.get_or_insert(how);
+        kill(&self.pidfd).map_err(SuperviseError::End)
+    }
+
+    /// Every process of the sandbox has ended. Its last words may still be there to be heard.
+    fn init_ended(&mut self) -> Result<(), SuperviseError> {
+        while self.hear()? {}
+        let exit = reap(&self.pidfd).map_err(SuperviseError::End)?;
+        self.how.get_or_insert(How::InitLost(exit));
+        self.phase = Phase::Draining;
+        self.last_word = None;
+        Ok(())
+    }
+
+    /// One message of init; whether there was one.
+    fn hear(&mut self) -> Result<bool, SuperviseError> {
+        let message = match self.control.hear().map_err(SuperviseError::Control)? {
+            Heard::Message(message) => message,
+            Heard::Nothing => return Ok(false),
+            // Init closes its end by ending.
+            Heard::End => {
+                self.last_word.get_or_insert(Instant::now() + LAST_WORD);
+                return Ok(false);
+            }
+            Heard::Malformed(malformed) => return Err(SuperviseError::Malformed(malformed)),
+        };
+        match message {
+            FromSandbox::Exited { code } => self.ended(How::Exited(code)),
+            FromSandbox::Killed { signal } => self.ended(How::Killed(number(signal)?)),
+            FromSandbox::Stopped { signal } => self.stopped(number(signal)?)?,
+            // These belong to the start.
+            FromSandbox::Failed { .. }
+            | FromSandbox::Detail { .. }
+            | FromSandbox::Rooted
+            | FromSandbox::Pty
+            | FromSandbox::FuseWanted { .. }
+            | FromSandbox::InitReady
+            | FromSandbox::Confined { .. } => {
+                return Err(SuperviseError::Malformed(crate::launch::wire::Malformed));
+            }
+        }
+        Ok(true)
+    }
+
+    fn ended(&mut self, how: How) {
+        self.how.get_or_insert(how);
+        self.last_word = Some(Instant::now() + LAST_WORD);
+    }
+
+    fn take_signals(&mut self) -> Result<(), SuperviseError> {
+        while let Some(received) = self.signals.next().map_err(SuperviseError::Signals)? {
+            self.take_signal(received)?;
+        }
+        Ok(())
+    }
+
+    fn take_signal(&mut self, received: Received) -> Result<(), SuperviseError> {
+        let signal = received.signal;
+        if self.phase == Phase::Draining {
+            if signals::asks_for_an_end(signal) {
+                self.stage.pumps.clear();
+            }
+            return Ok(());
+        }
+        if self.insistence.is_too_much(signal, Instant::now()) {
+            return self.kill(How::Insisted(signal));
+        }
+        let stage = if self.stage.has_pty() { signals::Stage::Pty } else { signals::Stage::Bare };
+        match react(signal, received.code, stage) {
+            Reaction::Forward => self.forward(signal),
+            Reaction::Resize => self.stage.resize().map_err(SuperviseError::Terminal),
+            Reaction::Stop(whom) => {
+                self.stopping = Some(whom);
+                self.forward(SignalNumber::TSTP)
+            }
+            Reaction::Continue => self.resume(),
+            Reaction::Ignore => Ok(()),
+        }
+    }
+
+    fn forward(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
+        match u8::try_from(signal.raw()) {
+            Ok(signal) => self.order(ToSandbox::Signal { signal }),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn order(&mut self, order: ToSandbox) -> Result<(), SuperviseError> {
+        self.control.order(order).map_err(SuperviseError::Control)
+    }
+
+    /// The payload was stopped: so are we, when somebody is there to continue us.
+    fn stopped(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
+        let by_terminal = self.stage.console.is_some().then_some(Whom::Group);
+        let Some(whom) = self.stopping.take().or(by_terminal) else { return Ok(()) };
+        let signal = match signal {
+            SignalNumber::TTIN | SignalNumber::TTOU => signal,
+            _ => SignalNumber::TSTP,
+        };
+        self.stage.settle().map_err(SuperviseError::Terminal)?;
+        self.stage.return_terminal().map_err(SuperviseError::Terminal)?;
+        signals::stop_calling(signal, whom).map_err(SuperviseError::Signals)?;
+        self.resume()?;
+        // The signal that continued us is not passed on once more.
+        while let Some(received) = self.signals.next().map_err(SuperviseError::Signals)? {
+            if received.signal != SignalNumber::CONT {
+                self.take_signal(received)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self) -> Result<(), SuperviseError> {
+        self.stage.take_terminal().map_err(SuperviseError::Terminal)?;
+        self.order(ToSandbox::Continue)
+    }
+
+    fn end(self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
+        let outcome = outcome.map_err(|error| match self.phase {
+            Phase::Running => kill_after(&self.pidfd, error),
+            Phase::Draining => error,
+        });
+        let finished = self.stage.finish().map_err(SuperviseError::Terminal);
+        outcome?;
+        let (clipboard, lost) = finished?;
+        Ok(Ended {
+            how: self.how.unwrap_or(How::InitLost(None)),
+            denials: self.denials.map(Denials::into_counts).unwrap_or_default(),
+            clipboard,
+            lost,
+        })
+    }
+}
+
+fn number(signal: u8) -> Result<SignalNumber, SuperviseError> {
+    SignalNumber::new(i32::from(signal))
+        .ok_or(SuperviseError::Malformed(crate::launch::wire::Malformed))
+}

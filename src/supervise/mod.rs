@@ -1,0 +1,211 @@
+//! Watches over a run: answers, relays, forwards, and says how it ended.
+//!
+//! # Theory of operation
+//! One thread and one `poll(2)` over everything that can happen; nothing ever waits anywhere else.
+//!
+//! ```text
+//!   signals ──▶ ┌────────────┐ ──orders──▶ init ──signals──▶ payload
+//!   keys ─────▶ │ supervisor │ ◀─stopped, exited, killed── init
+//!   screen ◀─── │            │ ◀──▶ pty ◀──▶ payload
+//!   pipes ◀───▶ │            │ ◀──▶ pipes ◀──▶ payload
+//!   time, room ▶└────────────┘ ◀─refused calls── payload
+//! ```
+//!
+//! A run goes through two phases. *Running* lasts until init's pidfd says that every process of the
+//! sandbox has ended. *Draining* writes what the payload had written until then, puts the terminal's
+//! modes back, and ends; a signal that asks for an end cuts it short.
+//!
+//! **Stops.** Ctrl-Z becomes a signal in the pty and stops the payload; init tells; the supervisor writes
+//! out what was written, restores the terminal and stops its own process group, as the shell that
+//! started it expects. Continued in the foreground, it makes the terminal raw again and continues
+//! the payload; in the background it leaves the terminal alone.
+//!
+//! **What is killed when.** The time is up, the store is full, somebody insists, or init says something
+//! that means nothing: SIGKILL to init by its pidfd, and the kernel ends everything in its pid
+//! namespace. If the supervisor itself dies, init asked for the same signal.
+//!
+//! # Not here
+//! Starting the processes (`launch`); what init does (`launch::init`); words for people (`report`).
+
+mod clipboard;
+mod console;
+mod control;
+mod denials;
+mod event_loop;
+mod limits;
+mod modes;
+mod port;
+mod pump;
+mod rate;
+mod signals;
+mod stage;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+pub use denials::{Call, ErrnoFor};
+pub use limits::Floor;
+pub use signals::{Signals, block_signals};
+
+use crate::launch::Running;
+use crate::launch::wire::Malformed;
+use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
+use crate::sys::errno::Errno;
+use crate::sys::pidfd::Exit;
+use crate::sys::signal::SignalNumber;
+
+/// What the supervisor is to do, as the plan has it.
+pub struct Duties<'a> {
+    /// Kill the run after this time.
+    pub timeout: Option<Duration>,
+    /// Kill the run when the store has less room.
+    pub floor: Option<Floor>,
+    /// What refused calls fail with.
+    pub errno_for: &'a ErrnoFor<'a>,
+    /// What the payload has at descriptors 0 to 2.
+    pub stdio: [StdioPlan; 3],
+}
+
+impl<'a> Duties<'a> {
+    /// The duties of a plan; `store` is any descriptor on the store's file system.
+    pub fn of(
+        plan: &Plan,
+        store: Option<OwnedFd>,
+        errno_for: &'a ErrnoFor<'a>,
+    ) -> Result<Self, SuperviseError> {
+        let mut duties =
+            Self { timeout: None, floor: None, errno_for, stdio: [StdioPlan::Keep; 3] };
+        let mut percent = None;
+        for (_, action) in plan.of(Stage::Supervise) {
+            match action {
+                Action::Watch(WatchStep::Timeout(time)) => duties.timeout = Some(*time),
+                Action::Watch(WatchStep::FreeSpace { floor }) => percent = Some(*floor),
+                // Whatever comes to the listener is answered.
+                _ => {}
+            }
+        }
+        if let Some(percent) = percent {
+            let store = store.ok_or(SuperviseError::NoStore)?;
+            duties.floor = Some(Floor { store, percent });
+        }
+        for (_, action) in plan.of(Stage::Payload) {
+            if let Action::Process(ProcessStep::Stdio { number, with }) = action
+                && let Some(place) = duties.stdio.get_mut(usize::from(*number))
+            {
+                *place = *with;
+            }
+        }
+        Ok(duties)
+    }
+}
+
+/// How a run ended, and what is to be said about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    /// How.
+    pub how: How,
+    /// Refused calls, and how often each was.
+    pub denials: BTreeMap<Call, u64>,
+    /// How often the payload tried to write the caller's clipboard.
+    pub clipboard: u64,
+    /// Output that could not be written, and not because its reader went away.
+    pub lost: Vec<Lost>,
+}
+
+/// Output that could not be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lost {
+    /// The caller's descriptor: 1 or 2; 0 where the terminal is there alone.
+    pub number: u8,
+    /// Why.
+    pub errno: Errno,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// The payload ended with this status.
+    Exited(u8),
+    /// A signal ended the payload.
+    Killed(SignalNumber),
+    /// Its time was up.
+    TimedOut,
+    /// The store's file system was nearly full.
+    NoSpace,
+    /// Killed because this signal came again and again.
+    Insisted(SignalNumber),
+    /// Init ended without saying how the payload did: it was killed from outside, or ran into an
+    /// error.
+    InitLost(Option<Exit>),
+}
+
+impl How {
+    /// The status that bryo ends with.
+    pub fn exit_code(self) -> u8 {
+        let by_signal =
+            |signal: SignalNumber| u8::try_from(signal.raw()).map_or(u8::MAX, |n| n | 0x80);
+        match self {
+            Self::Exited(code) => code,
+            Self::Killed(signal) | Self::Insisted(signal) => by_signal(signal),
+            Self::TimedOut => 124,
+            Self::NoSpace | Self::InitLost(_) => 125,
+        }
+    }
+}
+
+/// Why a run could not be watched over. It was killed, and nothing of it is left.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SuperviseError {
+    /// Blocking, reading or passing on signals.
+    #[error("cannot take signals")]
+    Signals(#[source] Errno),
+    /// The plan watches a store that there is not.
+    #[error("cannot watch the free space of a store that is not open")]
+    NoStore,
+    /// A timer or the look at the free space.
+    #[error("cannot watch the limits of the run")]
+    Limits(#[source] Errno),
+    /// Waiting for events.
+    #[error("cannot wait for the sandbox")]
+    Wait(#[source] Errno),
+    /// Speaking with init.
+    #[error("cannot speak with the sandbox")]
+    Control(#[source] Errno),
+    /// Init said something that means nothing.
+    #[error("cannot go on with the sandbox")]
+    Malformed(#[source] Malformed),
+    /// Answering refused calls.
+    #[error("cannot answer refused system calls")]
+    Denials(#[source] Errno),
+    /// The caller's terminal or the pty.
+    #[error("cannot use the terminal")]
+    Terminal(#[source] Errno),
+    /// Killing or reaping init.
+    #[error("cannot end the sandbox")]
+    End(#[source] Errno),
+}
+
+impl SuperviseError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Terminal(_) => {
+                Some("run it with its input and output redirected, then no terminal is needed")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Watches over a run until nothing of it is left.
+pub fn supervise(
+    running: Running,
+    duties: Duties<'_>,
+    signals: Signals,
+) -> Result<Ended, SuperviseError> {
+    event_loop::run(running, duties, signals)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,223 @@
+//! Signals to the supervisor: which are taken, and what each is answered with.
+//!
+//! # Theory of operation
+//! They are blocked before the clone, so that none is lost between it and the loop, and read from a
+//! descriptor. What the caller has set to be ignored, as `nohup` does, stays ignored. Those that a
+//! fault raises, and those that cannot be blocked, are left alone.
+//!
+//! | signal | answer |
+//! |---|---|
+//! | `WINCH` | with a pty: the new size is passed on; without, what a person sent goes to the payload |
+//! | `TSTP`, `TTIN`, `TTOU` | the payload's group is stopped; when it is, the supervisor stops itself |
+//! | `CONT` | the payload goes on |
+//! | `XFSZ` | nothing: the write that was too large fails |
+//! | all others | sent to the payload |
+//!
+//! # Decisions
+//! * The third `INT`, `QUIT` or `TERM` within two seconds kills the sandbox: somebody insists.
+//!   With a pty the keys send none of these, they go to the payload as bytes.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use super::SuperviseError;
+use crate::sys::errno::Result;
+use crate::sys::signal::{self, Received, SignalFd, SignalNumber, SignalSet};
+
+/// So many, within this time, mean that somebody insists.
+const INSISTING: usize = 3;
+const INSISTING_WITHIN: Duration = Duration::from_secs(2);
+
+/// Left alone: cannot be blocked, come from a fault, are the C library's own (32 and 33), or have
+/// their own way of being heard (`CHLD`: the pidfd; `PIPE`: the failing write).
+const LEFT_ALONE: &[i32] = &[
+    SignalNumber::KILL.raw(),
+    SignalNumber::STOP.raw(),
+    SignalNumber::ILL.raw(),
+    SignalNumber::TRAP.raw(),
+    SignalNumber::ABRT.raw(),
+    SignalNumber::BUS.raw(),
+    SignalNumber::FPE.raw(),
+    SignalNumber::SEGV.raw(),
+    SignalNumber::SYS.raw(),
+    SignalNumber::XCPU.raw(),
+    SignalNumber::CHLD.raw(),
+    SignalNumber::PIPE.raw(),
+    32,
+    33,
+];
+
+/// The signals of the calling process, blocked, to be read one by one.
+#[derive(Debug)]
+pub struct Signals {
+    fd: SignalFd,
+    before: SignalSet,
+}
+
+/// Blocks the signals that [`supervise`](super::supervise) takes. To be called before the launch, so that a signal
+/// that arrives while the sandbox starts is not lost; the calling process must have one thread.
+pub fn block_signals() -> std::result::Result<Signals, SuperviseError> {
+    Signals::block().map_err(SuperviseError::Signals)
+}
+
+impl Signals {
+    fn block() -> Result<Self> {
+        let mut taken = Vec::new();
+        for signal in SignalNumber::all() {
+            if !LEFT_ALONE.contains(&signal.raw()) && !signal::is_ignored(signal)? {
+                taken.push(signal);
+            }
+        }
+        let before = SignalSet::of(&[]).block()?;
+        Ok(Self { fd: SignalFd::new(&SignalSet::of(&taken))?, before })
+    }
+
+    /// What was blocked before.
+    pub fn before(&self) -> &SignalSet {
+        &self.before
+    }
+
+    /// The next one, if there is one now.
+    pub(super) fn next(&self) -> Result<Option<Received>> {
+        self.fd.read()
+    }
+}
+
+impl AsFd for Signals {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Who is stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Whom {
+    /// The supervisor's process group, as a key at the terminal does.
+    Group,
+    /// The supervisor alone.
+    Own,
+}
+
+/// Stops the calling process, or its whole group, as `signal` would have if it were not blocked;
+/// returns when it goes on. Nothing happens where the kernel lets nothing happen: in a group
+/// that nobody could continue, or when the signal is ignored.
+pub(super) fn stop_calling(signal: SignalNumber, whom: Whom) -> Result<()> {
+    let blocked = SignalSet::of(&[]).block()?;
+    let others: Vec<_> =
+        SignalNumber::all().filter(|one| *one != signal && blocked.contains(*one)).collect();
+    SignalSet::of(&others).replace_mask()?;
+    let sent = match whom {
+        Whom::Group => signal::kill_group(rustix::process::getpgrp(), signal),
+        Whom::Own => signal::raise(signal),
+    };
+    blocked.replace_mask()?;
+    sent
+}
+
+/// What a signal is answered with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reaction {
+    /// It is sent to the payload.
+    Forward,
+    /// The pty gets the size of the caller's terminal.
+    Resize,
+    /// The payload is stopped, and then we are.
+    Stop(Whom),
+    /// The payload goes on.
+    Continue,
+    /// Nothing.
+    Ignore,
+}
+
+/// Where output goes and keys come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The payload has a pty.
+    Pty,
+    /// It has none.
+    Bare,
+}
+
+/// The table above. `code` is the signal's `si_code`.
+pub(super) fn react(signal: SignalNumber, code: i32, stage: Stage) -> Reaction {
+    let by_kernel = code == libc::SI_KERNEL;
+    match signal {
+        SignalNumber::WINCH if stage == Stage::Pty => Reaction::Resize,
+        SignalNumber::WINCH if by_kernel => Reaction::Ignore,
+        SignalNumber::TSTP | SignalNumber::TTIN | SignalNumber::TTOU => {
+            Reaction::Stop(if by_kernel { Whom::Group } else { Whom::Own })
+        }
+        SignalNumber::CONT => Reaction::Continue,
+        SignalNumber::XFSZ => Reaction::Ignore,
+        _ => Reaction::Forward,
+    }
+}
+
+/// Whether a signal asks for an end.
+pub(super) fn asks_for_an_end(signal: SignalNumber) -> bool {
+    [SignalNumber::INT, SignalNumber::QUIT, SignalNumber::TERM, SignalNumber::HUP].contains(&signal)
+}
+
+/// Notices that somebody insists; see the module.
+#[derive(Debug, Default)]
+pub(super) struct Insistence(Vec<Instant>);
+
+impl Insistence {
+    /// Counts a signal; true when that was one too many.
+    pub(super) fn is_too_much(&mut self, signal: SignalNumber, now: Instant) -> bool {
+        if signal == SignalNumber::HUP || !asks_for_an_end(signal) {
+            return false;
+        }
+        self.0.retain(|then| now.saturating_duration_since(*then) <= INSISTING_WITHIN);
+        self.0.push(now);
+        self.0.len() >= INSISTING
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BY_USER: i32 = libc::SI_USER;
+    const BY_KEY: i32 = libc::SI_KERNEL;
+
+    #[test]
+    fn a_signal_that_is_not_about_the_terminal_is_forwarded() {
+        for signal in ["HUP", "INT", "QUIT", "TERM", "USR1", "USR2", "ALRM", "IO", "34", "64"] {
+            let signal = signal.parse().unwrap();
+            for stage in [Stage::Pty, Stage::Bare] {
+                assert_eq!(react(signal, BY_USER, stage), Reaction::Forward);
+                assert_eq!(react(signal, BY_KEY, stage), Reaction::Forward);
+            }
+        }
+    }
+
+    #[test]
+    fn a_change_of_size_is_passed_on_by_the_pty_only() {
+        assert_eq!(react(SignalNumber::WINCH, BY_KEY, Stage::Pty), Reaction::Resize);
+        assert_eq!(react(SignalNumber::WINCH, BY_KEY, Stage::Bare), Reaction::Ignore);
+        assert_eq!(react(SignalNumber::WINCH, BY_USER, Stage::Bare), Reaction::Forward);
+    }
+
+    #[test]
+    fn a_stop_is_for_whom_it_was_meant() {
+        assert_eq!(react(SignalNumber::TSTP, BY_KEY, Stage::Bare), Reaction::Stop(Whom::Group));
+        assert_eq!(react(SignalNumber::TSTP, BY_USER, Stage::Pty), Reaction::Stop(Whom::Own));
+        assert_eq!(react(SignalNumber::CONT, BY_USER, Stage::Pty), Reaction::Continue);
+    }
+
+    #[test]
+    fn the_third_time_within_two_seconds_is_too_much() {
+        let start = Instant::now();
+        let mut insistence = Insistence::default();
+        let mut at =
+            |signal, seconds| insistence.is_too_much(signal, start + Duration::from_secs(seconds));
+        assert!(!at(SignalNumber::INT, 0));
+        assert!(!at(SignalNumber::INT, 1));
+        assert!(!at(SignalNumber::INT, 4));
+        assert!(!at(SignalNumber::USR1, 4));
+        assert!(!at(SignalNumber::HUP, 4));
+        assert!(!at(SignalNumber::TERM, 5));
+        assert!(at(SignalNumber::INT, 6));
+    }
+}

@@ -1,0 +1,279 @@
+//! Everything that carries bytes between the caller and the payload: pumps, pty, and terminal.
+//!
+//! # Theory of operation
+//! Each of the descriptors 0 to 2 is on its own. Those planned as the pty share it: its output goes to
+//! 1, or 2, or 0, whichever is the first of them; its keys come from 0. Those planned as a relay
+//! have a pump each. What was kept is not ours to touch.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::Lost;
+use super::console::{Console, Use};
+use super::port::{Got, Port, of_caller};
+use super::pump::{Lens, Pump, Role};
+use crate::launch::Relay;
+use crate::plan::step::StdioPlan;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::event::Poller;
+use crate::sys::pty::Master;
+
+/// Output has come to rest when none came for this long.
+const QUIET: Duration = Duration::from_millis(5);
+
+/// Before a stop the terminal is given this long to take what was written.
+const BEFORE_STOP: Duration = Duration::from_millis(500);
+
+/// A terminal that was asked something is given this long to answer.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// Asks whether the terminal is well, to which it says [`WELL`]: answers come in order, so whatever it
+/// was asked before is answered then.
+const ARE_YOU_WELL: &[u8] = b"\x1b[5n";
+const WELL: &[u8] = b"\x1b[0n";
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Stage {
+    pub(super) pumps: Vec<Pump>,
+    pub(super) console: Option<Console>,
+    master: Option<Rc<OwnedFd>>,
+    lost: Vec<Lost>,
+    clipboard: u64,
+    asked: bool,
+}
+
+impl Stage {
+    pub(super) fn new(
+        pty: Option<Master>,
+        relays: Vec<Relay>,
+        stdio: [StdioPlan; 3],
+    ) -> Result<Self> {
+        let mut stage = Self {
+            pumps: Vec::new(),
+            console: None,
+            master: None,
+            lost: Vec::new(),
+            clipboard: 0,
+            asked: false,
+        };
+        for Relay { number, end } in relays {
+            let ours = Port::ours(Rc::new(end))?;
+            let theirs = Port::caller(number)?;
+            stage.pumps.push(match number {
+                0 => Pump::new(Role::RelayIn, theirs, ours, None),
+                _ => Pump::new(Role::RelayOut(number), ours, theirs, None),
+            });
+        }
+        if let Some(pty) = pty {
+            stage.set_up_pty(pty, stdio)?;
+        }
+        Ok(stage)
+    }
+
+    fn set_up_pty(&mut self, pty: Master, stdio: [StdioPlan; 3]) -> Result<()> {
+        let master = Rc::new(OwnedFd::from(pty));
+        let is_pty = |number: u8| stdio.get(usize::from(number)) == Some(&StdioPlan::Pty);
+        let screen = [1, 2, 0].into_iter().find(|number| is_pty(*number)).unwrap_or(1);
+        let is_terminal = |number| rustix::termios::isatty(of_caller(number));
+        if is_pty(0) {
+            let keys = Port::caller(0)?;
+            self.pumps.push(Pump::new(Role::Keys, keys, Port::ours(Rc::clone(&master))?, None));
+            let usage = if is_terminal(1) { Use::Alone } else { Use::Shared };
+            self.console = is_terminal(0).then(|| Console::new(0, usage));
+        }
+        let lens = is_terminal(screen).then(Lens::default);
+        let sink = Port::caller(screen)?;
+        let source = Port::ours(Rc::clone(&master))?;
+        self.pumps.push(Pump::new(Role::Screen(screen), source, sink, lens));
+        self.master = Some(master);
+        Ok(())
+    }
+
+    /// Whether the payload has a pty, and somebody is there to use it.
+    pub(super) fn has_pty(&self) -> bool {
+        self.master.is_some()
+    }
+
+    /// Whether keys are read now: from a terminal only while it is raw, in the foreground.
+    pub(super) fn takes_keys(&self) -> bool {
+        self.console.as_ref().is_none_or(Console::is_raw)
+    }
+
+    /// Gives the pty the size of the caller's terminal.
+    pub(super) fn resize(&self) -> Result<()> {
+        match (&self.console, &self.master) {
+            (Some(console), Some(master)) => hung_up_is_fine(console.copy_size(master)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes the terminal raw, if there is one and we are in the foreground.
+    pub(super) fn take_terminal(&mut self) -> Result<()> {
+        self.resize()?;
+        match &mut self.console {
+            Some(console) if console.is_foreground() => hung_up_is_fine(console.enter_raw()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Gives the terminal back.
+    pub(super) fn return_terminal(&mut self) -> Result<()> {
+        self.console.as_mut().map_or(Ok(()), |console| hung_up_is_fine(console.leave_raw()))
+    }
+
+    /// Reads from the source of a pump.
+    pub(super) fn read(&mut self, at: usize, hung_up: bool) {
+        let Some(pump) = self.pumps.get_mut(at) else { return };
+        let got = pump.read();
+        let role = pump.role;
+        match (role, got) {
+            (Role::Keys, Got::Bytes(_)) => self.answered(),
+            // Somebody else has the terminal now.
+            (Role::Keys, Got::End | Got::Nothing)
+                if self.console.as_ref().is_some_and(|console| !console.is_foreground()) =>
+            {
+                self.console.iter_mut().for_each(Console::forget);
+            }
+            (Role::Keys, Got::End | Got::Nothing) if hung_up && self.console.is_some() => {
+                self.hang_up();
+            }
+            (_, Got::End) => pump.end_source(),
+            _ => {}
+        }
+    }
+
+    /// Writes to the sink of a pump.
+    pub(super) fn write(&mut self, at: usize) {
+        if let Some(pump) = self.pumps.get_mut(at) {
+            pump.write();
+        }
+    }
+
+    /// Takes away the pumps that have done their work.
+    pub(super) fn tidy(&mut self) {
+        let finished: Vec<Pump> = self.pumps.extract_if(.., |pump| pump.is_finished()).collect();
+        for pump in finished {
+            self.retire(&pump);
+        }
+    }
+
+    fn retire(&mut self, pump: &Pump) {
+        if let Some(lens) = &pump.lens {
+            self.clipboard += lens.clipboard.dropped();
+            self.asked |= lens.modes.asked();
+        }
+        let (Role::RelayOut(number) | Role::Screen(number)) = pump.role else { return };
+        self.lost.extend(pump.failure().map(|errno| Lost { number, errno }));
+        if let Role::Screen(_) = pump.role {
+            self.hang_up();
+        }
+    }
+
+    /// Closes the pty: the payload gets SIGHUP, and its terminal is gone.
+    fn hang_up(&mut self) {
+        self.master = None;
+        let gone = |pump: &mut Pump| matches!(pump.role, Role::Keys | Role::Screen(_));
+        let gone: Vec<Pump> = self.pumps.extract_if(.., gone).collect();
+        for pump in &gone {
+            self.retire(pump);
+        }
+    }
+
+    fn answered(&mut self) {
+        for lens in self.pumps.iter_mut().filter_map(|pump| pump.lens.as_mut()) {
+            lens.modes.answered();
+        }
+    }
+
+    /// Nothing runs any more: there is nobody to write to, and what was written is there to be read.
+    pub(super) fn drain(&mut self) {
+        self.pumps.retain(|pump| pump.role.is_output());
+        for pump in self.pumps.iter_mut().filter(|pump| !pump.is_dry()) {
+            while pump.thirsty().is_some() {
+                if matches!(pump.read(), Got::Bytes(_)) {
+                    continue;
+                }
+                pump.end_source();
+                let reset = pump.lens.as_ref().map(|lens| lens.modes.reset());
+                pump.append(&reset.unwrap_or_default());
+            }
+        }
+        self.tidy();
+    }
+
+    /// Writes to the terminal what the payload wrote before it was stopped.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let until = Instant::now() + BEFORE_STOP;
+        while Instant::now() < until {
+            let mut poller = Poller::new();
+            for (at, pump) in self.pumps.iter().enumerate() {
+                let Role::Screen(_) = pump.role else { continue };
+                match (pump.loaded(), pump.thirsty()) {
+                    (Some(sink), _) => poller.writable((at, true), sink),
+                    (None, Some(source)) => poller.readable((at, false), source),
+                    (None, None) => continue,
+                };
+            }
+            let busy = self.pumps.iter().any(|pump| pump.loaded().is_some());
+            let ready = poller.wait(Some(if busy { BEFORE_STOP } else { QUIET }))?;
+            if ready.is_empty() {
+                break;
+            }
+            for ((at, writes), ready) in ready {
+                if writes {
+                    self.write(at);
+                } else {
+                    self.read(at, ready.hung_up());
+                    if ready.hung_up() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The end: gives the terminal back, without what it may have typed by itself.
+    pub(super) fn finish(mut self) -> Result<(u64, Vec<Lost>)> {
+        if let Some(console) = self.console.as_ref().filter(|console| console.is_raw()) {
+            if self.asked && console.is_foreground() {
+                hung_up_is_fine(wait_for_answers())?;
+            }
+            hung_up_is_fine(console.flush_input())?;
+        }
+        self.return_terminal()?;
+        Ok((self.clipboard, self.lost))
+    }
+}
+
+/// A terminal that is gone has no modes.
+fn hung_up_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Errno::EIO | Errno::ENXIO | Errno::ENOTTY) => Ok(()),
+        other => other,
+    }
+}
+
+/// Waits until the terminal has answered whatever the payload asked it.
+fn wait_for_answers() -> Result<()> {
+    let terminal = Port::caller(0)?;
+    terminal.write(ARE_YOU_WELL)?;
+    let until = Instant::now() + ANSWER;
+    let mut heard = Vec::new();
+    let mut bytes = [0; 1024];
+    while !heard.windows(WELL.len()).any(|window| window == WELL) {
+        let left = until.saturating_duration_since(Instant::now());
+        let mut poller = Poller::new();
+        poller.readable((), std::os::fd::AsFd::as_fd(&terminal));
+        if left.is_zero() || poller.wait(Some(left))?.is_empty() {
+            break;
+        }
+        match terminal.read(&mut bytes)? {
+            Got::Bytes(length) => heard.extend_from_slice(bytes.get(..length).unwrap_or_default()),
+            Got::Nothing | Got::End => break,
+        }
+    }
+    Ok(())
+}
