@@ -30,17 +30,14 @@ use plan::seccomp::{
     Arch, Denial, NEWER, NEWER_X86_64, SyscallTable, SyscallTables, canonical, canonical_builtin,
     common_variants, emit, lower, to_bytes, verify,
 };
-use spec::seccomp::{Abi32, Policy, PolicyVariant, file};
+use spec::seccomp::file::{self, FOR_PAYLOADS};
+use spec::seccomp::{Policy, PolicyVariant};
 
 /// A failure, said so that whoever builds knows what to do.
 type Failure = Box<dyn std::error::Error>;
 
-/// Built-in name, file, and what is different from the file.
-const BUILTIN: [(&str, &str, Option<Abi32>); 3] = [
-    ("default", "default", None),
-    ("default-32", "default", Some(Abi32::Allow)),
-    ("init", "init", None),
-];
+/// Compiled for every common variant. `default-32` is rare: it is compiled when it is asked for.
+const COMPILED: [&str; 3] = ["default", "strict", "init"];
 
 fn main() {
     for path in
@@ -72,23 +69,23 @@ fn build() -> Result<(), Failure> {
         std::fs::write(out.join(format!("syscalls-{}.txt", arch.table_name())), table.to_text())?;
     }
     let mut programs = Programs::default();
-    for (name, file_name, abi32) in BUILTIN {
-        let mut policy = policy(file_name)?;
-        policy.abi32 = abi32.unwrap_or(policy.abi32);
+    for name in COMPILED {
+        let policy = builtin(name)?;
         let mut places = Vec::new();
         for variant in common_variants() {
             // The index is by canonical variants: no policy may ask for more than they tell apart.
-            if canonical(&policy, variant) != canonical_builtin(variant) && name != "init" {
+            if canonical(&policy, variant) != canonical(&policy, canonical_builtin(variant)) {
                 return Err(format!("`{name}` asks for what `canonical_builtin` leaves out").into());
             }
             places.push(programs.add(&policy, variant, &tables, native)?);
         }
-        programs.builtin.push((name, file_name, abi32, places));
+        programs.builtin.push((name, places));
     }
-    // Nothing compiles it here: a mistake in it is to be found now, not in a run.
-    let floor = policy("floor")?;
-    for variant in common_variants() {
-        verify(&emit(&lower(&floor, &variant, &tables, native)?))?;
+    // The others are not compiled here: a mistake in them is to be found now, not in a run.
+    for name in FOR_PAYLOADS.into_iter().chain(["floor"]) {
+        for variant in common_variants() {
+            verify(&emit(&lower(&builtin(name)?, &variant, &tables, native)?))?;
+        }
     }
     programs.write(&out, native)
 }
@@ -128,9 +125,8 @@ fn table(arch: Arch) -> SyscallTable {
     SyscallTable::new(arch, known.chain(newer))
 }
 
-fn policy(name: &str) -> Result<Policy, Failure> {
-    let path = format!("profiles/seccomp/{name}.toml");
-    Ok(file::parse(&std::fs::read_to_string(&path)?, &path)?)
+fn builtin(name: &str) -> Result<Policy, Failure> {
+    Ok(file::builtin(name)?.ok_or_else(|| format!("there is no policy `{name}`"))?)
 }
 
 /// Where a program is in `seccomp.bin`, in bytes, and which denials belong to it.
@@ -143,7 +139,7 @@ struct Programs {
     /// Where equal programs are.
     places: BTreeMap<Vec<u8>, usize>,
     denials: Vec<Vec<Denial>>,
-    builtin: Vec<(&'static str, &'static str, Option<Abi32>, Vec<Place>)>,
+    builtin: Vec<(&'static str, Vec<Place>)>,
 }
 
 impl Programs {
@@ -176,16 +172,9 @@ impl Programs {
     fn write(self, out: &Path, native: Arch) -> Result<(), Failure> {
         std::fs::write(out.join("seccomp.bin"), &self.bytes)?;
         let mut text = format!("pub(super) const NATIVE: Arch = Arch::{native:?};\n");
-        text.push_str("pub(super) static BUILTIN: &[Builtin] = &[\n");
-        let root = std::env::var("CARGO_MANIFEST_DIR")?;
-        for (name, file_name, abi32, places) in &self.builtin {
-            let abi32 = abi32.map_or("None".to_owned(), |abi| format!("Some(Abi32::{abi:?})"));
-            writeln!(text, "    Builtin {{ name: {name:?}, abi32: {abi32},")?;
-            writeln!(
-                text,
-                "        text: include_str!(\"{root}/profiles/seccomp/{file_name}.toml\"),"
-            )?;
-            writeln!(text, "        places: &{places:?} }},")?;
+        writeln!(text, "pub(super) static PLACES: &[(&str, &[(usize, usize, usize)])] = &[")?;
+        for (name, places) in &self.builtin {
+            writeln!(text, "    ({name:?}, &{places:?}),")?;
         }
         text.push_str("];\npub(super) static DENIALS: &[&[Denial]] = &[\n");
         for denials in &self.denials {

@@ -16,8 +16,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::process::Command;
 
-use bryo::confine::seccomp::{Program, builtin_policy};
-use bryo::spec::seccomp::{Action, Call, Notifications, PolicyVariant, Rule};
+use bryo::confine::seccomp::Program;
+use bryo::spec::seccomp::{Action, Call, Notifications, PolicyVariant, Rule, file};
 use bryo::sys::seccomp::Instruction;
 
 use common::compiled;
@@ -72,7 +72,7 @@ fn harmless(name: &str) -> [u64; 6] {
 /// Names that the default policy allows in a plain run, at least with some arguments.
 fn allowed() -> Vec<String> {
     let variant = PolicyVariant { notify: Notifications::Off, ..PolicyVariant::default() };
-    let policy = builtin_policy("default").unwrap().unwrap();
+    let policy = file::builtin("default").unwrap().unwrap();
     let allows = |rule: &&Rule| rule.action == Action::Allow && rule.only.hold(&variant, "amd64");
     let calls = policy.rules.iter().filter(allows).flat_map(|rule| &rule.calls);
     let mut names: Vec<String> = calls

@@ -7,8 +7,7 @@ mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use bryo::confine::seccomp::builtin_policy;
-use bryo::spec::seccomp::{Action, Call, PolicyVariant};
+use bryo::spec::seccomp::{Action, Call, PolicyVariant, file};
 use serde::Deserialize;
 
 use common::tables;
@@ -34,7 +33,7 @@ fn differences() -> Differences {
 /// Names that a plain run may call at least with some arguments.
 fn allowed_here() -> BTreeSet<String> {
     let variant = PolicyVariant::default();
-    let policy = builtin_policy("default").unwrap().unwrap();
+    let policy = file::builtin("default").unwrap().unwrap();
     let in_a_plain_run = policy.rules.iter().filter(|rule| rule.only.hold(&variant, "amd64"));
     let mut decided = BTreeSet::new();
     let mut allowed = BTreeSet::new();
@@ -100,7 +99,7 @@ fn every_difference_from_systemds_list_has_a_reason() {
 
 #[test]
 fn every_call_of_this_architecture_is_decided_by_name() {
-    let policy = builtin_policy("default").unwrap().unwrap();
+    let policy = file::builtin("default").unwrap().unwrap();
     let named: BTreeSet<&Call> = policy.rules.iter().flat_map(|rule| &rule.calls).collect();
     let tables = tables();
     for arch in bryo::plan::seccomp::Arch::ALL {

@@ -18,16 +18,19 @@ mod cache;
 mod library;
 
 use std::borrow::Cow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-pub use builtin::{builtin, builtin_names, builtin_policy, syscall_name};
-pub use cache::{CACHE_VERSION, compile_cached};
+pub use builtin::{builtin, syscall_name};
+pub use cache::compile_cached;
 
 use crate::plan::seccomp::{
     Arch, Denial, Denials, LowerError, ProgramError, emit, lower, to_bytes, verify,
 };
+use crate::plan::step::FilterProgram;
 use crate::spec::seccomp::{Errno, Matching, Policy, PolicyError, PolicyVariant};
-use builtin::{NATIVE, tables};
+use crate::spec::text::escape;
+use crate::sys::seccomp::Instruction;
+use builtin::{NATIVE, builtin_policy, tables};
 
 /// A program and what belongs to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +44,12 @@ impl Program {
     /// As the kernel takes it: `struct sock_filter`, native byte order.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// As [`crate::sys::seccomp`] takes it.
+    pub fn instructions(&self) -> Vec<Instruction> {
+        // Every program is whole instructions: the build and `compile` verify it.
+        Instruction::read_all(&self.bytes).unwrap_or_default()
     }
 
     /// What is answered to notified calls, sorted.
@@ -66,13 +75,19 @@ impl Program {
 #[derive(Debug, thiserror::Error)]
 pub enum SeccompError {
     /// The policy itself.
-    #[error("cannot use seccomp policy `{name}`")]
+    #[error("cannot use seccomp policy `{}`", escape(name))]
     Policy {
         /// The policy.
         name: String,
         /// Why.
         #[source]
         source: LowerError,
+    },
+    /// No built-in policy has this name.
+    #[error("cannot find a built-in seccomp policy named `{}`", escape(name))]
+    NotBuiltin {
+        /// The name.
+        name: String,
     },
     /// A built-in policy's text, for a variant that the build did not compile.
     #[error("cannot read the built-in seccomp policy")]
@@ -81,7 +96,7 @@ pub enum SeccompError {
     #[error("cannot read the built-in system call tables")]
     Tables(#[source] crate::plan::seccomp::TableError),
     /// libseccomp refused a rule.
-    #[error("cannot compile seccomp policy `{name}` with libseccomp")]
+    #[error("cannot compile seccomp policy `{}` with libseccomp", escape(name))]
     Library {
         /// The policy.
         name: String,
@@ -90,7 +105,7 @@ pub enum SeccompError {
         source: libseccomp::error::SeccompError,
     },
     /// The compiled program could not be taken over.
-    #[error("cannot export seccomp policy `{name}` from libseccomp")]
+    #[error("cannot export seccomp policy `{}` from libseccomp", escape(name))]
     Export {
         /// The policy.
         name: String,
@@ -99,7 +114,7 @@ pub enum SeccompError {
         source: std::io::Error,
     },
     /// Too long for the kernel.
-    #[error("cannot use the program of seccomp policy `{name}`")]
+    #[error("cannot use the program of seccomp policy `{}`", escape(name))]
     Program {
         /// The policy.
         name: String,
@@ -108,7 +123,7 @@ pub enum SeccompError {
         source: ProgramError,
     },
     /// A folder that cannot be written, a full disk.
-    #[error("cannot write the compiled policy `{path}`")]
+    #[error("cannot write the compiled policy `{}`", escape(path.as_os_str().as_encoded_bytes()))]
     Cache {
         /// The file.
         path: PathBuf,
@@ -117,7 +132,7 @@ pub enum SeccompError {
         source: std::io::Error,
     },
     /// As `Cache`, and the half-written file could not be removed either.
-    #[error("cannot write a compiled policy, nor remove what was written of it, `{path}`")]
+    #[error("cannot write a compiled policy, nor remove what was written of it, `{}`", escape(path.as_os_str().as_encoded_bytes()))]
     CacheLeftover {
         /// What stays.
         path: PathBuf,
@@ -126,7 +141,7 @@ pub enum SeccompError {
         source: std::io::Error,
     },
     /// The policy cannot be hashed.
-    #[error("cannot write seccomp policy `{name}` as JSON")]
+    #[error("cannot write seccomp policy `{}` as JSON", escape(name))]
     Canonical {
         /// The policy.
         name: String,
@@ -148,6 +163,18 @@ impl SeccompError {
             }
             _ => None,
         }
+    }
+}
+
+/// The program of a plan's step. What the build did not compile is compiled now, or found in the
+/// folder of an earlier run, which must be out of the payload's reach.
+pub fn program(wanted: &FilterProgram, folder: Option<&Path>) -> Result<Program, SeccompError> {
+    match wanted {
+        FilterProgram::Builtin { name, variant } => match builtin(name, *variant) {
+            Some(program) => Ok(program),
+            None => compile_cached(&builtin_policy(name)?, *variant, folder),
+        },
+        FilterProgram::Custom { policy, variant } => compile_cached(policy, *variant, folder),
     }
 }
 

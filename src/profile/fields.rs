@@ -5,6 +5,7 @@ use toml::de::DeTable;
 use crate::spec::confine::{Capability, Need};
 use crate::spec::ids::IdMode;
 use crate::spec::rootfs::{Access, Base, HomeView, OverlayChoice, Pattern, WorkdirView};
+use crate::spec::seccomp::file::FOR_PAYLOADS;
 use crate::spec::{EnvironmentVariable, Network, Text};
 
 use super::error::Located;
@@ -57,9 +58,6 @@ const REMOVE: &[&str] =
 
 /// How much something is wanted.
 const NEEDS: &[&str] = &["required", "if-available", "off"];
-
-/// Built-in policies of system calls that a profile can name.
-const SECCOMP: &[&str] = &["default", "strict"];
 
 pub(super) fn read_fields(table: &DeTable<'_>) -> Result<ProfileFile, Located> {
     let mut file = ProfileFile::default();
@@ -271,7 +269,9 @@ fn read_confine(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locat
                 let needs = [Need::Required, Need::IfAvailable, Need::Off];
                 confine.landlock = Some(at.choice(NEEDS, &needs)?);
             }
-            "seccomp" => confine.seccomp = Some(at.choice(SECCOMP, SECCOMP)?.to_owned()),
+            "seccomp" => {
+                confine.seccomp = Some(at.choice(&FOR_PAYLOADS, &FOR_PAYLOADS)?.to_owned())
+            }
             "notify" => confine.notify = Some(at.boolean()?),
             _ => confine.nesting = Some(at.boolean()?),
         }

@@ -24,6 +24,8 @@ mod variant;
 
 use serde::{Deserialize, Serialize};
 
+use super::text::escape;
+
 pub use action::{Action, Errno};
 pub use comparison::{Argument, Comparison, Operator};
 pub use variant::{
@@ -112,7 +114,10 @@ pub enum Matching {
 #[derive(Debug, thiserror::Error)]
 pub enum PolicyError {
     /// The text is longer than [`MAX_FILE_BYTES`].
-    #[error("cannot read seccomp policy `{name}`: {bytes} bytes, more than {MAX_FILE_BYTES}")]
+    #[error(
+        "cannot read seccomp policy `{}`: {bytes} bytes, more than {MAX_FILE_BYTES}",
+        escape(name)
+    )]
     TooLong {
         /// The policy.
         name: String,
@@ -120,7 +125,7 @@ pub enum PolicyError {
         bytes: usize,
     },
     /// More than [`MAX_RULES`] rules or [`MAX_NAMES`] names in one.
-    #[error("cannot use seccomp policy `{name}`: {count} {what}, more than {limit}")]
+    #[error("cannot use seccomp policy `{}`: {count} {what}, more than {limit}", escape(name))]
     TooMany {
         /// The policy.
         name: String,
@@ -131,26 +136,40 @@ pub enum PolicyError {
         /// How many may be.
         limit: usize,
     },
-    /// Not TOML, or not of the shape of a policy.
-    #[error("cannot parse seccomp policy `{name}`")]
-    Toml {
+    /// Not TOML or JSON, or not of the shape of a policy.
+    #[error("cannot parse seccomp policy `{}`, line {line} column {column}: {said}", escape(name))]
+    Syntax {
         /// The policy.
         name: String,
-        /// Line and column are in it.
-        #[source]
-        source: Box<toml::de::Error>,
+        /// Counted from 1.
+        line: usize,
+        /// Counted from 1, in bytes.
+        column: usize,
+        /// What the parser said, escaped: it may quote the file.
+        said: String,
     },
-    /// Not JSON, or not of the shape of Docker's policies.
-    #[error("cannot parse seccomp policy `{name}`")]
-    Json {
+    /// `extends` names no built-in policy.
+    #[error(
+        "cannot extend `{}` in seccomp policy `{}`: no built-in policy has that name",
+        escape(base),
+        escape(name)
+    )]
+    NoBase {
         /// The policy.
         name: String,
-        /// Line and column are in it.
-        #[source]
-        source: serde_json::Error,
+        /// What it extends.
+        base: String,
+    },
+    /// Neither it nor what it extends says this.
+    #[error("cannot find `{key}` in seccomp policy `{}`, which extends nothing", escape(name))]
+    Missing {
+        /// The policy.
+        name: String,
+        /// The entry.
+        key: &'static str,
     },
     /// The default action contradicts itself.
-    #[error("cannot use the default action of seccomp policy `{name}`: {problem}")]
+    #[error("cannot use the default action of seccomp policy `{}`: {problem}", escape(name))]
     Default {
         /// The policy.
         name: String,
@@ -158,7 +177,7 @@ pub enum PolicyError {
         problem: RuleProblem,
     },
     /// A rule that contradicts itself.
-    #[error("cannot use rule {rule} of seccomp policy `{name}`: {problem}")]
+    #[error("cannot use rule {rule} of seccomp policy `{}`: {problem}", escape(name))]
     Rule {
         /// The policy.
         name: String,
@@ -168,7 +187,7 @@ pub enum PolicyError {
         problem: RuleProblem,
     },
     /// A group that contradicts itself or another.
-    #[error("cannot use group `{group}` of seccomp policy `{name}`: {problem}")]
+    #[error("cannot use group `{}` of seccomp policy `{}`: {problem}", escape(group), escape(name))]
     Group {
         /// The policy.
         name: String,
@@ -178,7 +197,7 @@ pub enum PolicyError {
         problem: RuleProblem,
     },
     /// A top-level entry that cannot be honoured.
-    #[error("cannot honour `{key}` of seccomp policy `{name}`")]
+    #[error("cannot honour `{key}` of seccomp policy `{}`", escape(name))]
     Unsupported {
         /// The policy.
         name: String,
@@ -194,6 +213,7 @@ impl PolicyError {
             Self::TooLong { .. } | Self::TooMany { .. } => {
                 Some("name each call once, in one rule per action")
             }
+            Self::NoBase { .. } => Some("`extends` takes `default`, `default-32` or `strict`"),
             Self::Unsupported { key: "listenerPath" | "listenerMetadata", .. } => {
                 Some("bryo answers notified calls itself; remove the entry")
             }
@@ -212,28 +232,28 @@ pub enum RuleProblem {
     #[error("`{0}` and `{1}` exclude each other")]
     Both(&'static str, &'static str),
     /// An errno beside an action that returns none.
-    #[error("action `{0}` takes no errno")]
+    #[error("action `{}` takes no errno", escape(.0))]
     ErrnoWithout(String),
     /// An action this program cannot carry out.
-    #[error("action `{0}` is not supported")]
+    #[error("action `{}` is not supported", escape(.0))]
     Action(String),
     /// A word that is not an errno.
-    #[error("`{0}` is not an errno")]
+    #[error("`{}` is not an errno", escape(.0))]
     Errno(String),
     /// Argument indexes are 0 to 5.
     #[error("argument {0} does not exist")]
     Argument(u64),
     /// A word that is not a comparison.
-    #[error("`{0}` is not a comparison")]
+    #[error("`{}` is not a comparison", escape(.0))]
     Operator(String),
     /// More than six comparisons.
     #[error("{0} comparisons, more than 6")]
     Comparisons(usize),
     /// A word that is not a capability.
-    #[error("`{0}` is not a capability")]
+    #[error("`{}` is not a capability", escape(.0))]
     Capability(String),
     /// Not `MAJOR.MINOR`.
-    #[error("`{0}` is not a kernel version")]
+    #[error("`{}` is not a kernel version", escape(.0))]
     Kernel(String),
     /// More names than [`MAX_NAMES`].
     #[error("it names {0} calls, more than {MAX_NAMES}")]
@@ -242,7 +262,7 @@ pub enum RuleProblem {
     #[error("a value has bits outside its mask")]
     OutsideMask,
     /// Decided before, without a condition.
-    #[error("`{0}` is in another group already")]
+    #[error("`{}` is in another group already", escape(.0))]
     Twice(String),
     /// No reason beside it.
     #[error("it gives no reason")]

@@ -1,10 +1,10 @@
 //! A BPF interpreter and short forms, shared by the tests of the system-call filter.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
-use bryo::confine::seccomp::{Program, builtin_policy, compile};
+use bryo::confine::seccomp::{Program, compile};
 use bryo::plan::seccomp::{Arch, Instruction, SyscallTable, SyscallTables, from_bytes};
 use bryo::spec::seccomp::{
-    Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes, UnixSockets,
+    Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes, UnixSockets, file,
 };
 
 /// `struct seccomp_data`.
@@ -82,7 +82,7 @@ pub fn tables() -> SyscallTables {
 
 /// A built-in policy compiled now.
 pub fn compiled(name: &str, variant: PolicyVariant) -> Program {
-    compile(&builtin_policy(name).unwrap().unwrap(), variant).unwrap()
+    compile(&file::builtin(name).unwrap().unwrap(), variant).unwrap()
 }
 
 /// Every combination of what a run changes, without capabilities.

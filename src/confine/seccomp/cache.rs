@@ -21,11 +21,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::builtin::NATIVE;
 use super::{Program, SeccompError, compile};
-use crate::plan::seccomp::{Denial, MAX_INSTRUCTIONS, from_bytes};
+use crate::plan::seccomp::{Denial, MAX_INSTRUCTIONS, canonical, from_bytes};
 use crate::spec::seccomp::{Policy, PolicyVariant};
 
 /// Changes when the same policy would give another program, or the file another form.
-pub const CACHE_VERSION: u32 = 1;
+const CACHE_VERSION: u32 = 1;
 
 /// Longer files are not read: a program in hexadecimal, denials for every call of two architectures.
 const MAX_CACHE_BYTES: u64 = (MAX_INSTRUCTIONS * 8 * 2 + 1024 * 128) as u64;
@@ -55,6 +55,7 @@ pub fn compile_cached(
     variant: PolicyVariant,
     folder: Option<&Path>,
 ) -> Result<Program, SeccompError> {
+    let variant = canonical(policy, variant);
     let Some(folder) = folder else { return compile(policy, variant) };
     let path = folder.join(format!("{}.seccomp", key(policy, &variant)?));
     if let Some(program) = read(&path) {

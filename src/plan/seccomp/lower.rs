@@ -20,6 +20,7 @@ use crate::spec::seccomp::{
     Abi32, Action, Call, Comparison, Errno, Matching, Nesting, Notifications, Policy,
     PolicyVariant, Rule,
 };
+use crate::spec::text::escape;
 
 /// A call's number when a tracer skips it.
 const SKIPPED: u32 = u32::MAX;
@@ -68,7 +69,7 @@ pub struct Lowered {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LowerError {
     /// No architecture has a call of this name.
-    #[error("cannot find a system call named `{0}`")]
+    #[error("cannot find a system call named `{}`", escape(.0))]
     UnknownName(String),
     /// The build has no table for the architecture.
     #[error("cannot find the system call table of {0:?}")]

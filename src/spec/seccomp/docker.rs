@@ -21,6 +21,7 @@ use super::{
     MAX_NAMES, MAX_RULES, Matching, Operator, Policy, PolicyError, Rule, RuleProblem,
 };
 use crate::spec::Capability;
+use crate::spec::text::escape;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -142,8 +143,12 @@ pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     if text.len() > MAX_FILE_BYTES {
         return Err(PolicyError::TooLong { name: name(), bytes: text.len() });
     }
-    let document: Document =
-        serde_json::from_str(text).map_err(|source| PolicyError::Json { name: name(), source })?;
+    let document: Document = serde_json::from_str(text).map_err(|error| PolicyError::Syntax {
+        name: name(),
+        line: error.line(),
+        column: error.column(),
+        said: escape(error.to_string()),
+    })?;
     for (key, value) in [
         ("listenerPath", &document.listener_path),
         ("listenerMetadata", &document.listener_metadata),

@@ -6,23 +6,24 @@
 //! that a rule can make an exception of a call that a group allows. A call that stands twice in
 //! groups, or without a reason, is an error.
 //!
+//! A policy may extend a built-in one: its own entries come before the other's, and a call that it
+//! always decides is taken out of the other. What it leaves out at the top is the other's.
+//!
 //! ```toml
-//! name = "example"
-//! default = "errno EPERM"
-//! unknown = "errno ENOSYS"
-//! abi32 = "refuse"
+//! name = "profiling"
+//! extends = "default"
 //!
 //! [[rule]]
 //! calls = ["ioctl"]
-//! args = ["arg1 & 0xffffffff == 0x5412"]
+//! args = ["arg1 & 0xffffffff == 0x5413"]
 //! action = "notify EPERM"
-//! reason = "TIOCSTI types into a terminal"
+//! reason = "nobody is to know how wide the window is"
 //!
 //! [[group]]
-//! title = "bytes in and out"
+//! title = "profilers"
 //! action = "allow"
 //! [group.calls]
-//! read = "from a descriptor that was opened or passed"
+//! perf_event_open = "the payload is trusted with the machine's counters"
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,14 +34,60 @@ use super::{
     Abi32, Action, Call, Comparison, Conditions, MAX_FILE_BYTES, MAX_NAMES, MAX_RULES, Matching,
     Policy, PolicyError, Rule, RuleProblem,
 };
+use crate::spec::text::escape;
+
+/// A policy that is part of bryo.
+struct Builtin {
+    name: &'static str,
+    text: &'static str,
+    /// What differs from the text.
+    abi32: Option<Abi32>,
+}
+
+const DEFAULT: &str = include_str!("../../../profiles/seccomp/default.toml");
+
+const BUILTIN: [Builtin; 5] = [
+    Builtin { name: "default", text: DEFAULT, abi32: None },
+    Builtin { name: "default-32", text: DEFAULT, abi32: Some(Abi32::Allow) },
+    Builtin {
+        name: "strict",
+        text: include_str!("../../../profiles/seccomp/strict.toml"),
+        abi32: None,
+    },
+    Builtin {
+        name: "init",
+        text: include_str!("../../../profiles/seccomp/init.toml"),
+        abi32: None,
+    },
+    Builtin {
+        name: "floor",
+        text: include_str!("../../../profiles/seccomp/floor.toml"),
+        abi32: None,
+    },
+];
+
+/// The built-in policies that a payload can have, by name.
+pub const FOR_PAYLOADS: [&str; 3] = ["default", "default-32", "strict"];
+
+/// A built-in policy: one [`FOR_PAYLOADS`], `init` for pid 1, or `floor`, which goes before a policy
+/// of somebody else. `None` when there is none of this name.
+pub fn builtin(name: &str) -> Result<Option<Policy>, PolicyError> {
+    let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
+        return Ok(None);
+    };
+    let policy = parse(builtin.text, name)?;
+    let abi32 = builtin.abi32.unwrap_or(policy.abi32);
+    Ok(Some(Policy { name: name.to_owned(), abi32, ..policy }))
+}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PolicyFile {
     name: String,
-    default: Action,
-    unknown: Action,
-    abi32: Abi32,
+    extends: Option<String>,
+    default: Option<Action>,
+    unknown: Option<Action>,
+    abi32: Option<Abi32>,
     #[serde(default)]
     rule: Vec<RuleEntry>,
     #[serde(default)]
@@ -74,19 +121,62 @@ pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     if text.len() > MAX_FILE_BYTES {
         return Err(PolicyError::TooLong { name: origin.to_owned(), bytes: text.len() });
     }
-    let file: PolicyFile = toml::from_str(text).map_err(|source| PolicyError::Toml {
+    let mut file: PolicyFile =
+        toml::from_str(text).map_err(|error| syntax_error(text, origin, &error))?;
+    let rules = rules_of(std::mem::take(&mut file.rule), std::mem::take(&mut file.group), origin)?;
+    let policy = match &file.extends {
+        Some(base) => {
+            // What is built in extends `default` at most, so this ends.
+            let found = if FOR_PAYLOADS.contains(&base.as_str()) { builtin(base)? } else { None };
+            let base = found.ok_or_else(|| PolicyError::NoBase {
+                name: origin.to_owned(),
+                base: base.chars().take(64).collect(),
+            })?;
+            let rules = [rules.clone(), without_decided(base.rules, &rules)].concat();
+            Policy {
+                name: file.name,
+                default: file.default.unwrap_or(base.default),
+                unknown: file.unknown.unwrap_or(base.unknown),
+                abi32: file.abi32.unwrap_or(base.abi32),
+                matching: Matching::First,
+                rules,
+            }
+        }
+        None => {
+            let missing = |key| PolicyError::Missing { name: origin.to_owned(), key };
+            Policy {
+                name: file.name,
+                default: file.default.ok_or_else(|| missing("default"))?,
+                unknown: file.unknown.ok_or_else(|| missing("unknown"))?,
+                abi32: file.abi32.ok_or_else(|| missing("abi32"))?,
+                matching: Matching::First,
+                rules,
+            }
+        }
+    };
+    check_count(origin, "rules", policy.rules.len(), MAX_RULES)?;
+    Ok(policy)
+}
+
+fn syntax_error(text: &str, origin: &str, error: &toml::de::Error) -> PolicyError {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or("");
+    PolicyError::Syntax {
         name: origin.to_owned(),
-        source: Box::new(source),
-    })?;
+        line: before.matches('\n').count() + 1,
+        column: before.len() - before.rfind('\n').map_or(0, |at| at + 1) + 1,
+        said: escape(error.message()),
+    }
+}
+
+fn rules_of(
+    entries: Vec<RuleEntry>,
+    groups: Vec<GroupEntry>,
+    origin: &str,
+) -> Result<Vec<Rule>, PolicyError> {
     let mut rules = Vec::new();
-    for (index, entry) in file.rule.into_iter().enumerate() {
-        let rule = Rule {
-            calls: entry.calls,
-            args: entry.args,
-            only: entry.only,
-            action: entry.action,
-            reason: entry.reason,
-        };
+    for (index, entry) in entries.into_iter().enumerate() {
+        let RuleEntry { calls, args, only, action, reason } = entry;
+        let rule = Rule { calls, args, only, action, reason };
         check_rule(&rule).map_err(|problem| PolicyError::Rule {
             name: origin.to_owned(),
             rule: index + 1,
@@ -95,18 +185,21 @@ pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
         rules.push(rule);
     }
     let mut seen = BTreeSet::new();
-    for group in file.group {
+    for group in groups {
         add_group(&mut rules, &mut seen, group, origin)?;
     }
-    check_count(origin, "rules", rules.len(), MAX_RULES)?;
-    Ok(Policy {
-        name: file.name,
-        default: file.default,
-        unknown: file.unknown,
-        abi32: file.abi32,
-        matching: Matching::First,
-        rules,
-    })
+    Ok(rules)
+}
+
+/// The rules of a base without the calls that the rules before them always decide.
+fn without_decided(base: Vec<Rule>, own: &[Rule]) -> Vec<Rule> {
+    let always = own.iter().filter(|rule| rule.args.is_empty() && rule.only.is_empty());
+    let decided: BTreeSet<&Call> = always.flat_map(|rule| &rule.calls).collect();
+    let rest = base.into_iter().map(|rule| {
+        let calls = rule.calls.into_iter().filter(|call| !decided.contains(call)).collect();
+        Rule { calls, ..rule }
+    });
+    rest.filter(|rule| !rule.calls.is_empty()).collect()
 }
 
 fn check_rule(rule: &Rule) -> Result<(), RuleProblem> {
