@@ -84,7 +84,9 @@ impl Probe {
                 self.place(&asked, look_into);
             }
         }
-        self.patterns(&needs.secrets, &needs.hidden, &needs.warned)
+        self.patterns(&needs.secrets, &needs.hidden, &needs.warned)?;
+        self.directories();
+        Ok(())
     }
 
     /// The second round.

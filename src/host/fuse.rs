@@ -16,14 +16,15 @@ const MOST_DIRECTORIES: usize = 64;
 pub(super) fn probe(resolver: &mut Resolver) -> Fuse {
     Fuse {
         program: find_program("fuse-overlayfs", resolver).map(|(path, _)| path),
-        device: can_open_device(),
+        device: can_open("/dev/fuse"),
     }
 }
 
-/// Opening has no effect before a mount names the descriptor.
-pub(super) fn can_open_device() -> bool {
+/// Whether `/dev/fuse` or `/dev/net/tun` can be opened: that has no effect before a mount or an ioctl
+/// names the descriptor.
+pub fn can_open(device: &str) -> bool {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    rustix::fs::openat(CWD, "/dev/fuse", flags, Mode::empty()).is_ok()
+    rustix::fs::openat(CWD, device, flags, Mode::empty()).is_ok()
 }
 
 /// A program in a fixed place or in a directory of `PATH` that only root writes, so that no other

@@ -12,8 +12,9 @@
 mod answer;
 mod bounded;
 mod caller;
+pub mod cgroup;
 mod error;
-mod fuse;
+pub mod fuse;
 pub mod kernel;
 pub mod mountinfo;
 mod passwd;

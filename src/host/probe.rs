@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use crate::plan::facts::{Facts, HostDirectory, Mount};
+use crate::plan::facts::{Facts, HostDirectory, Kernel, Kind, Mount};
 use crate::spec::HostPath;
 use crate::spec::rootfs::Pattern;
 
+use super::cgroup::{self, Cgroups};
 use super::mountinfo::{self, Line};
 use super::place::LookInto;
-use super::resolve::{Resolver, Seen, look};
+use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
 use super::store::Variables;
 use super::wildcard::Expander;
@@ -30,15 +31,23 @@ pub struct Probe {
 impl Probe {
     /// What every run needs: the kernel's release, the caller, the standard descriptors.
     pub fn begin() -> Result<Self, HostError> {
-        let status = status::probe()?;
+        Ok(Self::with(status::probe()?, kernel::probe_release()?))
+    }
+
+    /// As [`Probe::begin`] where `/proc` is not there: what it would tell is unknown.
+    pub fn blind() -> Self {
+        Self::with(ProcessStatus::default(), kernel::probe_release().unwrap_or_default())
+    }
+
+    fn with(status: ProcessStatus, kernel: Kernel) -> Self {
         let mut resolver = Resolver::default();
         let facts = Facts {
-            kernel: kernel::probe_release()?,
+            kernel,
             caller: caller::probe(&status, &mut resolver),
             stdio: stdio::probe(),
             ..Facts::default()
         };
-        Ok(Self { status, resolver, mounts: Vec::new(), facts })
+        Self { status, resolver, mounts: Vec::new(), facts }
     }
 
     /// What is known so far.
@@ -167,8 +176,34 @@ impl Probe {
         Ok(())
     }
 
-    /// All of it, with the directories above every path that was found.
+    /// Control groups. After [`Probe::mounts`].
+    pub fn cgroups(&self) -> Result<Cgroups, HostError> {
+        cgroup::probe(&self.facts.mounts, self.facts.caller.uid)
+    }
+
+    /// Whether a service manager of the caller's runs: it listens at a socket of its own.
+    pub fn service_manager(&mut self) -> bool {
+        let variable = std::env::var_os("XDG_RUNTIME_DIR").and_then(|dir| HostPath::new(dir).ok());
+        let usual = HostPath::new(format!("/run/user/{}", self.facts.caller.uid)).ok();
+        variable.into_iter().chain(usual).any(|dir| {
+            let socket = dir.join("systemd/private");
+            socket.is_ok_and(|path| self.resolver.resolve(&path, Last::Follow).kind == Kind::Socket)
+        })
+    }
+
+    /// A program in a place that only root writes.
+    pub fn find_program(&mut self, name: &str) -> Option<HostPath> {
+        fuse::find_program(name, &mut self.resolver).map(|(path, _)| path)
+    }
+
+    /// All of it.
     pub fn finish(mut self) -> Facts {
+        self.directories();
+        self.facts
+    }
+
+    /// The directories above every path that was found so far.
+    pub fn directories(&mut self) {
         let facts = &self.facts;
         let places = facts.places.iter().map(|place| &place.real);
         let matches = facts.secrets.iter().chain(&facts.hidden).map(|found| &found.path);
@@ -187,7 +222,6 @@ impl Probe {
             .into_iter()
             .filter_map(|(path, mode)| Some(HostDirectory { path, mode: mode? }))
             .collect();
-        self.facts
     }
 }
 

@@ -22,6 +22,8 @@ use super::status::ProcessStatus;
 
 /// How long a name service may take.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The lowest subordinate id, as in the `login.defs` of every distribution.
+const FIRST_FREE: u64 = 100_000;
 /// Number of `CAP_SETGID`.
 const SETGID: u8 = 6;
 /// Number of `CAP_SETUID`.
@@ -83,6 +85,25 @@ pub fn parse_ranges(file: &[u8], name: &[u8], uid: u32) -> Vec<IdRange> {
 fn range(first: &[u8], count: &[u8]) -> Option<IdRange> {
     let (first, count) = (passwd::id(first)?, passwd::id(count)?);
     (count > 0 && first.checked_add(count).is_some()).then_some(IdRange { first, count })
+}
+
+/// Where the last range of anybody ends in both files, [`FIRST_FREE`] at least: the next one can begin
+/// there.
+pub fn first_free() -> u64 {
+    let ends = ["/etc/subuid", "/etc/subgid"].into_iter().map(|path| {
+        let file = bounded::read_optional(path, FILE).ok().flatten().unwrap_or_default();
+        end_of_ranges(&file)
+    });
+    ends.fold(FIRST_FREE, u64::max)
+}
+
+fn end_of_ranges(file: &[u8]) -> u64 {
+    let ends = file.split(|b| *b == b'\n').filter_map(|line| {
+        let fields: Vec<&[u8]> = line.splitn(4, |b| *b == b':').collect();
+        let [_, first, count] = fields[..] else { return None };
+        range(first, count).map(|range| u64::from(range.first) + u64::from(range.count))
+    });
+    ends.max().unwrap_or(0)
 }
 
 /// Whether `nsswitch.conf` sends `subid` to more than the files.
@@ -236,6 +257,13 @@ mod tests {
     #[test]
     fn an_account_without_a_name_has_no_lines_without_one() {
         assert_eq!(parse_ranges(b":1:2\n1000:3:4\n", b"", 1000), [IdRange { first: 3, count: 4 }]);
+    }
+
+    #[test]
+    fn the_next_range_begins_behind_all_others() {
+        assert_eq!(end_of_ranges(b"a:100000:65536\nb:300000:10\nc:9:x\nd:200000:1\n"), 300_010);
+        assert_eq!(end_of_ranges(b""), 0);
+        assert!(first_free() >= FIRST_FREE);
     }
 
     #[test]

@@ -128,7 +128,7 @@ impl UsernsSettings {
 }
 
 /// A file of `/proc/sys` that holds one number.
-pub(super) fn read_number(path: &str) -> Option<u64> {
+pub fn read_number(path: &str) -> Option<u64> {
     let bytes = bounded::read_optional(path, SMALL).ok().flatten()?;
     std::str::from_utf8(bytes.trim_ascii()).ok()?.parse().ok()
 }

@@ -1,3 +1,4 @@
 //! One file per thing a user can ask for; shared by all front ends.
 
+pub mod doctor;
 pub mod profile;

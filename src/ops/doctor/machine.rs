@@ -1,0 +1,105 @@
+//! Everything `doctor` looks at, read and tried once.
+
+use crate::host::cgroup::Cgroups;
+use crate::host::fuse::can_open;
+use crate::host::subid::first_free;
+use crate::host::trial::{
+    Confinement, IdRanges, NamespaceTrials, Told, TrialError, try_confinement, try_namespaces,
+    try_store, try_subids,
+};
+use crate::host::userns::{UsernsSettings, read_number};
+use crate::host::{HostError, Probe};
+use crate::plan::Facts;
+use crate::plan::facts::StoreState;
+use crate::spec::HostPath;
+
+use super::PackageManager;
+
+/// What was seen.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// What reading tells.
+    pub facts: Facts,
+    /// What could not be read, and why.
+    pub unread: Vec<HostError>,
+    /// Namespaces and mounts.
+    pub namespaces: NamespaceTrials,
+    /// Landlock and seccomp.
+    pub confinement: Result<Confinement, TrialError>,
+    /// The settings that forbid user namespaces.
+    pub settings: UsernsSettings,
+    /// The first store that can be used, and whether the kernel takes it for an upper layer.
+    pub store: Option<(HostPath, Result<Told, TrialError>)>,
+    /// Whether the helpers map the ranges; none when there was nothing to try.
+    pub subids: Option<Result<IdRanges, TrialError>>,
+    /// Control groups.
+    pub cgroups: Option<Cgroups>,
+    /// Whether a service manager of the user runs.
+    pub service_manager: bool,
+    /// Whether `/dev/net/tun` can be opened.
+    pub tun: bool,
+    /// Where bryo itself is.
+    pub program: Option<HostPath>,
+    /// What installs packages here.
+    pub packages: Option<PackageManager>,
+    /// Where a new range of subordinate ids could begin.
+    pub first_free_subid: u64,
+    /// `kernel.threads-max`.
+    pub threads_max: Option<u64>,
+}
+
+impl Machine {
+    /// Looks at this machine. What cannot be read is noted, and the rest is looked at.
+    pub fn look() -> Self {
+        let mut unread = Vec::new();
+        let mut probe = Probe::begin().unwrap_or_else(|error| {
+            unread.push(error);
+            Probe::blind()
+        });
+        let caller = probe.facts().caller.clone();
+        unread.extend(probe.mounts().err());
+        unread.extend(probe.stores().err());
+        unread.extend(probe.account(caller.uid, caller.gid).err());
+        unread.extend(probe.subids().err());
+        probe.kernel_overlay();
+        probe.fuse();
+        let cgroups = probe.cgroups().map_err(|error| unread.push(error)).ok();
+        let packages = PackageManager::ALL
+            .into_iter()
+            .find(|manager| probe.find_program(manager.program()).is_some());
+        let service_manager = probe.service_manager();
+        let facts = probe.finish();
+        Self {
+            namespaces: try_namespaces(),
+            confinement: try_confinement(),
+            settings: UsernsSettings::probe(),
+            store: look_at_store(&facts),
+            subids: facts.subids.as_ref().and_then(|subids| match try_subids(subids) {
+                Ok(outcome) => Some(Ok(outcome)),
+                Err(error) => error.map(Err),
+            }),
+            cgroups,
+            service_manager,
+            tun: can_open("/dev/net/tun"),
+            program: own_program(),
+            packages,
+            first_free_subid: first_free(),
+            threads_max: read_number("/proc/sys/kernel/threads-max"),
+            facts,
+            unread,
+        }
+    }
+}
+
+/// Tries the first store that can be used, or the directory in which it would be made.
+fn look_at_store(facts: &Facts) -> Option<(HostPath, Result<Told, TrialError>)> {
+    let store = facts.stores.iter().find(|store| store.state == StoreState::Usable)?;
+    let mut above = std::iter::once(store.path.clone()).chain(store.path.ancestors());
+    let directory = above.find(|path| path.as_path().is_dir())?;
+    Some((store.path.clone(), try_store(&directory)))
+}
+
+/// Where this program lies; the link is the kernel's own.
+fn own_program() -> Option<HostPath> {
+    std::env::current_exe().ok().and_then(|path| HostPath::new(path).ok())
+}

@@ -1,0 +1,76 @@
+//! The report for people.
+
+use std::fmt::Write as _;
+
+use crate::report::{Colour, Look};
+
+use super::{Finding, Report, State};
+
+/// Column at which details begin.
+const DETAILS: usize = 34;
+/// What a terminal has at least.
+const NARROWEST: usize = 50;
+
+/// One finding after the other, then what follows.
+pub fn render_text(report: &Report, look: &Look) -> String {
+    let mut text = String::new();
+    for finding in &report.findings {
+        render(&mut text, finding, look);
+    }
+    text.push('\n');
+    text.push_str(match (report.default_run_works, costs(report)) {
+        (true, 0) => "A default run works here, and nothing is missing.\n",
+        (true, _) => "A default run works here. What is missing costs what is said above.\n",
+        (false, _) => {
+            "No default run works here. `bryo doctor --fix-script` prints what an administrator can \
+             do.\n"
+        }
+    });
+    text
+}
+
+fn costs(report: &Report) -> usize {
+    report.findings.iter().filter(|finding| finding.cost.is_some()).count()
+}
+
+fn render(text: &mut String, finding: &Finding, look: &Look) {
+    // Lines are broken on a terminal and nowhere else, so that a file can be searched.
+    let width = look.width.map_or(usize::MAX, |width| width.max(NARROWEST));
+    let word = format!("{:<8}", finding.state.name());
+    let word = match (look.colour, finding.state) {
+        (Colour::No, _) => word,
+        (Colour::Yes, State::Ok) => format!("\u{1b}[32m{word}\u{1b}[0m"),
+        (Colour::Yes, State::Missing) => format!("\u{1b}[33m{word}\u{1b}[0m"),
+        (Colour::Yes, State::Broken) => format!("\u{1b}[31;1m{word}\u{1b}[0m"),
+    };
+    let title = format!("{:<24}", finding.title);
+    let begin = format!("{word}  {title}");
+    wrap(text, &begin, &finding.detail, width);
+    if let Some(cost) = &finding.cost {
+        wrap(text, &" ".repeat(DETAILS), &format!("cost: {cost}"), width);
+    }
+    if let Some(remedy) = &finding.remedy {
+        // Never broken: it is to be copied.
+        _ = writeln!(text, "{}fix:  {}", " ".repeat(DETAILS), remedy.command);
+    }
+}
+
+/// Writes `begin`, which is [`DETAILS`] columns wide, and `words` behind it.
+fn wrap(text: &mut String, begin: &str, words: &str, width: usize) {
+    text.push_str(begin);
+    let mut column = DETAILS;
+    for (number, word) in words.split(' ').enumerate() {
+        let length = word.chars().count();
+        if number > 0 && column + 1 + length > width {
+            text.push('\n');
+            text.push_str(&" ".repeat(DETAILS));
+            column = DETAILS;
+        } else if number > 0 {
+            text.push(' ');
+            column += 1;
+        }
+        text.push_str(word);
+        column += length;
+    }
+    text.push('\n');
+}
