@@ -14,7 +14,12 @@ impl Inside {
     /// Tells the launcher something, with at most one descriptor.
     pub(super) fn tell(&self, message: &FromSandbox, fd: Option<BorrowedFd<'_>>) -> Result<()> {
         let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
-        socket::send(&self.0, &message.encode(), &fds)
+        self.tell_with(message, &fds)
+    }
+
+    /// Tells the launcher something, with several descriptors.
+    pub(super) fn tell_with(&self, message: &FromSandbox, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        socket::send(&self.0, &message.encode(), fds)
     }
 
     /// Waits for an order; none when the launcher is gone.
@@ -39,8 +44,8 @@ impl AsFd for Inside {
 /// What came from inside.
 #[derive(Debug)]
 pub(super) enum Heard {
-    /// A message and what came along.
-    Message(FromSandbox, Option<OwnedFd>),
+    /// A message and the descriptors that came along.
+    Message(FromSandbox, Vec<OwnedFd>),
     /// The other end is closed everywhere.
     End,
     /// Something that is no message.
@@ -50,7 +55,7 @@ pub(super) enum Heard {
 /// Reads one message from a socket whose other end is inside.
 pub(super) fn hear(socket: impl AsFd) -> Result<Heard> {
     let mut frame = [0; SIZE];
-    let (length, mut fds) = match socket::receive(socket, &mut frame) {
+    let (length, fds) = match socket::receive(socket, &mut frame) {
         // The other end was closed with something of ours unread.
         Err(Errno::ECONNRESET) => return Ok(Heard::End),
         other => other?,
@@ -59,7 +64,7 @@ pub(super) fn hear(socket: impl AsFd) -> Result<Heard> {
         return Ok(Heard::End);
     }
     match FromSandbox::decode(frame.get(..length).unwrap_or_default()) {
-        Ok(message) => Ok(Heard::Message(message, fds.pop())),
+        Ok(message) => Ok(Heard::Message(message, fds)),
         Err(malformed) => Ok(Heard::Malformed(malformed)),
     }
 }

@@ -159,7 +159,7 @@ impl Init {
                 }
             }
             ToSandbox::Continue => signal::kill_group(self.payload, SignalNumber::CONT),
-            ToSandbox::Go | ToSandbox::FuseReady { .. } => return Err(Errno::EPROTO),
+            ToSandbox::Go => return Err(Errno::EPROTO),
         };
         match sent {
             // It has just ended, which the next reaping tells.

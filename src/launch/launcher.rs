@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Pid;
 
 use super::channel::{self, Heard, Inside};
+use super::fuse::{self, Server};
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
     Enforced, Host, LaunchError, Relay, Running, StepError, action, kind_name, payload, sandbox,
@@ -13,6 +14,7 @@ use super::{
 use crate::plan::step::{
     Action, IdMapping, IdsStep, Namespaces, Plan, ProcessStep, Stage, StdioPlan,
 };
+use crate::rootfs;
 use crate::spec::Text;
 use crate::spec::text::escape;
 use crate::state::StateError;
@@ -36,6 +38,9 @@ pub fn launch(
     meanwhile: impl FnOnce() -> Result<(), StateError>,
 ) -> Result<Running, LaunchError> {
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
+    rootfs::check_lowers(plan).map_err(|(step, failure)| {
+        step_failed(plan, step, StepError { errno: failure.errno, said: failure.said })
+    })?;
     let (control, inside_control) = socket::pair().map_err(LaunchError::Connect)?;
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
     let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
@@ -52,7 +57,8 @@ pub fn launch(
         }
         Cloned::Parent { pid, pidfd } => {
             drop((inside_control, inside_report, payload));
-            let mut start = Start { plan, pid, pidfd, control, report, heard: Progress::default() };
+            let mut start =
+                Start { plan, host, pid, pidfd, control, report, heard: Progress::default() };
             match start.carry_through(meanwhile) {
                 Ok(()) => Ok(start.into_running(relays)),
                 Err(error) => Err(start.give_up(error)),
@@ -100,6 +106,7 @@ fn relays(plan: &Plan) -> Result<(Vec<Relay>, Vec<Relay>), Errno> {
 struct Progress {
     pty: Option<Master>,
     listener: Option<Listener>,
+    servers: Vec<Server>,
     init_ready: bool,
     confined: bool,
     executed: bool,
@@ -108,6 +115,7 @@ struct Progress {
 /// A start that is under way.
 struct Start<'a> {
     plan: &'a Plan,
+    host: &'a Host<'a>,
     pid: Pid,
     pidfd: OwnedFd,
     control: OwnedFd,
@@ -196,7 +204,7 @@ impl Start<'_> {
         };
         let socket = if from == From::Report { &self.report } else { &self.control };
         match channel::hear(socket).map_err(LaunchError::Connect)? {
-            Heard::Message(message, fd) => self.take(&message, fd),
+            Heard::Message(message, fds) => self.take(&message, fds),
             Heard::End if from == From::Report && self.heard.confined => {
                 self.heard.executed = true;
                 Ok(())
@@ -207,23 +215,26 @@ impl Start<'_> {
         }
     }
 
-    fn take(&mut self, message: &FromSandbox, fd: Option<OwnedFd>) -> Result<(), LaunchError> {
+    fn take(&mut self, message: &FromSandbox, mut fds: Vec<OwnedFd>) -> Result<(), LaunchError> {
         match message {
             FromSandbox::Failed { step, errno, note } => {
                 return Err(self.failed(usize::from(*step), *errno, note.text()));
             }
             FromSandbox::Pty => {
-                self.heard.pty = Some(Master::from_fd(fd.ok_or(LaunchError::Lost)?));
+                self.heard.pty = Some(Master::from_fd(fds.pop().ok_or(LaunchError::Lost)?));
             }
             FromSandbox::Rooted | FromSandbox::Detail { .. } => {}
             FromSandbox::InitReady => self.heard.init_ready = true,
             FromSandbox::Confined { listener } => {
                 self.heard.confined = true;
-                self.heard.listener = fd.filter(|_| *listener).map(Listener::new);
+                self.heard.listener = fds.pop().filter(|_| *listener).map(Listener::new);
+            }
+            FromSandbox::FuseWanted { step } => {
+                let server = Server::start(self.plan, self.host, usize::from(*step), fds)?;
+                self.heard.servers.push(server);
             }
             // Init says that it is ready first, so none of these belongs to this phase.
-            FromSandbox::FuseWanted { .. }
-            | FromSandbox::Stopped { .. }
+            FromSandbox::Stopped { .. }
             | FromSandbox::Exited { .. }
             | FromSandbox::Killed { .. } => return Err(LaunchError::Lost),
         }
@@ -249,6 +260,9 @@ impl Start<'_> {
 
     fn failed(&self, step: usize, errno: i32, note: &[u8]) -> LaunchError {
         let errno = Errno::from_raw(errno);
+        if let Some(error) = fuse::failure(&self.heard.servers, errno) {
+            return error;
+        }
         match action(self.plan, step) {
             Some(Action::Process(ProcessStep::Exec { argv, .. })) => {
                 let program = argv.first().cloned().unwrap_or_default();
@@ -257,12 +271,7 @@ impl Start<'_> {
                     source => LaunchError::Exec { program, source },
                 }
             }
-            Some(action) => LaunchError::Step {
-                step,
-                what: format!("{action:?}"),
-                source: StepError { errno, said: escape(note) },
-            },
-            None => LaunchError::Lost,
+            _ => step_failed(self.plan, step, StepError { errno, said: escape(note) }),
         }
     }
 
@@ -284,6 +293,7 @@ impl Start<'_> {
             listener: self.heard.listener,
             pty: self.heard.pty,
             relays,
+            servers: self.heard.servers,
             enforced: Enforced { steps },
         }
     }
@@ -295,10 +305,19 @@ impl Start<'_> {
             Err(Errno::ESRCH) => Ok(()),
             other => other,
         };
-        match killed.and_then(|()| pidfd::wait(&self.pidfd)) {
-            Ok(_) => error,
+        let ended = killed.and_then(|()| pidfd::wait(&self.pidfd).map(drop));
+        let servers = self.heard.servers.into_iter();
+        match servers.map(Server::kill).fold(ended, Result::and) {
+            Ok(()) => error,
             Err(errno) => LaunchError::Connect(errno),
         }
+    }
+}
+
+fn step_failed(plan: &Plan, step: usize, source: StepError) -> LaunchError {
+    match action(plan, step) {
+        Some(action) => LaunchError::Step { step, what: format!("{action:?}"), source },
+        None => LaunchError::Lost,
     }
 }
 

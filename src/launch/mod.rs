@@ -21,7 +21,8 @@
 //!
 //! Everything dies with the launcher: pid 1 asks for SIGKILL when its parent ends, and waits for
 //! orders on a socket whose other end only the launcher holds; when pid 1 dies the kernel kills
-//! everything in its pid namespace. Mounts, the network and limits belong to the namespaces.
+//! everything in its pid namespace. Mounts, the network and limits belong to the namespaces. The
+//! server of an overlay ([`fuse`]) has asked for the same signal as pid 1.
 //!
 //! The launcher must have one thread: the child is a copy that goes on running this program.
 //!
@@ -30,6 +31,7 @@
 //! happens while the payload runs (`supervise`).
 
 mod channel;
+pub mod fuse;
 mod init;
 mod launcher;
 mod payload;
@@ -68,6 +70,9 @@ pub struct Running {
     pub pty: Option<Master>,
     /// Our ends of the pipes that stand in for descriptors 0 to 2.
     pub relays: Vec<Relay>,
+    /// The fuse-overlayfs processes, each with its overlay. They end after the sandbox, by themselves;
+    /// whoever holds this ends them with [`fuse::Server::end`].
+    pub servers: Vec<fuse::Server>,
     /// What the processes reported as done.
     pub enforced: Enforced,
 }
@@ -102,6 +107,8 @@ pub struct Host<'a> {
     pub payload_filter: Option<Vec<Instruction>>,
     /// Init's filter; none when the plan has none.
     pub init_filter: Option<Vec<Instruction>>,
+    /// The filter of fuse-overlayfs; none when no overlay of the plan has a server.
+    pub server_filter: Option<Vec<Instruction>>,
     /// The size of the caller's terminal, for the pty.
     pub window: Option<Winsize>,
 }
@@ -146,6 +153,16 @@ pub enum LaunchError {
         /// The helper.
         program: Text,
         /// Its own words, the first line.
+        said: Text,
+    },
+    /// The server of an overlay ended before the payload started.
+    #[error("cannot serve the overlay at `{at}` with `{program}`: it says `{said}`")]
+    Server {
+        /// Where the overlay is.
+        at: Text,
+        /// The server.
+        program: Text,
+        /// Its own last words.
         said: Text,
     },
     /// A step failed inside.

@@ -10,7 +10,7 @@ use rustix::process::Pid;
 
 use super::channel::Inside;
 use super::wire::{FromSandbox, Note, ToSandbox};
-use super::{Host, LayerDirectories, init, payload};
+use super::{Host, LayerDirectories, fuse, init, payload};
 use crate::plan::step::{Action, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
 use crate::sys::clone::{self, Cloned};
@@ -99,11 +99,16 @@ impl Mapped<'_> {
             last = step;
             let failed = |errno| Failed::new(step, errno);
             match action {
-                Action::Fs(fs) => tree.take(fs).map_err(|failure| Failed {
-                    step,
-                    errno: failure.errno,
-                    said: failure.said,
-                })?,
+                Action::Fs(fs) => {
+                    let wanted = tree.take(fs).map_err(|failure| Failed {
+                        step,
+                        errno: failure.errno,
+                        said: failure.said,
+                    })?;
+                    if let Some(wanted) = wanted {
+                        fuse::want_server(plan, step, wanted, &self.0.control).map_err(failed)?;
+                    }
+                }
                 Action::Net(net) => net::apply(*net).map_err(failed)?,
                 Action::Limit(limit) => limits::apply(limit).map_err(failed)?,
                 Action::Process(process) => {

@@ -139,6 +139,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         layers: &layers,
         payload_filter: filter("default"),
         init_filter: filter("init"),
+        server_filter: None,
         window: None,
     };
     launch(plan, &host, || Ok(()))
@@ -149,9 +150,7 @@ fn run(plan: &Plan) -> (String, FromSandbox) {
     let mut running = start(plan).unwrap();
     let mut printed = String::new();
     std::fs::File::from(running.relays.remove(0).end).read_to_string(&mut printed).unwrap();
-    let Heard::Message(last, None) = hear(&running.control).unwrap() else {
-        panic!("no last word")
-    };
+    let Heard::Message(last, _) = hear(&running.control).unwrap() else { panic!("no last word") };
     pidfd::wait(&running.pidfd).unwrap();
     (printed, last)
 }

@@ -38,7 +38,8 @@ pub enum FromSandbox {
     Rooted,
     /// The pty's master comes with this message.
     Pty,
-    /// The overlay of this step waits for its server.
+    /// The overlay of this step is mounted and wants its server; descriptors come along, in the order
+    /// that `launch::fuse` documents.
     FuseWanted {
         /// Its index.
         step: u16,
@@ -72,11 +73,6 @@ pub enum FromSandbox {
 pub enum ToSandbox {
     /// The id maps are written: begin.
     Go,
-    /// The server of this overlay is ready.
-    FuseReady {
-        /// The step's index.
-        step: u16,
-    },
     /// Send the payload a signal.
     Signal {
         /// Which: 1 to 64.
@@ -228,7 +224,6 @@ impl ToSandbox {
     pub fn encode(self) -> Frame {
         match self {
             Self::Go => Writer::tag(65),
-            Self::FuseReady { step } => Writer::tag(66).bytes(&step.to_le_bytes()),
             Self::Signal { signal } => Writer::tag(67).bytes(&[signal]),
             Self::Continue => Writer::tag(68),
         }
@@ -243,7 +238,6 @@ impl ToSandbox {
         let mut reader = Reader(bytes);
         let message = match reader.u8()? {
             65 => Self::Go,
-            66 => Self::FuseReady { step: reader.step()? },
             67 => Self::Signal { signal: reader.signal()? },
             68 => Self::Continue,
             _ => return Err(Malformed),
@@ -301,12 +295,7 @@ mod tests {
 
     #[test]
     fn orders_survive_the_wire() {
-        for order in [
-            ToSandbox::Go,
-            ToSandbox::FuseReady { step: 9 },
-            ToSandbox::Signal { signal: 15 },
-            ToSandbox::Continue,
-        ] {
+        for order in [ToSandbox::Go, ToSandbox::Signal { signal: 15 }, ToSandbox::Continue] {
             assert_eq!(ToSandbox::decode(&order.encode()), Ok(order));
         }
         let mut no_signal = ToSandbox::Signal { signal: 15 }.encode();

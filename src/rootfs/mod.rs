@@ -18,6 +18,7 @@
 //! overlay (`launch`).
 
 mod bind;
+pub mod fuse;
 mod overlay;
 mod pseudo;
 mod scratch;
@@ -35,6 +36,7 @@ use crate::sys::errno::Errno;
 use crate::sys::mount::{FsError, MountAttr, Propagation, Reach};
 use crate::sys::{mount, open};
 
+pub use overlay::check_lowers;
 pub use verify::verify;
 
 /// Why a step failed.
@@ -88,16 +90,26 @@ pub struct Builder<'a, L> {
     layers: &'a L,
     scratch: Option<scratch::Scratch>,
     new_root: Option<OwnedFd>,
+    served: fuse::Served,
 }
 
 impl<'a, L: Layers> Builder<'a, L> {
     /// Begins, in a mount namespace that nobody else uses.
     pub fn new(layers: &'a L) -> Self {
-        Self { layers, scratch: None, new_root: None }
+        Self { layers, scratch: None, new_root: None, served: fuse::Served::default() }
     }
 
-    /// Takes one step.
-    pub fn take(&mut self, step: &FsStep) -> Outcome {
+    /// Takes one step; returns what the server of an overlay needs when that is another process. The
+    /// next steps can be taken meanwhile.
+    pub fn take(&mut self, step: &FsStep) -> Outcome<Option<fuse::Wanted>> {
+        if let FsStep::Overlay { .. } = step {
+            return self.mount_overlay(step);
+        }
+        self.take_alone(step).map(|()| None)
+    }
+
+    /// Takes a step that nobody else has a part in.
+    fn take_alone(&mut self, step: &FsStep) -> Outcome {
         match step {
             FsStep::MakePrivate => make_private(),
             FsStep::Scratch => self.mount_scratch(),
@@ -112,7 +124,7 @@ impl<'a, L: Layers> Builder<'a, L> {
                 self.put_file_over(at, content.as_bytes(), *mode)
             }
             FsStep::Bind { from, at, flags } => self.bind(from, at, *flags),
-            FsStep::Overlay { .. } => self.mount_overlay(step),
+            FsStep::Overlay { .. } => Err(Errno::EINVAL.into()),
             FsStep::Tmpfs { at, size, mode, flags } => self.mount_tmpfs(at, *size, *mode, *flags),
             FsStep::Proc { at } => self.mount_pseudo("proc", at),
             FsStep::Sysfs { at } => self.mount_pseudo("sysfs", at),
@@ -198,6 +210,7 @@ impl<'a, L: Layers> Builder<'a, L> {
     /// which `pivot_root` takes the upper one away. Detaching one too many would take the new root
     /// away, one too few leave the host's: hence the count, and the look at what `/` is then.
     fn pivot(&mut self) -> Outcome {
+        self.served.wait()?;
         let root = self.new_root.take().ok_or(Errno::EINVAL)?;
         let over = usize::from(self.scratch.take().is_some());
         let id = mount::mount_id(&root)?;

@@ -1,4 +1,4 @@
-//! Overlays: the kernel's by its mount API, and fuse-overlayfs' by what its server mounted.
+//! Overlays by the kernel's mount API.
 //!
 //! # Decisions
 //! - Layers are handed to the kernel as `/proc/self/fd/N`: the very directories that were opened and
@@ -8,27 +8,38 @@
 //! - `userxattr` is what the kernel allows in a user namespace; redirects, metacopy and index are off
 //!   with it.
 //! - A lower directory of the host must be on the mount that the plan saw: one that was mounted over
-//!   it since then is refused (`ESTALE`), because the plan did not decide about it.
+//!   it since then is refused (`ESTALE`), because the plan did not decide about it. The launcher looks
+//!   ([`check_lowers`]) just before the clone: in the sandbox's copy every mount has another number,
+//!   and from then on nothing changes there.
+//!
+//! # Not here
+//! The mount of an overlay that fuse-overlayfs serves (`fuse`).
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::{Builder, Layers, Outcome, attributes};
-use crate::plan::step::{FsStep, Lower, MountFlags, OverlayServer, Upper};
+use super::fuse::Wanted;
+use super::{Builder, Failure, Layers, Outcome, attributes};
+use crate::plan::step::{Action, FsStep, Lower, MountFlags, OverlayServer, Plan, Upper};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext};
 use crate::sys::open::{self, fd_path};
 
 impl<L: Layers> Builder<'_, L> {
-    pub(super) fn mount_overlay(&self, step: &FsStep) -> Outcome {
+    /// Mounts it; returns what its server needs when the kernel does not serve it.
+    pub(super) fn mount_overlay(&mut self, step: &FsStep) -> Outcome<Option<Wanted>> {
         let FsStep::Overlay { at, lower, upper, server, flags } = step else {
             return Err(Errno::EINVAL.into());
         };
         let target = self.target(at)?;
-        let detached = match server {
-            OverlayServer::Kernel => self.kernel_overlay(lower, *upper, *flags)?,
-            OverlayServer::Fuse { .. } => return Err(Errno::ENOSYS.into()),
+        let (detached, wanted) = match server {
+            OverlayServer::Kernel => (self.kernel_overlay(lower, *upper, *flags)?, None),
+            OverlayServer::Fuse { .. } => {
+                let (detached, wanted) = self.fuse_overlay(lower, *upper, *flags)?;
+                (detached, Some(wanted))
+            }
         };
-        Ok(mount::move_mount(&detached, &target)?)
+        mount::move_mount(&detached, &target)?;
+        Ok(wanted)
     }
 
     fn kernel_overlay(
@@ -51,24 +62,17 @@ impl<L: Layers> Builder<'_, L> {
             }
             Some(Upper::Scratch { number, mode }) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::EINVAL)?;
-                let (upper, work) = scratch.make_upper(number, mode)?;
-                set_upper(&context, upper, work)?;
+                let made = scratch.make_upper(number, mode)?;
+                set_upper(&context, made.upper, made.work)?;
             }
             None => {}
         }
         Ok(context.mount(attributes(flags))?)
     }
 
-    fn open_lower(&self, lower: &Lower) -> Outcome<OwnedFd> {
+    pub(super) fn open_lower(&self, lower: &Lower) -> Outcome<OwnedFd> {
         match lower {
-            Lower::Host { path, mount } => {
-                let directory = open::open_host(path.as_path())?;
-                if mount::mount_id(&directory)? == *mount {
-                    Ok(directory)
-                } else {
-                    Err(Errno::ESTALE.into())
-                }
-            }
+            Lower::Host { path, .. } => Ok(open::open_host(path.as_path())?),
             Lower::Scratch(layer) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::EINVAL)?;
                 let directory = scratch.layer(*layer)?;
@@ -76,6 +80,24 @@ impl<L: Layers> Builder<'_, L> {
             }
         }
     }
+}
+
+/// Makes sure, in the mount namespace of the host, that each lower directory of the plan is on the mount
+/// that the plan saw; the step's index and why when one is not.
+pub fn check_lowers(plan: &Plan) -> Result<(), (usize, Failure)> {
+    for (number, step) in plan.steps.iter().enumerate() {
+        let Action::Fs(FsStep::Overlay { lower, .. }) = &step.action else { continue };
+        for lower in lower {
+            let Lower::Host { path, mount } = lower else { continue };
+            let found = open::open_host(path.as_path()).and_then(mount::mount_id);
+            match found {
+                Ok(id) if id == *mount => {}
+                Ok(_) => return Err((number, Errno::ESTALE.into())),
+                Err(errno) => return Err((number, errno.into())),
+            }
+        }
+    }
+    Ok(())
 }
 
 fn set_upper(context: &FsContext, upper: impl AsFd, work: impl AsFd) -> Outcome {

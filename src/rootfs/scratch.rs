@@ -9,12 +9,23 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
 
+use super::fuse::{UPPER, WORK};
 use super::{Outcome, pseudo, relative, seal_detached};
 use crate::plan::step::{ScratchEntry, ScratchLayer};
 use crate::spec::{HostPath, SandboxPath};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, MountAttr, Reach};
 use crate::sys::open;
+
+/// Where what is written to an overlay goes.
+pub(super) struct UpperDirectories {
+    /// Holds the two others.
+    pub(super) directory: OwnedFd,
+    /// The layer itself.
+    pub(super) upper: OwnedFd,
+    /// What an overlay needs beside it.
+    pub(super) work: OwnedFd,
+}
 
 /// The mounted scratch file system.
 pub(super) struct Scratch {
@@ -61,15 +72,15 @@ impl Scratch {
         Ok(())
     }
 
-    /// `upper` and `work` of an overlay that no store holds.
-    pub(super) fn make_upper(&self, number: u16, mode: u32) -> Outcome<(OwnedFd, OwnedFd)> {
-        let (upper, work) = (format!("upper-{number}"), format!("work-{number}"));
-        let directories = (
-            open::create_dir(&self.root, upper.as_str(), Mode::RWXU)?,
-            open::create_dir(&self.root, work.as_str(), Mode::RWXU)?,
-        );
-        self.set_mode(&upper, mode)?;
-        Ok(directories)
+    /// `upper` and `work` of an overlay that no store holds, in a directory of their own: a server
+    /// that gets it gets nothing else.
+    pub(super) fn make_upper(&self, number: u16, mode: u32) -> Outcome<UpperDirectories> {
+        let directory = open::create_dir(&self.root, format!("overlay-{number}"), Mode::RWXU)?;
+        let upper = open::create_dir(&directory, UPPER, Mode::RWXU)?;
+        let work = open::create_dir(&directory, WORK, Mode::RWXU)?;
+        let mode = Mode::from_raw_mode(mode);
+        rustix::fs::chmodat(&directory, UPPER, mode, AtFlags::empty())?;
+        Ok(UpperDirectories { directory, upper, work })
     }
 
     /// The caller's umask took bits away; what the plan says holds.
@@ -84,13 +95,6 @@ impl Scratch {
         self.files += 1;
         write_new(self.root.as_fd(), Path::new(&name), content, mode)?;
         Ok(open::open_path_beneath(&self.root, name.as_str())?)
-    }
-
-    /// A directory of the scratch file system to be mounted on by a server of overlays.
-    pub(super) fn mount_point(&mut self) -> Outcome<OwnedFd> {
-        let name = format!("mount-{}", self.files);
-        self.files += 1;
-        Ok(open::create_dir(&self.root, name.as_str(), Mode::from_raw_mode(0o700))?)
     }
 
     /// A detached, read-only copy of an empty directory.

@@ -1,0 +1,114 @@
+//! What the server gives up before it becomes its program.
+//!
+//! In the order of `confine`: limits, `no_new_privs`, capabilities, then the signal of the launcher's
+//! death (a change of credentials would clear it), Landlock, and the filter of system calls last.
+
+use std::path::Path;
+
+use landlock::{
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
+    RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
+};
+use rustix::fs::{FileType, Mode, OFlags};
+
+use super::root::{LAYER, LIBRARIES, LOWER};
+use super::server::{Failed, Order, Outcome, cannot};
+use crate::confine::capabilities;
+use crate::spec::Capability;
+use crate::sys::process;
+use crate::sys::resource::{self, Limit, Resource};
+use crate::sys::seccomp;
+use crate::sys::signal::SignalNumber;
+
+/// Bytes of address space: some million names of files that a payload looked at, and no more.
+const MEMORY: u64 = 4 << 30;
+
+/// Gives it up.
+pub(super) fn confine(order: &Order<'_>) -> Outcome {
+    set_limits()?;
+    cannot("set no_new_privs", process::irrevocably_set_no_new_privs())?;
+    capabilities::irrevocably_drop_capabilities(&KEPT)
+        .map_err(|failure| Failed("drop capabilities", failure.to_string()))?;
+    let signal = Some(SignalNumber::KILL);
+    cannot("die with the launcher", process::set_parent_death_signal(signal))?;
+    if rustix::process::getppid() != Some(order.launcher) {
+        return Err(Failed("go on", "the launcher is gone".to_owned()));
+    }
+    if let Some(abi) = order.landlock_abi {
+        restrict(abi, order.program.as_path())?;
+    }
+    match order.filter {
+        Some(filter) => cannot("filter system calls", seccomp::irrevocably_install_filter(filter)),
+        None => Ok(()),
+    }
+}
+
+/// What copying up needs beyond what the payload's ids may do: an owner and a mode of somebody else's
+/// file, a directory that its owner may not write. They hold for mapped ids alone.
+const KEPT: [Capability; 0] = [];
+
+fn set_limits() -> Outcome {
+    let limits = [
+        (Resource::AddressSpace, Some(MEMORY)),
+        (Resource::Core, Some(0)),
+        (Resource::LockedMemory, Some(0)),
+    ];
+    for (which, most) in limits {
+        let limit = Limit { soft: most, hard: most };
+        let set = resource::get_limit(None, which).and_then(|old| match (old.hard, most) {
+            // It cannot be raised, and need not be.
+            (Some(hard), Some(most)) if hard <= most => Ok(()),
+            _ => resource::set_limit(None, which, limit),
+        });
+        cannot("set a limit", set)?;
+    }
+    Ok(())
+}
+
+/// Files: its layers, libraries and `/proc`; no ports, and nobody outside can be signalled.
+fn restrict(abi: u32, program: &Path) -> Outcome {
+    let failed = |error: &dyn std::fmt::Display| Failed("use Landlock", error.to_string());
+    let abi = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    let mut ruleset = handled(abi).map_err(|error| failed(&error))?;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let layer = AccessFs::from_all(abi) & !(AccessFs::Execute | AccessFs::IoctlDev);
+    let libraries = LIBRARIES.iter().map(|place| (Path::new(*place), read | AccessFs::Execute));
+    let others = [
+        (program, read | AccessFs::Execute),
+        (Path::new("/proc"), read),
+        (Path::new(LOWER), read),
+        (Path::new(LAYER), layer),
+    ];
+    for (path, rights) in libraries.chain(others) {
+        let at = match rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => continue,
+            opened => cannot("open a place of its root", opened)?,
+        };
+        let stat = cannot("look at a place of its root", rustix::fs::fstat(&at))?;
+        // The kernel refuses rights of directories on anything else.
+        let rights = match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => rights,
+            _ => rights & AccessFs::from_file(abi),
+        };
+        ruleset = ruleset.add_rule(PathBeneath::new(at, rights)).map_err(|error| failed(&error))?;
+    }
+    match ruleset.restrict_self().map_err(|error| failed(&error))?.ruleset {
+        RulesetStatus::FullyEnforced => Ok(()),
+        partly => Err(failed(&format_args!("{partly:?}"))),
+    }
+}
+
+/// Everything that this version of Landlock can refuse.
+fn handled(abi: ABI) -> Result<RulesetCreated, RulesetError> {
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))?;
+    let (net, scopes) = (AccessNet::from_all(abi), Scope::from_all(abi));
+    if !net.is_empty() {
+        ruleset = ruleset.handle_access(net)?;
+    }
+    if !scopes.is_empty() {
+        ruleset = ruleset.scope(scopes)?;
+    }
+    ruleset.create()
+}
