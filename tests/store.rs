@@ -69,6 +69,7 @@ fn plan(over: &Path, masked: &[&str]) -> Plan {
         mode: mode_of(over),
         backend: Backend::Kernel,
         covered: Vec::new(),
+        copied: Vec::new(),
     };
     let step = |step| Step { stage: Stage::Sandbox, action: Action::Fs(step) };
     let masks = FsStep::ScratchLayer {

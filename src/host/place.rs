@@ -35,6 +35,7 @@ pub(super) fn probe(
         asked: asked.clone(),
         writable: found.status.is_some_and(|status| writer.may_write(&found.real, &status)),
         foreign_writable,
+        size: found.status.map_or(0, |status| status.size),
         fs_magic: if there { fs_magic(&found.real) } else { 0 },
         kind: found.kind,
         real: found.real,

@@ -208,7 +208,9 @@ impl Probe {
         let places = facts.places.iter().map(|place| &place.real);
         let matches = facts.secrets.iter().chain(&facts.hidden).map(|found| &found.path);
         let mut modes: BTreeMap<HostPath, Option<u32>> = BTreeMap::new();
-        for path in places.chain(matches).chain(&facts.absent) {
+        let stores = facts.stores.iter().map(|store| &store.path);
+        let others = facts.other_homes.iter().chain(&facts.absent).chain(stores);
+        for path in places.chain(matches).chain(others) {
             for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
                 if modes.contains_key(&directory) {
                     // What is above it is there too.

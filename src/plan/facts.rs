@@ -203,6 +203,9 @@ pub struct Place {
     pub foreign_writable: bool,
     /// Magic number of its file system (`statfs`), 0 when unknown.
     pub fs_magic: u64,
+    /// Bytes, for a file.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// A path a pattern matched.

@@ -12,7 +12,7 @@ use super::facts::{Facts, Helper, IdRange, Subids};
 use super::step::{Action, IdKind, IdMapping, IdsStep, Namespaces, ProcessStep, Stage};
 use crate::spec::{HostPath, IdMode, Network, Spec, User};
 
-/// The most lines the kernel takes in a map (user_namespaces(7), since Linux 4.15).
+/// The most lines the kernel takes in a map (`user_namespaces(7)`, since Linux 4.15).
 const MOST_LINES: usize = 340;
 
 /// User and group id of the payload inside.

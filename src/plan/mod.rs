@@ -21,10 +21,12 @@
 pub mod error;
 pub mod facts;
 pub mod needs;
+pub mod render;
 pub mod seccomp;
 pub mod step;
 
 mod confine;
+mod describe;
 mod draft;
 mod fs;
 mod identity;
@@ -43,9 +45,11 @@ mod workdir;
 pub use error::PlanError;
 pub use facts::Facts;
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
+pub use render::render;
 pub use step::{Action, Plan, Stage, Step};
 
 use crate::spec::Spec;
+use crate::spec::rootfs::Base;
 use draft::Draft;
 use mounts::MountTable;
 use stdio::FileRules;
@@ -65,23 +69,28 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     limits::plan_counts(spec, facts, &mut draft);
     fs::plan_tree(spec, facts, &rules, &table, &mut draft)?;
     limits::plan_rlimits(spec, facts, &mut draft)?;
-    let pty = stdio::has_pty(spec.command.terminal, &facts.stdio);
+    let pty = stdio::has_pty(spec.command.terminal, facts.stdio);
     draft.push(Stage::Sandbox, ProcessStep::Session { pty });
     confine::plan_init(&mut draft);
-    plan_payload(spec, facts, &mut draft)?;
+    plan_payload(spec, facts, &rules, &mut draft)?;
     draft.warn(facts);
     Ok(draft.finish())
 }
 
 /// The payload's process, in the one right order (`confine` says why).
-fn plan_payload(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
+fn plan_payload(
+    spec: &Spec,
+    facts: &Facts,
+    rules: &Rules,
+    draft: &mut Draft,
+) -> Result<(), PlanError> {
+    let workdir = workdir::start(spec, facts, rules, draft);
     let rules = landlock::plan_landlock(spec, facts, draft)?;
     let file_rules = match &rules {
         Some(rules) if !rules.paths.is_empty() => FileRules::InForce,
         _ => FileRules::Absent,
     };
     draft.push(Stage::Payload, ConfineStep::Keyring);
-    let workdir = workdir::start(spec, facts, draft);
     process::plan_payload(spec, facts, workdir, file_rules, draft)?;
     confine::plan_payload(spec, rules, draft);
     let listens = confine::listens(spec, facts, draft)?;
@@ -99,7 +108,7 @@ fn rules(
     draft: &mut Draft,
 ) -> Result<Rules, PlanError> {
     let mut rules = Rules::default();
-    let on_host = spec.rootfs.base == crate::spec::rootfs::Base::Host;
+    let on_host = spec.rootfs.base == Base::Host;
     view::base_rules(spec, facts, table, &mut rules)?;
     if on_host {
         workdir::home_rules(spec, facts, &mut rules)?;
@@ -108,8 +117,10 @@ fn rules(
     places::request_rules(spec, facts, &mut rules)?;
     places::volume_rules(spec, facts, &mut rules)?;
     places::hidden_rules(spec, facts, &mut rules);
-    if on_host {
-        workdir::workdir_rule(spec, facts, &mut rules, draft)?;
+    match spec.rootfs.base {
+        Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft)?,
+        Base::Empty => workdir::refuse_hidden_workdir(facts, &rules)?,
+        Base::Directory(_) => {}
     }
     places::refuse_stores(facts, &rules)?;
     Ok(rules)

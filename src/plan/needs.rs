@@ -97,7 +97,7 @@ pub fn needs(spec: &Spec) -> Needs {
     let shows_homes = !matches!(rootfs.base, Base::Directory(_)) || !rootfs.volumes.is_empty();
     Needs {
         mounts: true,
-        root_entries: on_host,
+        root_entries: !matches!(rootfs.base, Base::Directory(_)),
         places: places(spec),
         secrets: if shows_homes { rootfs.secrets.clone() } else { Vec::new() },
         hidden: if on_host { rootfs.hidden.clone() } else { Vec::new() },

@@ -3,9 +3,12 @@
 
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
-use super::view::{Rank, Rule, Rules, View, fixed};
-use crate::spec::rootfs::{Access, Base, HomeView, Origin, PathRequest, Pattern, VolumeMode};
-use crate::spec::{HostPath, Spec};
+use super::view::{Rank, Rule, Rules, View, fixed, is_system};
+use super::workdir::is_private;
+use crate::spec::rootfs::{
+    Access, Base, HomeView, Origin, PathRequest, Pattern, PatternBase, VolumeMode,
+};
+use crate::spec::{HostPath, Spec, Text};
 
 /// The host's path of a request; none when it needs a home or a current directory that is not there.
 pub(super) fn resolve(pattern: &Pattern, facts: &Facts) -> Option<HostPath> {
@@ -36,9 +39,14 @@ pub(super) fn request_rules(
             continue;
         }
         match request_rule(request, rank, facts) {
-            Ok(Some(rule)) => rules.add(rule),
+            Ok(Some((asked, rule))) => {
+                if asked != rule.from {
+                    rules.add(link(&asked, &rule));
+                }
+                rules.add(rule);
+            }
             Ok(None) => {}
-            Err(PlanError::NotFound(_) | PlanError::Forbidden(_))
+            Err(PlanError::NotFound(_) | PlanError::Forbidden(_) | PlanError::OwnPlace { .. })
                 if request.origin == Origin::Profile => {}
             Err(error) => return Err(error),
         }
@@ -46,17 +54,28 @@ pub(super) fn request_rules(
     Ok(())
 }
 
+/// What was asked for under a name that is a link is seen under that name too.
+fn link(asked: &HostPath, rule: &Rule) -> Rule {
+    let target = Text::from(rule.at.as_path().as_os_str().to_owned());
+    Rule::same(asked, View::Link(target), Rank::Default, Kind::Absent)
+}
+
 fn request_rule(
     request: &PathRequest,
     rank: Rank,
     facts: &Facts,
-) -> Result<Option<Rule>, PlanError> {
+) -> Result<Option<(HostPath, Rule)>, PlanError> {
     let Some(asked) = resolve(&request.path, facts) else {
         return match request.origin {
             Origin::Profile => Ok(None),
             Origin::Flag => Err(PlanError::Unresolved(request.path.clone().into())),
         };
     };
+    // A profile's `.` or `~` is shared no more than an implicit one.
+    let whole = request.path.base() != PatternBase::Root && request.path.rest().is_root();
+    if whole && request.origin == Origin::Profile && is_private(&asked) {
+        return Ok(None);
+    }
     let place = facts.place(&asked).ok_or(PlanError::Unprobed("places"))?;
     let access = request.access;
     let need_not_exist = matches!(access, Access::Hide | Access::Tmpfs { .. });
@@ -66,7 +85,12 @@ fn request_rule(
         _ => {}
     }
     refuse_own(place, access)?;
-    Ok(Some(Rule::of(place, request_view(place, access, rank)?, rank)))
+    let rule = Rule::of(place, request_view(place, access, rank)?, rank);
+    let view = match rule.view {
+        View::Read if rule.kind == Kind::Directory && is_system(&rule.from, facts) => View::System,
+        view => view,
+    };
+    Ok(Some((asked, Rule { view, ..rule })))
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden.
@@ -97,8 +121,9 @@ fn request_view(place: &Place, access: Access, rank: Rank) -> Result<View, PlanE
         }
         (Access::Read, Kind::Directory | Kind::File) => Ok(View::Read),
         (Access::Write, Kind::Directory | Kind::File) => Ok(View::Write),
-        (Access::Cow | Access::Toolchain, Kind::Directory) => Ok(cow_or_read(place)),
-        (Access::Toolchain, Kind::File) => Ok(View::Read),
+        (Access::Cow, Kind::Directory) | (Access::Toolchain, Kind::Directory | Kind::File) => {
+            Ok(cow_or_read(place))
+        }
         (Access::Cow, Kind::File) if rank == Rank::Profile => Ok(View::Read),
         (Access::Socket, Kind::Socket) => Ok(View::Socket),
         (Access::Device, Kind::Device | Kind::Directory) => Ok(View::Device),
@@ -190,7 +215,9 @@ pub(super) fn hidden_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
         }
     }
     if !matches!(spec.rootfs.base, Base::Directory(_)) {
-        secrets.into_iter().for_each(|secret| rules.add(secret));
+        for secret in secrets {
+            rules.add(secret);
+        }
     }
 }
 

@@ -6,6 +6,9 @@
 //!   none can be made in a user namespace.
 //! - A fresh procfs shows only this sandbox's processes. Where none can be mounted (a masked `/proc`
 //!   outside), `/proc` stays empty: a bind of the host's would show everybody's processes.
+//! - A file of procfs that belongs to the machine's root, who has no id inside, is out of reach by its
+//!   own permission bits, whatever capabilities the payload has in its namespace. It is masked where the
+//!   caller is root. Every mask costs the start some ten microseconds.
 //! - A fresh sysfs has `kernel/debug`, `fs/cgroup` and the like as empty directories; only a bind of the
 //!   host's needs covers there. Both need one over what describes the machine.
 
@@ -27,27 +30,20 @@ const DEV_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
-/// What of `/proc` is hidden: the machine's memory, keys, timers, and hardware.
-const PROC_HIDDEN: [&str; 10] = [
-    "acpi",
-    "asound",
-    "kallsyms",
-    "kcore",
-    "keys",
-    "kpagecgroup",
-    "kpagecount",
-    "kpageflags",
-    "latency_stats",
-    "scsi",
-];
-/// The same, where the kernel is old or built for debugging.
-const PROC_HIDDEN_DEBUG: [&str; 3] = ["kmsg", "sched_debug", "timer_list"];
-/// What of `/proc` cannot be written.
-const PROC_READ_ONLY: [&str; 5] = ["bus", "fs", "irq", "sys", "sysrq-trigger"];
+/// What of `/proc` is hidden from everybody: keys, kernel addresses, hardware.
+const PROC_HIDDEN: [&str; 7] =
+    ["acpi", "asound", "kallsyms", "keys", "latency_stats", "sched_debug", "scsi"];
+/// What only the machine's root can read: hidden where the payload is that root.
+const PROC_HIDDEN_FROM_ROOT: [&str; 6] =
+    ["kcore", "kmsg", "kpagecgroup", "kpagecount", "kpageflags", "timer_list"];
+/// What cannot be written, though it may belong to the sandbox's own namespaces.
+const PROC_READ_ONLY: [&str; 1] = ["sys"];
+/// What only the machine's root can write: read-only where the payload is that root.
+const PROC_READ_ONLY_FOR_ROOT: [&str; 4] = ["bus", "fs", "irq", "sysrq-trigger"];
 
-/// What of `/sys` is hidden: serial numbers, firmware tables, power meters (a side channel).
-const SYS_HIDDEN: [&str; 5] =
-    ["firmware", "class/dmi", "devices/virtual/dmi", "class/powercap", "devices/virtual/powercap"];
+/// What of `/sys` is hidden: firmware tables, serial numbers, power meters (a side channel). What
+/// `/sys/class` has of the last two are links to here.
+const SYS_HIDDEN: [&str; 3] = ["firmware", "devices/virtual/dmi", "devices/virtual/powercap"];
 /// Also hidden where the host's own `/sys` is bound with all that is mounted in it.
 const SYS_HIDDEN_IN_BIND: [&str; 6] =
     ["kernel/debug", "kernel/tracing", "kernel/security", "fs/cgroup", "fs/bpf", "fs/pstore"];
@@ -99,8 +95,12 @@ pub(super) fn proc(facts: &Facts) -> Vec<FsStep> {
         return Vec::new();
     }
     let mut steps = vec![FsStep::Proc { at: at("/proc") }];
-    let read_only = PROC_READ_ONLY.iter().map(|name| (name, Cover::ReadOnlyIfThere));
-    let hidden = PROC_HIDDEN.iter().chain(&PROC_HIDDEN_DEBUG).map(|name| (name, Cover::IfThere));
+    let as_root =
+        |names: &'static [&'static str]| names.iter().filter(move |_| facts.caller.uid == 0);
+    let read_only = PROC_READ_ONLY.iter().chain(as_root(&PROC_READ_ONLY_FOR_ROOT));
+    let read_only = read_only.map(|name| (name, Cover::ReadOnlyIfThere));
+    let hidden = PROC_HIDDEN.iter().chain(as_root(&PROC_HIDDEN_FROM_ROOT));
+    let hidden = hidden.map(|name| (name, Cover::IfThere));
     for (name, with) in read_only.chain(hidden) {
         steps.push(FsStep::Cover { at: at(format!("/proc/{name}")), with });
     }

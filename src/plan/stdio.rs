@@ -16,7 +16,7 @@ use super::step::StdioPlan;
 use crate::spec::Terminal;
 
 /// Whether the sandbox gets a pty.
-pub(super) fn has_pty(terminal: Terminal, stdio: &[Stdio; 3]) -> bool {
+pub(super) fn has_pty(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
     match terminal {
         Terminal::Auto => stdio.contains(&Stdio::Terminal),
         Terminal::Always => true,

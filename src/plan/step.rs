@@ -111,6 +111,17 @@ pub struct Layer {
     pub mode: u32,
     /// Relative places in it where another tree stands, which the layer itself does not hold.
     pub covered: Vec<SandboxPath>,
+    /// Single files of the host that it lies over besides, as they were at the start.
+    pub copied: Vec<Copied>,
+}
+
+/// A file of the host that was copied into what a layer lies over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copied {
+    /// Relative place in the layer.
+    pub path: SandboxPath,
+    /// The file.
+    pub from: HostPath,
 }
 
 /// Who serves an overlay.

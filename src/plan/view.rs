@@ -102,19 +102,21 @@ pub(super) struct Rule {
     pub(super) kind: Kind,
     /// Whether it holds files of other ids that the caller may write.
     pub(super) foreign: bool,
+    /// Bytes, for a file.
+    pub(super) size: u64,
 }
 
 impl Rule {
     /// A place of the host that keeps its name.
     pub(super) fn same(path: &HostPath, view: View, rank: Rank, kind: Kind) -> Self {
         let (at, from) = (path.same_in_sandbox(), path.clone());
-        Self { at, view, rank, from, kind, foreign: false }
+        Self { at, view, rank, from, kind, foreign: false, size: 0 }
     }
 
     /// A probed place, where `links` lead.
     pub(super) fn of(place: &Place, view: View, rank: Rank) -> Self {
-        let foreign = place.foreign_writable;
-        Self { foreign, ..Self::same(&place.real, view, rank, place.kind.clone()) }
+        let (foreign, size) = (place.foreign_writable, place.size);
+        Self { foreign, size, ..Self::same(&place.real, view, rank, place.kind.clone()) }
     }
 
     /// Whether the host's files are seen through it.
@@ -227,7 +229,6 @@ fn entry_view(spec: &Spec, table: &MountTable, entry: &super::facts::RootEntry) 
     let is_one_of = |names: &[&str]| name.is_some_and(|name| names.contains(&name));
     match &entry.kind {
         Kind::Link(target) => Some(View::Link(target.clone())),
-        Kind::File => Some(View::Read),
         Kind::Forbidden => Some(View::Hidden),
         Kind::Directory if !can_be_shown(table, &entry.path) => Some(View::Hidden),
         Kind::Directory if spec.ids.user == User::Root && !spec.rootfs.read_only => {
@@ -235,9 +236,21 @@ fn entry_view(spec: &Spec, table: &MountTable, entry: &super::facts::RootEntry) 
             Some(if is_kept && entry.only_root_writes { View::System } else { View::CowAsRoot })
         }
         Kind::Directory if is_one_of(&SYSTEM) && entry.only_root_writes => Some(View::System),
-        Kind::Directory => Some(View::Read),
+        Kind::Directory | Kind::File => Some(View::Read),
         Kind::Absent | Kind::Socket | Kind::Fifo | Kind::Device => None,
     }
+}
+
+/// Whether a path lies in a tree that is bound as it is when it is shown: one of the system's, which
+/// only root writes.
+pub(super) fn is_system(path: &HostPath, facts: &Facts) -> bool {
+    let is_listed = |entry: &super::facts::RootEntry| {
+        let name = entry.path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| SYSTEM.contains(&name))
+    };
+    let mut entries = facts.root_entries.iter();
+    let top = entries.find(|entry| path.starts_with(&entry.path));
+    top.is_some_and(|entry| entry.only_root_writes && is_listed(entry))
 }
 
 /// A mount that cannot be entered, or would have the host mount something when it is looked at, is

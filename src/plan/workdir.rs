@@ -13,13 +13,14 @@ use super::facts::{Facts, Kind};
 use super::places::{cow_or_read, home_view};
 use super::step::Notice;
 use super::view::{Rank, Rule, Rules, View, fixed};
-use crate::spec::rootfs::{Base, HomeView, WorkdirView};
+use crate::spec::rootfs::{HomeView, WorkdirView};
 use crate::spec::{HostPath, SandboxPath, Spec};
 
 /// Directories that are private in every sandbox.
 const PRIVATE: [&str; 5] = ["/", "/tmp", "/run", "/var/tmp", "/home"];
 
-fn is_private(path: &HostPath) -> bool {
+/// Whether a directory is never the host's without being named.
+pub(super) fn is_private(path: &HostPath) -> bool {
     PRIVATE.iter().any(|private| *path == fixed(private))
 }
 
@@ -109,17 +110,37 @@ fn refuse_hidden(path: &HostPath, rules: &Rules) -> Result<(), PlanError> {
     }
 }
 
+/// Without the host's tree the current directory is seen only where something asks for it; what is
+/// asked for is refused where it is hidden.
+pub(super) fn refuse_hidden_workdir(facts: &Facts, rules: &Rules) -> Result<(), PlanError> {
+    match facts.caller.workdir.path() {
+        Some(path) if !is_shared(path, facts) => refuse_hidden(path, rules),
+        _ => Ok(()),
+    }
+}
+
 /// Where the payload starts.
-pub(super) fn start(spec: &Spec, facts: &Facts, draft: &mut Draft) -> SandboxPath {
+pub(super) fn start(spec: &Spec, facts: &Facts, rules: &Rules, draft: &mut Draft) -> SandboxPath {
     if let Some(asked) = &spec.command.workdir {
         return asked.clone();
     }
-    match facts.caller.workdir.path() {
-        Some(path) if spec.rootfs.base == Base::Host => path.same_in_sandbox(),
-        Some(_) => SandboxPath::root(),
-        None => {
-            draft.notice(Notice::NoWorkdir);
-            SandboxPath::root()
-        }
+    let Some(path) = facts.caller.workdir.path() else {
+        draft.notice(Notice::NoWorkdir);
+        return SandboxPath::root();
+    };
+    let at = path.same_in_sandbox();
+    let is_there = at.is_root()
+        || rules.deciding(&at).is_some_and(|rule| match rule.view {
+            View::Skeleton | View::Hidden => facts.root_entries.iter().any(|e| e.path == *path),
+            View::Tmpfs { .. } | View::Private | View::Own(_) => rule.at == at,
+            _ => rule
+                .from
+                .join(at.relative_to(&rule.at).unwrap_or(at.as_path()))
+                .is_ok_and(|p| p == *path),
+        });
+    if is_there {
+        return at;
     }
+    draft.notice(Notice::NoWorkdir);
+    SandboxPath::root()
 }

@@ -51,8 +51,10 @@ fn changes_nothing(rule: &Rule, above: &Rule) -> bool {
     };
     match (&rule.view, &above.view) {
         (View::Hidden, View::Skeleton | View::Tmpfs { .. } | View::Private | View::Hidden) => true,
+        // The host has the link itself.
+        (View::Link(_), _) => above.shows_host(),
         (View::Hidden, View::Own(pseudo)) => *pseudo == super::super::view::Pseudo::Run,
-        (View::Read, View::Read | View::System)
+        (View::Read | View::System, View::Read | View::System)
         | (View::Cow, View::Cow | View::CowAsRoot)
         | (View::CowAsRoot, View::CowAsRoot)
         | (View::Write, View::Write)

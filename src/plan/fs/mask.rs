@@ -16,7 +16,7 @@ use super::super::step::ScratchEntry;
 use super::super::view::View;
 use super::overlay::Tree;
 use super::{Node, Trees, is_directory, on_host};
-use crate::spec::SandboxPath;
+use crate::spec::{HostPath, SandboxPath};
 
 /// The entries by their place in the layer; a map, so that parents come first.
 pub(super) type Entries = BTreeMap<SandboxPath, ScratchEntry>;
@@ -37,13 +37,13 @@ impl Trees<'_> {
     }
 
     /// The skeleton of a private tree: mount points and the way to them, nothing else.
-    pub(super) fn points_only(&self, tree: &Tree<'_>) -> Result<Vec<ScratchEntry>, PlanError> {
+    pub(super) fn points_only(&self, tree: &Tree<'_>) -> Result<Entries, PlanError> {
         let mut entries = Entries::new();
         for child in tree.children.iter().filter(|child| child.is_seen()) {
             let path = inside(tree, &child.rule.at);
             self.add_point(tree, child, &path, &mut entries)?;
         }
-        Ok(entries.into_values().collect())
+        Ok(entries)
     }
 
     fn mount_point(
@@ -85,18 +85,15 @@ impl Trees<'_> {
         Ok(())
     }
 
-    fn add_parents(
+    /// The directories above a place.
+    pub(super) fn add_parents(
         &self,
         tree: &Tree<'_>,
         path: &SandboxPath,
         entries: &mut Entries,
     ) -> Result<(), PlanError> {
         for above in path.ancestors().filter(|above| !above.is_root()) {
-            let host = tree
-                .rule
-                .from
-                .join(above.relative_to(&SandboxPath::root()).unwrap_or(above.as_path()));
-            let host = host.map_err(|_| PlanError::NoMountPoint(path.clone()))?;
+            let host = host_of(tree, &above)?;
             let mode = self.facts.directory_mode(&host).unwrap_or(0o755);
             let directory = ScratchEntry::Directory { path: above.clone(), mode };
             entries.entry(above).or_insert(directory);
@@ -115,18 +112,16 @@ impl Trees<'_> {
         way.reverse();
         way.push(path.clone());
         for step in way {
-            let host = tree
-                .rule
-                .from
-                .join(step.relative_to(&SandboxPath::root()).unwrap_or(step.as_path()));
-            let host = host.map_err(|_| PlanError::NoMountPoint(child.rule.at.clone()))?;
+            let host = host_of(tree, &step)?;
             match entries.get(&step) {
                 Some(ScratchEntry::Directory { .. }) if step != path => continue,
                 Some(_) => return Ok(()),
                 None => {}
             }
-            let mode = self.facts.directory_mode(&host).filter(|_| step != path);
-            let Some(mode) = mode else {
+            // What is above something that is there, is there.
+            let known = self.facts.directory_mode(&host);
+            let mode = known.or((child.rule.kind != Kind::Absent).then_some(0o755));
+            let Some(mode) = mode.filter(|_| step != path) else {
                 entries.insert(step.clone(), ScratchEntry::Whiteout { path: step });
                 return Ok(());
             };
@@ -141,4 +136,10 @@ pub(super) fn inside(tree: &Tree<'_>, at: &SandboxPath) -> SandboxPath {
     at.relative_to(&tree.rule.at)
         .and_then(|rest| SandboxPath::root().join(rest).ok())
         .unwrap_or_else(SandboxPath::root)
+}
+
+/// What a place in the layer of a tree is on the host.
+fn host_of(tree: &Tree<'_>, path: &SandboxPath) -> Result<HostPath, PlanError> {
+    let rest = path.relative_to(&SandboxPath::root()).unwrap_or(path.as_path());
+    tree.rule.from.join(rest).map_err(|_| PlanError::NoMountPoint(path.clone()))
 }

@@ -3,11 +3,13 @@
 use super::super::error::PlanError;
 use super::super::facts::Kind;
 use super::super::step::{
-    Backend, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer, Stage,
-    StoreStep, Upper,
+    Backend, Copied, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer,
+    ScratchEntry, Stage, StoreStep, Upper,
 };
 use super::super::view::{Rule, View};
+use super::mask::inside;
 use super::serve::{self, Purpose, UpperHome};
+use super::split::LARGEST_COPY;
 use super::{Ground, Node, Trees};
 use crate::spec::{HostPath, SandboxPath};
 
@@ -48,6 +50,7 @@ pub(super) struct Stack {
     /// Permission bits of the root.
     pub(super) mode: u32,
     pub(super) covered: Vec<SandboxPath>,
+    pub(super) copied: Vec<Copied>,
 }
 
 impl Trees<'_> {
@@ -75,7 +78,11 @@ impl Trees<'_> {
         let mount = self.table.mount_of(&tree.rule.from).id;
         lower.push(Lower::Host { path: tree.rule.from.clone(), mount });
         let over = Some(tree.rule.from.clone());
-        self.mount(tree, Stack { lower, over, mode, covered: tree.covered() }, server)?;
+        self.mount(
+            tree,
+            Stack { lower, over, mode, covered: tree.covered(), copied: Vec::new() },
+            server,
+        );
         self.below_overlay(tree)
     }
 
@@ -84,17 +91,28 @@ impl Trees<'_> {
         seen.into_iter().try_for_each(|child| self.place(child, Ground::There))
     }
 
-    /// An empty directory whose content is kept as a layer, with what is shown in it.
+    /// An empty directory whose content is kept as a layer, with what is shown in it. Small files are
+    /// copied, so that they can be written.
     pub(super) fn private(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
         let rule = Rule { kind: Kind::Directory, ..node.rule.clone() };
-        let tree = Tree { rule, children: node.children.iter().collect() };
+        let (files, children): (Vec<&Node>, Vec<&Node>) =
+            node.children.iter().partition(|child| is_small_copy(child));
+        let tree = Tree { rule, children };
         let server = self.server(&tree)?;
         let mode = self.facts.directory_mode(&tree.rule.from).unwrap_or(0o700);
-        let entries = self.points_only(&tree)?;
+        let mut entries = self.points_only(&tree)?;
+        let mut copied = Vec::new();
+        for file in files {
+            let (path, from) = (inside(&tree, &file.rule.at), file.rule.from.clone());
+            self.add_parents(&tree, &path, &mut entries)?;
+            copied.push(Copied { path: path.clone(), from: from.clone() });
+            entries.insert(path.clone(), ScratchEntry::Copy { path, from });
+        }
+        let entries = entries.into_values().collect();
         let lower = vec![Lower::Scratch(self.scratch_layer(mode, entries))];
         let covered = tree.covered();
-        self.mount(&tree, Stack { lower, over: None, mode, covered }, server)?;
+        self.mount(&tree, Stack { lower, over: None, mode, covered, copied }, server);
         self.below_overlay(&tree)
     }
 
@@ -132,13 +150,8 @@ impl Trees<'_> {
     }
 
     /// The overlay itself, with its upper layer if it is written.
-    pub(super) fn mount(
-        &mut self,
-        tree: &Tree<'_>,
-        stack: Stack,
-        server: OverlayServer,
-    ) -> Result<(), PlanError> {
-        let Stack { mut lower, over, mode, covered } = stack;
+    pub(super) fn mount(&mut self, tree: &Tree<'_>, stack: Stack, server: OverlayServer) {
+        let Stack { mut lower, over, mode, covered, copied } = stack;
         let at = tree.rule.at.clone();
         let (upper, flags) = if tree.purpose() == Purpose::Read {
             if lower.len() < 2 {
@@ -147,32 +160,31 @@ impl Trees<'_> {
             }
             (None, MountFlags::READ_ONLY)
         } else {
-            (Some(self.upper(&at, over, mode, covered, &server)), MountFlags::WRITABLE)
+            let backend = match server {
+                OverlayServer::Kernel => Backend::Kernel,
+                OverlayServer::Fuse { .. } => Backend::Fuse,
+            };
+            let layer = Layer { over, at: at.clone(), backend, mode, covered, copied };
+            (Some(self.upper(layer)), MountFlags::WRITABLE)
         };
         self.draft.fs(FsStep::Overlay { at, lower, upper, server, flags });
-        Ok(())
     }
 
-    fn upper(
-        &mut self,
-        at: &SandboxPath,
-        over: Option<HostPath>,
-        mode: u32,
-        covered: Vec<SandboxPath>,
-        server: &OverlayServer,
-    ) -> Upper {
+    /// A place for what is written.
+    fn upper(&mut self, layer: Layer) -> Upper {
         if self.home == Some(UpperHome::Scratch) {
             let number = self.scratch_uppers;
             self.scratch_uppers += 1;
-            return Upper::Scratch { number, mode };
+            return Upper::Scratch { number, mode: layer.mode };
         }
-        let backend = match server {
-            OverlayServer::Kernel => Backend::Kernel,
-            OverlayServer::Fuse { .. } => Backend::Fuse,
-        };
         let number = LayerNumber(u16::try_from(self.draft.layers.len()).unwrap_or(u16::MAX));
         self.draft.push(Stage::Prepare, StoreStep::Layer(number));
-        self.draft.layers.push(Layer { over, at: at.clone(), backend, mode, covered });
+        self.draft.layers.push(layer);
         Upper::Layer(number)
     }
+}
+
+/// Whether a place is a single file that is copied rather than mounted.
+fn is_small_copy(node: &Node) -> bool {
+    node.rule.view == View::Cow && node.rule.kind == Kind::File && node.rule.size <= LARGEST_COPY
 }

@@ -6,41 +6,52 @@ use super::super::pseudo::{self, DEVICE_FLAGS};
 use super::super::step::{Cover, FsStep, MountAccess, MountFlags};
 use super::super::view::{Pseudo, View};
 use super::{Ground, Node, Trees, ids_inside, is_directory};
+use crate::spec::Text;
 
 impl Trees<'_> {
     /// Plans a place and everything below it.
     pub(super) fn place(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
         let rule = &node.rule;
         match &rule.view {
-            View::Skeleton => self.below(node, Ground::Ours),
-            View::Hidden => self.hidden(node, ground),
-            View::Link(target) => {
-                if ground == Ground::Ours && !self.made.contains(&rule.at) {
-                    self.make_parents(&rule.at);
-                    let (at, target) = (rule.at.clone(), target.clone());
-                    self.take(vec![FsStep::Link { at, target }]);
-                }
-                Ok(())
-            }
-            View::Own(pseudo) => self.own(node, *pseudo, ground),
-            View::Tmpfs { size, mode } => self.tmpfs(node, *size, *mode, ground),
             View::Socket => {
                 self.draft.sockets.push(rule.at.clone());
-                self.single(node, ground, MountFlags::READ_ONLY)
+                self.single(node, ground, MountFlags::READ_ONLY);
             }
             View::Device => self.device(node, ground),
             View::Write if rule.kind != Kind::Directory => {
-                self.single(node, ground, MountFlags::WRITABLE)
+                self.single(node, ground, MountFlags::WRITABLE);
             }
             View::Read | View::System | View::Cow | View::CowAsRoot
                 if rule.kind != Kind::Directory =>
             {
-                self.single(node, ground, MountFlags::READ_ONLY)
+                self.single(node, ground, MountFlags::READ_ONLY);
             }
+            View::Link(target) => self.link(node, target, ground),
+            _ => self.tree(node, ground)?,
+        }
+        Ok(())
+    }
+
+    fn link(&mut self, node: &Node, target: &Text, ground: Ground) {
+        let at = &node.rule.at;
+        if ground == Ground::Ours && !self.made.contains(at) {
+            self.make_parents(at);
+            self.take(vec![FsStep::Link { at: at.clone(), target: target.clone() }]);
+        }
+    }
+
+    /// A place that is a directory.
+    fn tree(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+        match &node.rule.view {
+            View::Skeleton => self.below(node, Ground::Ours),
+            View::Hidden => self.hidden(node, ground),
+            View::Own(pseudo) => self.own(node, *pseudo, ground),
+            View::Tmpfs { size, mode } => self.tmpfs(node, *size, *mode, ground),
             View::Write => self.bind_tree(node, ground, MountFlags::WRITABLE),
             View::System => self.system(node, ground),
             View::Read | View::Cow | View::CowAsRoot => self.overlay_of(node, ground),
             View::Private => self.private(node, ground),
+            View::Link(_) | View::Socket | View::Device => Ok(()),
         }
     }
 
@@ -61,19 +72,17 @@ impl Trees<'_> {
     }
 
     /// A file, a socket, a device: one bind.
-    fn single(&mut self, node: &Node, ground: Ground, flags: MountFlags) -> Result<(), PlanError> {
+    fn single(&mut self, node: &Node, ground: Ground, flags: MountFlags) {
         self.point(node, ground);
         let (from, at) = (node.rule.from.clone(), node.rule.at.clone());
         self.draft.fs(FsStep::Bind { from, at, flags });
-        Ok(())
     }
 
-    fn device(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    fn device(&mut self, node: &Node, ground: Ground) {
         // Every sandbox has some devices already.
-        if ground == Ground::Ours && self.made.contains(&node.rule.at) {
-            return Ok(());
+        if ground == Ground::There || !self.made.contains(&node.rule.at) {
+            self.single(node, ground, DEVICE_FLAGS);
         }
-        self.single(node, ground, DEVICE_FLAGS)
     }
 
     fn tmpfs(

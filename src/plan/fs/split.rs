@@ -22,7 +22,7 @@ use super::{Ground, Node, Trees};
 use crate::spec::SandboxPath;
 
 /// The largest file that is copied, in bytes.
-const LARGEST_COPY: u64 = 1 << 20;
+pub(super) const LARGEST_COPY: u64 = 1 << 20;
 /// All of them together.
 const ALL_COPIES: u64 = 16 << 20;
 
@@ -55,8 +55,9 @@ impl Trees<'_> {
         let entries = entries.into_values().collect();
         let shadow = Lower::Scratch(self.scratch_layer(split.mode, entries));
         let over = Some(split.path.clone());
-        let stack = Stack { lower: vec![shadow], over, mode: split.mode, covered };
-        self.mount(tree, stack, server)?;
+        let stack =
+            Stack { lower: vec![shadow], over, mode: split.mode, covered, copied: Vec::new() };
+        self.mount(tree, stack, server);
         for mount in mounts {
             match mount {
                 Mount::Subtree(tree) => self.overlay(&tree)?,

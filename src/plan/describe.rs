@@ -1,0 +1,269 @@
+//! Says in a few words what a step does: for `--dry-run`, and for the text of an error, which is
+//! `cannot ` and these words.
+//!
+//! Every name in the text is escaped: it may hold a terminal's escape sequences.
+
+use std::fmt;
+
+use super::step::{
+    Action, Allowed, Backend, ConfineStep, Cover, FilterProgram, FsStep, IdKind, IdMapping,
+    IdsStep, LimitStep, MountAccess, MountFlags, Namespaces, NetStep, OverlayServer, ProcessStep,
+    Stage, StdioPlan, StoreStep, WatchStep,
+};
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Store(step) => step.fmt(f),
+            Self::Clone(namespaces) => namespaces.fmt(f),
+            Self::Ids(step) => step.fmt(f),
+            Self::Fs(step) => step.fmt(f),
+            Self::Net(NetStep::LoopbackUp) => f.write_str("bring the loopback interface up"),
+            Self::Limit(step) => step.fmt(f),
+            Self::Confine(step) => step.fmt(f),
+            Self::Process(step) => step.fmt(f),
+            Self::Watch(step) => step.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "prepare",
+            Self::Launch => "launch",
+            Self::Sandbox => "sandbox",
+            Self::Init => "init",
+            Self::Payload => "payload",
+            Self::Supervise => "supervise",
+        })
+    }
+}
+
+impl fmt::Display for StoreStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open { store } => write!(f, "open the store `{store}`"),
+            Self::Layer(number) => write!(f, "make layer {}", number.0),
+        }
+    }
+}
+
+impl fmt::Display for Namespaces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("clone into new namespaces: user mount")?;
+        let others = [
+            (self.pid, "pid"),
+            (self.net, "net"),
+            (self.ipc, "ipc"),
+            (self.uts, "uts"),
+            (self.cgroup, "cgroup"),
+        ];
+        others.iter().filter(|(new, _)| *new).try_for_each(|(_, name)| write!(f, " {name}"))
+    }
+}
+
+impl fmt::Display for IdMapping {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}", self.inside, self.outside)?;
+        if self.count == 1 { Ok(()) } else { write!(f, ", {} ids", self.count) }
+    }
+}
+
+impl fmt::Display for IdsStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DenySetgroups => f.write_str("deny setgroups"),
+            Self::WriteMaps { uid, gid } => write!(f, "map ids: user {uid}; group {gid}"),
+            Self::RunHelper { program, kind: IdKind::User, .. } => {
+                write!(f, "map user ids with `{program}`")
+            }
+            Self::RunHelper { program, kind: IdKind::Group, .. } => {
+                write!(f, "map group ids with `{program}`")
+            }
+        }
+    }
+}
+
+impl fmt::Display for MountFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.access {
+            MountAccess::ReadOnly => "read-only",
+            MountAccess::Writable => "writable",
+        })?;
+        if self.devices == Allowed::Yes {
+            f.write_str(", devices")?;
+        }
+        if self.exec == Allowed::No { f.write_str(", noexec") } else { Ok(()) }
+    }
+}
+
+impl fmt::Display for FsStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MakePrivate => f.write_str("make every mount private"),
+            Self::Scratch => f.write_str("mount the scratch file system"),
+            Self::ScratchLayer { layer, .. } => write!(f, "make scratch layer {}", layer.0),
+            Self::NewRoot => f.write_str("mount the new root"),
+            Self::Directory { at, mode } => write!(f, "make the directory `{at}`, {mode:04o}"),
+            Self::Link { at, target } => write!(f, "make the link `{at}` to `{target}`"),
+            Self::File { at, mode, .. } => write!(f, "make the file `{at}`, {mode:04o}"),
+            Self::FileOver { at, .. } => write!(f, "put a file of our own over `{at}`"),
+            Self::Bind { from, at, flags } if from.as_bytes() == at.as_bytes() => {
+                write!(f, "bind `{at}`, {flags}")
+            }
+            Self::Bind { from, at, flags } => write!(f, "bind `{from}` at `{at}`, {flags}"),
+            Self::Overlay { at, upper: None, .. } => {
+                write!(f, "mount an overlay at `{at}`, read-only")
+            }
+            Self::Overlay { at, .. } => write!(f, "mount an overlay at `{at}`"),
+            Self::Tmpfs { at, mode, flags, .. } => {
+                write!(f, "mount a tmpfs at `{at}`, {mode:04o}, {flags}")
+            }
+            Self::Proc { at } => write!(f, "mount a procfs at `{at}`"),
+            Self::Sysfs { at } => write!(f, "mount a sysfs at `{at}`"),
+            Self::Devpts { at } => write!(f, "mount a devpts at `{at}`"),
+            Self::Mqueue { at } => write!(f, "mount message queues at `{at}`"),
+            Self::Cover { at, with } => with.write(f, at),
+            Self::Seal { at } => write!(f, "make the mount at `{at}` read-only"),
+            Self::Pivot => f.write_str("make the new root `/`"),
+        }
+    }
+}
+
+impl Cover {
+    fn write(self, f: &mut fmt::Formatter<'_>, at: &crate::spec::SandboxPath) -> fmt::Result {
+        match self {
+            Self::Directory => write!(f, "cover `{at}` with an empty directory"),
+            Self::File => write!(f, "cover `{at}` with an empty file"),
+            Self::IfThere => write!(f, "cover `{at}` if it is there"),
+            Self::ReadOnlyIfThere => write!(f, "make `{at}` read-only if it is there"),
+        }
+    }
+}
+
+impl fmt::Display for OverlayServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel => f.write_str("the kernel"),
+            Self::Fuse { program, squash: None } => write!(f, "`{program}`"),
+            Self::Fuse { program, squash: Some((uid, gid)) } => {
+                write!(f, "`{program}`, every file as {uid}:{gid}'s")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Backend {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kernel => "kernel",
+            Self::Fuse => "fuse-overlayfs",
+        })
+    }
+}
+
+/// A ceiling, or none.
+struct Ceiling(Option<u64>);
+
+impl fmt::Display for Ceiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("unlimited"),
+        }
+    }
+}
+
+impl fmt::Display for LimitStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rlimit { resource, soft, hard } if soft == hard => {
+                write!(f, "limit {} to {}", resource.name(), Ceiling(*soft))
+            }
+            Self::Rlimit { resource, soft, hard } => {
+                let (soft, hard) = (Ceiling(*soft), Ceiling(*hard));
+                write!(f, "limit {} to {soft}, at most {hard}", resource.name())
+            }
+            Self::UserCount { name, value } => write!(f, "set user.{} to {value}", name.name()),
+        }
+    }
+}
+
+impl fmt::Display for ConfineStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Keyring => f.write_str("take a new session keyring"),
+            Self::Capabilities { keep } if keep.is_empty() => f.write_str("drop every capability"),
+            Self::Capabilities { keep } => {
+                f.write_str("drop every capability but")?;
+                keep.iter().try_for_each(|capability| write!(f, " {capability}"))
+            }
+            Self::Securebits => f.write_str("lock the securebits"),
+            Self::NoNewPrivs => f.write_str("set no_new_privs"),
+            Self::Landlock(rules) => write!(f, "confine with Landlock, ABI {}", rules.abi),
+            Self::Seccomp { program, listen } => {
+                match program {
+                    FilterProgram::Builtin { name, .. } => {
+                        let name = crate::spec::text::escape(name);
+                        write!(f, "install the system call filter `{name}`")?;
+                    }
+                    FilterProgram::Custom { .. } => {
+                        f.write_str("install the system call filter that was given")?;
+                    }
+                }
+                if *listen { f.write_str(", refused calls are told") } else { Ok(()) }
+            }
+        }
+    }
+}
+
+impl fmt::Display for ProcessStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undumpable => f.write_str("become undumpable"),
+            Self::Hostname(name) => {
+                write!(f, "set the host name to `{}`", crate::spec::text::escape(name))
+            }
+            Self::TakeIds { uid, gid, drop_groups: true } => {
+                write!(f, "drop the supplementary groups and become {uid}:{gid}")
+            }
+            Self::TakeIds { uid, gid, drop_groups: false } => write!(f, "become {uid}:{gid}"),
+            Self::Session { pty: true } => f.write_str("open a session with a terminal of its own"),
+            Self::Session { pty: false } => f.write_str("open a session"),
+            Self::ProcessGroup { foreground: true } => {
+                f.write_str("make a process group, in the foreground")
+            }
+            Self::ProcessGroup { foreground: false } => f.write_str("make a process group"),
+            Self::Stdio { number, with } => match with {
+                StdioPlan::Keep => write!(f, "keep descriptor {number}"),
+                StdioPlan::Null => write!(f, "open `/dev/null` at descriptor {number}"),
+                StdioPlan::Pty => write!(f, "put the terminal at descriptor {number}"),
+                StdioPlan::Relay => write!(f, "put a relayed pipe at descriptor {number}"),
+            },
+            Self::CloseDescriptors { keep } if keep.is_empty() => {
+                f.write_str("close every descriptor above 2")
+            }
+            Self::CloseDescriptors { keep } => {
+                f.write_str("close every descriptor above 2 but")?;
+                keep.iter().try_for_each(|number| write!(f, " {number}"))
+            }
+            Self::Umask(mask) => write!(f, "set the umask to {mask:03o}"),
+            Self::Workdir(at) => write!(f, "go to `{at}`"),
+            Self::Exec { argv, .. } => match argv.first() {
+                Some(program) => write!(f, "execute `{program}`"),
+                None => f.write_str("execute nothing"),
+            },
+        }
+    }
+}
+
+impl fmt::Display for WatchStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timeout(after) => write!(f, "end the run after {} s", after.as_secs_f64()),
+            Self::Denials => f.write_str("answer and count refused system calls"),
+            Self::FreeSpace { floor } => write!(f, "end the run below {floor} % of free space"),
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The plan as people read it: `bryo run --dry-run`.
+//!
+//! Steps are numbered as in errors and in the record and grouped by the process that takes them. What a
+//! step holds besides its one line (layers, masks, rules, variables) stands indented below it.
+//!
+//! # Not here
+//! JSON: a plan is its own serialisation. The words for a step: `describe`.
+
+use std::fmt;
+
+use super::step::{
+    Action, ConfineStep, FilterProgram, FsStep, IdsStep, LandlockGrant, Layer, Lower, Missing,
+    Notice, Plan, ProcessStep, ScratchEntry, Stage, StoreStep, Upper,
+};
+use crate::spec::seccomp::{
+    Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes, UnixSockets,
+};
+
+/// The text, ending in a newline.
+pub fn render(plan: &Plan) -> String {
+    let mut text = String::new();
+    let mut stage = None;
+    for (number, step) in (1usize..).zip(&plan.steps) {
+        if stage != Some(step.stage) {
+            stage = Some(step.stage);
+            line(&mut text, &format_args!("{}: {}", step.stage, who(step.stage)));
+        }
+        line(&mut text, &format_args!("{number:>4}  {}", step.action));
+        for detail in details(&step.action, plan) {
+            line(&mut text, &format_args!("        {detail}"));
+        }
+    }
+    if !plan.groups_kept.is_empty() {
+        let groups: Vec<String> = plan.groups_kept.iter().map(u32::to_string).collect();
+        line(&mut text, &format_args!("groups that stay: {}", groups.join(" ")));
+    }
+    if !plan.notices.is_empty() {
+        text.push_str("to know:\n");
+        for notice in &plan.notices {
+            line(&mut text, &format_args!("      {notice}"));
+        }
+    }
+    text
+}
+
+fn line(text: &mut String, line: &dyn fmt::Display) {
+    text.push_str(&line.to_string());
+    text.push('\n');
+}
+
+fn who(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Prepare => "on the host, before anything is cloned",
+        Stage::Launch => "on the host, around the clone",
+        Stage::Sandbox => "pid 1 of the new namespaces",
+        Stage::Init => "pid 1, once the payload is forked",
+        Stage::Payload => "the payload's process",
+        Stage::Supervise => "on the host, while the payload runs",
+    }
+}
+
+fn details(action: &Action, plan: &Plan) -> Vec<String> {
+    match action {
+        Action::Store(StoreStep::Layer(number)) => {
+            plan.layers.get(usize::from(number.0)).map(layer_lines).unwrap_or_default()
+        }
+        Action::Ids(IdsStep::RunHelper { map, .. }) => {
+            map.iter().map(ToString::to_string).collect()
+        }
+        Action::Fs(FsStep::ScratchLayer { mode, entries, .. }) => {
+            let mut lines = vec![format!("root {mode:04o}")];
+            lines.extend(entries.iter().map(ToString::to_string));
+            lines
+        }
+        Action::Fs(FsStep::Overlay { lower, upper, server, .. }) => {
+            let mut lines: Vec<String> = lower.iter().map(ToString::to_string).collect();
+            lines.extend(upper.iter().map(ToString::to_string));
+            lines.push(format!("served by {server}"));
+            lines
+        }
+        Action::Fs(FsStep::Tmpfs { size: Some(bytes), .. }) => {
+            vec![format!("at most {bytes} bytes")]
+        }
+        Action::Confine(ConfineStep::Landlock(rules)) => {
+            let mut lines: Vec<String> =
+                rules.paths.iter().map(|path| format!("{} `{}`", path.grant, path.at)).collect();
+            let scopes =
+                [(rules.scope_abstract_unix, "abstract sockets"), (rules.scope_signals, "signals")];
+            lines.extend(
+                scopes
+                    .iter()
+                    .filter(|(on, _)| *on)
+                    .map(|(_, what)| format!("no {what} to outside")),
+            );
+            lines
+        }
+        Action::Confine(ConfineStep::Seccomp { program, .. }) => variant_lines(program),
+        Action::Process(ProcessStep::Exec { argv, environment, search }) => {
+            let mut lines: Vec<String> =
+                argv.iter().skip(1).map(|argument| format!("argument `{argument}`")).collect();
+            lines.extend(environment.iter().map(|v| format!("with {}={}", v.name, v.value)));
+            let search: Vec<String> = search.iter().map(ToString::to_string).collect();
+            lines.push(format!("looked up in {}", search.join(" ")));
+            lines
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn layer_lines(layer: &Layer) -> Vec<String> {
+    let over = match &layer.over {
+        Some(host) => format!("over `{host}`"),
+        None => "over nothing".to_owned(),
+    };
+    let mut lines = vec![format!("{over}, seen at `{}`, {}", layer.at, layer.backend)];
+    lines.extend(layer.covered.iter().map(|path| format!("without `{path}`, another tree")));
+    lines.extend(
+        layer.copied.iter().map(|file| format!("`{}` copied from `{}`", file.path, file.from)),
+    );
+    lines
+}
+
+fn variant_lines(program: &FilterProgram) -> Vec<String> {
+    let (FilterProgram::Builtin { variant, .. } | FilterProgram::Custom { variant, .. }) = program;
+    let PolicyVariant { nesting, set_id_modes, openat2, unix_sockets, notify, .. } = variant;
+    let differences = [
+        (*nesting == Nesting::Allow, "namespaces and mounts are allowed"),
+        (*set_id_modes == SetIdModes::Allow, "set-id modes are allowed"),
+        (*openat2 == OpenAt2::Hide, "openat2 does not exist"),
+        (*unix_sockets == UnixSockets::Refuse, "unix sockets are refused"),
+        (*notify == Notifications::Off, "refused calls are not told"),
+    ];
+    differences.iter().filter(|(on, _)| *on).map(|(_, what)| (*what).to_owned()).collect()
+}
+
+impl fmt::Display for ScratchEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory { path, mode } => write!(f, "directory `{path}`, {mode:04o}"),
+            Self::Whiteout { path } => write!(f, "hides `{path}`"),
+            Self::Link { path, target } => write!(f, "link `{path}` to `{target}`"),
+            Self::Copy { path, from } => write!(f, "copy `{path}` of `{from}`"),
+            Self::Placeholder { path } => write!(f, "file `{path}`"),
+        }
+    }
+}
+
+impl fmt::Display for Lower {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { path, mount } => write!(f, "lower `{path}`, mount {mount}"),
+            Self::Scratch(layer) => write!(f, "lower scratch layer {}", layer.0),
+        }
+    }
+}
+
+impl fmt::Display for Upper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Layer(number) => write!(f, "upper layer {}", number.0),
+            Self::Scratch { number, .. } => write!(f, "upper in memory, number {number}"),
+        }
+    }
+}
+
+impl fmt::Display for LandlockGrant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ReadExecute => "read and execute",
+            Self::All => "everything",
+            Self::Device => "read, write, ioctl",
+            Self::Socket => "connect to",
+        })
+    }
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoopbackReachable => {
+                f.write_str("every service on this machine's loopback can be reached")
+            }
+            Self::PrivateWorkdir(at) => {
+                write!(f, "`{at}` is never shared; the payload starts in a private one")
+            }
+            Self::NoWorkdir => {
+                f.write_str("the current directory is not seen inside; the payload starts in `/`")
+            }
+            Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
+            Self::Fuse { at, why } => {
+                write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")
+            }
+            Self::Missing(missing) => missing.fmt(f),
+            Self::ReadOnlyFile(path) => write!(
+                f,
+                "`{path}` is read-only: it is too large to copy, and a mount is beside or below it"
+            ),
+            Self::ForeignIds(path) => write!(
+                f,
+                "writes below `{path}` may fail with EOVERFLOW: it holds files of other ids, and \
+                 fuse-overlayfs is missing"
+            ),
+            Self::Nesting => f.write_str(
+                "sandboxes can be nested: no file system rules of Landlock, and mounts are allowed",
+            ),
+        }
+    }
+}
+
+impl fmt::Display for super::step::FuseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Asked => "asked for with --overlay",
+            Self::KernelRefuses => "this kernel mounts no overlay in a user namespace",
+            Self::StoreFileSystem => "the store's file system cannot hold an upper of the kernel's",
+            Self::ForeignIds => "it holds files of other ids that you may write",
+            Self::RootOverHost => "root over the host's tree",
+        })
+    }
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Landlock => "this kernel has no Landlock that could be used",
+            Self::LandlockScopes => "this kernel's Landlock bounds no signals and abstract sockets",
+            Self::SeccompNotify => "refused system calls cannot be named: another filter listens",
+            Self::Procfs => "no procfs can be mounted here: `/proc` is empty",
+            Self::ProcessLimit => "the kernel does not hold root to a number of processes",
+            Self::UserCounts => {
+                "inotify and namespaces are not limited: `/proc/sys` is read-only here"
+            }
+            Self::Store => {
+                "changes are held in memory and end with the run: no store can hold them"
+            }
+        })
+    }
+}
