@@ -50,15 +50,22 @@ fn a_file_that_a_run_changes_on_the_host_is_seen() {
 
 #[test]
 fn a_record_or_a_lock_that_stays_is_seen() {
-    let told = failure(|| {
-        let world = World::new();
-        std::fs::create_dir_all(world.store().join("sandboxes/abc")).unwrap();
-    });
-    assert!(told.contains("1 records in the store where 0 are expected"), "{told}");
+    for (made, told) in [
+        ("kept/abc", "1 records in the store where 0 are expected"),
+        ("live/abc", "in the store: live/abc"),
+        ("trash/abc", "in the store: trash/abc"),
+        ("names/abc", "the name abc of nothing"),
+    ] {
+        let message = failure(|| {
+            let world = World::new();
+            std::fs::create_dir_all(world.store().join(made)).unwrap();
+        });
+        assert!(message.contains(told), "{message}");
+    }
 
     let world = World::new();
     world.keeps(1);
-    std::fs::create_dir_all(world.store().join("sandboxes/abc")).unwrap();
+    std::fs::create_dir_all(world.store().join("kept/abc")).unwrap();
     let lock = std::fs::File::create(world.store().join("lock")).unwrap();
     lock.lock().unwrap();
     let told = failure(move || drop(world));

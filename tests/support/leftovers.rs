@@ -61,16 +61,24 @@ fn add(path: &Path, but: &Path, found: &mut BTreeMap<PathBuf, Seen>) {
     }
 }
 
-/// Mounts, locks and records that should not be there, each as a line.
+/// Mounts, locks and what is in the store (`src/state/store.rs` says what it looks like) that should not be there, each as a line.
 pub(crate) fn find(home: &Path, store: &Path, records: usize) -> Vec<String> {
     let mut found = mounts(home);
     found.extend(locks(store));
-    let there = records_in(store);
-    if there.len() != records {
-        found.push(format!(
-            "{} records in the store where {records} are expected: {there:?}",
-            there.len()
-        ));
+    let kept = names_in(&store.join("kept"));
+    if kept.len() != records {
+        let count = kept.len();
+        found.push(format!("{count} records in the store where {records} are expected: {kept:?}"));
+    }
+    for folder in ["live", "trash"] {
+        let there = names_in(&store.join(folder));
+        found.extend(there.iter().map(|name| format!("in the store: {folder}/{name}")));
+    }
+    for name in names_in(&store.join("names")) {
+        let id = fs::read_link(store.join("names").join(&name)).unwrap_or_default();
+        if !kept.iter().any(|kept| Path::new(kept) == id.file_name().unwrap_or_default()) {
+            found.push(format!("in the store: the name {name} of nothing"));
+        }
     }
     found
 }
@@ -112,9 +120,8 @@ fn all_below(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The directories of single sandboxes.
-fn records_in(store: &Path) -> Vec<String> {
-    fs::read_dir(store.join("sandboxes"))
+fn names_in(folder: &Path) -> Vec<String> {
+    fs::read_dir(folder)
         .into_iter()
         .flatten()
         .flatten()
