@@ -5,6 +5,7 @@
 //! all of them takes longer than reading one line. The whole tree is built for help, man pages and
 //! completions alone.
 
+pub mod doctor;
 pub mod error;
 pub mod flag;
 pub mod output;
@@ -33,6 +34,7 @@ struct Entry {
 
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
+    Entry { name: "doctor", build: doctor::command },
     Entry { name: "profile", build: profile::command },
     Entry { name: "completions", build: pages::completions_command },
     Entry { name: "man", build: pages::man_command },
@@ -59,12 +61,13 @@ fn tree() -> Command {
 
 /// Does what the words after the program's name ask for; the exit status.
 pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
-    let answer = match arguments.split_first() {
-        None => Answer::text(pages::root_help()),
-        Some((command, rest)) => answer(command, rest)?,
+    let (answer, code) = match arguments.split_first() {
+        None => (Answer::text(pages::root_help()), 0),
+        Some((command, rest)) if command == "doctor" => doctor::answer(rest)?,
+        Some((command, rest)) => (answer(command, rest)?, 0),
     };
     answer.print().map_err(|error| Failure::new(&error))?;
-    Ok(0)
+    Ok(code)
 }
 
 fn answer(command: &OsStr, rest: &[OsString]) -> Result<Answer, Failure> {

@@ -76,6 +76,23 @@ impl State {
     }
 }
 
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum DoctorError {
+    /// An answer that is no JSON.
+    #[error("cannot write the answer as JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl crate::report::Explain for DoctorError {}
+
+/// The report for programs.
+pub fn render_json(report: &Report) -> Result<Vec<u8>, DoctorError> {
+    let mut bytes = serde_json::to_vec_pretty(report).map_err(DoctorError::Json)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
 /// Looks at this machine.
 pub fn examine() -> Report {
     diagnose(&Machine::look())
