@@ -16,15 +16,47 @@ const MOST_DIRECTORIES: usize = 64;
 pub(super) fn probe(resolver: &mut Resolver) -> Fuse {
     Fuse {
         program: find_program("fuse-overlayfs", resolver).map(|(path, _)| path),
-        device: can_open("/dev/fuse"),
+        device: Device::Fuse.can_open(),
     }
 }
 
-/// Whether `/dev/fuse` or `/dev/net/tun` can be opened: that has no effect before a mount or an ioctl
-/// names the descriptor.
-pub fn can_open(device: &str) -> bool {
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    rustix::fs::openat(CWD, device, flags, Mode::empty()).is_ok()
+/// A misc device of the kernel's, whose minor number Documentation/admin-guide/devices.txt fixes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Device {
+    /// `/dev/fuse`.
+    Fuse,
+    /// `/dev/net/tun`.
+    Tun,
+}
+
+impl Device {
+    /// Where it stands.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Fuse => "/dev/fuse",
+            Self::Tun => "/dev/net/tun",
+        }
+    }
+
+    const fn number(self) -> (u32, u32) {
+        match self {
+            Self::Fuse => (10, 229),
+            Self::Tun => (10, 200),
+        }
+    }
+
+    /// Whether it is there, is itself (a container may put `/dev/null` in its place), and can be
+    /// opened: that has no effect before a mount or an ioctl names the descriptor.
+    pub fn can_open(self) -> bool {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let stat = rustix::fs::openat(CWD, self.path(), flags, Mode::empty())
+            .and_then(|device| rustix::fs::fstat(&device));
+        stat.is_ok_and(|stat| {
+            let rdev = stat.st_rdev;
+            FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+                && (rustix::fs::major(rdev), rustix::fs::minor(rdev)) == self.number()
+        })
+    }
 }
 
 /// A program in a fixed place or in a directory of `PATH` that only root writes, so that no other

@@ -76,7 +76,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    const ALL: [Self; 16] = [
+    /// Every one.
+    pub const ALL: [Self; 16] = [
         Self::Private,
         Self::HostTree,
         Self::Tmpfs,
@@ -124,6 +125,12 @@ impl Told {
     /// How it went; none when the child did not come so far.
     pub fn of(&self, subject: Subject) -> Option<Outcome> {
         self.0.get(&subject).copied()
+    }
+}
+
+impl FromIterator<(Subject, Outcome)> for Told {
+    fn from_iter<T: IntoIterator<Item = (Subject, Outcome)>>(outcomes: T) -> Self {
+        Self(outcomes.into_iter().collect())
     }
 }
 

@@ -1,7 +1,7 @@
 //! Everything `doctor` looks at, read and tried once.
 
 use crate::host::cgroup::Cgroups;
-use crate::host::fuse::can_open;
+use crate::host::fuse::Device;
 use crate::host::subid::first_free;
 use crate::host::trial::{
     Confinement, IdRanges, NamespaceTrials, Told, TrialError, try_confinement, try_namespaces,
@@ -80,7 +80,7 @@ impl Machine {
             }),
             cgroups,
             service_manager,
-            tun: can_open("/dev/net/tun"),
+            tun: Device::Tun.can_open(),
             program: own_program(),
             packages,
             first_free_subid: first_free(),

@@ -13,6 +13,8 @@ mod findings;
 mod machine;
 mod remedy;
 mod script;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use serde::Serialize;
@@ -61,6 +63,8 @@ pub enum State {
     Ok,
     /// Not there, and a default run does without.
     Missing,
+    /// It could not be tried, for what is said of another thing.
+    Unknown,
     /// No default run works.
     Broken,
 }
@@ -71,6 +75,7 @@ impl State {
         match self {
             Self::Ok => "ok",
             Self::Missing => "missing",
+            Self::Unknown => "unknown",
             Self::Broken => "broken",
         }
     }
@@ -114,6 +119,11 @@ impl Finding {
     /// The same, with this state and what it costs.
     fn but(self, state: State, cost: impl Into<String>) -> Self {
         Self { state, cost: Some(cost.into()), ..self }
+    }
+
+    /// What was found could not be tried.
+    fn unknown(self) -> Self {
+        Self { state: State::Unknown, ..self }
     }
 
     fn remedy(self, remedy: impl Into<Option<Remedy>>) -> Self {

@@ -36,8 +36,10 @@ pub fn fix_script(report: &Report) -> String {
         }
     }
     let mut script = "#!/bin/sh\n".to_owned();
-    if calls.is_empty() {
+    if calls.is_empty() && by_hand.is_empty() {
         script.push_str("# nothing to fix\n");
+    } else if calls.is_empty() {
+        script.push_str("# nothing that a script can fix\n");
     } else {
         script.push_str(HEAD);
         for function in functions {

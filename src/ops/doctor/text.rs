@@ -18,15 +18,20 @@ pub fn render_text(report: &Report, look: &Look) -> String {
         render(&mut text, finding, look);
     }
     text.push('\n');
-    text.push_str(match (report.default_run_works, costs(report)) {
-        (true, 0) => "A default run works here, and nothing is missing.\n",
-        (true, _) => "A default run works here. What is missing costs what is said above.\n",
+    let last = match (report.default_run_works, costs(report)) {
+        (true, 0) => "A default run works here, and nothing is missing.",
+        (true, _) => "A default run works here. What is missing costs what is said above.",
         (false, _) => {
-            "No default run works here. `bryo doctor --fix-script` prints what an administrator can \
-             do.\n"
+            "No default run works here. `bryo doctor --fix-script` prints what an administrator can do."
         }
-    });
+    };
+    wrap(&mut text, "", last, width(look));
     text
+}
+
+/// Lines are broken on a terminal and nowhere else, so that a file can be searched.
+fn width(look: &Look) -> usize {
+    look.width.map_or(usize::MAX, |width| width.max(NARROWEST))
 }
 
 fn costs(report: &Report) -> usize {
@@ -34,12 +39,12 @@ fn costs(report: &Report) -> usize {
 }
 
 fn render(text: &mut String, finding: &Finding, look: &Look) {
-    // Lines are broken on a terminal and nowhere else, so that a file can be searched.
-    let width = look.width.map_or(usize::MAX, |width| width.max(NARROWEST));
+    let width = width(look);
     let word = format!("{:<8}", finding.state.name());
     let word = match (look.colour, finding.state) {
         (Colour::No, _) => word,
         (Colour::Yes, State::Ok) => format!("\u{1b}[32m{word}\u{1b}[0m"),
+        (Colour::Yes, State::Unknown) => format!("\u{1b}[2m{word}\u{1b}[0m"),
         (Colour::Yes, State::Missing) => format!("\u{1b}[33m{word}\u{1b}[0m"),
         (Colour::Yes, State::Broken) => format!("\u{1b}[31;1m{word}\u{1b}[0m"),
     };
@@ -55,16 +60,17 @@ fn render(text: &mut String, finding: &Finding, look: &Look) {
     }
 }
 
-/// Writes `begin`, which is [`DETAILS`] columns wide, and `words` behind it.
+/// Writes `begin`, which is [`DETAILS`] columns wide or empty, and `words` behind it.
 fn wrap(text: &mut String, begin: &str, words: &str, width: usize) {
     text.push_str(begin);
-    let mut column = DETAILS;
+    let margin = if begin.is_empty() { 0 } else { DETAILS };
+    let mut column = margin;
     for (number, word) in words.split(' ').enumerate() {
         let length = word.chars().count();
         if number > 0 && column + 1 + length > width {
             text.push('\n');
-            text.push_str(&" ".repeat(DETAILS));
-            column = DETAILS;
+            text.push_str(&" ".repeat(margin));
+            column = margin;
         } else if number > 0 {
             text.push(' ');
             column += 1;

@@ -16,8 +16,10 @@ fn fuse_works(machine: &Machine) -> bool {
 pub(super) fn overlay(machine: &Machine) -> Finding {
     let outcome = told(machine, Subject::Overlay);
     let finding = Finding::ok("overlay", "kernel overlay", words(outcome, "can be mounted"));
-    if outcome == Some(Ok(())) {
-        return finding;
+    match outcome {
+        Some(Ok(())) => return finding,
+        None => return finding.unknown(),
+        Some(Err(_)) => {}
     }
     if fuse_works(machine) {
         return finding.but(
@@ -25,7 +27,7 @@ pub(super) fn overlay(machine: &Machine) -> Finding {
             "copy-on-write trees are served by fuse-overlayfs, which is slower",
         );
     }
-    let remedy = outcome.map(|_| Remedy::package(Package::FuseOverlayfs, machine.packages));
+    let remedy = Remedy::package(Package::FuseOverlayfs, machine.packages);
     finding.but(State::Broken, "nothing can be copy-on-write").remedy(remedy)
 }
 
@@ -60,7 +62,7 @@ pub(super) fn store(machine: &Machine) -> Finding {
             .remedy(elsewhere),
         },
         Err(_) if machine.namespaces.all.is_err() => {
-            finding(format!("{path}, not tried, as namespaces cannot be made"))
+            finding(format!("{path}, {}", super::NOT_TRIED)).unknown()
         }
         Err(error) => {
             finding(format!("{path}: {}", sentence(*error))).but(lost.0, lost.1).remedy(elsewhere)
@@ -96,7 +98,8 @@ pub(super) fn fuse(machine: &Machine) -> Finding {
         Some(Err(errno)) => finding(format!("a FUSE mount is refused: {errno}"))
             .but(State::Missing, cost)
             .remedy(Remedy::by_hand("use Linux 4.18 or later, outside of a container")),
-        _ => finding(program.to_string()),
+        Some(Ok(())) => finding(program.to_string()),
+        None => finding(format!("{program}, {}", super::NOT_TRIED)).unknown(),
     }
 }
 
@@ -104,8 +107,10 @@ pub(super) fn tmpfs(machine: &Machine) -> Finding {
     let outcome = told(machine, Subject::TmpfsAttributes);
     let detail = words(outcome, "can hold layers");
     let finding = Finding::ok("tmpfs", "tmpfs with attributes", detail);
-    if outcome == Some(Ok(())) {
-        return finding;
+    match outcome {
+        Some(Ok(())) => return finding,
+        None => return finding.unknown(),
+        Some(Err(_)) => {}
     }
     finding
         .but(State::Missing, "where no store can be used, changes cannot be kept in memory either")

@@ -49,11 +49,13 @@ fn sentence(error: TrialError) -> String {
     }
 }
 
+const NOT_TRIED: &str = "not tried, as namespaces cannot be made";
+
 /// How it went, for people: `what` when it went well.
 fn words(outcome: Option<Outcome>, what: &str) -> String {
     match outcome {
         Some(Ok(())) => what.to_owned(),
         Some(Err(errno)) => format!("refused: {errno}"),
-        None => "not tried, as namespaces cannot be made".to_owned(),
+        None => NOT_TRIED.to_owned(),
     }
 }

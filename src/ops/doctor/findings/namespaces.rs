@@ -93,8 +93,7 @@ pub(super) fn other_namespaces(machine: &Machine) -> Finding {
         "use a kernel with these namespaces, or a container whose seccomp profile allows them",
     );
     if failed.is_empty() {
-        return finding("not tried, as user namespaces cannot be made".to_owned())
-            .but(State::Broken, NO_RUN);
+        return finding(super::NOT_TRIED.to_owned()).unknown();
     }
     finding(format!("cannot be made: {}", failed.join(", ")))
         .but(State::Broken, NO_RUN)
@@ -120,7 +119,7 @@ pub(super) fn mounts(machine: &Machine) -> Finding {
         return finding("the host's tree read-only, tmpfs, devpts");
     }
     if machine.namespaces.all.is_err() {
-        return finding("not tried, as namespaces cannot be made").but(State::Broken, NO_RUN);
+        return finding(super::NOT_TRIED).unknown();
     }
     let remedy = problem(machine).map_or_else(
         || Remedy::by_hand("use Linux 5.12 or later outside of a container"),
@@ -132,8 +131,10 @@ pub(super) fn mounts(machine: &Machine) -> Finding {
 pub(super) fn procfs(machine: &Machine) -> Finding {
     let outcome = told(machine, Subject::Proc);
     let finding = Finding::ok("procfs", "own /proc", words(outcome, "can be mounted"));
-    if outcome == Some(Ok(())) {
-        return finding;
+    match outcome {
+        Some(Ok(())) => return finding,
+        None => return finding.unknown(),
+        Some(Err(_)) => {}
     }
     let remedy = Remedy::by_hand(
         "the outer `/proc` is masked: start the container with it unmasked (Docker: \
@@ -147,8 +148,10 @@ pub(super) fn procfs(machine: &Machine) -> Finding {
 pub(super) fn sysfs(machine: &Machine) -> Finding {
     let outcome = told(machine, Subject::Sysfs);
     let finding = Finding::ok("sysfs", "own /sys", words(outcome, "can be mounted"));
-    if outcome == Some(Ok(())) {
-        return finding;
+    match outcome {
+        Some(Ok(())) => return finding,
+        None => return finding.unknown(),
+        Some(Err(_)) => {}
     }
     finding.but(
         State::Missing,
@@ -170,6 +173,7 @@ pub(super) fn user_limits(machine: &Machine) -> Finding {
         Some(Ok(())) if since => finding("processes, inotify watches".to_owned()),
         Some(Ok(())) => finding("Linux before 5.14 counts all processes of the user".to_owned())
             .but(State::Missing, "`--pids-limit` is refused"),
+        None => finding(words(None, "")).unknown(),
         other => finding(words(other, ""))
             .but(State::Missing, "a payload can use up the user's inotify watches"),
     }

@@ -1,0 +1,367 @@
+//! Machines that nobody has at hand: what is said of each, word for word where it matters.
+
+use crate::host::cgroup::{CgroupVersion, Cgroups, Delegated};
+use crate::host::trial::{
+    Confinement, IdRanges, NamespaceTrials, Outcome, Subject, Told, TrialError,
+};
+use crate::host::userns::UsernsSettings;
+use crate::plan::facts::{
+    Account, Caller, Facts, Fuse, Helper, IdRange, Kernel, StoreCandidate, StoreSource, StoreState,
+    Subids,
+};
+use crate::report::Look;
+use crate::spec::HostPath;
+use crate::sys::clone::ThreadsError;
+use crate::sys::errno::Errno;
+
+use super::*;
+
+fn path(path: &str) -> HostPath {
+    HostPath::new(path).unwrap()
+}
+
+fn told(but: &[(Subject, Outcome)]) -> Told {
+    let well = Subject::ALL.into_iter().map(|subject| (subject, Ok(())));
+    well.chain(but.iter().copied()).collect()
+}
+
+fn namespaces(but: &[(Subject, Outcome)]) -> NamespaceTrials {
+    NamespaceTrials { all: Ok(told(but)), user_alone: None, each: Vec::new() }
+}
+
+fn no_namespaces(errno: Errno) -> NamespaceTrials {
+    let error = TrialError::Clone(errno);
+    NamespaceTrials { all: Err(error), user_alone: Some(Err(error)), each: Vec::new() }
+}
+
+/// A machine that has everything.
+fn well() -> Machine {
+    let range = IdRange { first: 100_000, count: 65_536 };
+    let store = path("/home/al/.local/share/bryo");
+    let facts = Facts {
+        kernel: Kernel { major: 6, minor: 18 },
+        caller: Caller { uid: 1000, gid: 1000, home: Some(path("/home/al")), ..Caller::default() },
+        stores: vec![StoreCandidate {
+            path: store.clone(),
+            source: StoreSource::DataHome,
+            fs_magic: 0xef53,
+            state: StoreState::Usable,
+        }],
+        fuse: Some(Fuse { program: Some(path("/usr/bin/fuse-overlayfs")), device: true }),
+        subids: Some(Subids {
+            uids: vec![range],
+            gids: vec![range],
+            newuidmap: Helper::Ready(path("/usr/bin/newuidmap")),
+            newgidmap: Helper::Ready(path("/usr/bin/newgidmap")),
+        }),
+        account: Account { name: Some("al".into()), ..Account::default() },
+        ..Facts::default()
+    };
+    Machine {
+        facts,
+        unread: Vec::new(),
+        namespaces: namespaces(&[]),
+        confinement: Ok(Confinement {
+            landlock_abi: Ok(7),
+            landlock: Some(Ok(())),
+            seccomp: Some(Ok(())),
+            listener: Some(Ok(())),
+        }),
+        settings: UsernsSettings { max_user_namespaces: Some(60_000), ..UsernsSettings::default() },
+        store: Some((store, Ok(told(&[])))),
+        subids: Some(Ok(IdRanges { uids: true, gids: true })),
+        cgroups: Some(Cgroups {
+            version: CgroupVersion::Unified,
+            delegated: Some(Delegated {
+                path: path("/sys/fs/cgroup/user.slice"),
+                inside: false,
+                controllers: ["cpu", "io", "memory", "pids"].map(str::to_owned).into(),
+            }),
+        }),
+        service_manager: true,
+        tun: true,
+        program: Some(path("/usr/local/bin/bryo")),
+        packages: Some(PackageManager::AptGet),
+        first_free_subid: 165_536,
+        threads_max: Some(120_000),
+    }
+}
+
+fn finding<'r>(report: &'r Report, id: &str) -> &'r Finding {
+    report.findings.iter().find(|finding| finding.id == id).unwrap()
+}
+
+/// The ids of the findings that are not well, with their states.
+fn not_well(report: &Report) -> Vec<(&str, State)> {
+    let not_well = report.findings.iter().filter(|finding| finding.state != State::Ok);
+    not_well.map(|finding| (finding.id, finding.state)).collect()
+}
+
+fn command(finding: &Finding) -> &str {
+    finding.remedy.as_ref().map_or("", |remedy| &remedy.command)
+}
+
+#[test]
+fn a_machine_that_has_everything_has_nothing_to_fix() {
+    let report = diagnose(&well());
+    assert_eq!(not_well(&report), []);
+    assert!(report.default_run_works);
+    assert_eq!(fix_script(&report), "#!/bin/sh\n# nothing to fix\n");
+    assert!(render_text(&report, &Look::plain()).ends_with("and nothing is missing.\n"));
+}
+
+#[test]
+fn no_user_namespaces_by_sysctl() {
+    let settings = UsernsSettings { max_user_namespaces: Some(0), ..UsernsSettings::default() };
+    let machine = Machine { namespaces: no_namespaces(Errno::ENOSPC), settings, ..well() };
+    let report = diagnose(&machine);
+    assert!(!report.default_run_works);
+    let broken = finding(&report, "user-namespaces");
+    assert_eq!(broken.detail, "user namespaces are switched off: `user.max_user_namespaces` is 0");
+    assert_eq!(command(broken), "sudo sysctl -w user.max_user_namespaces=60000");
+    // What could not be tried is neither well nor blamed.
+    let others: Vec<State> = not_well(&report).iter().skip(1).map(|(_, state)| *state).collect();
+    assert!(others.iter().all(|state| *state == State::Unknown), "{:?}", not_well(&report));
+    assert!(fix_script(&report).contains("\nset_sysctl user.max_user_namespaces 60000\n"));
+}
+
+#[test]
+fn debians_old_switch_is_named() {
+    let settings =
+        UsernsSettings { unprivileged_userns_clone: Some(0), ..UsernsSettings::default() };
+    let machine = Machine { namespaces: no_namespaces(Errno::EPERM), settings, ..well() };
+    let report = diagnose(&machine);
+    assert_eq!(
+        command(finding(&report, "user-namespaces")),
+        "sudo sysctl -w kernel.unprivileged_userns_clone=1"
+    );
+}
+
+#[test]
+fn apparmor_strips_the_namespace_and_a_profile_mends_it() {
+    let settings = UsernsSettings { apparmor_restricts: Some(1), ..UsernsSettings::default() };
+    let stripped = Told::from_iter([
+        (Subject::Private, Err(Errno::EACCES)),
+        (Subject::HostTree, Err(Errno::EPERM)),
+        (Subject::Tmpfs, Err(Errno::EPERM)),
+    ]);
+    let trials = NamespaceTrials { all: Ok(stripped), user_alone: None, each: Vec::new() };
+    let machine = Machine { namespaces: trials, settings, ..well() };
+    let report = diagnose(&machine);
+    let broken = finding(&report, "user-namespaces");
+    assert_eq!(broken.state, State::Broken);
+    assert!(broken.detail.contains("`kernel.apparmor_restrict_unprivileged_userns` is 1"));
+    assert_eq!(command(broken), "bryo doctor --fix-script | sudo sh");
+    let script = fix_script(&report);
+    assert_eq!(script.matches("\nallow_namespaces /usr/local/bin/bryo\n").count(), 1, "{script}");
+}
+
+#[test]
+fn a_container_that_forbids_namespaces_is_told_from_a_host() {
+    let settings = UsernsSettings { filtered: true, ..UsernsSettings::default() };
+    let machine = Machine { namespaces: no_namespaces(Errno::EPERM), settings, ..well() };
+    let report = diagnose(&machine);
+    let broken = finding(&report, "user-namespaces");
+    assert!(broken.detail.contains("in a container") && command(broken).contains("Docker"));
+    assert!(!fix_script(&report).contains("set_sysctl"));
+}
+
+#[test]
+fn a_kernel_without_one_namespace_is_told_which() {
+    let failed = Err(TrialError::Clone(Errno::EINVAL));
+    let trials = NamespaceTrials {
+        all: Err(TrialError::Clone(Errno::EINVAL)),
+        user_alone: Some(Ok(())),
+        each: vec![("mnt", Ok(())), ("cgroup", failed)],
+    };
+    let report = diagnose(&Machine { namespaces: trials, ..well() });
+    assert_eq!(finding(&report, "user-namespaces").state, State::Ok);
+    let broken = finding(&report, "namespaces");
+    assert_eq!(
+        broken.detail,
+        "cannot be made: cgroup (cannot clone into new namespaces: EINVAL (invalid argument))"
+    );
+}
+
+#[test]
+fn a_masked_proc_is_missing_and_no_more() {
+    let trials = namespaces(&[(Subject::Proc, Err(Errno::EPERM))]);
+    let report = diagnose(&Machine { namespaces: trials, ..well() });
+    assert_eq!(not_well(&report), [("procfs", State::Missing)]);
+    assert!(report.default_run_works);
+    let text = render_text(&report, &Look::plain());
+    assert!(text.contains("missing   own /proc               refused: EPERM"), "{text}");
+}
+
+#[test]
+fn without_a_kernel_overlay_fuse_serves_and_without_both_nothing_does() {
+    let refused =
+        [(Subject::Overlay, Err(Errno::EPERM)), (Subject::StoreOverlay, Err(Errno::EPERM))];
+    let machine = Machine { namespaces: namespaces(&refused), ..well() };
+    assert_eq!(not_well(&diagnose(&machine)), [("overlay", State::Missing)]);
+    let mut bare = machine;
+    bare.facts.fuse = Some(Fuse::default());
+    let report = diagnose(&bare);
+    assert_eq!(finding(&report, "overlay").state, State::Broken);
+    assert_eq!(command(finding(&report, "overlay")), "sudo apt-get install -y fuse-overlayfs");
+}
+
+#[test]
+fn a_store_that_cannot_hold_an_upper_costs_something_and_names_the_way_out() {
+    let mut machine = well();
+    let refused = Told::from_iter([(Subject::StoreOverlay, Err(Errno::EINVAL))]);
+    machine.store = Some((path("/nfs/al/bryo"), Ok(refused)));
+    let report = diagnose(&machine);
+    assert_eq!(not_well(&report), [("store", State::Missing)]);
+    assert!(command(finding(&report, "store")).contains("`BRYO_STORE`"));
+    machine.facts.fuse = None;
+    let without = diagnose(&machine);
+    let cost = finding(&without, "store").cost.clone().unwrap();
+    assert_eq!(cost, "what a payload writes is kept in memory and gone after the run");
+    machine.namespaces = namespaces(&[(Subject::TmpfsAttributes, Err(Errno::EOPNOTSUPP))]);
+    assert_eq!(finding(&diagnose(&machine), "store").state, State::Broken);
+}
+
+#[test]
+fn a_store_of_somebody_elses_is_told() {
+    let mut machine = well();
+    machine.store = None;
+    machine.facts.stores[0].state = StoreState::Foreign;
+    let report = diagnose(&machine);
+    assert_eq!(
+        finding(&report, "store").detail,
+        "/home/al/.local/share/bryo is not a directory of yours alone (owner, mode 0700, no link)"
+    );
+}
+
+#[test]
+fn each_thing_that_subordinate_ids_lack_has_its_own_text() {
+    let told = |change: fn(&mut Subids)| {
+        let mut machine = well();
+        machine.subids = None;
+        change(machine.facts.subids.as_mut().unwrap());
+        let report = diagnose(&machine);
+        let finding = finding(&report, "subids");
+        assert_eq!(finding.state, State::Missing);
+        (finding.detail.clone(), command(finding).to_owned())
+    };
+    assert_eq!(
+        told(|subids| subids.newuidmap = Helper::Missing),
+        ("`newuidmap` is not installed".into(), "sudo apt-get install -y uidmap".into())
+    );
+    let (detail, fix) =
+        told(|subids| subids.newgidmap = Helper::Unprivileged(path("/usr/bin/newgidmap")));
+    assert!(detail.starts_with("`/usr/bin/newgidmap` has neither the set-user-id bit"));
+    assert_eq!(
+        fix,
+        "sudo chown root:root /usr/bin/newgidmap && sudo chmod 4755 /usr/bin/newgidmap"
+    );
+    assert_eq!(
+        told(|subids| subids.gids.clear()),
+        (
+            "no range of yours in `/etc/subgid`".into(),
+            "sudo usermod --add-subgids 165536-231071 al".into()
+        )
+    );
+    let mut machine = well();
+    machine.subids = Some(Ok(IdRanges { uids: true, gids: false }));
+    assert_eq!(finding(&diagnose(&machine), "subids").detail, "`newgidmap` refuses the range");
+}
+
+#[test]
+fn old_landlock_another_listener_and_root_cost_what_they_cost() {
+    let mut machine = well();
+    machine.confinement = Ok(Confinement {
+        landlock_abi: Ok(2),
+        landlock: Some(Ok(())),
+        seccomp: Some(Ok(())),
+        listener: Some(Err(Errno::EBUSY)),
+    });
+    machine.facts.caller.uid = 0;
+    let report = diagnose(&machine);
+    assert_eq!(
+        not_well(&report),
+        [
+            ("user-limits", State::Missing),
+            ("seccomp-listener", State::Missing),
+            ("landlock", State::Missing)
+        ]
+    );
+    assert_eq!(
+        finding(&report, "landlock").detail,
+        "ABI 2, without scopes for sockets and signals"
+    );
+}
+
+#[test]
+fn landlock_that_is_claimed_but_not_enforced_is_not_believed() {
+    let mut machine = well();
+    let outcome = Some(Err(Errno::EOPNOTSUPP));
+    machine.confinement = Ok(Confinement { landlock: outcome, ..well().confinement.unwrap() });
+    let report = diagnose(&machine);
+    assert_eq!(finding(&report, "landlock").detail, "claims ABI 7 and does not enforce it");
+}
+
+#[test]
+fn among_threads_nothing_can_be_tried_and_that_is_said() {
+    let error = TrialError::Threads(ThreadsError::Several);
+    let trials =
+        NamespaceTrials { all: Err(error), user_alone: Some(Err(error)), each: Vec::new() };
+    let report = diagnose(&Machine { namespaces: trials, ..well() });
+    assert_eq!(
+        finding(&report, "user-namespaces").detail,
+        "cannot try anything in a child: cannot clone a process with several threads"
+    );
+}
+
+#[test]
+fn every_id_stands_once_and_the_json_form_stays() {
+    let report = diagnose(&well());
+    let ids: Vec<&str> = report.findings.iter().map(|finding| finding.id).collect();
+    assert_eq!(
+        ids,
+        [
+            "kernel",
+            "user-namespaces",
+            "namespaces",
+            "mounts",
+            "procfs",
+            "sysfs",
+            "user-limits",
+            "overlay",
+            "store",
+            "fuse",
+            "tmpfs",
+            "home",
+            "seccomp",
+            "seccomp-listener",
+            "landlock",
+            "subids",
+            "cgroups",
+            "service-manager",
+            "tun"
+        ]
+    );
+    let json: serde_json::Value = serde_json::from_slice(&render_json(&report).unwrap()).unwrap();
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["default_run_works"], true);
+    let expected = serde_json::json!({
+        "id": "kernel", "title": "kernel", "state": "ok", "detail": "Linux 6.18",
+        "cost": null, "remedy": null
+    });
+    assert_eq!(json["findings"][0], expected);
+}
+
+#[test]
+fn lines_are_broken_for_a_terminal_but_never_a_command() {
+    let mut machine = well();
+    machine.facts.subids.as_mut().unwrap().uids.clear();
+    let look = Look { width: Some(60), ..Look::plain() };
+    let text = render_text(&diagnose(&machine), &look);
+    let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 60).collect();
+    assert_eq!(
+        long,
+        ["                                  fix:  sudo usermod --add-subuids 165536-231071 al"]
+    );
+    assert!(text.contains("cost: `--ids subid` is\n"), "{text}");
+}
