@@ -172,7 +172,7 @@ impl Programs {
     fn write(self, out: &Path, native: Arch) -> Result<(), Failure> {
         std::fs::write(out.join("seccomp.bin"), &self.bytes)?;
         let mut text = format!("pub(super) const NATIVE: Arch = Arch::{native:?};\n");
-        writeln!(text, "pub(super) static PLACES: &[(&str, &[(usize, usize, usize)])] = &[")?;
+        writeln!(text, "pub(super) static PLACES: &[(&str, &[Place])] = &[")?;
         for (name, places) in &self.builtin {
             writeln!(text, "    ({name:?}, &{places:?}),")?;
         }

@@ -8,7 +8,7 @@ use bryo::launch::wire::{FromSandbox, ToSandbox};
 use bryo::profile::render::to_toml;
 use bryo::profile::{MAX_SIZE, parse_profile};
 use bryo::spec::Text;
-use bryo::spec::seccomp::{docker, file};
+use bryo::spec::seccomp::{Policy, PolicyError, docker, file};
 
 /// A target: its name, which is that of its seeds too, and its law.
 pub type Target = (&'static str, fn(&[u8]));
@@ -59,14 +59,25 @@ pub fn profile(data: &[u8]) {
 /// Docker's and OCI's policies are read or refused.
 pub fn seccomp_json(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
-        drop(docker::parse(text, "fuzz.json"));
+        seccomp(docker::parse(text, "fuzz.json"));
     }
 }
 
 /// Our own policies are read or refused.
 pub fn seccomp_toml(data: &[u8]) {
     if let Ok(text) = std::str::from_utf8(data) {
-        drop(file::parse(text, "fuzz.toml"));
+        seccomp(file::parse(text, "fuzz.toml"));
+    }
+}
+
+/// What was read says the same when it is written and read again.
+fn seccomp(read: Result<Policy, PolicyError>) {
+    match read {
+        Ok(policy) => {
+            let json = serde_json::to_string(&policy).map(|json| serde_json::from_str(&json));
+            assert!(matches!(&json, Ok(Ok(again)) if policy == *again), "{policy:?}: {json:?}");
+        }
+        Err(error) => is_safe_to_print(&error),
     }
 }
 

@@ -270,7 +270,7 @@ fn read_confine(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locat
                 confine.landlock = Some(at.choice(NEEDS, &needs)?);
             }
             "seccomp" => {
-                confine.seccomp = Some(at.choice(&FOR_PAYLOADS, &FOR_PAYLOADS)?.to_owned())
+                confine.seccomp = Some(at.choice(&FOR_PAYLOADS, &FOR_PAYLOADS)?.to_owned());
             }
             "notify" => confine.notify = Some(at.boolean()?),
             _ => confine.nesting = Some(at.boolean()?),

@@ -75,6 +75,9 @@ pub struct Rule {
     /// Why.
     #[serde(default)]
     pub reason: String,
+    /// From the policy that this one extends: it need not be reached.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inherited: bool,
 }
 
 /// A call by its name, or by its number where our tables have no name for it.

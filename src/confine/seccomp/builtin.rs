@@ -10,7 +10,7 @@ use crate::spec::seccomp::{Errno, Policy, PolicyVariant, file};
 
 #[expect(clippy::unreadable_literal, reason = "written by the build")]
 mod generated {
-    use super::{Arch, Denial, denial};
+    use super::{Arch, Denial, Place, denial};
 
     include!(concat!(env!("OUT_DIR"), "/seccomp.rs"));
 }
@@ -29,6 +29,9 @@ const TABLES: [(Arch, &str); 4] = [
     (Arch::Aarch64, include_str!(concat!(env!("OUT_DIR"), "/syscalls-aarch64.txt"))),
     (Arch::Arm, include_str!(concat!(env!("OUT_DIR"), "/syscalls-arm.txt"))),
 ];
+
+/// For the generated file: first and last byte in [`PROGRAMS`], index in [`DENIALS`].
+type Place = (usize, usize, usize);
 
 /// For the generated file: an entry of [`DENIALS`].
 const fn denial(arch: Arch, number: u32, errno: u64) -> Denial {

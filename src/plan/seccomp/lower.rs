@@ -194,7 +194,7 @@ impl Lowering<'_> {
         for rule in self.policy.rules.iter().filter(of_run) {
             for number in numbers(rule, table, arch == self.native) {
                 match closed.get(&number) {
-                    Some(true) if self.followed_by.is_none() => {
+                    Some(true) if self.followed_by.is_none() && !rule.inherited => {
                         return Err(LowerError::Unreachable(name_of(table, number)));
                     }
                     Some(_) => continue,

@@ -252,6 +252,7 @@ fn rules_of(entry: Entry) -> Result<Vec<Rule>, RuleProblem> {
         )?,
         action: action_of(&entry.action, errno)?,
         reason: entry.comment.unwrap_or_default(),
+        inherited: false,
     };
     let args = entry.args.unwrap_or_default();
     if args.len() > 6 {

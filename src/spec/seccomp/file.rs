@@ -6,8 +6,8 @@
 //! that a rule can make an exception of a call that a group allows. A call that stands twice in
 //! groups, or without a reason, is an error.
 //!
-//! A policy may extend a built-in one: its own entries come before the other's, and a call that it
-//! always decides is taken out of the other. What it leaves out at the top is the other's.
+//! A policy may extend a built-in one: its own entries come before the other's, which are not reached
+//! for a call that it always decides. What it leaves out at the top is the other's.
 //!
 //! ```toml
 //! name = "profiling"
@@ -124,38 +124,42 @@ pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     let mut file: PolicyFile =
         toml::from_str(text).map_err(|error| syntax_error(text, origin, &error))?;
     let rules = rules_of(std::mem::take(&mut file.rule), std::mem::take(&mut file.group), origin)?;
-    let policy = match &file.extends {
-        Some(base) => {
-            // What is built in extends `default` at most, so this ends.
-            let found = if FOR_PAYLOADS.contains(&base.as_str()) { builtin(base)? } else { None };
-            let base = found.ok_or_else(|| PolicyError::NoBase {
-                name: origin.to_owned(),
-                base: base.chars().take(64).collect(),
-            })?;
-            let rules = [rules.clone(), without_decided(base.rules, &rules)].concat();
-            Policy {
-                name: file.name,
-                default: file.default.unwrap_or(base.default),
-                unknown: file.unknown.unwrap_or(base.unknown),
-                abi32: file.abi32.unwrap_or(base.abi32),
-                matching: Matching::First,
-                rules,
-            }
-        }
-        None => {
-            let missing = |key| PolicyError::Missing { name: origin.to_owned(), key };
-            Policy {
-                name: file.name,
-                default: file.default.ok_or_else(|| missing("default"))?,
-                unknown: file.unknown.ok_or_else(|| missing("unknown"))?,
-                abi32: file.abi32.ok_or_else(|| missing("abi32"))?,
-                matching: Matching::First,
-                rules,
-            }
-        }
-    };
+    let base = file.extends.as_deref().map(|base| base_of(base, origin)).transpose()?;
+    let policy = with_base(file, rules, base, origin)?;
     check_count(origin, "rules", policy.rules.len(), MAX_RULES)?;
     Ok(policy)
+}
+
+/// What is built in extends `default` at most, so this ends.
+fn base_of(base: &str, origin: &str) -> Result<Policy, PolicyError> {
+    let found = if FOR_PAYLOADS.contains(&base) { builtin(base)? } else { None };
+    found.ok_or_else(|| PolicyError::NoBase {
+        name: origin.to_owned(),
+        base: base.chars().take(64).collect(),
+    })
+}
+
+fn with_base(
+    file: PolicyFile,
+    rules: Vec<Rule>,
+    base: Option<Policy>,
+    origin: &str,
+) -> Result<Policy, PolicyError> {
+    let missing = |key| PolicyError::Missing { name: origin.to_owned(), key };
+    let of_base = base.as_ref();
+    let default = file.default.or(of_base.map(|base| base.default));
+    let unknown = file.unknown.or(of_base.map(|base| base.unknown));
+    let abi32 = file.abi32.or(of_base.map(|base| base.abi32));
+    let of_base = base.map_or_else(Vec::new, |base| base.rules);
+    let inherited = of_base.into_iter().map(|rule| Rule { inherited: true, ..rule });
+    Ok(Policy {
+        name: file.name,
+        default: default.ok_or_else(|| missing("default"))?,
+        unknown: unknown.ok_or_else(|| missing("unknown"))?,
+        abi32: abi32.ok_or_else(|| missing("abi32"))?,
+        matching: Matching::First,
+        rules: rules.into_iter().chain(inherited).collect(),
+    })
 }
 
 fn syntax_error(text: &str, origin: &str, error: &toml::de::Error) -> PolicyError {
@@ -176,7 +180,7 @@ fn rules_of(
     let mut rules = Vec::new();
     for (index, entry) in entries.into_iter().enumerate() {
         let RuleEntry { calls, args, only, action, reason } = entry;
-        let rule = Rule { calls, args, only, action, reason };
+        let rule = Rule { calls, args, only, action, reason, inherited: false };
         check_rule(&rule).map_err(|problem| PolicyError::Rule {
             name: origin.to_owned(),
             rule: index + 1,
@@ -189,17 +193,6 @@ fn rules_of(
         add_group(&mut rules, &mut seen, group, origin)?;
     }
     Ok(rules)
-}
-
-/// The rules of a base without the calls that the rules before them always decide.
-fn without_decided(base: Vec<Rule>, own: &[Rule]) -> Vec<Rule> {
-    let always = own.iter().filter(|rule| rule.args.is_empty() && rule.only.is_empty());
-    let decided: BTreeSet<&Call> = always.flat_map(|rule| &rule.calls).collect();
-    let rest = base.into_iter().map(|rule| {
-        let calls = rule.calls.into_iter().filter(|call| !decided.contains(call)).collect();
-        Rule { calls, ..rule }
-    });
-    rest.filter(|rule| !rule.calls.is_empty()).collect()
 }
 
 fn check_rule(rule: &Rule) -> Result<(), RuleProblem> {
@@ -243,6 +236,7 @@ fn add_group(
             only: group.only.clone(),
             action: group.action,
             reason,
+            inherited: false,
         });
     }
     Ok(())
