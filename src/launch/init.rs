@@ -2,12 +2,17 @@
 //!
 //! # Theory of operation
 //! It reaps, passes on what the launcher orders, and tells how the payload ended; then it exits, and
-//! the kernel kills whatever else is left in its pid namespace. It holds two descriptors besides the
-//! signals': its socket to the launcher. Nothing inside can order it about: SIGKILL and SIGSTOP from
+//! the kernel kills whatever else is left in its pid namespace. It holds at most three descriptors: its
+//! socket to the launcher, its signals, and the session's terminal, whose foreground it gives and
+//! takes when the launcher is told so by the caller's terminal. Nothing inside can order it about: SIGKILL and SIGSTOP from
 //! inside its pid namespace do not reach it, every other signal is blocked, it cannot be traced, and
 //! its own filter leaves it some twenty system calls.
 
-use std::os::fd::AsFd;
+use std::cell::Cell;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::process::Pid;
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use super::Host;
 use super::channel::Inside;
@@ -26,6 +31,11 @@ use crate::sys::signal::{self, SignalFd, SignalNumber, SignalSet};
 pub(super) struct Init {
     payload: PayloadPid,
     control: Inside,
+    /// The session's terminal. While it is open here, the master does not read as hung up when the
+    /// payload has closed it everywhere.
+    terminal: Option<OwnedFd>,
+    /// The group to which the foreground is given back.
+    foreground: Cell<Pid>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +45,8 @@ enum Source {
 }
 
 impl Init {
-    pub(super) fn new(payload: PayloadPid, control: Inside) -> Self {
-        Self { payload, control }
+    pub(super) fn new(payload: PayloadPid, control: Inside, terminal: Option<OwnedFd>) -> Self {
+        Self { payload, control, terminal, foreground: Cell::new(payload) }
     }
 
     /// Until the payload has ended or the launcher is gone.
@@ -62,8 +72,9 @@ impl Init {
         let at_last = |errno| Failed::new(last, errno);
         SignalSet::full().block().map_err(at_last)?;
         let children = SignalFd::new(&SignalSet::of(&[SignalNumber::CHLD])).map_err(at_last)?;
-        process::irrevocably_close_from(0, &[self.control.as_fd(), children.as_fd()])
-            .map_err(at_last)?;
+        let mut keep = vec![self.control.as_fd(), children.as_fd()];
+        keep.extend(self.terminal.as_ref().map(AsFd::as_fd));
+        process::irrevocably_close_from(0, &keep).map_err(at_last)?;
         for (step, action) in plan.of(Stage::Init) {
             let Action::Confine(confine) = action else {
                 return Err(Failed::new(step, Errno::EINVAL));
@@ -159,6 +170,11 @@ impl Init {
                 }
             }
             ToSandbox::Continue => signal::kill_group(self.payload, SignalNumber::CONT),
+            ToSandbox::Foreground => {
+                self.give_foreground();
+                signal::kill_group(self.payload, SignalNumber::CONT)
+            }
+            ToSandbox::Background => self.take_foreground(),
             ToSandbox::Go => return Err(Errno::EPROTO),
         };
         match sent {
@@ -166,6 +182,27 @@ impl Init {
             Err(Errno::ESRCH) => Ok(()),
             other => other,
         }
+    }
+
+    /// To the group that had it, or to the payload's when that group is no more. SIGTTOU, which stops
+    /// a background group that does this, is blocked.
+    fn give_foreground(&self) {
+        let Some(terminal) = &self.terminal else { return };
+        // Both fail only when both groups are no more, which the next reaping tells.
+        let groups = [self.foreground.get(), self.payload];
+        groups.iter().any(|group| tcsetpgrp(terminal, *group).is_ok());
+    }
+
+    fn take_foreground(&self) -> Result<()> {
+        let Some(terminal) = &self.terminal else { return Ok(()) };
+        let own = rustix::process::getpid();
+        // Without any group in the foreground there is nothing to remember.
+        if let Ok(group) = tcgetpgrp(terminal)
+            && group != own
+        {
+            self.foreground.set(group);
+        }
+        Ok(tcsetpgrp(terminal, own)?)
     }
 }
 

@@ -205,8 +205,8 @@ impl Rooted {
                 payload.run(self.slave.as_ref().map(AsFd::as_fd), &report)
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
-                drop((report, payload, self.slave, pidfd));
-                init::Init::new(pid, control).run(plan, host)
+                drop((report, payload, pidfd));
+                init::Init::new(pid, control, self.slave).run(plan, host)
             }
             Err(errno) => {
                 let told = control.tell(&Failed::new(exec_step(plan), errno).message(), None);

@@ -80,6 +80,12 @@ pub enum ToSandbox {
     },
     /// Continue the payload's process group.
     Continue,
+    /// Give the pty's foreground to the group that had it before [`Self::Background`], to the payload's
+    /// at first, and continue the payload's.
+    Foreground,
+    /// Take the pty's foreground away: whoever reads it is stopped by SIGTTIN, as in the background of
+    /// any terminal.
+    Background,
 }
 
 /// A message that means nothing.
@@ -226,6 +232,8 @@ impl ToSandbox {
             Self::Go => Writer::tag(65),
             Self::Signal { signal } => Writer::tag(67).bytes(&[signal]),
             Self::Continue => Writer::tag(68),
+            Self::Foreground => Writer::tag(69),
+            Self::Background => Writer::tag(70),
         }
         .frame
     }
@@ -240,6 +248,8 @@ impl ToSandbox {
             65 => Self::Go,
             67 => Self::Signal { signal: reader.signal()? },
             68 => Self::Continue,
+            69 => Self::Foreground,
+            70 => Self::Background,
             _ => return Err(Malformed),
         };
         reader.end(message)
@@ -295,7 +305,13 @@ mod tests {
 
     #[test]
     fn orders_survive_the_wire() {
-        for order in [ToSandbox::Go, ToSandbox::Signal { signal: 15 }, ToSandbox::Continue] {
+        for order in [
+            ToSandbox::Go,
+            ToSandbox::Signal { signal: 15 },
+            ToSandbox::Continue,
+            ToSandbox::Foreground,
+            ToSandbox::Background,
+        ] {
             assert_eq!(ToSandbox::decode(&order.encode()), Ok(order));
         }
         let mut no_signal = ToSandbox::Signal { signal: 15 }.encode();

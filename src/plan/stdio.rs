@@ -24,6 +24,21 @@ pub(super) fn has_pty(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
     }
 }
 
+/// Whether the payload begins in the foreground of its pty, and so has the caller's keys.
+///
+/// In a pipeline another program may be the one that reads the terminal, as in `… | less`. There the
+/// payload begins in the background, and gets the keys when it wants them.
+pub(super) fn begins_in_foreground(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
+    match terminal {
+        Terminal::Auto => {
+            let [input, output, _] = stdio;
+            input == Stdio::Terminal && !matches!(output, Stdio::Pipe | Stdio::Socket)
+        }
+        Terminal::Always => true,
+        Terminal::Never => false,
+    }
+}
+
 /// What the payload gets at `number`.
 pub(super) fn plan_stdio(
     number: u8,

@@ -634,10 +634,10 @@ pub enum ProcessStep {
         /// Whether there is a pty.
         pty: bool,
     },
-    /// A process group of the payload's own, in the foreground of the session's terminal if it has
-    /// one.
+    /// A process group of the payload's own.
     ProcessGroup {
-        /// Whether there is a terminal.
+        /// Whether it begins in the foreground of the session's terminal. In the background of a
+        /// terminal it is stopped as soon as it wants it, and the supervisor decides.
         foreground: bool,
     },
     /// Puts something at one of descriptors 0 to 2.

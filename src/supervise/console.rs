@@ -47,6 +47,16 @@ impl Console {
         Self { number, usage, before: None }
     }
 
+    /// Which of the caller's descriptors it is.
+    pub(super) fn number(&self) -> u8 {
+        self.number
+    }
+
+    /// Whether it has hung up, so that nothing works with it any more.
+    pub(super) fn is_gone(&self) -> bool {
+        tcgetattr(of_caller(self.number)).is_err()
+    }
+
     /// Whether our process group may read it and change its modes. One that is not our controlling
     /// terminal has no notion of that.
     pub(super) fn is_foreground(&self) -> bool {

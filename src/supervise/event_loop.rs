@@ -19,6 +19,12 @@ use crate::sys::signal::{Received, SignalNumber};
 /// Init exits at once after its last word; one that does not is killed.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
+/// A stop that comes later than this after we were told to is another one.
+const ORDERED: Duration = Duration::from_secs(2);
+
+/// How often to look whether we came to the foreground.
+const LOOK: Duration = Duration::from_millis(250);
+
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
@@ -51,7 +57,7 @@ struct Supervisor<'a> {
     time: Option<Timer>,
     floor: Option<(Floor, Timer)>,
     /// Who was told to stop, and waits for the payload to.
-    stopping: Option<Whom>,
+    stopping: Option<(Whom, Instant)>,
     /// When init is to have ended.
     last_word: Option<Instant>,
     how: Option<How>,
@@ -64,7 +70,8 @@ pub(super) fn run(
     signals: Signals,
 ) -> Result<Ended, SuperviseError> {
     let Running { pidfd, control, listener, pty, relays, .. } = running;
-    let (control, stage) = match (Control::new(control), Stage::new(pty, relays, duties.stdio)) {
+    let stage = Stage::new(pty, relays, duties.stdio, duties.foreground);
+    let (control, stage) = match (Control::new(control), stage) {
         (Ok(control), Ok(stage)) => (control, stage),
         (Err(errno), _) => return Err(kill_after(&pidfd, SuperviseError::Control(errno))),
         (_, Err(errno)) => return Err(kill_after(&pidfd, SuperviseError::Terminal(errno))),
@@ -122,7 +129,14 @@ impl Supervisor<'_> {
         if let Some(floor) = floor {
             self.floor = Some((floor, ticker().map_err(SuperviseError::Limits)?));
         }
-        self.stage.take_terminal().map_err(SuperviseError::Terminal)
+        self.find_place().map(drop)
+    }
+
+    /// Takes the terminal or leaves it; whether init was told, so that the payload goes on.
+    fn find_place(&mut self) -> Result<bool, SuperviseError> {
+        let order = self.stage.find_place().map_err(SuperviseError::Terminal)?;
+        order.map_or(Ok(()), |order| self.order(order))?;
+        Ok(order == Some(ToSandbox::Foreground))
     }
 
     fn go_on(&mut self) -> Result<(), SuperviseError> {
@@ -131,6 +145,9 @@ impl Supervisor<'_> {
                 self.handle(event, ready)?;
             }
             self.stage.tidy();
+            if self.phase == Phase::Running && self.stage.awaits_foreground() {
+                self.find_place()?;
+            }
             if self.phase == Phase::Draining {
                 self.stage.drain();
             }
@@ -163,16 +180,16 @@ impl Supervisor<'_> {
             poller.readable(Event::TimeUp, time.as_fd());
         }
         for (at, pump) in self.stage.pumps.iter().enumerate() {
-            let wanted = pump.role != super::pump::Role::Keys || self.stage.takes_keys();
-            if let Some(source) = pump.thirsty().filter(|_| wanted && self.phase == Phase::Running)
-            {
+            let listens = self.phase == Phase::Running && self.stage.listens(pump);
+            if let Some(source) = pump.thirsty().filter(|_| listens) {
                 poller.readable(Event::Source(at), source);
             }
             if let Some(sink) = pump.loaded() {
                 poller.writable(Event::Sink(at), sink);
             }
         }
-        let timeout = rest.into_iter().chain(last_word).min();
+        let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
+        let timeout = [rest, last_word, look].into_iter().flatten().min();
         let ready = poller.wait(timeout)?;
         if last_word.is_some_and(|left| left.is_zero()) {
             self.last_word = None;
@@ -296,7 +313,7 @@ impl Supervisor<'_> {
             Reaction::Forward => self.forward(signal),
             Reaction::Resize => self.stage.resize().map_err(SuperviseError::Terminal),
             Reaction::Stop(whom) => {
-                self.stopping = Some(whom);
+                self.stopping = Some((whom, Instant::now()));
                 self.forward(SignalNumber::TSTP)
             }
             Reaction::Continue => self.resume(),
@@ -317,12 +334,17 @@ impl Supervisor<'_> {
 
     /// The payload was stopped: so are we, when somebody is there to continue us.
     fn stopped(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
-        let by_terminal = self.stage.console.is_some().then_some(Whom::Group);
-        let Some(whom) = self.stopping.take().or(by_terminal) else { return Ok(()) };
-        let signal = match signal {
-            SignalNumber::TTIN | SignalNumber::TTOU => signal,
-            _ => SignalNumber::TSTP,
+        let wants_terminal = [SignalNumber::TTIN, SignalNumber::TTOU].contains(&signal);
+        if wants_terminal && self.stage.can_have_terminal() {
+            return self.resume();
+        }
+        let ordered = self.stopping.take().filter(|(_, since)| since.elapsed() < ORDERED);
+        let whom = match ordered {
+            Some((whom, _)) => whom,
+            None if self.stage.stops_with_payload() => Whom::Group,
+            None => return Ok(()),
         };
+        let signal = if wants_terminal { signal } else { SignalNumber::TSTP };
         self.stage.settle().map_err(SuperviseError::Terminal)?;
         self.stage.return_terminal().map_err(SuperviseError::Terminal)?;
         signals::stop_calling(signal, whom).map_err(SuperviseError::Signals)?;
@@ -337,8 +359,7 @@ impl Supervisor<'_> {
     }
 
     fn resume(&mut self) -> Result<(), SuperviseError> {
-        self.stage.take_terminal().map_err(SuperviseError::Terminal)?;
-        self.order(ToSandbox::Continue)
+        if self.find_place()? { Ok(()) } else { self.order(ToSandbox::Continue) }
     }
 
     fn end(self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {

@@ -65,6 +65,8 @@ pub struct Duties<'a> {
     pub errno_for: &'a ErrnoFor<'a>,
     /// What the payload has at descriptors 0 to 2.
     pub stdio: [StdioPlan; 3],
+    /// Whether the payload starts in the foreground of its pty.
+    pub foreground: bool,
 }
 
 impl<'a> Duties<'a> {
@@ -74,8 +76,13 @@ impl<'a> Duties<'a> {
         store: Option<OwnedFd>,
         errno_for: &'a ErrnoFor<'a>,
     ) -> Result<Self, SuperviseError> {
-        let mut duties =
-            Self { timeout: None, floor: None, errno_for, stdio: [StdioPlan::Keep; 3] };
+        let mut duties = Self {
+            timeout: None,
+            floor: None,
+            errno_for,
+            stdio: [StdioPlan::Keep; 3],
+            foreground: false,
+        };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {
             match action {
@@ -90,10 +97,16 @@ impl<'a> Duties<'a> {
             duties.floor = Some(Floor { store, percent });
         }
         for (_, action) in plan.of(Stage::Payload) {
-            if let Action::Process(ProcessStep::Stdio { number, with }) = action
-                && let Some(place) = duties.stdio.get_mut(usize::from(*number))
-            {
-                *place = *with;
+            match action {
+                Action::Process(ProcessStep::Stdio { number, with }) => {
+                    if let Some(place) = duties.stdio.get_mut(usize::from(*number)) {
+                        *place = *with;
+                    }
+                }
+                Action::Process(ProcessStep::ProcessGroup { foreground }) => {
+                    duties.foreground = *foreground;
+                }
+                _ => {}
             }
         }
         Ok(duties)

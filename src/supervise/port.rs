@@ -90,6 +90,11 @@ impl Port {
         Ok(Self { holder: Holder::Ours(fd), method: Method::NonBlocking, terminal: false })
     }
 
+    /// Whether it is a terminal.
+    pub(super) fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
     /// Reads what is there.
     pub(super) fn read(&self, bytes: &mut [u8]) -> Result<Got> {
         let got = match self.method {
@@ -99,8 +104,6 @@ impl Port {
             Method::NonBlocking | Method::AtMost(_) => rustix::io::read(self, bytes),
         };
         match got {
-            // A terminal in our raw mode has nothing; one that hung up is noticed by the poll.
-            Ok(0) if self.terminal => Ok(Got::Nothing),
             Ok(0) => Ok(Got::End),
             Ok(length) => Ok(Got::Bytes(length)),
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(Got::Nothing),

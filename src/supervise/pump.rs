@@ -93,6 +93,11 @@ impl Pump {
         self.sink.is_none() || (self.source.is_none() && self.pending().is_empty())
     }
 
+    /// Whether the source is a terminal.
+    pub(super) fn is_from_terminal(&self) -> bool {
+        self.source.as_ref().is_some_and(Port::is_terminal)
+    }
+
     /// Whether the source has ended.
     pub(super) fn is_dry(&self) -> bool {
         self.source.is_none()
@@ -108,11 +113,17 @@ impl Pump {
         let Some(source) = &self.source else { return Got::End };
         let mut bytes = [0; CHUNK];
         let got = source.read(&mut bytes);
+        let raw_terminal = self.role == Role::Keys && source.is_terminal();
         if let Ok(Got::Bytes(length)) = got {
             self.load(bytes.get(..length).unwrap_or_default());
         }
-        // EIO is how a pty's master says that nobody has the other side open.
-        got.unwrap_or(Got::End)
+        match got {
+            // A raw terminal that has nothing reads as an end.
+            Ok(Got::End) if raw_terminal => Got::Nothing,
+            Ok(got) => got,
+            // EIO is how a pty's master says that nobody has the other side open.
+            Err(_) => Got::End,
+        }
     }
 
     /// No more is read.

@@ -2,8 +2,14 @@
 //!
 //! # Theory of operation
 //! Each of the descriptors 0 to 2 is on its own. Those planned as the pty share it: its output goes to
-//! 1, or 2, or 0, whichever is the first of them; its keys come from 0. Those planned as a relay
-//! have a pump each. What was kept is not ours to touch.
+//! 1, or 2, or 0, whichever is the first of them; its keys come from 0, or else from that same
+//! terminal. Those planned as a relay have a pump each. What was kept is not ours to touch.
+//!
+//! **Who has the keys.** When the payload starts in the foreground of its pty, the caller's terminal is raw
+//! from the start. When it does not, because it is one of a pipeline or we are in the background
+//! ourselves, it is stopped by SIGTTIN or SIGTTOU as soon as it wants the terminal. Then, if we are
+//! in the foreground, it gets it; else we stop for the same reason, as any program does in the
+//! background. So `bryo run -- git log | less` leaves the keys to `less`.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -14,6 +20,7 @@ use super::console::{Console, Use};
 use super::port::{Got, Port, of_caller};
 use super::pump::{Lens, Pump, Role};
 use crate::launch::Relay;
+use crate::launch::wire::ToSandbox;
 use crate::plan::step::StdioPlan;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -25,6 +32,9 @@ const QUIET: Duration = Duration::from_millis(5);
 /// Before a stop the terminal is given this long to take what was written.
 const BEFORE_STOP: Duration = Duration::from_millis(500);
 
+/// A message that a stop has happened may cross the order that ends it.
+const CROSSING: Duration = Duration::from_millis(200);
+
 /// A terminal that was asked something is given this long to answer.
 const ANSWER: Duration = Duration::from_millis(500);
 
@@ -33,27 +43,47 @@ const ANSWER: Duration = Duration::from_millis(500);
 const ARE_YOU_WELL: &[u8] = b"\x1b[5n";
 const WELL: &[u8] = b"\x1b[0n";
 
+/// Who has the foreground of the pty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// The payload's side, since then.
+    Payload(Instant),
+    /// Nobody who reads: init.
+    Nobody,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) pumps: Vec<Pump>,
-    pub(super) console: Option<Console>,
+    /// The caller's terminal, of which the pty's size is.
+    console: Option<Console>,
     master: Option<Rc<OwnedFd>>,
+    /// Whether keys come from the terminal, and not from a pipe in its stead.
+    keyed: bool,
+    /// Whether the payload is to have the terminal as soon as we are in the foreground.
+    wanted: bool,
+    holder: Holder,
     lost: Vec<Lost>,
     clipboard: u64,
     asked: bool,
 }
 
 impl Stage {
+    /// `foreground` is how the payload was started.
     pub(super) fn new(
         pty: Option<Master>,
         relays: Vec<Relay>,
         stdio: [StdioPlan; 3],
+        foreground: bool,
     ) -> Result<Self> {
         let mut stage = Self {
             pumps: Vec::new(),
             console: None,
             master: None,
+            keyed: false,
+            wanted: foreground,
+            holder: if foreground { Holder::Payload(Instant::now()) } else { Holder::Nobody },
             lost: Vec::new(),
             clipboard: 0,
             asked: false,
@@ -75,18 +105,21 @@ impl Stage {
     fn set_up_pty(&mut self, pty: Master, stdio: [StdioPlan; 3]) -> Result<()> {
         let master = Rc::new(OwnedFd::from(pty));
         let is_pty = |number: u8| stdio.get(usize::from(number)) == Some(&StdioPlan::Pty);
-        let screen = [1, 2, 0].into_iter().find(|number| is_pty(*number)).unwrap_or(1);
         let is_terminal = |number| rustix::termios::isatty(of_caller(number));
-        if is_pty(0) {
-            let keys = Port::caller(0)?;
-            self.pumps.push(Pump::new(Role::Keys, keys, Port::ours(Rc::clone(&master))?, None));
-            let usage = if is_terminal(1) { Use::Alone } else { Use::Shared };
-            self.console = is_terminal(0).then(|| Console::new(0, usage));
+        let screen = [1, 2, 0].into_iter().find(|number| is_pty(*number)).unwrap_or(1);
+        let keys = if is_pty(0) { 0 } else { screen };
+        self.keyed = is_terminal(keys);
+        if self.keyed || is_terminal(screen) {
+            let usage = if is_pty(0) && is_pty(1) { Use::Alone } else { Use::Shared };
+            self.console = Some(Console::new(if self.keyed { keys } else { screen }, usage));
+        }
+        if self.keyed || is_pty(0) {
+            let sink = Port::ours(Rc::clone(&master))?;
+            self.pumps.push(Pump::new(Role::Keys, Port::caller(keys)?, sink, None));
         }
         let lens = is_terminal(screen).then(Lens::default);
-        let sink = Port::caller(screen)?;
         let source = Port::ours(Rc::clone(&master))?;
-        self.pumps.push(Pump::new(Role::Screen(screen), source, sink, lens));
+        self.pumps.push(Pump::new(Role::Screen(screen), source, Port::caller(screen)?, lens));
         self.master = Some(master);
         Ok(())
     }
@@ -96,9 +129,36 @@ impl Stage {
         self.master.is_some()
     }
 
-    /// Whether keys are read now: from a terminal only while it is raw, in the foreground.
-    pub(super) fn takes_keys(&self) -> bool {
-        self.console.as_ref().is_none_or(Console::is_raw)
+    /// Whether a stop of the payload is one by its terminal, which stops us too.
+    pub(super) fn stops_with_payload(&self) -> bool {
+        self.console.is_some()
+    }
+
+    /// Whether the source of a pump is read now: a terminal only in the foreground, and the keys of a
+    /// pty only while it is raw.
+    pub(super) fn listens(&self, pump: &Pump) -> bool {
+        match pump.role {
+            Role::Keys => !self.keyed || self.is_raw(),
+            Role::RelayIn => {
+                !pump.is_from_terminal() || Console::new(0, Use::Alone).is_foreground()
+            }
+            Role::RelayOut(_) | Role::Screen(_) => true,
+        }
+    }
+
+    /// Whether something is to happen when we come to the foreground. A job that runs is brought there
+    /// without any signal, so this has to be looked at.
+    pub(super) fn awaits_foreground(&self) -> bool {
+        let keys = self.keyed && self.wanted && self.has_pty() && !self.is_raw();
+        keys || self.pumps.iter().any(|pump| !self.listens(pump) && pump.role == Role::RelayIn)
+    }
+
+    fn is_raw(&self) -> bool {
+        self.console.as_ref().is_some_and(Console::is_raw)
+    }
+
+    fn is_foreground(&self) -> bool {
+        self.console.as_ref().is_some_and(Console::is_foreground)
     }
 
     /// Gives the pty the size of the caller's terminal.
@@ -109,12 +169,35 @@ impl Stage {
         }
     }
 
-    /// Makes the terminal raw, if there is one and we are in the foreground.
-    pub(super) fn take_terminal(&mut self) -> Result<()> {
+    /// Takes the terminal, or leaves it, according to where we are; what init is to be told of it.
+    pub(super) fn find_place(&mut self) -> Result<Option<ToSandbox>> {
         self.resize()?;
-        match &mut self.console {
-            Some(console) if console.is_foreground() => hung_up_is_fine(console.enter_raw()),
-            _ => Ok(()),
+        if !self.keyed || !self.has_pty() {
+            return Ok(None);
+        }
+        let foreground = self.is_foreground();
+        match (&mut self.console, self.holder) {
+            (Some(console), _) if foreground && self.wanted => {
+                hung_up_is_fine(console.enter_raw())?;
+                let had = matches!(self.holder, Holder::Payload(_));
+                self.holder = Holder::Payload(Instant::now());
+                Ok((!had).then_some(ToSandbox::Foreground))
+            }
+            (_, Holder::Payload(_)) if !foreground => {
+                self.holder = Holder::Nobody;
+                Ok(Some(ToSandbox::Background))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// The payload was stopped because it wanted the terminal. Whether it can have it now.
+    pub(super) fn can_have_terminal(&mut self) -> bool {
+        self.wanted = true;
+        match self.holder {
+            Holder::Nobody => self.is_foreground(),
+            // It was stopped before it got it, and continued since.
+            Holder::Payload(since) => since.elapsed() < CROSSING && self.is_foreground(),
         }
     }
 
@@ -130,17 +213,19 @@ impl Stage {
         let role = pump.role;
         match (role, got) {
             (Role::Keys, Got::Bytes(_)) => self.answered(),
-            // Somebody else has the terminal now.
-            (Role::Keys, Got::End | Got::Nothing)
-                if self.console.as_ref().is_some_and(|console| !console.is_foreground()) =>
-            {
-                self.console.iter_mut().for_each(Console::forget);
-            }
-            (Role::Keys, Got::End | Got::Nothing) if hung_up && self.console.is_some() => {
-                self.hang_up();
-            }
+            (Role::Keys, _) if self.keyed && (hung_up || got == Got::End) => self.keys_ended(),
+            (Role::Keys, Got::Nothing) if self.keyed => {}
             (_, Got::End) => pump.end_source(),
             _ => {}
+        }
+    }
+
+    /// The terminal gave an error or hung up.
+    fn keys_ended(&mut self) {
+        match &mut self.console {
+            // Somebody else has it now.
+            Some(console) if !console.is_foreground() && !console.is_gone() => console.forget(),
+            _ => self.hang_up(),
         }
     }
 
@@ -239,7 +324,7 @@ impl Stage {
     pub(super) fn finish(mut self) -> Result<(u64, Vec<Lost>)> {
         if let Some(console) = self.console.as_ref().filter(|console| console.is_raw()) {
             if self.asked && console.is_foreground() {
-                hung_up_is_fine(wait_for_answers())?;
+                hung_up_is_fine(wait_for_answers(console.number()))?;
             }
             hung_up_is_fine(console.flush_input())?;
         }
@@ -257,8 +342,8 @@ fn hung_up_is_fine(result: Result<()>) -> Result<()> {
 }
 
 /// Waits until the terminal has answered whatever the payload asked it.
-fn wait_for_answers() -> Result<()> {
-    let terminal = Port::caller(0)?;
+fn wait_for_answers(number: u8) -> Result<()> {
+    let terminal = Port::caller(number)?;
     terminal.write(ARE_YOU_WELL)?;
     let until = Instant::now() + ANSWER;
     let mut heard = Vec::new();
