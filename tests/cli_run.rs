@@ -195,8 +195,8 @@ fn confinement_follows_dockers_words() {
         (SeccompChoice::Unconfined, Need::Required)
     );
     assert!(!all.confine.notify);
-    let named = spec(&["--security-opt", "seccomp=strict"]);
-    assert_eq!(named.confine.seccomp, SeccompChoice::Builtin("strict".to_owned()));
+    let named = spec(&["--security-opt", "seccomp=default-32"]);
+    assert_eq!(named.confine.seccomp, SeccompChoice::Builtin("default-32".to_owned()));
 }
 
 #[test]
@@ -309,9 +309,9 @@ const MISTAKES: &[(&[&str], &str)] = &[
         &["--profile", "agent", "--net=host"],
         "cannot take `--network host` with the profile `agent`",
     ),
-    (&["--seccomp", "strikt"], "cannot take `strikt` for `--seccomp`: it is none of"),
+    (&["--seccomp", "defaullt"], "cannot take `defaullt` for `--seccomp`: it is none of"),
     (
-        &["--seccomp", "strict", "--security-opt", "seccomp=default"],
+        &["--seccomp", "default", "--security-opt", "seccomp=default"],
         "cannot take `--seccomp` twice",
     ),
     (&["--security-opt", "no-new-privileges=false"], "a payload never gains privileges"),
@@ -374,6 +374,29 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--publish", "80:80"], "cannot take `--publish`"),
     (&["-itd"], "cannot take `-d`: in this version a sandbox ends"),
 ];
+
+#[test]
+fn a_policy_of_system_calls_may_be_a_file_of_either_kind() {
+    let directory = tempfile::tempdir().unwrap();
+    let choice = |content: &[u8]| {
+        let path = directory.path().join("policy");
+        std::fs::write(&path, content).unwrap();
+        outcome(&["--seccomp", path.to_str().unwrap(), "true"]).map(|run| run.spec.confine.seccomp)
+    };
+    let docker = br#" {"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}"#;
+    let own = std::fs::read("profiles/seccomp/default.toml").unwrap();
+    for content in [&docker[..], &own] {
+        assert!(matches!(choice(content), Ok(SeccompChoice::File { .. })));
+    }
+    for content in [&b""[..], b"{}", b"{", b"x = 1", b"\xff", &vec![b' '; 10 << 20]] {
+        let failure = choice(content).unwrap_err();
+        assert!(!failure.text.is_empty() && failure.exit_code == 125, "{}", failure.text);
+    }
+    assert!(outcome(&["--seccomp", "/nonexistent/p", "true"]).is_err());
+    assert!(
+        outcome(&["--seccomp", "/dev/zero", "true"]).unwrap_err().text.ends_with("it is too large")
+    );
+}
 
 #[test]
 fn every_mistake_has_one_clear_error() {

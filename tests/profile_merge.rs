@@ -81,7 +81,7 @@ prop_compose! {
             "processes-need = 'if-available'", "ulimits = { core = 0 }",
             "ulimits = { core = 1, nofile = '5:9' }"]),
         confine in line("confine", &["landlock = 'off'", "landlock = 'required'",
-            "seccomp = 'strict'", "notify = false", "nesting = true"]),
+            "seccomp = 'default-32'", "notify = false", "nesting = true"]),
         environment in line("environment", &["set = { A = '1' }", "set = { A = '2', B = '3' }"]),
         network in line("network", &["mode = 'host'", "mode = 'none'"]),
         lists in any_lists(),

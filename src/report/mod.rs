@@ -7,11 +7,15 @@
 
 pub mod amount;
 pub mod failure;
+pub mod footer;
+pub mod notice;
 pub mod quote;
+pub mod remedy;
 pub mod table;
 pub mod terminal;
 
 pub use failure::{Explain, Failure};
+pub use footer::{Detail, Kept, footer};
 pub use quote::shell_quote;
 pub use table::Table;
 pub use terminal::{Colour, Look};

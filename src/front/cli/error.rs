@@ -6,6 +6,7 @@ use crate::profile::ProfileError;
 use crate::profile::value::ValueError;
 use crate::report::Explain;
 use crate::spec::Text;
+use crate::spec::seccomp::PolicyError;
 
 /// What is wrong with a command line.
 #[derive(Debug, thiserror::Error)]
@@ -158,6 +159,9 @@ pub enum CliError {
         #[source]
         source: ValueError,
     },
+    /// A policy of system calls.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
     /// A profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
@@ -195,6 +199,7 @@ impl Explain for CliError {
             Self::ProfileRefuses { profile, .. } => Some(format!(
                 "`bryo profile show {profile}` says why; another profile may allow it"
             )),
+            Self::Policy(error) => error.hint().map(str::to_owned),
             Self::Profile(error) => error.hint(),
             Self::MissingValue(_)
             | Self::UnexpectedValue(_)

@@ -2,7 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Component, Path, PathBuf};
 
 use crate::profile::Library;
@@ -110,6 +112,33 @@ fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
     let mut resolved = fs::canonicalize(head)?;
     resolved.extend(&components[last + 1..]);
     Ok(resolved)
+}
+
+/// The bytes of a file that a flag names, if there are at most `most`. A FIFO is waited for: a shell's
+/// `<(…)` is one, and has a writer.
+pub fn read_bounded(
+    flag: &'static str,
+    typed: &OsStr,
+    path: &HostPath,
+    most: usize,
+) -> Result<Vec<u8>, CliError> {
+    let unreadable = |source| CliError::Unreadable { flag, path: quoted(typed), source };
+    let opened = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOCTTY)
+        .open(path.as_path())
+        .map_err(unreadable)?;
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
+    opened.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() > most {
+        return Err(CliError::BadValue {
+            flag,
+            value: quoted(typed),
+            source: ValueError::TooLarge,
+        });
+    }
+    Ok(bytes)
 }
 
 /// The part of a text before its first `separator`, and what follows.

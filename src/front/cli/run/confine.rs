@@ -1,8 +1,9 @@
-//! `--seccomp --landlock --cap-add --cap-drop --security-opt --no-notify`: what may be asked of the
-//! kernel.
+//! `--seccomp --landlock --cap-add --cap-drop --nesting --security-opt --no-notify`: what may be asked
+//! of the kernel.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 use clap::{Arg, ArgMatches};
 
@@ -10,13 +11,16 @@ use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{
     bad, choice, is_set, many, one, one_parsed, quoted, switch, text, value, values,
 };
+use crate::front::cli::surroundings::{Surroundings, read_bounded};
 use crate::profile::value::ValueError;
+use crate::spec::seccomp::{MAX_FILE_BYTES, docker, file};
+use crate::spec::text::escape;
 use crate::spec::{Capability, Need, SeccompChoice, Spec};
 
 pub(super) const HEADING: &str = "Confinement";
 
 /// Built-in policies of system calls.
-const POLICIES: &[&str] = &["default", "strict", "unconfined"];
+const POLICIES: &[&str] = &["default", "default-32", "unconfined"];
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
@@ -29,6 +33,7 @@ pub(super) fn flags() -> Vec<Arg> {
         values("cap-add", "CAP", "Keep a capability, or `all`; they count inside only"),
         values("cap-drop", "CAP", "Drop a capability the profile keeps, or `all`"),
         values("security-opt", "OPT", "Docker's spelling: `no-new-privileges`, `seccomp=POLICY`"),
+        switch("nesting", "Let it make namespaces and mounts: a sandbox in the sandbox"),
         switch(
             "no-notify",
             "Do not listen to refused system calls: for programs that listen themselves",
@@ -36,7 +41,11 @@ pub(super) fn flags() -> Vec<Arg> {
     ]
 }
 
-pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliError> {
+pub(super) fn apply(
+    matches: &ArgMatches,
+    spec: &mut Spec,
+    caller: &Surroundings,
+) -> Result<(), CliError> {
     let mut policy = one(matches, "seccomp").map(|value| ("--seccomp", value.to_owned()));
     for value in many(matches, "security-opt") {
         if let Some(named) = security_option(value)?
@@ -46,12 +55,15 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
         }
     }
     if let Some((flag, policy)) = policy {
-        spec.confine.seccomp = seccomp(flag, &policy)?;
+        spec.confine.seccomp = seccomp(flag, &policy, caller)?;
     }
     let needs = [Need::Required, Need::IfAvailable, Need::Off];
     let choose = choice(&["required", "if-available", "off"], &needs);
     if let Some(need) = one_parsed(matches, "landlock", "--landlock", choose)? {
         spec.confine.landlock = need;
+    }
+    if is_set(matches, "nesting") {
+        spec.confine.nesting = true;
     }
     if is_set(matches, "no-notify") {
         spec.confine.notify = false;
@@ -86,13 +98,38 @@ fn security_option(value: &OsStr) -> Result<Option<std::ffi::OsString>, CliError
     }
 }
 
-fn seccomp(flag: &'static str, policy: &OsStr) -> Result<SeccompChoice, CliError> {
+fn seccomp(
+    flag: &'static str,
+    policy: &OsStr,
+    caller: &Surroundings,
+) -> Result<SeccompChoice, CliError> {
+    if policy.as_bytes().contains(&b'/') {
+        return policy_file(flag, policy, caller);
+    }
     let name = text(flag, policy)?;
     match choice(POLICIES, POLICIES)(name) {
         Ok("unconfined") => Ok(SeccompChoice::Unconfined),
         Ok(name) => Ok(SeccompChoice::Builtin(name.to_owned())),
         Err(source) => Err(bad(flag, policy, source)),
     }
+}
+
+/// Reads a policy: Docker's and OCI's are JSON objects, ours are TOML, which never begins with a brace.
+fn policy_file(
+    flag: &'static str,
+    file: &OsStr,
+    caller: &Surroundings,
+) -> Result<SeccompChoice, CliError> {
+    let path = caller.host_path(flag, file)?;
+    let bytes = read_bounded(flag, file, &path, MAX_FILE_BYTES)?;
+    let text = String::from_utf8(bytes).map_err(|_| bad(flag, file, ValueError::NotUtf8))?;
+    let name = escape(path.as_bytes());
+    let policy = if text.trim_start().starts_with('{') {
+        docker::parse(&text, &name)
+    } else {
+        file::parse(&text, &name)
+    };
+    Ok(SeccompChoice::File { path, policy: Box::new(policy?) })
 }
 
 /// As Docker: with `--cap-drop all` only what is added, with `--cap-add all` all but what is dropped.

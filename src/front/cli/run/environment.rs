@@ -7,23 +7,20 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
-use std::fs::OpenOptions;
-use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt as _;
 
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, many, quoted, values};
-use crate::front::cli::surroundings::{Surroundings, os_string, split_once};
+use crate::front::cli::surroundings::{Surroundings, os_string, read_bounded, split_once};
 use crate::profile::value::ValueError;
 use crate::profile::variable::matches_variable;
 use crate::spec::rootfs::Base;
 use crate::spec::{EnvironmentVariable, Spec, Text, User};
 
 /// The longest environment file that is read, in bytes.
-const MAX_FILE: u64 = 1 << 20;
+const MAX_FILE: usize = 1 << 20;
 
 /// Where programs are in a root file system that is not the host's.
 const FOREIGN_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -119,19 +116,7 @@ fn read_file(
     variables: &mut Variables,
 ) -> Result<(), CliError> {
     let path = caller.host_path("--env-file", file)?;
-    let unreadable =
-        |source| CliError::Unreadable { flag: "--env-file", path: quoted(file), source };
-    // Does not wait for the writer of a FIFO; a shell's `<(…)` has one.
-    let opened = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOCTTY)
-        .open(path.as_path())
-        .map_err(unreadable)?;
-    let mut bytes = Vec::new();
-    opened.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    if bytes.len() as u64 > MAX_FILE {
-        return Err(bad("--env-file", file, ValueError::TooLarge));
-    }
+    let bytes = read_bounded("--env-file", file, &path, MAX_FILE)?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
         let line = line.strip_suffix(b"\r").unwrap_or(line).trim_ascii_start();

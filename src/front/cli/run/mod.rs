@@ -141,7 +141,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     net::apply(matches, &mut spec, &profile.refused_networks)?;
     let input = process::apply(matches, &mut spec, caller)?;
     environment::apply(matches, &mut spec, caller, &profile.pass, profile.set)?;
-    confine::apply(matches, &mut spec)?;
+    confine::apply(matches, &mut spec, caller)?;
     limits::apply(matches, &mut spec)?;
     lifetime::apply(matches, &mut spec, caller)?;
     Ok(Run { spec, show: output::read(matches)?, input })

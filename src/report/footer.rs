@@ -1,0 +1,132 @@
+//! The lines after a run on a terminal: what changed, what was refused, and the command for each.
+//!
+//! # Decisions
+//! - Nothing to say, nothing said.
+//! - It never claims to be complete: files refused by mounts and Landlock raise no event for us.
+
+use std::collections::BTreeMap;
+
+use crate::state::Record;
+use crate::state::record::{ChangeCounts, DeniedCall, Exit, Outcome};
+
+use super::amount::{count, duration};
+use super::notice::{Weight, sentence, weight};
+use super::remedy::Remedy;
+use super::terminal::Look;
+
+/// Refused calls that are named; the record has the rest.
+const NAMED: usize = 6;
+
+/// Variables of a shell's own that nobody misses.
+const NOT_MISSED: [&str; 5] = ["_", "OLDPWD", "PWD", "SHLVL", "SHELLOPTS"];
+
+/// Whether the record stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kept {
+    /// It can be asked for later.
+    Yes,
+    /// It is gone.
+    No,
+}
+
+/// How much is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What most people want to know.
+    Usual,
+    /// Everything but the steps.
+    All,
+}
+
+/// The lines; empty when there is nothing to say.
+pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> String {
+    let mut lines: Vec<String> = record
+        .notices
+        .iter()
+        .filter(|notice| detail == Detail::All || weight(notice) == Weight::Said)
+        .map(sentence)
+        .collect();
+    lines.extend(time_was_over(record));
+    lines.extend(changes(record, kept));
+    lines.extend(denials(&record.denied, record, kept));
+    lines.extend(variables(record));
+    lines.iter().map(|line| look.paragraph("bryo: ", line)).collect()
+}
+
+/// How somebody refers to this sandbox.
+fn reference(record: &Record) -> String {
+    record.name.clone().unwrap_or_else(|| record.id.to_string())
+}
+
+fn time_was_over(record: &Record) -> Option<String> {
+    let Outcome::Exited { exit: Exit::Timeout, .. } = record.outcome else { return None };
+    let timeout = record.spec.lifetime.timeout?;
+    Some(format!("stopped after {}: its time was over", duration(timeout)))
+}
+
+fn changes(record: &Record, kept: Kept) -> Option<String> {
+    let counts = record.changes.filter(|counts| counts.total() > 0)?;
+    let words = counted(&counts);
+    Some(match kept {
+        Kept::Yes => format!("{words} in its layer; to see: bryo diff {}", reference(record)),
+        Kept::No => format!("{words} in its layer, which is gone"),
+    })
+}
+
+fn counted(counts: &ChangeCounts) -> String {
+    let parts: Vec<String> =
+        [(counts.added, "added"), (counts.changed, "changed"), (counts.deleted, "deleted")]
+            .into_iter()
+            .filter(|(number, _)| *number > 0)
+            .map(|(number, what)| format!("{number} {what}"))
+            .collect();
+    let more = if counts.at_least { "at least " } else { "" };
+    let noun = if counts.total() == 1 { "path" } else { "paths" };
+    format!("{more}{} {noun}", parts.join(", "))
+}
+
+fn denials(denied: &[DeniedCall], record: &Record, kept: Kept) -> Option<String> {
+    if denied.is_empty() {
+        return None;
+    }
+    let mut by_remedy: BTreeMap<Remedy, Vec<String>> = BTreeMap::new();
+    for call in denied.iter().take(NAMED) {
+        let times = if call.count > 1 { format!(" ({} times)", call.count) } else { String::new() };
+        by_remedy.entry(Remedy::of(&call.name)).or_default().push(format!("{}{times}", call.name));
+    }
+    let groups: Vec<String> = by_remedy
+        .into_iter()
+        .map(|(remedy, calls)| match remedy.flag() {
+            Some(flag) => format!("{}, to allow: {flag}", calls.join(", ")),
+            None => calls.join(", "),
+        })
+        .collect();
+    let more = match denied.len().checked_sub(NAMED) {
+        None | Some(0) => String::new(),
+        Some(more) if kept == Kept::Yes => {
+            format!("; and {more} more: bryo inspect {}", reference(record))
+        }
+        Some(more) => format!("; and {more} more"),
+    };
+    Some(format!("refused system calls: {}{more}", groups.join("; ")))
+}
+
+/// Only when the payload failed: a variable it misses may be the reason.
+fn variables(record: &Record) -> Option<String> {
+    let failed = match record.outcome {
+        Outcome::Exited { exit: Exit::Code(code), .. } => code != 0,
+        Outcome::Exited { exit: Exit::Signal(_) | Exit::Timeout | Exit::NotStarted, .. }
+        | Outcome::Running
+        | Outcome::Killed { .. } => false,
+    };
+    let missed = |name: &[u8]| !NOT_MISSED.iter().any(|known| known.as_bytes() == name);
+    let names = &record.spec.command.not_passed;
+    let number = names.iter().filter(|name| missed(name.as_bytes())).count();
+    (failed && number > 0).then(|| {
+        let number = u64::try_from(number).unwrap_or(u64::MAX);
+        format!(
+            "{} of yours not passed; to pass one: -e NAME",
+            count(number, "variable", "variables")
+        )
+    })
+}

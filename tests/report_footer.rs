@@ -1,0 +1,123 @@
+//! What a run says at its end.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "the exceptions for tests do not reach helper functions of integration tests"
+)]
+
+use std::path::PathBuf;
+
+use bryo::front::cli::run::{Kind, parse};
+use bryo::front::cli::surroundings::Surroundings;
+use bryo::front::cli::usage::Asked;
+use bryo::plan::Plan;
+use bryo::plan::step::{Missing, Notice};
+use bryo::report::{Detail, Kept, Look, footer};
+use bryo::spec::HostPath;
+use bryo::state::id::SandboxId;
+use bryo::state::launcher::Launcher;
+use bryo::state::record::{Beginning, ChangeCounts, DeniedCall, Exit, Outcome, Record};
+use bryo::state::timestamp::Timestamp;
+
+fn record() -> Record {
+    let caller = Surroundings {
+        environment: ["HOME", "SECRET", "TOKEN", "SHLVL"].map(|n| (n.into(), "/x".into())).into(),
+        workdir: Some(PathBuf::from("/x")),
+    };
+    let words = ["--timeout", "90s", "true"].map(Into::into);
+    let Ok(Asked::For(run)) = parse(Kind::Run, &words, &caller) else { panic!() };
+    let plan = Plan {
+        steps: Vec::new(),
+        layers: Vec::new(),
+        store: None,
+        notices: Vec::new(),
+        groups_kept: Vec::new(),
+    };
+    let beginning = Beginning {
+        from: None,
+        launcher: Launcher::this().unwrap(),
+        spec: &run.spec,
+        plan: &plan,
+        marks: &[],
+    };
+    let id = SandboxId::parse(b"0123456789ab").unwrap();
+    let mut record = Record::begin(id, Timestamp::now(), beginning);
+    ended(&mut record, Exit::Code(0));
+    record
+}
+
+fn ended(record: &mut Record, exit: Exit) {
+    record.outcome = Outcome::Exited { ended: Timestamp::now(), duration_us: 1, exit };
+}
+
+fn said(record: &Record, kept: Kept) -> String {
+    footer(record, kept, Detail::Usual, &Look::plain())
+}
+
+fn denied(name: &str, count: u64) -> DeniedCall {
+    DeniedCall { name: name.to_owned(), number: 1, count, errno: 1 }
+}
+
+#[test]
+fn nothing_to_say_is_nothing_said() {
+    let mut record = record();
+    assert_eq!(said(&record, Kept::Yes), "");
+    record.changes = Some(ChangeCounts::default());
+    record.notices.push(Notice::Missing(Missing::Landlock));
+    assert_eq!(said(&record, Kept::No), "");
+    assert!(footer(&record, Kept::No, Detail::All, &Look::plain()).contains("no Landlock"));
+}
+
+#[test]
+fn changes_come_with_the_command_that_shows_them() {
+    let mut record = record();
+    record.changes = Some(ChangeCounts { added: 12, changed: 1, deleted: 0, at_least: false });
+    assert_eq!(
+        said(&record, Kept::Yes),
+        "bryo: 12 added, 1 changed paths in its layer; to see: bryo diff 0123456789ab\n"
+    );
+    record.name = Some("mine".to_owned());
+    record.changes = Some(ChangeCounts { added: 0, changed: 0, deleted: 1, at_least: true });
+    assert_eq!(
+        said(&record, Kept::Yes),
+        "bryo: at least 1 deleted path in its layer; to see: bryo diff mine\n"
+    );
+    assert!(said(&record, Kept::No).ends_with("which is gone\n"));
+}
+
+#[test]
+fn refused_calls_come_with_the_flag_that_allows_them() {
+    let mut record = record();
+    record.denied =
+        vec![denied("bpf", 3), denied("mount", 1), denied("unshare", 2), denied("ioctl", 1)];
+    assert_eq!(
+        said(&record, Kept::Yes),
+        "bryo: refused system calls: mount, unshare (2 times), to allow: --nesting; bpf (3 times), \
+         to allow: --seccomp unconfined; ioctl\n"
+    );
+    record.denied = (0..9).map(|n| denied(&format!("call{n}"), 1)).collect();
+    assert!(said(&record, Kept::Yes).ends_with("; and 3 more: bryo inspect 0123456789ab\n"));
+}
+
+#[test]
+fn a_failing_run_says_how_many_variables_were_not_passed() {
+    let mut record = record();
+    ended(&mut record, Exit::Code(2));
+    assert_eq!(
+        said(&record, Kept::Yes),
+        "bryo: 2 variables of yours not passed; to pass one: -e NAME\n"
+    );
+    ended(&mut record, Exit::Timeout);
+    assert_eq!(said(&record, Kept::Yes), "bryo: stopped after 1 min 30 s: its time was over\n");
+}
+
+#[test]
+fn names_in_a_notice_are_escaped_and_commands_quoted() {
+    let mut record = record();
+    record.notices.push(Notice::Warned(HostPath::new("/x/a \x1b[2J$(id)").unwrap()));
+    assert_eq!(
+        said(&record, Kept::Yes),
+        "bryo: `/x/a \\u{1b}[2J$(id)` may hold secrets and is visible inside; to hide it: \
+         --hide $'/x/a \\033[2J$(id)'\n"
+    );
+}
