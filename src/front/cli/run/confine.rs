@@ -13,14 +13,21 @@ use crate::front::cli::flag::{
 };
 use crate::front::cli::surroundings::{Surroundings, read_bounded};
 use crate::profile::value::ValueError;
-use crate::spec::seccomp::{MAX_FILE_BYTES, docker, file};
+use crate::spec::seccomp::file::{self, FOR_PAYLOADS};
+use crate::spec::seccomp::{MAX_FILE_BYTES, docker};
 use crate::spec::text::escape;
 use crate::spec::{Capability, Need, SeccompChoice, Spec};
 
 pub(super) const HEADING: &str = "Confinement";
 
-/// Built-in policies of system calls.
-const POLICIES: &[&str] = &["default", "default-32", "unconfined"];
+/// No policy at all.
+const UNCONFINED: &str = "unconfined";
+
+/// What `--seccomp` can name; a file has a slash.
+const POLICIES: [&str; 4] = {
+    let [default, with_32, strict] = FOR_PAYLOADS;
+    [default, with_32, strict, UNCONFINED]
+};
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
@@ -107,8 +114,8 @@ fn seccomp(
         return policy_file(flag, policy, caller);
     }
     let name = text(flag, policy)?;
-    match choice(POLICIES, POLICIES)(name) {
-        Ok("unconfined") => Ok(SeccompChoice::Unconfined),
+    match choice(&POLICIES, &POLICIES)(name) {
+        Ok(UNCONFINED) => Ok(SeccompChoice::Unconfined),
         Ok(name) => Ok(SeccompChoice::Builtin(name.to_owned())),
         Err(source) => Err(bad(flag, policy, source)),
     }
