@@ -39,6 +39,7 @@
 //! namespaces until the payload is forked, *init* afterwards. *payload*: what was asked for.
 //! *layer*: what was written over a copy-on-write tree. *record*: what is known about one run.
 
+pub mod changes;
 pub mod confine;
 pub mod front;
 pub mod host;

@@ -100,7 +100,10 @@ struct Fixture {
 
 impl Fixture {
     fn new() -> Self {
-        let directory = TempDir::new().unwrap();
+        Self::in_directory(TempDir::new().unwrap())
+    }
+
+    fn in_directory(directory: TempDir) -> Self {
         fs::create_dir(directory.path().join("over")).unwrap();
         Self { directory }
     }
@@ -440,7 +443,8 @@ fn removing_follows_no_link_and_opens_what_is_closed() {
 #[test]
 fn a_tree_deeper_than_any_path_and_than_the_open_files_allowed_is_removed() {
     use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
-    let fixture = Fixture::new();
+    // In memory: on a busy disk thousands of directories take their time.
+    let fixture = Fixture::in_directory(tempfile::tempdir_in("/dev/shm").unwrap());
     let (sandbox, _) = fixture.started(None);
     let open = |parent: &std::os::fd::OwnedFd, name: &str| {
         openat(parent, name, OFlags::DIRECTORY, Mode::empty()).unwrap()

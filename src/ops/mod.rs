@@ -1,4 +1,16 @@
-//! One file per thing a user can ask for; shared by all front ends.
+//! What a user can ask for, one file each; shared by all front ends.
+//!
+//! An operation takes what was asked for, does it, and gives back what there is to show. Where that may
+//! be long it is written to the caller's `Write`, piece by piece. Nothing here prints by itself, reads
+//! the environment, or knows a flag's name.
 
+pub mod diff;
 pub mod doctor;
+pub mod error;
+pub mod inspect;
 pub mod profile;
+pub mod ps;
+pub mod rm;
+pub mod sweep;
+
+pub use error::OpsError;

@@ -2,6 +2,9 @@
 //!
 //! A name goes before the beginning of an id: a sandbox that is called `abc` is always found as `abc`.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use rustix::io::Errno;
 
 use super::error::StateError;
@@ -9,6 +12,15 @@ use super::found::Found;
 use super::id::{SandboxId, is_prefix};
 use super::store::{Place, Store};
 use crate::spec::{HostPath, Text};
+
+/// Which sandbox a command is about.
+#[derive(Debug, Clone, Copy)]
+pub enum Which<'a> {
+    /// The one with this name, id, or beginning of an id.
+    Named(&'a Text),
+    /// The newest one that was started from this directory.
+    NewestFrom(&'a HostPath),
+}
 
 /// Every store that may hold sandboxes of the caller's.
 #[derive(Debug, Default)]
@@ -44,9 +56,17 @@ impl Stores {
         Ok(found)
     }
 
+    /// The sandbox that a command is about.
+    pub fn choose(&self, which: Which<'_>) -> Result<Found, StateError> {
+        match which {
+            Which::Named(name) => self.find(name.as_bytes()),
+            Which::NewestFrom(directory) => self.newest_from(directory),
+        }
+    }
+
     /// The one sandbox that `wanted` is: its name, its id, or the beginning of its id.
     pub fn find(&self, wanted: &[u8]) -> Result<Found, StateError> {
-        let text = || Text::from(String::from_utf8_lossy(wanted).into_owned());
+        let text = || Text::from(OsStr::from_bytes(wanted).to_owned());
         let failed = |store: &Store| {
             let store = store.path().clone();
             move |source| StateError::List { store, source }

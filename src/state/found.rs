@@ -75,6 +75,12 @@ impl Found {
         }
     }
 
+    /// Whether it still exists.
+    pub fn is_there(&self) -> Result<bool, StateError> {
+        let failed = |source| StateError::ReadRecord { id: self.id, source };
+        self.open().map(|directory| directory.is_some()).map_err(failed)
+    }
+
     /// Its record.
     pub fn record(&self) -> Result<Record, StateError> {
         read_record(&self.directory()?.0, self.id)

@@ -29,7 +29,7 @@ mod sweep;
 pub mod timestamp;
 
 pub use error::StateError;
-pub use find::Stores;
+pub use find::{Stores, Which};
 pub use found::Found;
 pub use id::SandboxId;
 pub use launcher::Launcher;

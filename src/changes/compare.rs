@@ -1,0 +1,119 @@
+//! Whether two files are the same, one in a layer and one of the host.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
+use rustix::io::{Errno, pread};
+
+use super::change::{Aspect, Aspects, FileKind};
+use super::marks::Marks;
+use crate::plan::step::Backend;
+
+/// Bytes that are read of each file at once.
+const CHUNK: usize = 64 * 1024;
+
+/// One name in two directories.
+pub(super) struct Pair<'a> {
+    pub(super) name: &'a CStr,
+    pub(super) upper: BorrowedFd<'a>,
+    pub(super) host: BorrowedFd<'a>,
+    pub(super) backend: Backend,
+}
+
+/// What `stat` tells to differ.
+pub(super) fn by_stat(now: &Stat, was: &Stat, backend: Backend) -> Aspects {
+    let mut differs = Aspects::default();
+    let (kind, old) = (FileKind::of(now), FileKind::of(was));
+    if kind != old {
+        differs.set(Aspect::Type, true);
+        return differs;
+    }
+    differs.set(Aspect::Mode, kind != FileKind::Link && (now.st_mode ^ was.st_mode) & 0o7777 != 0);
+    // fuse-overlayfs can show every file as one user's: then the layer's owner says nothing.
+    let owners = |stat: &Stat| (stat.st_uid, stat.st_gid);
+    differs.set(Aspect::Owner, backend == Backend::Kernel && owners(now) != owners(was));
+    if kind == FileKind::File {
+        let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
+        differs.set(Aspect::Size, now.st_size != was.st_size);
+        differs.set(Aspect::Time, time(now) != time(was));
+    }
+    differs.set(Aspect::Type, kind == FileKind::Device && now.st_rdev != was.st_rdev);
+    differs
+}
+
+impl Pair<'_> {
+    /// Reads what `stat` cannot tell of two files of the same type. The bytes that are read of each
+    /// side are taken from `budget`; where it does not suffice, they are held to differ.
+    pub(super) fn look_inside(
+        &self,
+        now: &Stat,
+        differs: &mut Aspects,
+        budget: &mut u64,
+    ) -> Result<(), Errno> {
+        match FileKind::of(now) {
+            FileKind::Link => {
+                let now = readlinkat(self.upper, self.name, Vec::new())?;
+                let was = readlinkat(self.host, self.name, Vec::new())?;
+                differs.set(Aspect::Target, now != was);
+            }
+            FileKind::File if !differs.has(Aspect::Size) && !differs.has(Aspect::Time) => {
+                let upper = open_file(self.upper, self.name)?;
+                let host = open_file(self.host, self.name)?;
+                differs.set(Aspect::Attributes, !self.same_attributes(&upper, &host)?);
+                differs.set(Aspect::Content, !same_content(&upper, &host, budget)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn same_attributes(&self, upper: &OwnedFd, host: &OwnedFd) -> Result<bool, Errno> {
+        let now = Marks::of_upper(upper, self.backend)?;
+        now.same_as(upper, &Marks::of_host(host)?, host)
+    }
+}
+
+/// Opens a regular file for reading, never waiting for the other end of what took its place.
+fn open_file(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = openat(directory, name, flags | OFlags::CLOEXEC, Mode::empty())?;
+    match FileType::from_raw_mode(fstat(&file)?.st_mode) {
+        FileType::RegularFile => Ok(file),
+        // It was exchanged meanwhile.
+        _ => Err(Errno::STALE),
+    }
+}
+
+fn same_content(a: impl AsFd, b: impl AsFd, budget: &mut u64) -> Result<bool, Errno> {
+    let mut chunks = (vec![0_u8; CHUNK], vec![0_u8; CHUNK]);
+    let mut offset = 0;
+    loop {
+        let read = (fill(&a, &mut chunks.0, offset)?, fill(&b, &mut chunks.1, offset)?);
+        if chunks.0[..read.0] != chunks.1[..read.1] {
+            return Ok(false);
+        }
+        if read.0 < CHUNK {
+            return Ok(true);
+        }
+        offset += CHUNK as u64;
+        match budget.checked_sub(CHUNK as u64) {
+            Some(rest) => *budget = rest,
+            None => return Ok(false),
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: impl AsFd, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match pread(&file, &mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(length) => filled += length,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}

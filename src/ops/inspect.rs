@@ -1,0 +1,11 @@
+//! `bryo inspect`: everything known of a sandbox.
+
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::state::{Record, Stores, Which};
+
+/// The record of one sandbox, after sweeping: what it says of a run that was killed is right.
+pub fn inspect(stores: &Stores, which: Which<'_>) -> Result<Record, OpsError> {
+    sweep(stores)?;
+    Ok(stores.choose(which)?.record()?)
+}

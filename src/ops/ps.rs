@@ -1,0 +1,177 @@
+//! `bryo ps`: which sandboxes there are.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::spec::{HostPath, Text};
+use crate::state::record::ChangeCounts;
+use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
+
+/// Which sandboxes are listed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that run.
+    Running,
+    /// Those that ended and left something, too.
+    All,
+}
+
+/// One sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PsRow {
+    /// Its id.
+    pub id: SandboxId,
+    /// Its name.
+    pub name: Option<String>,
+    /// What it does or how it ended.
+    pub state: PsState,
+    /// When it was made; none when its record cannot be read, as all that follows.
+    pub created: Option<Timestamp>,
+    /// The directory it was started from.
+    pub from: Option<HostPath>,
+    /// The profile's name.
+    pub profile: Option<String>,
+    /// Program and arguments.
+    pub command: Vec<Text>,
+    /// What its layers held at its end.
+    pub changes: Option<ChangeCounts>,
+}
+
+/// What a sandbox does or how it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PsState {
+    /// It runs, or is about to.
+    Running,
+    /// The payload ended.
+    Exited(Exit),
+    /// The launcher was killed, or the machine stopped.
+    Killed,
+    /// It does not run and its record cannot be read.
+    Unreadable,
+}
+
+/// Lists sandboxes, newest first.
+pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
+    sweep(stores)?;
+    let mut rows = Vec::new();
+    for found in stores.list()? {
+        rows.extend(row(&found)?);
+    }
+    rows.retain(|row| scope == Scope::All || row.state == PsState::Running);
+    rows.sort_by_key(|row| (std::cmp::Reverse(row.created), row.id));
+    Ok(rows)
+}
+
+/// What is to be said of one; nothing if it is gone meanwhile.
+fn row(found: &Found) -> Result<Option<PsRow>, StateError> {
+    let running = found.is_running()?;
+    let id = found.id();
+    let unknown = |state| PsRow {
+        id,
+        name: None,
+        state,
+        created: None,
+        from: None,
+        profile: None,
+        command: Vec::new(),
+        changes: None,
+    };
+    let state = |outcome: &Outcome| match outcome {
+        _ if running => PsState::Running,
+        Outcome::Exited { exit, .. } => PsState::Exited(*exit),
+        Outcome::Running | Outcome::Killed { .. } => PsState::Killed,
+    };
+    match found.summary() {
+        Ok(Some(Summary { name, created, from, outcome, changes, wanted, .. })) => {
+            Ok(Some(PsRow {
+                id,
+                name,
+                state: state(&outcome),
+                created: Some(created),
+                from,
+                profile: Some(wanted.profile),
+                command: wanted.command.argv,
+                changes,
+            }))
+        }
+        Ok(None) if running => Ok(Some(unknown(PsState::Running))),
+        Ok(None) if !found.is_there()? => Ok(None),
+        Ok(None) | Err(StateError::ParseRecord { .. }) => {
+            Ok(Some(unknown(if running { PsState::Running } else { PsState::Unreadable })))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+const HEADINGS: [&str; 7] = ["ID", "NAME", "STATE", "AGE", "CHANGES", "FROM", "COMMAND"];
+/// Characters of a command that are shown.
+const COMMAND: usize = 48;
+
+/// As a table for people.
+pub fn table(rows: &[PsRow], now: Timestamp) -> String {
+    let lines: Vec<[String; 7]> = std::iter::once(HEADINGS.map(str::to_owned))
+        .chain(rows.iter().map(|row| cells(row, now)))
+        .collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
+    let widths: Vec<usize> = (0..HEADINGS.len()).map(|c| width(c).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for line in &lines {
+        let mut shown = String::new();
+        for (cell, width) in line.iter().zip(&widths) {
+            // Writing to a string does not fail.
+            if write!(shown, "{cell:width$}  ").is_err() {
+                break;
+            }
+        }
+        text.push_str(shown.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn cells(row: &PsRow, now: Timestamp) -> [String; 7] {
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    [
+        row.id.to_string(),
+        or_dash(row.name.clone()),
+        state_text(row.state),
+        or_dash(row.created.map(|created| age(now.since(created)))),
+        or_dash(row.changes.map(|c| format!("+{} ~{} -{}", c.added, c.changed, c.deleted))),
+        or_dash(row.from.as_ref().map(HostPath::to_string)),
+        command_text(&row.command),
+    ]
+}
+
+fn state_text(state: PsState) -> String {
+    match state {
+        PsState::Running => "running".to_owned(),
+        PsState::Exited(Exit::Code(code)) => format!("exited {code}"),
+        PsState::Exited(Exit::Signal(signal)) => format!("signal {signal}"),
+        PsState::Exited(Exit::Timeout) => "timed out".to_owned(),
+        PsState::Exited(Exit::NotStarted) => "not started".to_owned(),
+        PsState::Killed => "killed".to_owned(),
+        PsState::Unreadable => "unreadable".to_owned(),
+    }
+}
+
+fn command_text(command: &[Text]) -> String {
+    let words: Vec<String> = command.iter().map(Text::to_string).collect();
+    let line = words.join(" ");
+    match line.char_indices().nth(COMMAND) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+/// The largest unit that fits.
+fn age(age: Duration) -> String {
+    let seconds = age.as_secs();
+    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
+    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "s"));
+    format!("{} {name}", seconds / unit)
+}

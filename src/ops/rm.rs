@@ -1,0 +1,34 @@
+//! `bryo rm`: removes sandboxes with their records and layers.
+
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::spec::Text;
+use crate::state::{SandboxId, StateError, Stores};
+
+/// What happens to a sandbox that runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Running {
+    /// It is refused.
+    Refuse,
+    /// It is killed first (`--force`).
+    Kill,
+}
+
+/// Removes each that is named, and goes on with the next when one fails. Gives a result for each, in
+/// their order.
+pub fn remove(
+    stores: &Stores,
+    wanted: &[Text],
+    running: Running,
+) -> Result<Vec<Result<SandboxId, StateError>>, OpsError> {
+    sweep(stores)?;
+    let remove = |name: &Text| {
+        let found = stores.find(name.as_bytes())?;
+        let sandbox = match running {
+            Running::Refuse => found.lock()?,
+            Running::Kill => found.kill_and_lock()?,
+        };
+        sandbox.remove().map(|()| found.id())
+    };
+    Ok(wanted.iter().map(remove).collect())
+}
