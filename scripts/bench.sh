@@ -8,7 +8,8 @@ umask 022
 
 scripts/real-project.sh
 cargo build --release
-driver=$(cargo bench --no-run --bench bench --message-format=json-render-diagnostics |
+# The driver itself need not be optimised, and then shares what `make test` has built.
+driver=$(cargo test --no-run --bench bench --message-format=json-render-diagnostics |
 	sed -n 's/.*"kind":\["bench"\].*"executable":"\([^"]*\)".*/\1/p')
 
 # What an ordinary user starts has to lie where everybody can read.
