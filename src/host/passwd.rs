@@ -137,7 +137,8 @@ pub(super) fn probe_other_homes(
 fn other_homes(passwd: &[u8], caller: &Caller, resolver: &mut Resolver) -> Vec<HostPath> {
     let beside = caller.home.as_ref().and_then(HostPath::parent);
     let mut found = BTreeSet::new();
-    for user in parse_users(passwd).filter(|user| user.uid != 0 && user.uid != caller.uid) {
+    // The caller's own is another's when `$HOME` names another: its secrets are looked for there.
+    for user in parse_users(passwd).filter(|user| user.uid != 0) {
         let Ok(named) = HostPath::new(OsStr::from_bytes(user.home)) else { continue };
         if beside.is_some() && named.parent() == beside {
             continue;
@@ -145,6 +146,7 @@ fn other_homes(passwd: &[u8], caller: &Caller, resolver: &mut Resolver) -> Vec<H
         let home = resolver.resolve(&named, Last::Follow);
         let own = home.status.is_some_and(|status| status.uid == user.uid);
         let holds_caller = caller.home.as_ref().is_some_and(|path| path.starts_with(&home.real));
+        // What holds the caller's home is hidden around it.
         if home.is_directory() && own && !holds_caller {
             found.insert(home.real);
         }

@@ -49,7 +49,7 @@ pub(super) fn plan_rlimits(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         if limit.resource == Resource::Nproc && facts.caller.uid == 0 {
             return Err(PlanError::RootHasNoProcessLimit);
         }
-        set(draft, *limit);
+        set(draft, without_handler(*limit));
     }
     let is_asked = |resource| asked.iter().any(|limit| limit.resource == resource);
     if !is_asked(Resource::Core) {
@@ -65,6 +65,17 @@ pub(super) fn plan_rlimits(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         }
     }
     Ok(())
+}
+
+/// No core file at all is asked for with 0, which starts a handler all the same.
+fn without_handler(limit: Rlimit) -> Rlimit {
+    let at_least_one = |value: Option<u64>| value.map(|bytes| bytes.max(1));
+    match limit.resource {
+        Resource::Core => {
+            Rlimit { soft: at_least_one(limit.soft), hard: at_least_one(limit.hard), ..limit }
+        }
+        _ => limit,
+    }
 }
 
 /// Appends what is watched while the payload runs.

@@ -18,6 +18,7 @@
 //! # Not here
 //! Probing (`host`) and acting (`rootfs`, `net`, `confine`, `limits`, `launch`, `state`).
 
+pub mod check;
 pub mod error;
 pub mod facts;
 pub mod needs;
@@ -42,6 +43,7 @@ mod stdio;
 mod view;
 mod workdir;
 
+pub use check::{CheckError, check};
 pub use error::PlanError;
 pub use facts::Facts;
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};

@@ -191,10 +191,12 @@ impl fmt::Display for Notice {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")
             }
             Self::Missing(missing) => missing.fmt(f),
-            Self::ReadOnlyFile(path) => write!(
-                f,
-                "`{path}` is read-only: it is too large to copy, and a mount is beside or below it"
-            ),
+            Self::ReadOnlyFile(path) => {
+                write!(
+                    f,
+                    "`{path}` is read-only: it cannot be copied on write, and is too large to copy"
+                )
+            }
             Self::ForeignIds(path) => write!(
                 f,
                 "writes below `{path}` may fail with EOVERFLOW: it holds files of other ids, and \

@@ -168,6 +168,39 @@ const SYSTEM: [&str; 13] = [
 const WRITTEN_BY_ROOT: [&str; 9] =
     ["usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
+/// Whether programs cannot run without it: never hidden because a home stands in it.
+pub(super) fn is_indispensable(path: &HostPath) -> bool {
+    let is_top = path.depth() == 1;
+    let name = path.file_name().and_then(|name| name.to_str());
+    is_top
+        && name
+            .is_some_and(|name| SYSTEM.contains(&name) && !matches!(name, "opt" | "boot" | "snap"))
+}
+
+/// File systems that are no place for files: what is mounted of them in a tree is left empty there.
+const NO_FILES: [&[u8]; 20] = [
+    b"autofs",
+    b"binfmt_misc",
+    b"bpf",
+    b"cgroup",
+    b"cgroup2",
+    b"configfs",
+    b"debugfs",
+    b"devpts",
+    b"devtmpfs",
+    b"efivarfs",
+    b"fusectl",
+    b"mqueue",
+    b"nsfs",
+    b"proc",
+    b"pstore",
+    b"rpc_pipefs",
+    b"securityfs",
+    b"selinuxfs",
+    b"sysfs",
+    b"tracefs",
+];
+
 /// The rules for `/` and its entries.
 pub(super) fn base_rules(
     spec: &Spec,
@@ -230,6 +263,8 @@ fn entry_view(spec: &Spec, table: &MountTable, entry: &super::facts::RootEntry) 
     match &entry.kind {
         Kind::Link(target) => Some(View::Link(target.clone())),
         Kind::Forbidden => Some(View::Hidden),
+        // People's homes: also those of a directory service, whom no file names.
+        Kind::Directory if name == Some("home") => Some(View::Hidden),
         Kind::Directory if !can_be_shown(table, &entry.path) => Some(View::Hidden),
         Kind::Directory if spec.ids.user == User::Root && !spec.rootfs.read_only => {
             let is_kept = is_one_of(&SYSTEM) && !is_one_of(&WRITTEN_BY_ROOT);
@@ -256,5 +291,6 @@ pub(super) fn is_system(path: &HostPath, facts: &Facts) -> bool {
 /// A mount that cannot be entered, or would have the host mount something when it is looked at, is
 /// an empty directory.
 pub(super) fn can_be_shown(table: &MountTable, path: &HostPath) -> bool {
-    table.mounted_at(path).is_none_or(|m| m.enterable && m.fs_type.as_bytes() != b"autofs")
+    let has_files = |fs_type: &Text| !NO_FILES.contains(&fs_type.as_bytes());
+    table.mounted_at(path).is_none_or(|mount| mount.enterable && has_files(&mount.fs_type))
 }

@@ -12,8 +12,8 @@ use super::error::PlanError;
 use super::facts::{Facts, Kind};
 use super::places::{cow_or_read, home_view};
 use super::step::Notice;
-use super::view::{Rank, Rule, Rules, View, fixed};
-use crate::spec::rootfs::{HomeView, WorkdirView};
+use super::view::{Rank, Rule, Rules, View, fixed, is_indispensable};
+use crate::spec::rootfs::{Base, HomeView, WorkdirView};
 use crate::spec::{HostPath, SandboxPath, Spec};
 
 /// Directories that are private in every sandbox.
@@ -32,7 +32,8 @@ pub(super) fn home_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Resul
     let place = facts.place(home).ok_or(PlanError::Unprobed("places"))?;
     if let Some(parent) = home.parent().filter(|parent| !parent.is_root()) {
         let around = rules.deciding(&parent.same_in_sandbox()).map(|rule| &rule.view);
-        if !matches!(around, Some(View::System | View::Tmpfs { .. } | View::Own(_))) {
+        if !is_indispensable(&parent) && !matches!(around, Some(View::Tmpfs { .. } | View::Own(_)))
+        {
             rules.add(Rule::same(&parent, View::Hidden, Rank::Default, Kind::Directory));
         }
     }
@@ -123,6 +124,9 @@ pub(super) fn refuse_hidden_workdir(facts: &Facts, rules: &Rules) -> Result<(), 
 pub(super) fn start(spec: &Spec, facts: &Facts, rules: &Rules, draft: &mut Draft) -> SandboxPath {
     if let Some(asked) = &spec.command.workdir {
         return asked.clone();
+    }
+    if matches!(spec.rootfs.base, Base::Directory(_)) {
+        return SandboxPath::root();
     }
     let Some(path) = facts.caller.workdir.path() else {
         draft.notice(Notice::NoWorkdir);

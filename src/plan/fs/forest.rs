@@ -54,6 +54,8 @@ fn changes_nothing(rule: &Rule, above: &Rule) -> bool {
         // The host has the link itself.
         (View::Link(_), _) => above.shows_host(),
         (View::Hidden, View::Own(pseudo)) => *pseudo == super::super::view::Pseudo::Run,
+        // One with files of other ids is served differently.
+        (View::Cow, View::Cow) if rule.foreign && !above.foreign => false,
         (View::Read | View::System, View::Read | View::System)
         | (View::Cow, View::Cow | View::CowAsRoot)
         | (View::CowAsRoot, View::CowAsRoot)

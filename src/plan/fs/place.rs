@@ -3,7 +3,7 @@
 use super::super::error::PlanError;
 use super::super::facts::Kind;
 use super::super::pseudo::{self, DEVICE_FLAGS};
-use super::super::step::{Cover, FsStep, MountAccess, MountFlags};
+use super::super::step::{Cover, FsStep, Missing, MountAccess, MountFlags, Notice};
 use super::super::view::{Pseudo, View};
 use super::{Ground, Node, Trees, ids_inside, is_directory};
 use crate::spec::Text;
@@ -24,6 +24,9 @@ impl Trees<'_> {
             View::Read | View::System | View::Cow | View::CowAsRoot
                 if rule.kind != Kind::Directory =>
             {
+                if rule.view == View::Cow {
+                    self.draft.notice(Notice::ReadOnlyFile(rule.from.clone()));
+                }
                 self.single(node, ground, MountFlags::READ_ONLY);
             }
             View::Link(target) => self.link(node, target, ground),
@@ -121,7 +124,12 @@ impl Trees<'_> {
         self.point(node, ground);
         match pseudo {
             Pseudo::Dev => self.take(pseudo::dev(self.spec)),
-            Pseudo::Proc => self.take(pseudo::proc(self.facts)),
+            Pseudo::Proc => {
+                if !pseudo::procfs_is_mountable(self.facts) {
+                    self.draft.notice(Notice::Missing(Missing::Procfs));
+                }
+                self.take(pseudo::proc(self.facts));
+            }
             Pseudo::Sys => self.take(pseudo::sys(self.spec, self.facts)),
             Pseudo::Run => {
                 let (at, size) = (node.rule.at.clone(), self.spec.rootfs.tmpfs_size);

@@ -1,0 +1,227 @@
+//! What of the host can be seen and written through the finished tree.
+
+use super::CheckError;
+use super::tree::{Tree, What};
+use crate::plan::facts::{Facts, Kind};
+use crate::plan::step::{Action, Allowed, ConfineStep, LandlockGrant, MountAccess, Plan};
+use crate::spec::rootfs::{Access, Base, Origin, VolumeMode};
+use crate::spec::{HostPath, SandboxPath, Spec};
+
+/// The kernel takes no overlay over a directory that has mounts below it in the same mount, and a
+/// layer's directory must be on the mount that the table says.
+pub(super) fn check_overlays(facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
+    for (at, mounted) in &tree.mounts {
+        let What::Overlay { hosts, by_kernel: true, .. } = &mounted.what else { continue };
+        for (path, id) in hosts {
+            let below = |m: &&crate::plan::facts::Mount| m.parent == *id && m.at.is_below(path);
+            if facts.mounts.iter().any(|mount| below(&mount)) {
+                let fault = "lies over mounts: the kernel refuses it";
+                let number = mounted.number;
+                return Err(CheckError::Overlay { number, at: at.clone(), fault });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What of the host is bound as it is: system trees, single files, devices, and what was asked for.
+pub(super) fn check_binds(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
+    for (at, mounted) in &tree.mounts {
+        let What::Bind { from, flags } = &mounted.what else { continue };
+        let number = mounted.number;
+        if below(from, "/proc") {
+            return Err(CheckError::Bare(from.clone()));
+        }
+        if flags.devices == Allowed::Yes {
+            let is_basic = below(from, "/dev") && STANDARD.contains(&name(from));
+            if !is_basic && !asked(spec, facts, from, &[Access::Device]) {
+                return Err(CheckError::NotAsked { number, what: "a device" });
+            }
+            continue;
+        }
+        if mounted.access == MountAccess::ReadOnly
+            && is_directory(facts, from)
+            && !only_root_writes(facts, from)
+            && !below(from, "/sys")
+        {
+            return Err(CheckError::Bare(from.clone()));
+        }
+        for socket in facts.sockets.iter().filter(|socket| socket.starts_with(from)) {
+            let seen = seen_at(socket, from, at).filter(|place| tree.shows(at, place));
+            if let Some(place) = seen
+                && !asked(spec, facts, socket, &[Access::Socket])
+            {
+                return Err(CheckError::Seen { what: socket.clone(), at: place });
+            }
+        }
+    }
+    Ok(())
+}
+
+const STANDARD: [&[u8]; 6] = [b"null", b"zero", b"full", b"random", b"urandom", b"tty"];
+
+fn name(path: &HostPath) -> &[u8] {
+    path.file_name().map_or(&[], std::ffi::OsStr::as_encoded_bytes)
+}
+
+fn below(path: &HostPath, top: &str) -> bool {
+    path.as_path().starts_with(top)
+}
+
+/// Directories are told from files by whoever probed them; what nobody knows counts as one.
+fn is_directory(facts: &Facts, path: &HostPath) -> bool {
+    let place = facts.places.iter().find(|place| place.real == *path);
+    let entry = || facts.root_entries.iter().find(|entry| entry.path == *path).map(|e| &e.kind);
+    let listed = || {
+        let mut entries = facts.split.iter().flat_map(|split| &split.entries);
+        entries.find(|entry| entry.path == *path).map(|entry| &entry.kind)
+    };
+    let kind = place.map(|place| &place.kind).or_else(entry).or_else(listed);
+    kind.is_none_or(|kind| *kind == Kind::Directory)
+}
+
+fn only_root_writes(facts: &Facts, path: &HostPath) -> bool {
+    let mut entries = facts.root_entries.iter();
+    entries.find(|entry| path.starts_with(&entry.path)).is_some_and(|entry| entry.only_root_writes)
+}
+
+/// Whether the spec names this place of the host, through whatever links, with one of these.
+fn asked(spec: &Spec, facts: &Facts, real: &HostPath, accesses: &[Access]) -> bool {
+    let (home, workdir) = (facts.caller.home.as_ref(), facts.caller.workdir.path());
+    spec.rootfs.requests.iter().filter(|request| accesses.contains(&request.access)).any(
+        |request| {
+            let path = request.path.resolve(home, workdir);
+            path.is_some_and(|path| facts.place(&path).is_some_and(|place| place.real == *real))
+        },
+    )
+}
+
+/// What is written straight to the host was asked for by name; in a read-only tree nothing else is
+/// written either.
+pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
+    for (at, mounted) in &tree.mounts {
+        if mounted.access == MountAccess::ReadOnly {
+            continue;
+        }
+        match &mounted.what {
+            What::Bind { from, .. } => {
+                let by_volume = spec.rootfs.volumes.iter().any(|volume| {
+                    let real = facts.place(&volume.source).map(|place| &place.real);
+                    volume.mode == VolumeMode::Rw && volume.target == *at && real == Some(from)
+                });
+                if !by_volume && !asked(spec, facts, from, &[Access::Write]) {
+                    return Err(CheckError::Written { what: from.clone() });
+                }
+            }
+            What::Overlay { hosts, .. } if spec.rootfs.read_only => {
+                let is_volume = |volume: &crate::spec::rootfs::Volume| {
+                    volume.mode == VolumeMode::Cow && at.starts_with(&volume.target)
+                };
+                let by_request = |(path, _): &(HostPath, u64)| {
+                    let accesses = [Access::Cow, Access::Toolchain];
+                    let mut way = std::iter::once(path.clone()).chain(path.ancestors());
+                    way.any(|above| asked(spec, facts, &above, &accesses))
+                };
+                let asked =
+                    spec.rootfs.volumes.iter().any(is_volume) || hosts.iter().any(by_request);
+                if !asked {
+                    let number = mounted.number;
+                    return Err(CheckError::NotAsked { number, what: "a copy-on-write tree" });
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Where a path of the host stands when `from` is seen at `at`.
+fn seen_at(path: &HostPath, from: &HostPath, at: &SandboxPath) -> Option<SandboxPath> {
+    at.join(path.relative_to(from)?).ok()
+}
+
+/// Every place inside at which a path of the host is seen.
+fn sightings(tree: &Tree, path: &HostPath, appears: bool) -> Vec<SandboxPath> {
+    let mut found = Vec::new();
+    for (at, mounted) in &tree.mounts {
+        let hosts: Vec<&HostPath> = match &mounted.what {
+            // What is not there yet can only be hidden by a mask.
+            What::Bind { .. } if appears => Vec::new(),
+            What::Bind { from, .. } => vec![from],
+            What::Overlay { hosts, .. } => hosts.iter().map(|(path, _)| path).collect(),
+            What::Tmpfs { .. } | What::Own => Vec::new(),
+        };
+        for host in hosts.into_iter().filter(|host| path.starts_with(host)) {
+            found.extend(seen_at(path, host, at).filter(|place| tree.shows(at, place)));
+        }
+    }
+    found
+}
+
+/// The store is never seen; secrets and hidden places only where they are asked for by name.
+pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
+    let seen = |what: &HostPath, at: &SandboxPath| {
+        Err(CheckError::Seen { what: what.clone(), at: at.clone() })
+    };
+    for store in &facts.stores {
+        if let Some(at) = sightings(tree, &store.path, false).first() {
+            return seen(&store.path, at);
+        }
+    }
+    let secrets = facts.secrets.iter().map(|found| (&found.path, false));
+    for (at, copy) in tree.copies() {
+        let secret = facts.secrets.iter().map(|found| &found.path);
+        let mut hidden = secret.chain(facts.stores.iter().map(|store| &store.path));
+        if let Some(secret) = hidden.find(|hidden| copy.starts_with(hidden))
+            && !is_shown_by_name(spec, facts, copy, Origin::Profile)
+        {
+            return seen(secret, &at);
+        }
+    }
+    for (path, appears) in secrets.chain(facts.absent.iter().map(|path| (path, true))) {
+        for at in sightings(tree, path, appears) {
+            if !is_shown_by_name(spec, facts, path, Origin::Flag) {
+                return seen(path, &at);
+            }
+        }
+    }
+    if spec.rootfs.base != Base::Host {
+        return Ok(());
+    }
+    let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
+    for found in &facts.hidden {
+        for at in sightings(tree, &found.path, false) {
+            let by_name = is_shown_by_name(spec, facts, &found.path, Origin::Profile);
+            if !by_name && !own.contains(&Some(&found.path)) {
+                return seen(&found.path, &at);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the spec names this very place, to show it.
+fn is_shown_by_name(spec: &Spec, facts: &Facts, real: &HostPath, least: Origin) -> bool {
+    let (home, workdir) = (facts.caller.home.as_ref(), facts.caller.workdir.path());
+    let is_real = |path: HostPath| facts.place(&path).is_some_and(|place| place.real == *real);
+    let by_request = spec.rootfs.requests.iter().any(|request| {
+        request.origin >= least
+            && !matches!(request.access, Access::Hide | Access::Tmpfs { .. })
+            && request.path.resolve(home, workdir).is_some_and(is_real)
+    });
+    by_request || spec.rootfs.volumes.iter().any(|volume| is_real(volume.source.clone()))
+}
+
+/// Landlock says that something can be written only where a mount says so too.
+pub(super) fn check_landlock(plan: &Plan, tree: &Tree) -> Result<(), CheckError> {
+    for step in &plan.steps {
+        let Action::Confine(ConfineStep::Landlock(rules)) = &step.action else { continue };
+        for path in rules.paths.iter().filter(|path| path.grant == LandlockGrant::All) {
+            let mounted = tree.mounts.get(&path.at);
+            if mounted.is_none_or(|mounted| mounted.access == MountAccess::ReadOnly) {
+                return Err(CheckError::Landlock(path.at.clone()));
+            }
+        }
+    }
+    Ok(())
+}
