@@ -117,7 +117,7 @@ fn names_in_a_notice_are_escaped_and_commands_quoted() {
     record.notices.push(Notice::Warned(HostPath::new("/x/a \x1b[2J$(id)").unwrap()));
     assert_eq!(
         said(&record, Kept::Yes),
-        "bryo: `/x/a \\u{1b}[2J$(id)` may hold secrets and is visible inside; to hide it: \
+        "bryo: `/x/a \\u{1b}[2J$(id)` may hold secrets and is visible; to hide it: \
          --hide $'/x/a \\033[2J$(id)'\n"
     );
 }

@@ -8,7 +8,7 @@ use crate::ops::doctor::{examine, fix_script, render_json, render_text};
 use crate::report::{Failure, Look};
 
 use super::flag::{is_set, switch};
-use super::output::{Answer, Kept};
+use super::output::Answer;
 use super::usage::{self, Asked};
 
 /// The exit status when no default run works here.
@@ -26,23 +26,23 @@ pub fn command() -> Command {
         )
 }
 
-/// Answers the words after `bryo doctor`; the answer and the exit status.
-pub fn answer(arguments: &[OsString]) -> Result<(Answer, u8), Failure> {
+/// Answers the words after `bryo doctor`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
     let matches = match asked {
-        Asked::Help(text) => return Ok((Answer::text(text), 0)),
+        Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
     let report = examine();
     let code = if report.default_run_works { 0 } else { EXIT_BROKEN };
     if is_set(&matches, "fix-script") {
         // Printed to be piped into a shell, which reads the script's own status.
-        return Ok((Answer { bytes: fix_script(&report).into_bytes(), kept: Kept::Lines }, 0));
+        return Ok(Answer::bytes(fix_script(&report).into_bytes()));
     }
     if is_set(&matches, "json") {
         let bytes = render_json(&report).map_err(|e| Failure::new(&e))?;
-        return Ok((Answer { bytes, kept: Kept::Lines }, code));
+        return Ok(Answer::bytes(bytes).with_code(code));
     }
     // Names of the machine are escaped where they are put in; the colours are ours.
-    Ok((Answer::text(render_text(&report, &Look::of_stdout())), code))
+    Ok(Answer::text(render_text(&report, &Look::of_stdout())).with_code(code))
 }

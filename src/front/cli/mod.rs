@@ -24,26 +24,30 @@ use crate::report::Failure;
 
 pub use error::CliError;
 use output::Answer;
-use surroundings::Surroundings;
 
 /// One command.
 struct Entry {
     name: &'static str,
     build: fn() -> Command,
+    answer: fn(&[OsString]) -> Result<Answer, Failure>,
 }
 
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
-    Entry { name: "doctor", build: doctor::command },
-    Entry { name: "profile", build: profile::command },
-    Entry { name: "completions", build: pages::completions_command },
-    Entry { name: "man", build: pages::man_command },
-    Entry { name: "help", build: pages::help_command },
+    Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
+    Entry { name: "profile", build: profile::command, answer: profile::answer },
+    Entry { name: "completions", build: pages::completions_command, answer: pages::completions },
+    Entry { name: "man", build: pages::man_command, answer: pages::man },
+    Entry { name: "help", build: pages::help_command, answer: pages::help },
 ];
+
+fn find(name: &OsStr) -> Option<&'static Entry> {
+    COMMANDS.iter().find(|command| name == command.name)
+}
 
 /// One command's flags, by its name.
 fn build(name: &str) -> Command {
-    let entry = COMMANDS.iter().find(|command| command.name == name);
+    let entry = find(name.as_ref());
     entry.map_or_else(tree, |command| (command.build)())
 }
 
@@ -61,26 +65,25 @@ fn tree() -> Command {
 
 /// Does what the words after the program's name ask for; the exit status.
 pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
-    let (answer, code) = match arguments.split_first() {
-        None => (Answer::text(pages::root_help()), 0),
-        Some((command, rest)) if command == "doctor" => doctor::answer(rest)?,
-        Some((command, rest)) => (answer(command, rest)?, 0),
+    let answer = match arguments.split_first() {
+        None => Answer::text(pages::root_help()),
+        Some((word, rest)) => match find(word) {
+            Some(command) => (command.answer)(rest)?,
+            None => flag_alone(word)?,
+        },
     };
     answer.print().map_err(|error| Failure::new(&error))?;
-    Ok(code)
+    Ok(answer.code)
 }
 
-fn answer(command: &OsStr, rest: &[OsString]) -> Result<Answer, Failure> {
-    match command.to_str() {
-        Some("profile") => profile::answer(rest, &Surroundings::of_process()),
-        Some("completions") => pages::completions(rest),
-        Some("man") => pages::man(rest),
-        Some("help") => pages::help(rest),
+/// What the flags of `bryo` itself ask for.
+fn flag_alone(word: &OsStr) -> Result<Answer, Failure> {
+    match word.to_str() {
         Some("-h" | "--help") => Ok(Answer::text(pages::root_help())),
         Some("-V" | "--version") => {
             Ok(Answer::text(concat!("bryo ", env!("CARGO_PKG_VERSION"), "\n")))
         }
-        _ => Err(Failure::new(&unknown(command))),
+        _ => Err(Failure::new(&unknown(word))),
     }
 }
 

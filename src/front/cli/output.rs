@@ -22,12 +22,25 @@ pub struct Answer {
     pub bytes: Vec<u8>,
     /// What of it a terminal gets.
     pub kept: Kept,
+    /// The exit status.
+    pub code: u8,
 }
 
 impl Answer {
     /// A text of our own.
     pub fn text(text: impl Into<String>) -> Self {
-        Self { bytes: text.into().into_bytes(), kept: Kept::All }
+        Self { bytes: text.into().into_bytes(), kept: Kept::All, code: 0 }
+    }
+
+    /// Bytes of which some were chosen by others.
+    pub fn bytes(bytes: Vec<u8>) -> Self {
+        Self { bytes, kept: Kept::Lines, code: 0 }
+    }
+
+    /// The same with this exit status.
+    #[must_use]
+    pub fn with_code(self, code: u8) -> Self {
+        Self { code, ..self }
     }
 
     /// Writes it to stdout. A reader that has gone away is no error: it has seen enough.

@@ -131,8 +131,8 @@ fn section(command: &Command) -> io::Result<String> {
 
 fn one_page(name: &str) -> io::Result<String> {
     let mut out = Vec::new();
-    let command = usage::named(super::build(name)).version(env!("CARGO_PKG_VERSION"));
-    Man::new(command).title(format!("bryo-{name}")).render(&mut out)?;
+    let command = usage::named(super::build(name)).name(format!("bryo-{name}"));
+    Man::new(command.version(env!("CARGO_PKG_VERSION"))).render(&mut out)?;
     Ok(String::from_utf8_lossy(&out).into_owned())
 }
 

@@ -10,7 +10,7 @@ use crate::profile::Reference;
 use crate::report::Failure;
 
 use super::flag::{is_set, one, switch};
-use super::output::{Answer, Kept};
+use super::output::Answer;
 use super::surroundings::Surroundings;
 use super::usage::{self, Asked};
 
@@ -48,13 +48,13 @@ pub fn command() -> Command {
 }
 
 /// Answers the words after `bryo profile`.
-pub fn answer(arguments: &[OsString], caller: &Surroundings) -> Result<Answer, Failure> {
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let library = caller.library();
+    let library = Surroundings::of_process().library();
     let bytes = match matches.subcommand() {
         Some(("show", matches)) => {
             let part = if is_set(matches, "resolved") { Part::Resolved } else { Part::Own };
@@ -66,7 +66,7 @@ pub fn answer(arguments: &[OsString], caller: &Surroundings) -> Result<Answer, F
         None => list(&library, Format::Text),
     };
     // What a file says is shown as it is only where no terminal reads it.
-    Ok(Answer { bytes: bytes.map_err(|e| Failure::new(&e))?, kept: Kept::Lines })
+    Ok(Answer::bytes(bytes.map_err(|e| Failure::new(&e))?))
 }
 
 fn format(matches: &ArgMatches) -> Format {

@@ -61,7 +61,9 @@ fn translate(
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             refused(&flag, arguments).unwrap_or_else(|| unknown_flag(&argument, command))
         }
-        ErrorKind::UnknownArgument if command.has_subcommands() => {
+        ErrorKind::UnknownArgument
+            if command.has_subcommands() && is_first(&argument, arguments) =>
+        {
             no_subcommand(&argument, command)
         }
         ErrorKind::UnknownArgument => CliError::Unexpected(quoted(argument)),
@@ -85,6 +87,11 @@ fn translate(
         }
         _ => CliError::MissingValue(flag),
     }
+}
+
+/// Whether a word is the first one: with a command below, it stands in that one's place.
+fn is_first(word: &str, arguments: &[OsString]) -> bool {
+    arguments.first().is_some_and(|first| first.to_string_lossy() == word)
 }
 
 /// A text that ends its last line.
