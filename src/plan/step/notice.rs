@@ -1,0 +1,71 @@
+//! What the user is told once.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{HostPath, SandboxPath};
+
+/// What the user is told once, because the plan could not simply do what one would expect.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Notice {
+    /// With the host's network every service on its loopback can be reached.
+    LoopbackReachable,
+    /// The current directory is one that is never shared; the payload starts in a private one.
+    PrivateWorkdir(SandboxPath),
+    /// The current directory does not exist or cannot be entered; the payload starts in `/`.
+    NoWorkdir,
+    /// A file that may hold secrets is visible.
+    Warned(HostPath),
+    /// A tree is served by fuse-overlayfs, which is slower.
+    Fuse {
+        /// Which.
+        at: SandboxPath,
+        /// Why.
+        why: FuseReason,
+    },
+    /// Something wanted `if-available` is missing on this host.
+    Missing(Missing),
+    /// A file in a directory with mounts below is too large to be copied: it is read-only.
+    ReadOnlyFile(HostPath),
+    /// Writes to this tree may fail with `EOVERFLOW`: it holds files of other ids, and there is no
+    /// fuse-overlayfs.
+    ForeignIds(HostPath),
+    /// The payload may nest sandboxes: no file system rules of Landlock, and mounts are allowed.
+    Nesting,
+}
+
+/// Why a tree is served by fuse-overlayfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FuseReason {
+    /// `--overlay fuse`.
+    Asked,
+    /// The kernel does not mount overlays in a user namespace.
+    KernelRefuses,
+    /// The store's file system cannot hold an upper of the kernel's.
+    StoreFileSystem,
+    /// The tree holds files of ids that are not mapped and the caller may write.
+    ForeignIds,
+    /// Root over the host's tree.
+    RootOverHost,
+}
+
+/// What a host may lack.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// Landlock, wholly.
+    Landlock,
+    /// Landlock of an ABI that bounds signals and abstract sockets.
+    LandlockScopes,
+    /// A seccomp listener: refused calls are refused, but not told.
+    SeccompNotify,
+    /// A procfs: `/proc` is empty. The host's would show processes outside.
+    Procfs,
+    /// A ceiling for processes: the kernel does not hold root to it.
+    ProcessLimit,
+    /// Ceilings for inotify and namespaces: `/proc/sys` of this host cannot be written.
+    UserCounts,
+    /// A store: changes are held in memory and end with the run.
+    Store,
+}
