@@ -10,6 +10,7 @@ use super::signals::{self, Insistence, Reaction, Signals, Whom, react};
 use super::stage::Stage;
 use super::{Duties, Ended, How, SuperviseError};
 use crate::launch::Running;
+use crate::launch::fuse::{End, Server};
 use crate::launch::wire::{FromSandbox, ToSandbox};
 use crate::sys::errno::Errno;
 use crate::sys::event::{Poller, Ready, Timer};
@@ -18,6 +19,12 @@ use crate::sys::signal::{Received, SignalNumber};
 
 /// Init exits at once after its last word; one that does not is killed.
 const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// A server ends with its overlay, which ends with init; this much earlier is no accident.
+const SERVER_FIRST: Duration = Duration::from_millis(200);
+
+/// A server may have much to write back.
+const WRITE_BACK: Duration = Duration::from_secs(30);
 
 /// A stop that comes later than this after we were told to is another one.
 const ORDERED: Duration = Duration::from_secs(2);
@@ -33,6 +40,7 @@ enum Event {
     ControlRoom,
     InitEnded,
     Denial,
+    ServerEnded,
     TimeUp,
     Tick,
     Source(usize),
@@ -58,8 +66,9 @@ struct Supervisor<'a> {
     floor: Option<(Floor, Timer)>,
     /// Who was told to stop, and waits for the payload to.
     stopping: Option<(Whom, Instant)>,
-    /// When init is to have ended.
-    last_word: Option<Instant>,
+    servers: Vec<Server>,
+    /// When everything is killed if init has not ended, and why; the reason that is known stays.
+    doomed: Option<(Instant, How)>,
     how: Option<How>,
 }
 
@@ -69,7 +78,7 @@ pub(super) fn run(
     duties: Duties<'_>,
     signals: Signals,
 ) -> Result<Ended, SuperviseError> {
-    let Running { pidfd, control, listener, pty, relays, .. } = running;
+    let Running { pidfd, control, listener, pty, relays, servers, .. } = running;
     let stage = Stage::new(pty, relays, duties.stdio, duties.foreground);
     let (control, stage) = match (Control::new(control), stage) {
         (Ok(control), Ok(stage)) => (control, stage),
@@ -87,7 +96,8 @@ pub(super) fn run(
         time: None,
         floor: None,
         stopping: None,
-        last_word: None,
+        servers,
+        doomed: None,
         how: None,
     };
     let outcome = supervisor.begin(duties.timeout, duties.floor).and_then(|()| supervisor.go_on());
@@ -144,6 +154,7 @@ impl Supervisor<'_> {
             for (event, ready) in self.wait().map_err(SuperviseError::Wait)? {
                 self.handle(event, ready)?;
             }
+            self.strike()?;
             self.stage.tidy();
             if self.phase == Phase::Running && self.stage.awaits_foreground() {
                 self.find_place()?;
@@ -158,7 +169,7 @@ impl Supervisor<'_> {
     /// What has happened.
     fn wait(&mut self) -> Result<Vec<(Event, Ready)>, Errno> {
         let rest = self.denials.as_mut().and_then(Denials::rest);
-        let last_word = self.last_word.map(|end| end.saturating_duration_since(Instant::now()));
+        let doomed = self.doomed.map(|(when, _)| when.saturating_duration_since(Instant::now()));
         let mut poller = Poller::new();
         poller.readable(Event::Signal, self.signals.as_fd());
         if self.phase == Phase::Running {
@@ -171,6 +182,11 @@ impl Supervisor<'_> {
             }
             if let Some(listener) = self.denials.as_mut().and_then(Denials::listening) {
                 poller.readable(Event::Denial, listener);
+            }
+            if self.doomed.is_none() {
+                for server in &self.servers {
+                    poller.readable(Event::ServerEnded, server.pidfd());
+                }
             }
             if let Some((_, ticker)) = &self.floor {
                 poller.readable(Event::Tick, ticker.as_fd());
@@ -189,13 +205,8 @@ impl Supervisor<'_> {
             }
         }
         let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
-        let timeout = [rest, last_word, look].into_iter().flatten().min();
-        let ready = poller.wait(timeout)?;
-        if last_word.is_some_and(|left| left.is_zero()) {
-            self.last_word = None;
-            kill(&self.pidfd)?;
-        }
-        Ok(ready)
+        let timeout = [rest, doomed, look].into_iter().flatten().min();
+        poller.wait(timeout)
     }
 
     fn handle(&mut self, event: Event, ready: Ready) -> Result<(), SuperviseError> {
@@ -205,6 +216,7 @@ impl Supervisor<'_> {
             Event::ControlRoom => self.control.send().map_err(SuperviseError::Control)?,
             Event::InitEnded => self.init_ended()?,
             Event::Denial => self.answer(ready)?,
+            Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::TimeUp => self.time_up()?,
             Event::Tick => self.look_at_room()?,
             Event::Source(at) => self.stage.read(at, ready.hung_up()),
@@ -251,7 +263,7 @@ impl Supervisor<'_> {
         let exit = reap(&self.pidfd).map_err(SuperviseError::End)?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
-        self.last_word = None;
+        self.doomed = None;
         Ok(())
     }
 
@@ -262,7 +274,7 @@ impl Supervisor<'_> {
             Heard::Nothing => return Ok(false),
             // Init closes its end by ending.
             Heard::End => {
-                self.last_word.get_or_insert(Instant::now() + LAST_WORD);
+                self.doom(LAST_WORD, How::InitLost(None));
                 return Ok(false);
             }
             Heard::Malformed(malformed) => return Err(SuperviseError::Malformed(malformed)),
@@ -287,7 +299,26 @@ impl Supervisor<'_> {
 
     fn ended(&mut self, how: How) {
         self.how.get_or_insert(how);
-        self.last_word = Some(Instant::now() + LAST_WORD);
+        self.doom(LAST_WORD, how);
+    }
+
+    fn doom(&mut self, after: Duration, how: How) {
+        self.doomed.get_or_insert((Instant::now() + after, how));
+    }
+
+    /// Kills what should have ended by now.
+    fn strike(&mut self) -> Result<(), SuperviseError> {
+        match self.doomed {
+            Some((when, how)) if when <= Instant::now() => {
+                self.doomed = None;
+                // Why it ended is seen when it is reaped.
+                if how != How::InitLost(None) {
+                    self.how.get_or_insert(how);
+                }
+                kill(&self.pidfd).map_err(SuperviseError::End)
+            }
+            _ => Ok(()),
+        }
     }
 
     fn take_signals(&mut self) -> Result<(), SuperviseError> {
@@ -368,6 +399,11 @@ impl Supervisor<'_> {
             Phase::Draining => error,
         });
         let finished = self.stage.finish().map_err(SuperviseError::Terminal);
+        // Whatever failed, none of them is left.
+        let servers: Result<Vec<End>, Errno> = match (&outcome, &finished) {
+            (Ok(()), Ok(_)) => self.servers.into_iter().map(|one| one.end(WRITE_BACK)).collect(),
+            _ => self.servers.into_iter().try_for_each(Server::kill).map(|()| Vec::new()),
+        };
         outcome?;
         let (clipboard, lost) = finished?;
         Ok(Ended {
@@ -375,6 +411,7 @@ impl Supervisor<'_> {
             denials: self.denials.map(Denials::into_counts).unwrap_or_default(),
             clipboard,
             lost,
+            servers: servers.map_err(SuperviseError::Servers)?,
         })
     }
 }

@@ -49,6 +49,7 @@ pub use limits::Floor;
 pub use signals::{Signals, block_signals};
 
 use crate::launch::Running;
+use crate::launch::fuse::End;
 use crate::launch::wire::Malformed;
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::sys::errno::Errno;
@@ -122,6 +123,8 @@ pub struct Ended {
     pub denials: BTreeMap<Call, u64>,
     /// How often the payload tried to write the caller's clipboard.
     pub clipboard: u64,
+    /// How the servers of overlays ended.
+    pub servers: Vec<End>,
     /// Output that could not be written, and not because its reader went away.
     pub lost: Vec<Lost>,
 }
@@ -148,6 +151,8 @@ pub enum How {
     NoSpace,
     /// Killed because this signal came again and again.
     Insisted(SignalNumber),
+    /// A server of an overlay ended before the sandbox, which then had no files there.
+    ServerLost,
     /// Init ended without saying how the payload did: it was killed from outside, or ran into an
     /// error.
     InitLost(Option<Exit>),
@@ -162,7 +167,7 @@ impl How {
             Self::Exited(code) => code,
             Self::Killed(signal) | Self::Insisted(signal) => by_signal(signal),
             Self::TimedOut => 124,
-            Self::NoSpace | Self::InitLost(_) => 125,
+            Self::NoSpace | Self::ServerLost | Self::InitLost(_) => 125,
         }
     }
 }
@@ -194,6 +199,9 @@ pub enum SuperviseError {
     /// The caller's terminal or the pty.
     #[error("cannot use the terminal")]
     Terminal(#[source] Errno),
+    /// Waiting for the servers of overlays, or killing them.
+    #[error("cannot end the servers of the overlays")]
+    Servers(#[source] Errno),
     /// Killing or reaping init.
     #[error("cannot end the sandbox")]
     End(#[source] Errno),

@@ -1,1 +1,0 @@
-//! The supervisor with a stand-in for init, and a terminal that the test plays.

@@ -1,0 +1,166 @@
+//! The supervisor with a stand-in for init, and with a terminal that the test plays.
+
+mod person;
+mod refused;
+mod runs;
+mod terminal;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::*;
+use crate::launch::Relay;
+use crate::launch::wire::{FromSandbox, SIZE, ToSandbox};
+use crate::sys::clone::{Cloned, fork};
+use crate::sys::process::exit_now;
+use crate::sys::pty::Master;
+use crate::sys::seccomp::Listener;
+use crate::sys::socket;
+
+/// What the launcher would have made.
+#[derive(Clone, Copy)]
+struct Setup {
+    stdio: [StdioPlan; 3],
+    foreground: bool,
+    pty: bool,
+    timeout: Option<Duration>,
+    floor: Option<u8>,
+}
+
+impl Setup {
+    /// Nothing to relay.
+    fn bare() -> Self {
+        Self {
+            stdio: [StdioPlan::Keep; 3],
+            foreground: false,
+            pty: false,
+            timeout: None,
+            floor: None,
+        }
+    }
+
+    /// A pty in the foreground.
+    fn on_pty() -> Self {
+        Self { stdio: [StdioPlan::Pty; 3], foreground: true, pty: true, ..Self::bare() }
+    }
+}
+
+/// Init and the payload in one, as a test plays them.
+struct Init {
+    control: OwnedFd,
+    /// The payload's ends of pipes, by number.
+    pipes: Vec<Relay>,
+    /// The payload's side of the pty.
+    terminal: Option<OwnedFd>,
+}
+
+impl Init {
+    fn say(&self, message: &FromSandbox) {
+        socket::send(&self.control, &message.encode(), &[]).unwrap();
+    }
+
+    fn order(&self) -> ToSandbox {
+        let mut bytes = [0; SIZE];
+        let (length, _) = socket::receive(&self.control, &mut bytes).unwrap();
+        ToSandbox::decode(&bytes[..length]).unwrap()
+    }
+
+    fn writes(&self, bytes: &[u8]) {
+        write_all(self.terminal.as_ref().unwrap(), bytes);
+    }
+
+    /// Reads the pty until this was read.
+    fn reads(&self, wanted: &[u8]) {
+        read_until(self.terminal.as_ref().unwrap(), wanted);
+    }
+
+    fn exits(&self, code: u8) {
+        self.say(&FromSandbox::Exited { code });
+    }
+}
+
+fn write_all(fd: impl AsFd, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        let written = rustix::io::write(&fd, bytes).unwrap();
+        bytes = &bytes[written..];
+    }
+}
+
+/// Reads until `wanted` is the end of what was read; all of it.
+fn read_until(fd: impl AsFd, wanted: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    while !read.ends_with(wanted) {
+        let mut byte = [0];
+        match rustix::io::read(&fd, &mut byte) {
+            Ok(1) => read.push(byte[0]),
+            other => panic!("{other:?} after {:?}", String::from_utf8_lossy(&read)),
+        }
+    }
+    read
+}
+
+/// Runs `body` in a child, which ends with 0, or with 101 when it panics.
+fn child(body: impl FnOnce()) -> (rustix::process::Pid, OwnedFd) {
+    match fork().unwrap() {
+        Cloned::Parent { pid, pidfd } => (pid, pidfd),
+        Cloned::Child => {
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
+            exit_now(if outcome.is_ok() { 0 } else { 101 })
+        }
+    }
+}
+
+/// Starts the stand-in and watches over it.
+fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseError> {
+    watched_with(setup, |_| None, init)
+}
+
+/// As [`watched`]; `listener` takes what the stand-in sends of its own before anything else.
+fn watched_with(
+    setup: Setup,
+    listener: impl FnOnce(&OwnedFd) -> Option<Listener>,
+    init: impl FnOnce(Init),
+) -> Result<Ended, SuperviseError> {
+    let signals = block_signals().unwrap();
+    let (ours, theirs) = socket::pair().unwrap();
+    let (mut relays, mut pipes) = (Vec::new(), Vec::new());
+    for number in 0..3 {
+        if setup.stdio[usize::from(number)] == StdioPlan::Relay {
+            let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            let (our_end, their_end) = if number == 0 { (write, read) } else { (read, write) };
+            relays.push(Relay { number, end: our_end });
+            pipes.push(Relay { number, end: their_end });
+        }
+    }
+    let pty = setup.pty.then(|| Master::open_host().unwrap());
+    let terminal = pty.as_ref().map(|pty| pty.open_slave().unwrap());
+    let mut held = Some((pty, relays, ours));
+    let (pid, pidfd) = child(|| {
+        drop(held.take());
+        init(Init { control: theirs, pipes, terminal });
+    });
+    let (pty, relays, control) = held.unwrap();
+    let listener = listener(&control);
+    let running = Running {
+        init: pid,
+        pidfd,
+        control,
+        listener,
+        pty,
+        relays,
+        servers: Vec::new(),
+        enforced: crate::launch::Enforced::default(),
+    };
+    // Something that nothing else would answer.
+    let errno_for = |call: Call| Errno::from_raw(1000 + i32::try_from(call.number % 100).unwrap());
+    let store =
+        || rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+    let duties = Duties {
+        timeout: setup.timeout,
+        floor: setup.floor.map(|percent| Floor { store: store(), percent }),
+        errno_for: &errno_for,
+        stdio: setup.stdio,
+        foreground: setup.foreground,
+    };
+    supervise(running, duties, signals)
+}
