@@ -1,10 +1,9 @@
-//! Compiles what is fixed when bryo is built: the tables of system calls and the built-in seccomp
-//! policies, for every common variant.
+//! Compiles the built-in seccomp policies for every common variant.
 //!
 //! # Theory of operation
 //! The pure modules are included by path, so that the build uses the same parser and compiler as a
-//! run does. Their product in `OUT_DIR`: `syscalls-ARCH.txt` for each architecture, `seccomp.rs` with
-//! an index of programs, and `seccomp.bin` with the programs themselves, equal ones once.
+//! run does. Their product in `OUT_DIR`: `seccomp.bin` with the programs, equal ones once, and
+//! `seccomp.rs` with where each is and what is answered to the calls it notifies.
 #![expect(
     dead_code,
     unused_imports,
@@ -17,8 +16,6 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use libseccomp::{ScmpArch, ScmpSyscall, ScmpVersion};
-
 #[path = "src/spec/mod.rs"]
 mod spec;
 #[path = "src/plan"]
@@ -27,8 +24,8 @@ mod plan {
 }
 
 use plan::seccomp::{
-    Arch, Denial, NEWER, NEWER_X86_64, SyscallTable, SyscallTables, canonical, canonical_builtin,
-    common_variants, emit, lower, to_bytes, verify,
+    Arch, Denial, SyscallTables, canonical, canonical_builtin, common_variants, emit, lower,
+    to_bytes, verify,
 };
 use spec::seccomp::file::{self, FOR_PAYLOADS};
 use spec::seccomp::{Policy, PolicyVariant};
@@ -58,16 +55,12 @@ fn main() {
 }
 
 fn build() -> Result<(), Failure> {
-    check_library()?;
+    check_archive()?;
     let out = PathBuf::from(std::env::var_os("OUT_DIR").ok_or("OUT_DIR is not set")?);
     let target = std::env::var("CARGO_CFG_TARGET_ARCH")?;
     let native = Arch::from_target(&target)
         .ok_or_else(|| format!("`{target}` is not supported: x86_64 and aarch64 are"))?;
-    let tables = SyscallTables::new(Arch::ALL.into_iter().map(table).collect());
-    for arch in Arch::ALL {
-        let table = tables.of(arch).ok_or("a table is missing")?;
-        std::fs::write(out.join(format!("syscalls-{}.txt", arch.table_name())), table.to_text())?;
-    }
+    let tables = SyscallTables::known()?;
     let mut programs = Programs::default();
     for name in COMPILED {
         let policy = builtin(name)?;
@@ -90,8 +83,8 @@ fn build() -> Result<(), Failure> {
     programs.write(&out, native)
 }
 
-/// The linker would say only that a library is missing.
-fn check_library() -> Result<(), Failure> {
+/// The compiler would say only that a library is missing.
+fn check_archive() -> Result<(), Failure> {
     let static_link = std::env::var("LIBSECCOMP_LINK_TYPE").is_ok_and(|kind| kind == "static");
     if let (true, Ok(folder)) = (static_link, std::env::var("LIBSECCOMP_LIB_PATH")) {
         let archive = Path::new(&folder).join("libseccomp.a");
@@ -100,29 +93,7 @@ fn check_library() -> Result<(), Failure> {
             return Err(format!("`{archive}` is missing; `make setup` puts it there").into());
         }
     }
-    let version = ScmpVersion::current()?;
-    if (version.major, version.minor) < (2, 5) {
-        return Err(format!("libseccomp {version} is too old; 2.5 or newer is needed").into());
-    }
-    println!("cargo:rustc-env=BRYO_LIBSECCOMP_VERSION={version}");
     Ok(())
-}
-
-fn table(arch: Arch) -> SyscallTable {
-    let library = match arch {
-        Arch::X86_64 => ScmpArch::X8664,
-        Arch::X86 => ScmpArch::X86,
-        Arch::Aarch64 => ScmpArch::Aarch64,
-        Arch::Arm => ScmpArch::Arm,
-    };
-    let own = if arch == Arch::X86_64 { NEWER_X86_64 } else { &[] };
-    // 32-bit Arm has calls of its own from 0xf0000.
-    let known = (0..1024).chain(0x000f_0000..0x000f_0010).filter_map(|number: i32| {
-        let name = ScmpSyscall::from(number).get_name_by_arch(library).ok()?;
-        Some((number.cast_unsigned(), name))
-    });
-    let newer = NEWER.iter().chain(own).map(|(number, name)| (*number, (*name).to_owned()));
-    SyscallTable::new(arch, known.chain(newer))
 }
 
 fn builtin(name: &str) -> Result<Policy, Failure> {

@@ -4,10 +4,13 @@
 #[path = "seccomp/mod.rs"]
 mod common;
 
+use std::collections::HashMap;
+
 use bryo::confine::seccomp::{builtin, compile};
 use bryo::plan::seccomp::{Arch, SyscallTables, emit, lower, return_value};
 use bryo::spec::seccomp::{
-    Abi32, Action, Call, Errno, Nesting, Notifications, Policy, PolicyVariant, Rule, docker, file,
+    Abi32, Action, Call, Comparison, Errno, Nesting, Notifications, Policy, PolicyVariant, Rule,
+    docker, file,
 };
 
 use common::{Data, all_variants, code_of, compiled, interesting, interpret, numbers, tables};
@@ -18,43 +21,59 @@ const NATIVE: Arch = if cfg!(target_arch = "x86_64") { Arch::X86_64 } else { Arc
 const BUILTIN: [&str; 4] = ["default", "default-32", "strict", "init"];
 
 /// What a policy of ours says, word by word: the other implementation.
-fn said(
-    policy: &Policy,
-    variant: &PolicyVariant,
-    tables: &SyscallTables,
+struct Said<'a> {
+    policy: &'a Policy,
+    variant: PolicyVariant,
+    tables: &'a SyscallTables,
     native: Arch,
-    data: &Data,
-) -> Action {
-    let heard = |action: Action| match (variant.notify, variant.nesting) {
-        (Notifications::On, Nesting::Refuse) => action,
-        _ => action.unheard(),
-    };
-    let arch = match Arch::from_token(data.arch) {
-        Some(arch) if arch == native => arch,
-        Some(arch) if native.compat() == Some(arch) => match policy.abi32 {
-            Abi32::Allow => arch,
-            Abi32::Refuse => return heard(Action::Notify(Errno::ENOSYS)),
-            Abi32::Kill => return Action::KillProcess,
-        },
-        _ => {
-            return if policy.abi32 == Abi32::Refuse {
-                heard(Action::Notify(Errno::ENOSYS))
-            } else {
-                Action::KillProcess
-            };
+    /// The rules of this run that name a call, in order.
+    rules: HashMap<&'a str, Vec<&'a Rule>>,
+}
+
+impl<'a> Said<'a> {
+    fn new(
+        policy: &'a Policy,
+        variant: PolicyVariant,
+        tables: &'a SyscallTables,
+        native: Arch,
+    ) -> Self {
+        let mut rules: HashMap<&str, Vec<&Rule>> = HashMap::new();
+        for rule in
+            policy.rules.iter().filter(|rule| rule.only.hold(&variant, native.docker_name()))
+        {
+            for call in &rule.calls {
+                if let Call::Name(name) = call {
+                    rules.entry(name).or_default().push(rule);
+                }
+            }
         }
-    };
-    if data.number == u32::MAX && matches!(policy.unknown, Action::Errno(_)) {
-        return Action::Allow;
+        Self { policy, variant, tables, native, rules }
     }
-    let Some(name) = tables.of(arch).unwrap().name(data.number) else { return policy.unknown };
-    let names = |rule: &Rule| rule.calls.contains(&Call::Name(name.to_owned()));
-    let holds = |rule: &&Rule| {
-        names(rule)
-            && rule.only.hold(variant, native.docker_name())
-            && rule.args.iter().all(|one| one.holds(data.args[usize::from(one.argument().index())]))
-    };
-    heard(policy.rules.iter().find(holds).map_or(policy.default, |rule| rule.action))
+
+    fn heard(&self, action: Action) -> Action {
+        match (self.variant.notify, self.variant.nesting) {
+            (Notifications::On, Nesting::Refuse) => action,
+            _ => action.unheard(),
+        }
+    }
+
+    fn about(&self, data: &Data) -> Action {
+        let arch = match (Arch::from_token(data.arch), self.policy.abi32) {
+            (Some(arch), _) if arch == self.native => arch,
+            (Some(arch), Abi32::Allow) if self.native.compat() == Some(arch) => arch,
+            (_, Abi32::Refuse) => return self.heard(Action::Notify(Errno::ENOSYS)),
+            (_, Abi32::Allow | Abi32::Kill) => return Action::KillProcess,
+        };
+        if data.number == u32::MAX && matches!(self.policy.unknown, Action::Errno(_)) {
+            return Action::Allow;
+        }
+        let name = self.tables.of(arch).unwrap().name(data.number);
+        let Some(name) = name else { return self.policy.unknown };
+        let argument = |one: &Comparison| data.args[usize::from(one.argument().index())];
+        let holds = |rule: &&&Rule| rule.args.iter().all(|one| one.holds(argument(one)));
+        let rule = self.rules.get(name).and_then(|rules| rules.iter().find(holds));
+        self.heard(rule.map_or(self.policy.default, |rule| rule.action))
+    }
 }
 
 /// Every pair of interesting arguments at two places, the others 0.
@@ -93,10 +112,11 @@ fn agree_everywhere(native: Arch, name: &str, variant: PolicyVariant, sets: &[[u
     let tables = tables();
     let policy = file::builtin(name).unwrap().unwrap();
     let code = emit(&lower(&policy, &variant, &tables, native).unwrap());
+    let said = Said::new(&policy, variant, &tables, native);
     for arch in Arch::ALL.map(Arch::token).into_iter().chain([0, 0xc000_0015]) {
         let agrees = |data: Data| {
             let (value, _) = interpret(&code, &data);
-            let wanted = said(&policy, &variant, &tables, native, &data);
+            let wanted = said.about(&data);
             assert_eq!(value, return_value(wanted), "{name} {variant:?} {data:x?}: {wanted}");
         };
         for number in numbers() {
@@ -151,6 +171,7 @@ fn a_notified_call_is_answered_from_its_number_alone() {
     let (variant, tables) = (PolicyVariant::default(), tables());
     let program = builtin("default", variant).unwrap();
     let code = code_of(&program);
+    let said = Said::new(&policy, variant, &tables, NATIVE);
     let mut notified = 0;
     for arch in [NATIVE, NATIVE.compat().unwrap()].map(Arch::token) {
         for number in numbers() {
@@ -159,7 +180,7 @@ fn a_notified_call_is_answered_from_its_number_alone() {
             {
                 let data = Data { arch, number, args };
                 if interpret(&code, &data).0 == 0x7fc0_0000 {
-                    let wanted = said(&policy, &variant, &tables, NATIVE, &data);
+                    let wanted = said.about(&data);
                     assert_eq!(
                         wanted,
                         Action::Notify(program.errno_for(arch, number)),

@@ -38,4 +38,4 @@ pub use program::{
     Denial, Denials, MAX_INSTRUCTIONS, ProgramError, canonical, canonical_builtin, common_variants,
     from_bytes, to_bytes, verify,
 };
-pub use table::{NEWER, NEWER_X86_64, SyscallTable, SyscallTables, TableError, find_name};
+pub use table::{SyscallTable, SyscallTables, TableError, find_name};

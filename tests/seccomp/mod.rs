@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
 use bryo::confine::seccomp::{Program, compile};
-use bryo::plan::seccomp::{Arch, Instruction, SyscallTable, SyscallTables, from_bytes};
+use bryo::plan::seccomp::{Instruction, SyscallTables, from_bytes};
 use bryo::spec::seccomp::{
     Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes, UnixSockets, file,
 };
@@ -58,26 +58,9 @@ pub fn code_of(program: &Program) -> Vec<Instruction> {
     from_bytes(program.bytes()).unwrap()
 }
 
-/// The tables that the build makes, from libseccomp again.
+/// All tables of system calls.
 pub fn tables() -> SyscallTables {
-    use bryo::plan::seccomp::{NEWER, NEWER_X86_64};
-    use libseccomp::{ScmpArch, ScmpSyscall};
-    let arches = [
-        (Arch::X86_64, ScmpArch::X8664),
-        (Arch::X86, ScmpArch::X86),
-        (Arch::Aarch64, ScmpArch::Aarch64),
-        (Arch::Arm, ScmpArch::Arm),
-    ];
-    let table = |(arch, library): (Arch, ScmpArch)| {
-        let known = (0..1024).chain(0xf_0000..0xf_0010).filter_map(|number: i32| {
-            let name = ScmpSyscall::from(number).get_name_by_arch(library).ok()?;
-            Some((number.cast_unsigned(), name))
-        });
-        let own = if arch == Arch::X86_64 { NEWER_X86_64 } else { &[] };
-        let newer = NEWER.iter().chain(own).map(|(number, name)| (*number, (*name).to_owned()));
-        SyscallTable::new(arch, known.chain(newer))
-    };
-    SyscallTables::new(arches.into_iter().map(table).collect())
+    SyscallTables::known().unwrap()
 }
 
 /// A built-in policy compiled now.

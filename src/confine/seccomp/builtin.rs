@@ -1,11 +1,9 @@
-//! What the build compiled, and the tables it made.
+//! What the build compiled.
 
 use std::borrow::Cow;
 
 use super::{Program, SeccompError};
-use crate::plan::seccomp::{
-    Arch, Denial, SyscallTable, SyscallTables, canonical_builtin, common_variants, find_name,
-};
+use crate::plan::seccomp::{Arch, Denial, canonical_builtin, common_variants, find_name};
 use crate::spec::seccomp::{Errno, Policy, PolicyVariant, file};
 
 #[expect(clippy::unreadable_literal, reason = "written by the build")]
@@ -21,14 +19,6 @@ use generated::{DENIALS, PLACES};
 pub(super) const NATIVE: Arch = generated::NATIVE;
 
 static PROGRAMS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/seccomp.bin"));
-
-/// Text without relocations: nothing is paid where nothing is looked up.
-const TABLES: [(Arch, &str); 4] = [
-    (Arch::X86_64, include_str!(concat!(env!("OUT_DIR"), "/syscalls-x86_64.txt"))),
-    (Arch::X86, include_str!(concat!(env!("OUT_DIR"), "/syscalls-x86.txt"))),
-    (Arch::Aarch64, include_str!(concat!(env!("OUT_DIR"), "/syscalls-aarch64.txt"))),
-    (Arch::Arm, include_str!(concat!(env!("OUT_DIR"), "/syscalls-arm.txt"))),
-];
 
 /// For the generated file: first and last byte in [`PROGRAMS`], index in [`DENIALS`].
 type Place = (usize, usize, usize);
@@ -67,16 +57,7 @@ pub(super) fn builtin_policy(name: &str) -> Result<Policy, SeccompError> {
     policy.ok_or_else(|| SeccompError::NotBuiltin { name: name.to_owned() })
 }
 
-/// All tables, parsed.
-pub(super) fn tables() -> Result<SyscallTables, SeccompError> {
-    let parse = |(arch, text): &(Arch, &str)| SyscallTable::parse(*arch, text);
-    let tables: Result<_, _> = TABLES.iter().map(parse).collect();
-    Ok(SyscallTables::new(tables.map_err(SeccompError::Tables)?))
-}
-
 /// The name of a call, for reports. `arch` is `seccomp_data.arch`.
 pub fn syscall_name(arch: u32, number: u32) -> Option<&'static str> {
-    let arch = Arch::from_token(arch)?;
-    let (_, text) = TABLES.iter().find(|(known, _)| *known == arch)?;
-    find_name(text, number)
+    find_name(Arch::from_token(arch)?, number)
 }

@@ -16,6 +16,7 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use libseccomp::ScmpVersion;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -34,7 +35,7 @@ const MAX_CACHE_BYTES: u64 = (MAX_INSTRUCTIONS * 8 * 2 + 1024 * 128) as u64;
 struct Key<'a> {
     version: u32,
     bryo: &'static str,
-    library: &'static str,
+    library: String,
     arch: crate::plan::seccomp::Arch,
     variant: &'a PolicyVariant,
     policy: &'a Policy,
@@ -67,10 +68,12 @@ pub fn compile_cached(
 }
 
 fn key(policy: &Policy, variant: &PolicyVariant) -> Result<String, SeccompError> {
+    let library = ScmpVersion::current()
+        .map_err(|source| SeccompError::Library { name: policy.name.clone(), source })?;
     let key = Key {
         version: CACHE_VERSION,
         bryo: env!("CARGO_PKG_VERSION"),
-        library: env!("BRYO_LIBSECCOMP_VERSION"),
+        library: library.to_string(),
         arch: NATIVE,
         variant,
         policy,

@@ -64,7 +64,7 @@ impl Arch {
         }
     }
 
-    /// The name of its generated table.
+    /// The name of its table: `calls-NAME.txt`.
     pub const fn table_name(self) -> &'static str {
         match self {
             Self::X86_64 => "x86_64",

@@ -1,40 +1,24 @@
 //! Names and numbers of system calls, per architecture.
 //!
 //! # Theory of operation
-//! A table is text, one `NUMBER NAME` per line, sorted by number. `build.rs` writes it from
-//! libseccomp's tables and [`NEWER`]. Text has no relocations, so a run that looks nothing up pays
-//! nothing for it.
+//! A table is text, one `NUMBER NAME` per line, sorted by number. Text has no relocations, so a run
+//! that looks nothing up pays nothing for it.
+//!
+//! # Decisions
+//! The tables are files, not what the libseccomp of the building machine happens to know: the same
+//! source gives the same filter everywhere. `tests/seccomp_tables.rs` compares them with libseccomp
+//! and writes them when asked to; calls that libseccomp has no name for are listed there.
 
 use std::collections::BTreeMap;
 
 use super::Arch;
 
-/// Calls that libseccomp 2.5.4 has no names for. Since 5.1 a new call has one number on every
-/// architecture (`arch/*/syscall*.tbl`).
-pub const NEWER: &[(u32, &str)] = &[
-    (451, "cachestat"),
-    (452, "fchmodat2"),
-    (453, "map_shadow_stack"),
-    (454, "futex_wake"),
-    (455, "futex_wait"),
-    (456, "futex_requeue"),
-    (457, "statmount"),
-    (458, "listmount"),
-    (459, "lsm_get_self_attr"),
-    (460, "lsm_set_self_attr"),
-    (461, "lsm_list_modules"),
-    (462, "mseal"),
-    (463, "setxattrat"),
-    (464, "getxattrat"),
-    (465, "listxattrat"),
-    (466, "removexattrat"),
-    (467, "open_tree_attr"),
-    (468, "file_getattr"),
-    (469, "file_setattr"),
+const TEXTS: [(Arch, &str); 4] = [
+    (Arch::X86_64, include_str!("calls-x86_64.txt")),
+    (Arch::X86, include_str!("calls-x86.txt")),
+    (Arch::Aarch64, include_str!("calls-aarch64.txt")),
+    (Arch::Arm, include_str!("calls-arm.txt")),
 ];
-
-/// As [`NEWER`], for 64-bit x86 alone: where the kernel's own probes return through.
-pub const NEWER_X86_64: &[(u32, &str)] = &[(335, "uretprobe"), (336, "uprobe")];
 
 /// The calls of one architecture.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +89,9 @@ impl SyscallTable {
     }
 }
 
-/// The name of a number in a table's text, without parsing the rest.
-pub fn find_name(text: &str, number: u32) -> Option<&str> {
+/// The name of a call, without parsing the rest of the table.
+pub fn find_name(arch: Arch, number: u32) -> Option<&'static str> {
+    let (_, text) = TEXTS.iter().find(|(known, _)| *known == arch)?;
     text.lines().find_map(|line| {
         let (found, name) = line.split_once(' ')?;
         (found.parse() == Ok(number)).then_some(name)
@@ -120,8 +105,9 @@ pub struct SyscallTables(Vec<SyscallTable>);
 
 impl SyscallTables {
     /// All that are known.
-    pub fn new(tables: Vec<SyscallTable>) -> Self {
-        Self(tables)
+    pub fn known() -> Result<Self, TableError> {
+        let parse = |(arch, text): &(Arch, &str)| SyscallTable::parse(*arch, text);
+        TEXTS.iter().map(parse).collect::<Result<_, _>>().map(Self)
     }
 
     /// The table of one.
