@@ -34,7 +34,7 @@ use spec::seccomp::{Policy, PolicyVariant};
 type Failure = Box<dyn std::error::Error>;
 
 /// Compiled for every common variant. `default-32` is rare: it is compiled when it is asked for.
-const COMPILED: [&str; 3] = ["default", "strict", "init"];
+const COMPILED: [&str; 4] = ["default", "strict", "init", "fuse"];
 
 fn main() {
     for path in

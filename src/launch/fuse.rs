@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! sandbox                          launcher                      server
-//!    │ opens /dev/fuse, makes the     │
-//!    │ mount, copies the layers       │
+//!    │ opens /dev/fuse and makes the  │
+//!    │ mount                          │
 //!    │ ── FuseWanted, descriptors ──▶ │ ────────fork───────────▶ │ joins user and network namespace
 //!    │ goes on building               │                          │ own mounts: layers, libraries
 //!    │ before the pivot: statfs       │                          │ limits, no_new_privs, capabilities,
@@ -24,7 +24,9 @@
 //! `ENOTCONN`.
 //!
 //! `FuseWanted` carries, in this order: the device, the user namespace, the network namespace if the
-//! plan makes one, the layer directory if the overlay has an upper, the lower trees.
+//! plan makes one, the layer directory if the upper is in the scratch file system, and a tree for each
+//! lower layer that is there. Layers of the host the server opens by itself, after it has made sure,
+//! still in the host's mount namespace, that they are on the mounts that the plan saw.
 //!
 //! # Decisions
 //! - It does not join the sandbox's mount namespace: the root there is the half-built tree by now. A
@@ -43,7 +45,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
@@ -53,10 +55,13 @@ use rustix::pipe::PipeFlags;
 use super::channel::Inside;
 use super::wire::FromSandbox;
 use super::{Host, LaunchError, action};
-use crate::plan::step::{Action, ConfineStep, FsStep, OverlayServer, Plan, Stage};
+use crate::plan::step::{
+    Action, ConfineStep, FsStep, LayerNumber, Lower, OverlayServer, Plan, Stage, Upper,
+};
+use crate::rootfs::Layers as _;
 use crate::rootfs::fuse::{UPPER, WORK, Wanted};
-use crate::spec::Text;
 use crate::spec::text::escape;
+use crate::spec::{HostPath, SandboxPath, Text};
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -70,8 +75,11 @@ const KILLED: Duration = Duration::from_secs(5);
 /// How long a server whose overlay failed is waited for, to know why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Bytes of what a server said that are looked at.
-const SAID: usize = 4096;
+/// Bytes of what a server said first that are told.
+const SAID: usize = 512;
+
+/// It says so at every start: its `/proc` is a directory with what it needs of one.
+const EXPECTED: &str = "file system type found on /proc";
 
 /// A fuse-overlayfs process.
 #[derive(Debug)]
@@ -113,10 +121,11 @@ impl Server {
         fds: Vec<OwnedFd>,
     ) -> std::result::Result<Self, LaunchError> {
         let overlay = overlay(plan, step).ok_or(LaunchError::Lost)?;
-        let wanted = Received::new(plan, &overlay, fds).ok_or(LaunchError::Lost)?;
+        let wanted = Received::new(plan, host, &overlay, fds).ok_or(LaunchError::Lost)?;
         let options = options(&overlay).ok_or(LaunchError::Lost)?;
         let (words, said) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)
             .map_err(|errno| LaunchError::Connect(errno.into()))?;
+        let filter = host.server_filter.as_deref().ok_or(LaunchError::Connect(Errno::EINVAL))?;
         let launcher = rustix::process::getpid();
         match clone::fork().map_err(LaunchError::Connect)? {
             Cloned::Child => server::run(&server::Order {
@@ -124,7 +133,7 @@ impl Server {
                 options,
                 wanted,
                 landlock_abi: landlock_abi(plan),
-                filter: host.server_filter.as_deref(),
+                filter,
                 words: said,
                 launcher,
             }),
@@ -178,16 +187,15 @@ impl Server {
         Ok(!poller.wait(Some(within))?.is_empty())
     }
 
-    /// The last line that it said. It says less than a pipe holds, or the rest is lost.
+    /// What it said, its lines joined. It says less than a pipe holds, or the rest is lost.
     fn last_words(&self) -> Text {
-        let mut said = Vec::new();
         let mut bytes = [0; SAID];
-        while let Ok(length @ 1..) = rustix::io::read(&self.words, &mut bytes) {
-            said.extend_from_slice(bytes.get(..length).unwrap_or_default());
-        }
-        let mut lines = said.split(|byte| *byte == b'\n').rev();
-        let last = lines.find(|line| !line.is_empty()).unwrap_or_default();
-        Text::from(escape(last.get(..last.len().min(SAID)).unwrap_or_default()))
+        // `EAGAIN` when it said nothing and something else holds the other end.
+        let said = rustix::io::read(&self.words, &mut bytes).unwrap_or_default();
+        let said = String::from_utf8_lossy(bytes.get(..said).unwrap_or_default());
+        let lines = said.lines().filter(|line| !line.is_empty() && !line.contains(EXPECTED));
+        let lines: Vec<String> = lines.map(|line| escape(line.as_bytes())).collect();
+        Text::from(lines.join("; "))
     }
 }
 
@@ -201,7 +209,9 @@ pub(super) fn failure(servers: &[Server], errno: Errno) -> Option<LaunchError> {
     Some(LaunchError::Server {
         at: ended.at.clone(),
         program: ended.program.clone(),
-        said: ended.last_words(),
+        said: Some(ended.last_words())
+            .filter(|said| !said.as_bytes().is_empty())
+            .unwrap_or_else(|| Text::from("nothing")),
     })
 }
 
@@ -229,11 +239,11 @@ pub(super) fn want_server(
 
 /// An overlay's step, taken apart.
 struct Overlay<'a> {
-    at: &'a crate::spec::SandboxPath,
-    program: &'a crate::spec::HostPath,
+    at: &'a SandboxPath,
+    program: &'a HostPath,
     squash: Option<(u32, u32)>,
-    lowers: usize,
-    has_upper: bool,
+    lower: &'a [Lower],
+    upper: Option<Upper>,
 }
 
 fn overlay(plan: &Plan, step: usize) -> Option<Overlay<'_>> {
@@ -244,13 +254,7 @@ fn overlay(plan: &Plan, step: usize) -> Option<Overlay<'_>> {
             upper,
             server: OverlayServer::Fuse { program, squash },
             ..
-        }) => Some(Overlay {
-            at,
-            program,
-            squash: *squash,
-            lowers: lower.len(),
-            has_upper: upper.is_some(),
-        }),
+        }) => Some(Overlay { at, program, squash: *squash, lower, upper: *upper }),
         _ => None,
     }
 }
@@ -268,37 +272,68 @@ fn landlock_abi(plan: &Plan) -> Option<u32> {
     })
 }
 
-/// What came with `FuseWanted`.
-struct Received {
+/// What the server gets: from the sandbox process, and by the plan.
+struct Received<'a> {
     device: OwnedFd,
     user: OwnedFd,
     net: Option<OwnedFd>,
-    layer: Option<OwnedFd>,
-    lowers: Vec<OwnedFd>,
+    layer: Option<Source<'a>>,
+    lowers: Vec<Source<'a>>,
 }
 
-impl Received {
-    /// None when there are more or fewer than there must be.
-    fn new(plan: &Plan, overlay: &Overlay<'_>, fds: Vec<OwnedFd>) -> Option<Self> {
+/// Where a layer comes from.
+enum Source<'a> {
+    /// A tree of the scratch file system.
+    Sent(OwnedFd),
+    /// A directory of the host, and the mount that it must be on.
+    Host(&'a HostPath, u64),
+    /// The directory that holds an upper and its work directory.
+    Layer(HostPath),
+}
+
+impl<'a> Received<'a> {
+    /// None when there are more or fewer descriptors than there must be.
+    fn new(plan: &Plan, host: &Host<'_>, overlay: &Overlay<'a>, fds: Vec<OwnedFd>) -> Option<Self> {
         let mut fds = fds.into_iter();
         let (device, user) = (fds.next()?, fds.next()?);
         let net = if has_network(plan) { Some(fds.next()?) } else { None };
-        let layer = if overlay.has_upper { Some(fds.next()?) } else { None };
-        let lowers: Vec<OwnedFd> = fds.collect();
-        (lowers.len() == overlay.lowers).then_some(Self { device, user, net, layer, lowers })
+        let layer = match overlay.upper {
+            Some(Upper::Scratch { .. }) => Some(Source::Sent(fds.next()?)),
+            Some(Upper::Layer(layer)) => Some(Source::Layer(directory(host, layer)?)),
+            None => None,
+        };
+        let lower = |lower: &'a Lower| match lower {
+            Lower::Host { path, mount } => Some(Source::Host(path, *mount)),
+            Lower::Scratch(_) => fds.next().map(Source::Sent),
+        };
+        let lowers = overlay.lower.iter().map(lower).collect::<Option<Vec<_>>>()?;
+        fds.next().is_none().then_some(Self { device, user, net, layer, lowers })
     }
 
-    fn all(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
-        let one = [&self.device, &self.user].into_iter();
-        one.chain(&self.net).chain(&self.layer).chain(&self.lowers).map(AsFd::as_fd)
+    fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        let sent = self.layer.iter().chain(&self.lowers).filter_map(|source| match source {
+            Source::Sent(tree) => Some(tree),
+            Source::Host(..) | Source::Layer(_) => None,
+        });
+        [&self.device, &self.user].into_iter().chain(&self.net).chain(sent).map(AsFd::as_fd)
     }
+}
+
+/// What holds [`UPPER`] and [`WORK`] of a layer, which are on one mount so.
+fn directory(host: &Host<'_>, layer: LayerNumber) -> Option<HostPath> {
+    let (upper, work) = host.layers.directories(layer)?;
+    let parent = upper.parent()?;
+    let is = |path: &HostPath, name: &str| {
+        path.parent().as_ref() == Some(&parent) && path.file_name() == Some(OsStr::new(name))
+    };
+    (is(upper, UPPER) && is(work, WORK)).then_some(parent)
 }
 
 /// The value of `-o`. Paths are of the server's own root.
 fn options(overlay: &Overlay<'_>) -> Option<CString> {
-    let lowers: Vec<String> = (0..overlay.lowers).map(root::lower_path).collect();
+    let lowers: Vec<String> = (0..overlay.lower.len()).map(root::lower_path).collect();
     let mut options = vec![format!("lowerdir={}", lowers.join(":"))];
-    if overlay.has_upper {
+    if overlay.upper.is_some() {
         options.push(format!("upperdir={}/{UPPER}", root::LAYER));
         options.push(format!("workdir={}/{WORK}", root::LAYER));
     }

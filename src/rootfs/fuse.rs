@@ -1,4 +1,5 @@
-//! Overlays that fuse-overlayfs serves: the mount, made here, and what its server needs.
+//! Overlays that fuse-overlayfs serves: the mount, made here, and what its server needs of this
+//! process.
 //!
 //! # Theory of operation
 //! The sandbox process opens `/dev/fuse` and makes the mount itself, through the mount API: so the
@@ -6,9 +7,9 @@
 //! and no fusermount and no mount point of the host are involved. The server inherits the opened
 //! device as a session that is mounted already (`/dev/fd/N` to libfuse ≥ 3.3).
 //!
-//! The layers are handed over as detached trees, copies of the very directories that were opened and
-//! checked here: the lower ones read-only with everything mounted below, the layer directory with
-//! `upper` and `work` on one mount, because the server renames from the one to the other.
+//! Layers of the scratch file system are handed over as detached trees. Those of the host are not:
+//! the server has a copy of the host's mounts of its own, while here scratch and the new root lie over
+//! `/` by now, and a copy of `/` would show them.
 //!
 //! The mount is put in its place at once. Whoever looks below it waits in the kernel until the server
 //! has answered its first request, so the server starts while other steps are taken; [`Served`]
@@ -33,21 +34,20 @@ use super::{Builder, Layers, Outcome, attributes};
 use crate::plan::step::{Lower, MountFlags, Upper};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext, MountAttr, Propagation, Reach};
-use crate::sys::open;
 
 /// Name of the upper directory in what [`Wanted::layer`] is.
 pub const UPPER: &str = "upper";
 /// Name of the work directory beside it.
 pub const WORK: &str = "work";
 
-/// What the server of one overlay needs.
+/// What the server of one overlay needs of the sandbox process.
 #[derive(Debug)]
 pub struct Wanted {
     /// The opened device, already mounted.
     pub device: OwnedFd,
-    /// A detached, writable tree that holds [`UPPER`] and [`WORK`].
+    /// A detached tree that holds [`UPPER`] and [`WORK`], for an upper in the scratch file system.
     pub layer: Option<OwnedFd>,
-    /// Detached, read-only trees, uppermost first.
+    /// A detached, read-only tree for each lower layer of the scratch file system, in their order.
     pub lowers: Vec<OwnedFd>,
 }
 
@@ -78,53 +78,34 @@ impl<L: Layers> Builder<'_, L> {
         upper: Option<Upper>,
         flags: MountFlags,
     ) -> Outcome<(OwnedFd, Wanted)> {
-        let lowers = lower
-            .iter()
-            .map(|lower| lower_tree(self.open_lower(lower)?.as_fd()))
-            .collect::<Outcome<Vec<_>>>()?;
-        let layer = upper.map(|upper| self.layer_tree(upper)).transpose()?;
+        let scratch = || self.scratch.as_ref().ok_or(Errno::EINVAL);
+        let mut lowers = Vec::new();
+        for lower in lower {
+            if let Lower::Scratch(layer) = lower {
+                lowers.push(tree(scratch()?.layer(*layer)?, MountAttr::RDONLY)?);
+            }
+        }
+        let layer = match upper {
+            Some(Upper::Scratch { number, mode }) => {
+                let made = scratch()?.make_upper(number, mode)?;
+                Some(tree(made.directory.as_fd(), MountAttr::empty())?)
+            }
+            Some(Upper::Layer(_)) | None => None,
+        };
         let device = rustix::fs::open("/dev/fuse", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
         let overlay = mount_device(&device, flags)?;
         self.served.add(overlay.as_fd())?;
         Ok((overlay, Wanted { device, layer, lowers }))
     }
-
-    fn layer_tree(&self, upper: Upper) -> Outcome<OwnedFd> {
-        let directory = match upper {
-            Upper::Layer(layer) => {
-                let (upper, work) = self.layers.directories(layer).ok_or(Errno::ENOENT)?;
-                let parent = upper.parent().ok_or(Errno::EINVAL)?;
-                let named = |path: &crate::spec::HostPath, name: &str| {
-                    path.parent().as_ref() == Some(&parent)
-                        && path.file_name() == Some(std::ffi::OsStr::new(name))
-                };
-                if !named(upper, UPPER) || !named(work, WORK) {
-                    return Err(Errno::EINVAL.into());
-                }
-                open::open_host(parent.as_path())?
-            }
-            Upper::Scratch { number, mode } => {
-                self.scratch.as_ref().ok_or(Errno::EINVAL)?.make_upper(number, mode)?.directory
-            }
-        };
-        let tree = mount::clone_tree(&directory, "", Reach::One)?;
-        set_attributes(tree.as_fd(), MountAttr::NOSUID.union(MountAttr::NODEV))?;
-        Ok(tree)
-    }
 }
 
-/// A read-only copy with everything that is mounted below: what is there cannot be left out, since
-/// mounts of the host are locked in this namespace.
-fn lower_tree(directory: BorrowedFd<'_>) -> Outcome<OwnedFd> {
-    let tree = mount::clone_tree(directory, "", Reach::Recursive)?;
-    let quiet = MountAttr::RDONLY.union(MountAttr::NOSUID).union(MountAttr::NODEV);
-    set_attributes(tree.as_fd(), quiet)?;
-    Ok(tree)
-}
-
-fn set_attributes(tree: BorrowedFd<'_>, set: MountAttr) -> Outcome {
+/// A detached copy of a directory of the scratch file system.
+fn tree(directory: BorrowedFd<'_>, set: MountAttr) -> Outcome<OwnedFd> {
+    let tree = mount::clone_tree(directory, "", Reach::One)?;
+    let set = set.union(MountAttr::NOSUID).union(MountAttr::NODEV);
     let none = MountAttr::empty();
-    Ok(mount::mount_setattr(tree, Reach::Recursive, set, none, Some(Propagation::Private))?)
+    mount::mount_setattr(&tree, Reach::One, set, none, Some(Propagation::Private))?;
+    Ok(tree)
 }
 
 fn mount_device(device: &OwnedFd, flags: MountFlags) -> Outcome<OwnedFd> {

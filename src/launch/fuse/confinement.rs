@@ -27,7 +27,9 @@ const MEMORY: u64 = 4 << 30;
 pub(super) fn confine(order: &Order<'_>) -> Outcome {
     set_limits()?;
     cannot("set no_new_privs", process::irrevocably_set_no_new_privs())?;
-    capabilities::irrevocably_drop_capabilities(&KEPT)
+    let kept = KEPT.iter().map(|name| Capability::from_name(name)).collect::<Result<Vec<_>, _>>();
+    let kept = kept.map_err(|error| Failed("keep capabilities", error.to_string()))?;
+    capabilities::irrevocably_drop_capabilities(&kept)
         .map_err(|failure| Failed("drop capabilities", failure.to_string()))?;
     let signal = Some(SignalNumber::KILL);
     cannot("die with the launcher", process::set_parent_death_signal(signal))?;
@@ -37,15 +39,22 @@ pub(super) fn confine(order: &Order<'_>) -> Outcome {
     if let Some(abi) = order.landlock_abi {
         restrict(abi, order.program.as_path())?;
     }
-    match order.filter {
-        Some(filter) => cannot("filter system calls", seccomp::irrevocably_install_filter(filter)),
-        None => Ok(()),
-    }
+    cannot("filter system calls", seccomp::irrevocably_install_filter(order.filter))
 }
 
-/// What copying up needs beyond what the payload's ids may do: an owner and a mode of somebody else's
-/// file, a directory that its owner may not write. They hold for mapped ids alone.
-const KEPT: [Capability; 0] = [];
+/// What copying up needs beyond what its own ids may do. All of it holds for mapped ids alone: with one
+/// id mapped, for what is the caller's anyway.
+const KEPT: [&str; 5] = [
+    // A file in a directory, or a file itself, that its owner may not write or read.
+    "DAC_OVERRIDE",
+    // Owners, with several ids mapped; then also modes and times of what is another's by then.
+    "CHOWN",
+    "FOWNER",
+    // Set-group-id bits of directories survive a change of owner.
+    "FSETID",
+    // A program with file capabilities; they mean something below this user namespace only.
+    "SETFCAP",
+];
 
 fn set_limits() -> Outcome {
     let limits = [

@@ -8,6 +8,7 @@ use std::path::{Component, Path};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
+use super::Source;
 use super::server::{Failed, Outcome, cannot};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext, MountAttr, Propagation, Reach};
@@ -40,6 +41,52 @@ pub(super) const LIBRARIES: [&str; 13] = [
     "/gnu/store",
     "/etc/ld.so.cache",
 ];
+
+/// Makes sure, in the mount namespace of the host, that the lower layers are on the mounts that the plan
+/// saw: one that was mounted over them since then is not what the plan decided about.
+pub(super) fn check(lowers: &[Source<'_>]) -> Outcome {
+    for lower in lowers {
+        if let Source::Host(path, mount) = lower {
+            let found = open::open_host(path.as_path()).and_then(mount::mount_id);
+            if cannot("look at a lower layer", found)? != *mount {
+                return Err(Failed("use a lower layer", Errno::ESTALE.to_string()));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// A detached, read-only copy of a lower layer. What is mounted below comes along: mounts of the host
+/// are locked in this namespace, and cannot be left out.
+pub(super) fn lower_tree(lower: &Source<'_>) -> Outcome<OwnedFd> {
+    copy(lower, Reach::Recursive, MountAttr::RDONLY)
+}
+
+/// A detached copy of the directory that holds the upper layer.
+pub(super) fn layer_tree(layer: &Source<'_>) -> Outcome<OwnedFd> {
+    copy(layer, Reach::One, MountAttr::empty())
+}
+
+fn copy(source: &Source<'_>, reach: Reach, set: MountAttr) -> Outcome<OwnedFd> {
+    let path = match source {
+        Source::Sent(tree) => {
+            return cannot("keep a layer", tree.try_clone().map_err(|error| errno(&error)));
+        }
+        Source::Host(path, _) => *path,
+        Source::Layer(path) => path,
+    };
+    let opened = cannot("open a layer", open::open_host(path.as_path()))?;
+    let tree = cannot("copy a layer", mount::clone_tree(opened, "", reach))?;
+    let set = set.union(MountAttr::NOSUID).union(MountAttr::NODEV);
+    let none = MountAttr::empty();
+    let done = mount::mount_setattr(&tree, reach, set, none, Some(Propagation::Private));
+    cannot("set the flags of a layer", done)?;
+    Ok(tree)
+}
+
+fn errno(error: &std::io::Error) -> Errno {
+    Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO.raw()))
+}
 
 /// The tmpfs that becomes the server's root.
 pub(super) struct Root(OwnedFd);
@@ -134,8 +181,7 @@ impl Root {
     pub(super) fn put_proc(&self) -> Outcome {
         for name in ["overflowuid", "overflowgid"] {
             let path = format!("/proc/sys/kernel/{name}");
-            let value = std::fs::read(&path)
-                .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO.raw())));
+            let value = std::fs::read(&path).map_err(|error| errno(&error));
             let value = cannot("read the overflow ids", value)?;
             let (parent, name) = self.parents(Path::new(&path))?;
             cannot("write to the root", write_new(parent.as_fd(), name, &value))?;

@@ -16,7 +16,7 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
-use super::root::{LAYER, Root, lower_path};
+use super::root::{self, Root};
 use super::{Received, confinement};
 use crate::spec::HostPath;
 use crate::sys::clone::{self, CloneFlags};
@@ -32,11 +32,11 @@ pub(super) struct Order<'a> {
     /// The value of its `-o`.
     pub(super) options: CString,
     /// From the sandbox process.
-    pub(super) wanted: Received,
+    pub(super) wanted: Received<'a>,
     /// Which Landlock; none where the payload has none.
     pub(super) landlock_abi: Option<u32>,
     /// The filter of system calls.
-    pub(super) filter: Option<&'a [Instruction]>,
+    pub(super) filter: &'a [Instruction],
     /// Where it says what is wrong.
     pub(super) words: OwnedFd,
     /// Whose death is its own.
@@ -79,7 +79,7 @@ impl<'a> Forked<'a> {
         cannot("replace standard output", rustix::stdio::dup2_stdout(&null))?;
         cannot("replace standard error", rustix::stdio::dup2_stderr(words))?;
         std::mem::forget(null);
-        let keep: Vec<BorrowedFd<'_>> = wanted.all().collect();
+        let keep: Vec<BorrowedFd<'_>> = wanted.descriptors().collect();
         cannot("close descriptors", process::irrevocably_close_from(3, &keep))?;
         // Keys typed at the terminal are for the payload.
         cannot("make a session", rustix::process::setsid())?;
@@ -93,6 +93,7 @@ impl<'a> Forked<'a> {
         if let Some(net) = net {
             cannot("join the network namespace", clone::setns(net, CloneFlags::NEW_NET))?;
         }
+        root::check(&self.0.wanted.lowers)?;
         cannot("make a mount namespace", clone::unshare(CloneFlags::NEW_MOUNT))?;
         Ok(Joined(self.0))
     }
@@ -104,13 +105,16 @@ struct Joined<'a>(&'a Order<'a>);
 impl<'a> Joined<'a> {
     /// Builds the root and goes there.
     fn root(self) -> Outcome<Rooted<'a>> {
-        let root = Root::mount()?;
         let Received { layer, lowers, .. } = &self.0.wanted;
+        // Copied first: afterwards the new root lies over `/`, and would be in a copy of it.
+        let lowers = lowers.iter().map(root::lower_tree).collect::<Outcome<Vec<_>>>()?;
+        let layer = layer.as_ref().map(root::layer_tree).transpose()?;
+        let root = Root::mount()?;
         for (number, lower) in lowers.iter().enumerate() {
-            root.put_tree(lower.as_fd(), Path::new(&lower_path(number)))?;
+            root.put_tree(lower.as_fd(), Path::new(&root::lower_path(number)))?;
         }
         if let Some(layer) = layer {
-            root.put_tree(layer.as_fd(), Path::new(LAYER))?;
+            root.put_tree(layer.as_fd(), Path::new(root::LAYER))?;
         }
         root.put_libraries()?;
         root.put_program(self.0.program.as_path())?;
