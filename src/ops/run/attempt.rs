@@ -1,0 +1,212 @@
+//! One attempt at a run: store, launch, supervision, record.
+
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use super::refute::refuted;
+use super::{Finished, RunError, end};
+use crate::confine::seccomp::{self, Program};
+use crate::ops::sweep;
+use crate::launch::{self, Host, LaunchError, LayerDirectories};
+use crate::plan::facts::{Facts, Refuted};
+use crate::plan::step::{
+    Action, ConfineStep, FilterProgram, Plan, ProcessStep, Stage, StoreStep,
+};
+use crate::spec::Spec;
+use crate::spec::seccomp::PolicyVariant;
+use crate::state::{Beginning, Launcher, Record, SandboxDirectory, SandboxId, Store, Timestamp};
+use crate::supervise::{self, Call, Duties, Signals};
+use crate::sys::errno::Errno;
+use crate::sys::seccomp::Instruction;
+
+/// Why an attempt failed.
+pub(super) enum Failed {
+    /// On an assumption: a plan without it may work.
+    Refuted {
+        /// What was assumed.
+        fact: Refuted,
+        /// The failure, should there be no other plan.
+        error: RunError,
+        /// For the next attempt.
+        signals: Signals,
+    },
+    /// For good.
+    Finally(RunError),
+}
+
+impl<E: Into<RunError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self::Finally(error.into())
+    }
+}
+
+/// What is made before the clone.
+struct Prepared {
+    store: Option<Store>,
+    directory: Option<SandboxDirectory>,
+    layers: LayerDirectories,
+    marks: Vec<Option<Timestamp>>,
+    payload_filter: Option<Program>,
+    init_filter: Option<Program>,
+}
+
+/// Carries the plan out. On an error nothing is left, in the store neither.
+pub(super) fn carry_out(
+    spec: &Spec,
+    facts: &Facts,
+    plan: &Plan,
+    signals: Signals,
+) -> Result<Finished, Failed> {
+    let prepared = Prepared::new(spec, plan)?;
+    let record = prepared.begin(spec, facts, plan)?;
+    let started = Instant::now();
+    let launched = launch::launch(plan, &prepared.host(plan)?, || match &prepared.directory {
+        Some(directory) => directory.begin(&record),
+        None => Ok(()),
+    });
+    let running = match launched {
+        Ok(running) => running,
+        Err(error) => return Err(prepared.give_up(plan, error, signals)),
+    };
+    let enforced = running.enforced.clone();
+    let errno_for = |call: Call| prepared.errno_for(call);
+    let store = prepared.watched_store()?;
+    prepared.sweep();
+    let duties = Duties::of(plan, store, &errno_for)?;
+    let ended = supervise::supervise(running, duties, signals)?;
+    let told = end::Told { plan, enforced: &enforced, ended: &ended, duration: started.elapsed() };
+    let denials = |call| errno_for(call).raw();
+    let record = end::complete(record, &told, &denials);
+    Ok(end::shelve(spec, prepared.directory, record, ended)?)
+}
+
+impl Prepared {
+    fn new(spec: &Spec, plan: &Plan) -> Result<Self, RunError> {
+        let mut prepared = Self {
+            store: None,
+            directory: None,
+            layers: LayerDirectories::default(),
+            marks: Vec::new(),
+            payload_filter: None,
+            init_filter: None,
+        };
+        prepared.payload_filter = filter(plan, Stage::Payload)?;
+        prepared.init_filter = filter(plan, Stage::Init)?;
+        for (_, action) in plan.of(Stage::Prepare) {
+            let Action::Store(step) = action else { continue };
+            match step {
+                StoreStep::Open { store } => {
+                    let store = Store::open(store)?;
+                    prepared.directory = Some(store.create(spec.name.as_deref())?);
+                    prepared.store = Some(store);
+                }
+                StoreStep::Layer(number) => {
+                    let over = plan.layers.get(usize::from(number.0)).and_then(|layer| layer.over.as_ref());
+                    let Some(directory) = &mut prepared.directory else { continue };
+                    let made = directory.make_layer(*number, over)?;
+                    prepared.layers.push(made.upper, made.work);
+                    prepared.marks.push(made.mark);
+                }
+            }
+        }
+        Ok(prepared)
+    }
+
+    /// The record as it is while the payload runs.
+    fn begin(&self, spec: &Spec, facts: &Facts, plan: &Plan) -> Result<Record, RunError> {
+        let beginning = Beginning {
+            from: facts.caller.workdir.path().cloned(),
+            launcher: Launcher::this()?,
+            spec,
+            plan,
+            marks: &self.marks,
+        };
+        let (id, created) = match &self.directory {
+            Some(directory) => (directory.id(), directory.created()),
+            None => (SandboxId::random().map_err(RunError::Random)?, Timestamp::now()),
+        };
+        Ok(Record::begin(id, created, beginning))
+    }
+
+    fn host(&self, plan: &Plan) -> Result<Host<'_>, RunError> {
+        let instructions = |program: &Option<Program>| match program {
+            Some(program) => Instruction::read_all(program.bytes()).map(Some).ok_or(RunError::Filter),
+            None => Ok(None),
+        };
+        Ok(Host {
+            layers: &self.layers,
+            payload_filter: instructions(&self.payload_filter)?,
+            init_filter: instructions(&self.init_filter)?,
+            window: if has_pty(plan) { end::window() } else { None },
+        })
+    }
+
+    /// Any descriptor on the store's file system, for the floor of free space.
+    fn watched_store(&self) -> Result<Option<OwnedFd>, RunError> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let copy = rustix::io::fcntl_dupfd_cloexec(directory.descriptor(), 3);
+        copy.map(Some).map_err(|errno| RunError::Descriptor(errno.into()))
+    }
+
+    /// Puts in order what killed runs left, while the payload runs. What cannot be put in order now is
+    /// told by the commands that list sandboxes.
+    fn sweep(&self) {
+        if let Some(store) = &self.store {
+            drop(sweep::sweep_store(store));
+        }
+    }
+
+    /// What the listener answers: from the call's number alone.
+    fn errno_for(&self, call: Call) -> Errno {
+        let program = self.payload_filter.as_ref();
+        program.map_or(Errno::EPERM, |program| {
+            Errno::from_raw(program.errno_for(call.arch, call.number).raw())
+        })
+    }
+
+    /// Removes what was prepared. A failure of that is told with the sweep of the next command: the
+    /// error of the launch is what the user needs to hear.
+    fn give_up(self, plan: &Plan, error: LaunchError, signals: Signals) -> Failed {
+        if let Some(directory) = self.directory
+            && let Err(left) = directory.remove()
+        {
+            return Failed::Finally(RunError::Left { launch: Box::new(error), source: Box::new(left) });
+        }
+        let LaunchError::Step { step, source, .. } = &error else { return error.into() };
+        let action = plan.steps.get(*step).map(|step| &step.action);
+        match action.and_then(|action| refuted(action, source.errno)) {
+            Some(fact) => Failed::Refuted { fact, error: error.into(), signals },
+            None => error.into(),
+        }
+    }
+}
+
+/// The filter that a stage installs: built in, or compiled now and cached.
+fn filter(plan: &Plan, stage: Stage) -> Result<Option<Program>, RunError> {
+    let program = plan.of(stage).find_map(|(_, action)| match action {
+        Action::Confine(ConfineStep::Seccomp { program, .. }) => Some(program),
+        _ => None,
+    });
+    match program {
+        None => Ok(None),
+        Some(FilterProgram::Builtin { name, variant }) => match seccomp::builtin(name, *variant) {
+            Some(program) => Ok(Some(program)),
+            None => compile_builtin(name, *variant).map(Some),
+        },
+        Some(FilterProgram::Custom { policy, variant }) => {
+            let cache = plan.store.as_ref().and_then(|store| store.join("seccomp").ok());
+            let cache = cache.as_ref().map(crate::spec::HostPath::as_path);
+            Ok(Some(seccomp::compile_cached(policy, *variant, cache)?))
+        }
+    }
+}
+
+/// A variant that the build did not compile.
+fn compile_builtin(name: &str, variant: PolicyVariant) -> Result<Program, RunError> {
+    let policy = seccomp::builtin_policy(name)?.ok_or(RunError::Filter)?;
+    Ok(seccomp::compile(&policy, variant)?)
+}
+
+fn has_pty(plan: &Plan) -> bool {
+    plan.of(Stage::Sandbox).any(|(_, action)| matches!(action, Action::Process(ProcessStep::Session { pty: true })))
+}

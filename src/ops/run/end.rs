@@ -1,0 +1,102 @@
+//! The end of a run: its record completed, its layers kept or removed.
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::{Finished, RunError};
+use crate::changes::{self, Changes};
+use crate::confine::seccomp::syscall_name;
+use crate::launch;
+use crate::plan::step::Plan;
+use crate::spec::command::Keep;
+use crate::spec::{Spec, Text};
+use crate::state::record::DeniedCall;
+use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
+use crate::supervise::{Call, Ended, How};
+
+/// Changes counted at the end of a run: beyond that the record says "at least".
+const MOST_COUNTED: u64 = 20_000;
+
+/// What the processes of the run told.
+pub(super) struct Told<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) enforced: &'a launch::Enforced,
+    pub(super) ended: &'a Ended,
+    pub(super) duration: Duration,
+}
+
+/// The record with everything that is known at the end.
+pub(super) fn complete(record: Record, told: &Told<'_>, errno_for: &dyn Fn(Call) -> i32) -> Record {
+    let exit = match told.ended.how {
+        How::Exited(code) => Exit::Code(code),
+        How::Killed(signal) | How::Insisted(signal) => Exit::Signal(signal.raw()),
+        How::TimedOut => Exit::Timeout,
+        How::NoSpace => Exit::NoSpace,
+        How::InitLost(_) => Exit::Lost,
+    };
+    let duration_us = u64::try_from(told.duration.as_micros()).unwrap_or(u64::MAX);
+    Record {
+        outcome: Outcome::Exited { ended: Timestamp::now(), duration_us, exit },
+        enforced: enforced(told),
+        denied: denied(told.ended, errno_for),
+        ..record
+    }
+}
+
+fn enforced(told: &Told<'_>) -> Vec<Enforced> {
+    let titled = |index: &usize| {
+        let step = told.plan.steps.get(*index)?;
+        let number = u32::try_from(*index).ok()?.checked_add(1)?;
+        Some(Enforced { step: number, title: Text::from(step.action.to_string()), detail: None })
+    };
+    told.enforced.steps().iter().filter_map(titled).collect()
+}
+
+/// Most frequent first.
+fn denied(ended: &Ended, errno_for: &dyn Fn(Call) -> i32) -> Vec<DeniedCall> {
+    let call = |(call, count): (&Call, &u64)| DeniedCall {
+        name: syscall_name(call.arch, call.number)
+            .map_or_else(|| format!("syscall_{}", call.number), str::to_owned),
+        number: i64::from(call.number),
+        count: *count,
+        errno: errno_for(*call),
+    };
+    let mut denied: Vec<DeniedCall> = ended.denials.iter().map(call).collect();
+    denied.sort_by_key(|call| std::cmp::Reverse(call.count));
+    denied
+}
+
+/// Keeps the sandbox when something was written, removes it otherwise and where nothing is to stay.
+pub(super) fn shelve(
+    spec: &Spec,
+    directory: Option<SandboxDirectory>,
+    mut record: Record,
+    ended: Ended,
+) -> Result<Finished, RunError> {
+    let Some(directory) = directory else { return Ok(Finished { record, kept: false, ended }) };
+    let Some(directory) = directory.remove_if_untouched()? else {
+        record.changes = Some(crate::state::record::ChangeCounts::default());
+        return Ok(Finished { record, kept: false, ended });
+    };
+    let changes = Changes::open::<RunError>(&record.layers, |number| Ok(directory.open_upper(number)?))?;
+    let counts = changes::count(changes, MOST_COUNTED);
+    record.changes = Some(counts);
+    let keep = match spec.lifetime.keep {
+        Keep::Nothing => false,
+        Keep::IfWritten => counts.total() > 0 || spec.name.is_some(),
+    };
+    if keep {
+        directory.keep(&record)?;
+    } else {
+        directory.remove()?;
+    }
+    Ok(Finished { record, kept: keep, ended })
+}
+
+/// The size of the caller's terminal, on whichever of 0 to 2 it is.
+pub(super) fn window() -> Option<rustix::termios::Winsize> {
+    let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
+    [input.as_fd(), output.as_fd(), errors.as_fd()]
+        .into_iter()
+        .find_map(|fd| rustix::termios::tcgetwinsize(fd).ok())
+}

@@ -1,0 +1,135 @@
+//! `bryo run`: from a spec to the record of a finished run.
+//!
+//! # Theory of operation
+//! Probe, plan, check, prepare the store, launch, supervise, write the record. When a step refutes an
+//! assumed fact, the run is planned again with that fact refuted: the only retry there is. Each fact can
+//! be refuted once, so a host that lacks two things (a container that masks `/proc` and listens to
+//! system calls itself) is met with three attempts, and there are never more than there are facts.
+//! What a failed start leaves in the store is removed by the attempt itself.
+//!
+//! # Not here
+//! Flags and profiles (`front`, `profile`), what is printed about a run (`report`).
+
+mod attempt;
+mod end;
+mod refute;
+
+use std::collections::BTreeSet;
+
+use crate::changes::ChangesError;
+use attempt::Failed;
+
+use crate::host::{self, FactsError, HostError, Probe, ProcessStatus};
+use crate::launch::LaunchError;
+use crate::plan::check::CheckError;
+use crate::plan::facts::Refuted;
+use crate::plan::{Facts, Plan, PlanError};
+use crate::spec::Spec;
+use crate::state::{Record, StateError};
+use crate::supervise::{self, Ended, SuperviseError};
+use crate::sys::errno::Errno;
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Finished {
+    /// Everything known of it.
+    pub record: Record,
+    /// Whether record and layers stay in the store.
+    pub kept: bool,
+    /// What the supervisor saw.
+    pub ended: Ended,
+}
+
+/// Why there was no run, or not to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Looking at this machine.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// Looking at what the spec names.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+    /// No plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A plan that breaks an invariant: a mistake of the planner, and nothing was started.
+    #[error("cannot use the plan that was made")]
+    Check(#[from] CheckError),
+    /// The store.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The filter of system calls.
+    #[error(transparent)]
+    Seccomp(#[from] crate::confine::seccomp::SeccompError),
+    /// A filter that is not one: a mistake of the build.
+    #[error("cannot read a filter of system calls")]
+    Filter,
+    /// No name for the sandbox.
+    #[error("cannot get random numbers")]
+    Random(#[source] rustix::io::Errno),
+    /// A descriptor.
+    #[error("cannot duplicate a descriptor")]
+    Descriptor(#[source] Errno),
+    /// The start failed, and what had been prepared could not be removed.
+    #[error("cannot remove what a start left that failed because bryo {launch}")]
+    Left {
+        /// Why it failed.
+        launch: Box<LaunchError>,
+        /// Why it could not be removed.
+        #[source]
+        source: Box<StateError>,
+    },
+    /// Reading what the payload wrote.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
+    /// The start.
+    #[error(transparent)]
+    Launch(#[from] LaunchError),
+    /// The supervision.
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
+}
+
+/// What would be done for a spec on this host.
+pub fn plan_only(spec: &Spec) -> Result<Plan, RunError> {
+    checked_plan(spec, &Probe::begin()?.facts_for(spec)?)
+}
+
+/// Runs `spec`. Returns when every process of the sandbox has ended.
+pub fn run(spec: &Spec) -> Result<Finished, RunError> {
+    let probe = Probe::begin()?;
+    let status = probe.status().clone();
+    let mut facts = probe.facts_for(spec)?;
+    let mut signals = supervise::block_signals()?;
+    loop {
+        let plan = checked_plan(spec, &facts)?;
+        match attempt::carry_out(spec, &facts, &plan, signals) {
+            Ok(finished) => return Ok(finished),
+            Err(Failed::Finally(error)) => return Err(error),
+            Err(Failed::Refuted { fact, error, signals: again }) => {
+                // A fact that was refuted already cannot be what it rested on.
+                if !facts.refuted.insert(fact) {
+                    return Err(error);
+                }
+                remember(&facts, &status);
+                signals = again;
+            }
+        }
+    }
+}
+
+fn checked_plan(spec: &Spec, facts: &Facts) -> Result<Plan, RunError> {
+    let plan = crate::plan::plan(spec, facts)?;
+    crate::plan::check::check(spec, &plan)?;
+    Ok(plan)
+}
+
+/// The memory only saves the next run an attempt: that it cannot be written is no error of this run.
+fn remember(facts: &Facts, status: &ProcessStatus) {
+    let refuted: &BTreeSet<Refuted> = &facts.refuted;
+    for store in &facts.stores {
+        if host::refuted::remember(&store.path, refuted, status).is_ok() {
+            return;
+        }
+    }
+}
