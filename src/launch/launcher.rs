@@ -316,7 +316,7 @@ impl Start<'_> {
 
 fn step_failed(plan: &Plan, step: usize, source: StepError) -> LaunchError {
     match action(plan, step) {
-        Some(action) => LaunchError::Step { step, what: format!("{action:?}"), source },
+        Some(action) => LaunchError::Step { step, what: action.to_string(), source },
         None => LaunchError::Lost,
     }
 }

@@ -11,6 +11,7 @@ pub mod inspect;
 pub mod profile;
 pub mod ps;
 pub mod rm;
+pub mod run;
 pub mod sweep;
 
 pub use error::OpsError;

@@ -46,7 +46,7 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
         .filter(|notice| detail == Detail::All || weight(notice) == Weight::Said)
         .map(sentence)
         .collect();
-    lines.extend(time_was_over(record));
+    lines.extend(end(record));
     lines.extend(changes(record, kept));
     lines.extend(denials(&record.denied, record, kept));
     lines.extend(variables(record));
@@ -58,10 +58,20 @@ fn reference(record: &Record) -> String {
     record.name.clone().unwrap_or_else(|| record.id.to_string())
 }
 
-fn time_was_over(record: &Record) -> Option<String> {
-    let Outcome::Exited { exit: Exit::Timeout, .. } = record.outcome else { return None };
-    let timeout = record.spec.lifetime.timeout?;
-    Some(format!("stopped after {}: its time was over", duration(timeout)))
+/// Why it ended, where the payload did not end by itself.
+fn end(record: &Record) -> Option<String> {
+    let Outcome::Exited { exit, .. } = record.outcome else { return None };
+    match exit {
+        Exit::Timeout => {
+            let timeout = record.spec.lifetime.timeout?;
+            Some(format!("stopped after {}: its time was over", duration(timeout)))
+        }
+        Exit::NoSpace => {
+            Some("stopped: the file system that holds its layer was nearly full".to_owned())
+        }
+        Exit::Lost => Some("its first process was killed from outside".to_owned()),
+        Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted => None,
+    }
 }
 
 fn changes(record: &Record, kept: Kept) -> Option<String> {
@@ -115,7 +125,10 @@ fn denials(denied: &[DeniedCall], record: &Record, kept: Kept) -> Option<String>
 fn variables(record: &Record) -> Option<String> {
     let failed = match record.outcome {
         Outcome::Exited { exit: Exit::Code(code), .. } => code != 0,
-        Outcome::Exited { exit: Exit::Signal(_) | Exit::Timeout | Exit::NotStarted, .. }
+        Outcome::Exited {
+            exit: Exit::Signal(_) | Exit::Timeout | Exit::NotStarted | Exit::NoSpace | Exit::Lost,
+            ..
+        }
         | Outcome::Running
         | Outcome::Killed { .. } => false,
     };

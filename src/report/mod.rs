@@ -14,7 +14,7 @@ pub mod remedy;
 pub mod table;
 pub mod terminal;
 
-pub use failure::{Explain, Failure};
+pub use failure::{EXIT_FAILED, Explain, Failure};
 pub use footer::{Detail, Kept, footer};
 pub use quote::shell_quote;
 pub use table::Table;

@@ -20,7 +20,7 @@ pub struct NoId;
 
 impl SandboxId {
     /// A new one.
-    pub(super) fn random() -> rustix::io::Result<Self> {
+    pub fn random() -> rustix::io::Result<Self> {
         let mut bytes = [0_u8; DIGITS];
         // Fewer than 256 bytes come at once, and are not interrupted: getrandom(2).
         getrandom(&mut bytes, GetRandomFlags::empty())?;

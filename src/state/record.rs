@@ -87,6 +87,10 @@ pub enum Exit {
     Signal(i32),
     /// Killed because its time was over.
     Timeout,
+    /// Killed because the store's file system was nearly full.
+    NoSpace,
+    /// Pid 1 of the sandbox was killed from outside.
+    Lost,
     /// It never started: a step of its set-up failed.
     NotStarted,
 }

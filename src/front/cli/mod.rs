@@ -7,6 +7,7 @@
 
 pub mod doctor;
 pub mod error;
+mod execute;
 pub mod flag;
 pub mod output;
 pub mod pages;
@@ -34,6 +35,8 @@ struct Entry {
 
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
+    Entry { name: "run", build: run::command, answer: execute::run },
+    Entry { name: "shell", build: run::shell_command, answer: execute::shell },
     Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
     Entry { name: "profile", build: profile::command, answer: profile::answer },
     Entry { name: "completions", build: pages::completions_command, answer: pages::completions },

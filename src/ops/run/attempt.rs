@@ -6,14 +6,14 @@ use std::time::Instant;
 use super::refute::refuted;
 use super::{Finished, RunError, end};
 use crate::confine::seccomp::{self, Program};
-use crate::ops::sweep;
 use crate::launch::{self, Host, LaunchError, LayerDirectories};
+use crate::ops::sweep;
 use crate::plan::facts::{Facts, Refuted};
 use crate::plan::step::{
-    Action, ConfineStep, FilterProgram, Plan, ProcessStep, Stage, StoreStep,
+    Action, ConfineStep, FilterProgram, FsStep, OverlayServer, Plan, ProcessStep, Stage, StoreStep,
 };
-use crate::spec::Spec;
 use crate::spec::seccomp::PolicyVariant;
+use crate::spec::{HostPath, Spec};
 use crate::state::{Beginning, Launcher, Record, SandboxDirectory, SandboxId, Store, Timestamp};
 use crate::supervise::{self, Call, Duties, Signals};
 use crate::sys::errno::Errno;
@@ -26,17 +26,17 @@ pub(super) enum Failed {
         /// What was assumed.
         fact: Refuted,
         /// The failure, should there be no other plan.
-        error: RunError,
+        error: Box<RunError>,
         /// For the next attempt.
-        signals: Signals,
+        signals: Box<Signals>,
     },
     /// For good.
-    Finally(RunError),
+    Finally(Box<RunError>),
 }
 
 impl<E: Into<RunError>> From<E> for Failed {
     fn from(error: E) -> Self {
-        Self::Finally(error.into())
+        Self::Finally(Box::new(error.into()))
     }
 }
 
@@ -48,6 +48,7 @@ struct Prepared {
     marks: Vec<Option<Timestamp>>,
     payload_filter: Option<Program>,
     init_filter: Option<Program>,
+    server_filter: Option<Program>,
 }
 
 /// Carries the plan out. On an error nothing is left, in the store neither.
@@ -89,9 +90,11 @@ impl Prepared {
             marks: Vec::new(),
             payload_filter: None,
             init_filter: None,
+            server_filter: None,
         };
         prepared.payload_filter = filter(plan, Stage::Payload)?;
         prepared.init_filter = filter(plan, Stage::Init)?;
+        prepared.server_filter = server_filter(plan)?;
         for (_, action) in plan.of(Stage::Prepare) {
             let Action::Store(step) = action else { continue };
             match step {
@@ -101,9 +104,11 @@ impl Prepared {
                     prepared.store = Some(store);
                 }
                 StoreStep::Layer(number) => {
-                    let over = plan.layers.get(usize::from(number.0)).and_then(|layer| layer.over.as_ref());
-                    let Some(directory) = &mut prepared.directory else { continue };
-                    let made = directory.make_layer(*number, over)?;
+                    let layer = plan.layers.get(usize::from(number.0));
+                    let Some((directory, layer)) = prepared.directory.as_mut().zip(layer) else {
+                        continue;
+                    };
+                    let made = directory.make_layer(*number, layer)?;
                     prepared.layers.push(made.upper, made.work);
                     prepared.marks.push(made.mark);
                 }
@@ -129,14 +134,16 @@ impl Prepared {
     }
 
     fn host(&self, plan: &Plan) -> Result<Host<'_>, RunError> {
-        let instructions = |program: &Option<Program>| match program {
-            Some(program) => Instruction::read_all(program.bytes()).map(Some).ok_or(RunError::Filter),
-            None => Ok(None),
+        let instructions = |program: &Option<Program>| {
+            let read =
+                |program: &Program| Instruction::read_all(program.bytes()).ok_or(RunError::Filter);
+            program.as_ref().map(read).transpose()
         };
         Ok(Host {
             layers: &self.layers,
             payload_filter: instructions(&self.payload_filter)?,
             init_filter: instructions(&self.init_filter)?,
+            server_filter: instructions(&self.server_filter)?,
             window: if has_pty(plan) { end::window() } else { None },
         })
     }
@@ -160,7 +167,7 @@ impl Prepared {
     fn errno_for(&self, call: Call) -> Errno {
         let program = self.payload_filter.as_ref();
         program.map_or(Errno::EPERM, |program| {
-            Errno::from_raw(program.errno_for(call.arch, call.number).raw())
+            Errno::from_raw(i32::from(program.errno_for(call.arch, call.number).number()))
         })
     }
 
@@ -170,12 +177,17 @@ impl Prepared {
         if let Some(directory) = self.directory
             && let Err(left) = directory.remove()
         {
-            return Failed::Finally(RunError::Left { launch: Box::new(error), source: Box::new(left) });
+            return Failed::from(RunError::Left {
+                launch: Box::new(error),
+                source: Box::new(left),
+            });
         }
         let LaunchError::Step { step, source, .. } = &error else { return error.into() };
         let action = plan.steps.get(*step).map(|step| &step.action);
         match action.and_then(|action| refuted(action, source.errno)) {
-            Some(fact) => Failed::Refuted { fact, error: error.into(), signals },
+            Some(fact) => {
+                Failed::Refuted { fact, error: Box::new(error.into()), signals: Box::new(signals) }
+            }
             None => error.into(),
         }
     }
@@ -183,30 +195,29 @@ impl Prepared {
 
 /// The filter that a stage installs: built in, or compiled now and cached.
 fn filter(plan: &Plan, stage: Stage) -> Result<Option<Program>, RunError> {
-    let program = plan.of(stage).find_map(|(_, action)| match action {
+    let wanted = plan.of(stage).find_map(|(_, action)| match action {
         Action::Confine(ConfineStep::Seccomp { program, .. }) => Some(program),
         _ => None,
     });
-    match program {
-        None => Ok(None),
-        Some(FilterProgram::Builtin { name, variant }) => match seccomp::builtin(name, *variant) {
-            Some(program) => Ok(Some(program)),
-            None => compile_builtin(name, *variant).map(Some),
-        },
-        Some(FilterProgram::Custom { policy, variant }) => {
-            let cache = plan.store.as_ref().and_then(|store| store.join("seccomp").ok());
-            let cache = cache.as_ref().map(crate::spec::HostPath::as_path);
-            Ok(Some(seccomp::compile_cached(policy, *variant, cache)?))
-        }
-    }
+    let cache = plan.store.as_ref().and_then(|store| store.join("seccomp").ok());
+    let cache = cache.as_ref().map(HostPath::as_path);
+    wanted.map(|wanted| Ok(seccomp::program(wanted, cache)?)).transpose()
 }
 
-/// A variant that the build did not compile.
-fn compile_builtin(name: &str, variant: PolicyVariant) -> Result<Program, RunError> {
-    let policy = seccomp::builtin_policy(name)?.ok_or(RunError::Filter)?;
-    Ok(seccomp::compile(&policy, variant)?)
+/// The filter of the overlays' servers, where there are any.
+fn server_filter(plan: &Plan) -> Result<Option<Program>, RunError> {
+    let served = |action: &Action| {
+        matches!(action, Action::Fs(FsStep::Overlay { server: OverlayServer::Fuse { .. }, .. }))
+    };
+    if !plan.of(Stage::Sandbox).any(|(_, action)| served(action)) {
+        return Ok(None);
+    }
+    let wanted =
+        FilterProgram::Builtin { name: "fuse".to_owned(), variant: PolicyVariant::default() };
+    Ok(Some(seccomp::program(&wanted, None)?))
 }
 
 fn has_pty(plan: &Plan) -> bool {
-    plan.of(Stage::Sandbox).any(|(_, action)| matches!(action, Action::Process(ProcessStep::Session { pty: true })))
+    plan.of(Stage::Sandbox)
+        .any(|(_, action)| matches!(action, Action::Process(ProcessStep::Session { pty: true })))
 }

@@ -12,6 +12,7 @@
 
 mod attempt;
 mod end;
+mod explain;
 mod refute;
 
 use std::collections::BTreeSet;
@@ -19,8 +20,10 @@ use std::collections::BTreeSet;
 use crate::changes::ChangesError;
 use attempt::Failed;
 
+use crate::host::userns::UsernsProblem;
 use crate::host::{self, FactsError, HostError, Probe, ProcessStatus};
 use crate::launch::LaunchError;
+
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
@@ -52,6 +55,15 @@ pub enum RunError {
     /// No plan.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// User namespaces are not to be had.
+    #[error("cannot make a sandbox: {problem}")]
+    Namespaces {
+        /// Why not, as this machine's settings tell.
+        problem: UsernsProblem,
+        /// What failed.
+        #[source]
+        source: Box<LaunchError>,
+    },
     /// A plan that breaks an invariant: a mistake of the planner, and nothing was started.
     #[error("cannot use the plan that was made")]
     Check(#[from] CheckError),
@@ -98,29 +110,41 @@ pub fn plan_only(spec: &Spec) -> Result<Plan, RunError> {
 /// Runs `spec`. Returns when every process of the sandbox has ended.
 pub fn run(spec: &Spec) -> Result<Finished, RunError> {
     let probe = Probe::begin()?;
-    let status = probe.status().clone();
+    let status = *probe.status();
     let mut facts = probe.facts_for(spec)?;
     let mut signals = supervise::block_signals()?;
     loop {
         let plan = checked_plan(spec, &facts)?;
         match attempt::carry_out(spec, &facts, &plan, signals) {
             Ok(finished) => return Ok(finished),
-            Err(Failed::Finally(error)) => return Err(error),
+            Err(Failed::Finally(error)) => return Err(namespaces_explained(*error)),
             Err(Failed::Refuted { fact, error, signals: again }) => {
                 // A fact that was refuted already cannot be what it rested on.
                 if !facts.refuted.insert(fact) {
-                    return Err(error);
+                    return Err(*error);
                 }
                 remember(&facts, &status);
-                signals = again;
+                signals = *again;
             }
         }
     }
 }
 
+/// An errno of the clone has several causes each; the machine's settings tell them apart.
+fn namespaces_explained(error: RunError) -> RunError {
+    match error {
+        RunError::Launch(source @ LaunchError::Clone(errno)) => {
+            let problem = host::userns::explain_clone_error(errno);
+            RunError::Namespaces { problem, source: Box::new(source) }
+        }
+        other => other,
+    }
+}
+
 fn checked_plan(spec: &Spec, facts: &Facts) -> Result<Plan, RunError> {
     let plan = crate::plan::plan(spec, facts)?;
-    crate::plan::check::check(spec, &plan)?;
+    crate::plan::check::check(spec, facts, &plan)?;
+
     Ok(plan)
 }
 

@@ -11,7 +11,9 @@ use crate::sys::errno::Errno;
 /// The fact that this failure refutes, if it is one.
 pub(super) fn refuted(action: &Action, errno: Errno) -> Option<Refuted> {
     match action {
-        Action::Fs(FsStep::Overlay { server: OverlayServer::Kernel, upper, .. }) => overlay(*upper, errno),
+        Action::Fs(FsStep::Overlay { server: OverlayServer::Kernel, upper, .. }) => {
+            overlay(*upper, errno)
+        }
         Action::Fs(FsStep::Proc { .. }) => only(errno, Errno::EPERM, Refuted::ProcfsMountable),
         Action::Fs(FsStep::Sysfs { .. }) => only(errno, Errno::EPERM, Refuted::SysfsMountable),
         Action::Confine(ConfineStep::Seccomp { listen: true, .. }) => {
@@ -43,7 +45,13 @@ mod tests {
 
     fn overlay_step(upper: Option<Upper>, server: OverlayServer) -> Action {
         let at = SandboxPath::root();
-        Action::Fs(FsStep::Overlay { at, lower: Vec::new(), upper, server, flags: MountFlags::READ_ONLY })
+        Action::Fs(FsStep::Overlay {
+            at,
+            lower: Vec::new(),
+            upper,
+            server,
+            flags: MountFlags::READ_ONLY,
+        })
     }
 
     #[test]
@@ -55,7 +63,10 @@ mod tests {
         assert_eq!(refuted(&kernel(layer), Errno::ENODEV), Some(Refuted::KernelOverlay));
         assert_eq!(refuted(&kernel(layer), Errno::ESTALE), None);
         let at = SandboxPath::root();
-        assert_eq!(refuted(&Action::Fs(FsStep::Proc { at: at.clone() }), Errno::EPERM), Some(Refuted::ProcfsMountable));
+        assert_eq!(
+            refuted(&Action::Fs(FsStep::Proc { at: at.clone() }), Errno::EPERM),
+            Some(Refuted::ProcfsMountable)
+        );
         assert_eq!(refuted(&Action::Fs(FsStep::Proc { at }), Errno::EBUSY), None);
     }
 

@@ -1,0 +1,91 @@
+//! `bryo run` and `bryo shell`, carried out: the plan shown, or the run, its report and its footer.
+
+use std::ffi::OsString;
+use std::io::{IsTerminal as _, Write as _};
+
+use crate::ops::run::{self as op, Finished};
+use crate::plan::render;
+use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
+use crate::spec::{HostPath, Spec};
+
+use super::output::Answer;
+use super::run::{Kind, Run, Show, parse};
+use super::surroundings::Surroundings;
+use super::usage::Asked;
+
+/// The record could not be written where it was asked for.
+#[derive(Debug, thiserror::Error)]
+enum ReportError {
+    #[error("cannot write the report `{path}`")]
+    Write {
+        path: HostPath,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("cannot write the record as JSON")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl Explain for ReportError {}
+
+/// `bryo run`.
+pub(super) fn run(arguments: &[OsString]) -> Result<Answer, Failure> {
+    execute(Kind::Run, arguments)
+}
+
+/// `bryo shell`.
+pub(super) fn shell(arguments: &[OsString]) -> Result<Answer, Failure> {
+    execute(Kind::Shell, arguments)
+}
+
+fn execute(kind: Kind, arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked =
+        parse(kind, arguments, &Surroundings::of_process()).map_err(|e| Failure::new(&e))?;
+    let run = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(run) => run,
+    };
+    match run.show {
+        Show::Plan { json } => show_plan(&run.spec, json),
+        Show::Nothing | Show::Summary | Show::Everything => carry_out(&run),
+    }
+}
+
+fn show_plan(spec: &Spec, json: bool) -> Result<Answer, Failure> {
+    let plan = op::plan_only(spec).map_err(|e| Failure::new(&e))?;
+    if !json {
+        return Ok(Answer::text(render::render(&plan)));
+    }
+    let encoded =
+        serde_json::to_string_pretty(&plan).map_err(|e| Failure::new(&ReportError::Encode(e)))?;
+    Ok(Answer::text(encoded + "\n"))
+}
+
+fn carry_out(run: &Run) -> Result<Answer, Failure> {
+    let finished = op::run(&run.spec).map_err(|e| Failure::new(&e))?;
+    if let Some(path) = &run.spec.lifetime.report {
+        write_report(path, &finished).map_err(|e| Failure::new(&e))?;
+    }
+    tell(&finished, run.show);
+    Ok(Answer::text("").with_code(finished.ended.how.exit_code()))
+}
+
+/// Only a person wants to hear it: on a terminal, or when asked for.
+fn tell(finished: &Finished, show: Show) {
+    let mut stderr = std::io::stderr().lock();
+    let detail = match show {
+        Show::Everything => Detail::All,
+        Show::Summary if stderr.is_terminal() => Detail::Usual,
+        Show::Summary | Show::Nothing | Show::Plan { .. } => return,
+    };
+    let kept = if finished.kept { Kept::Yes } else { Kept::No };
+    let text = footer(&finished.record, kept, detail, &Look::of_stderr());
+    // There is nobody left to tell that stderr is closed.
+    stderr.write_all(text.as_bytes()).unwrap_or_default();
+}
+
+fn write_report(path: &HostPath, finished: &Finished) -> Result<(), ReportError> {
+    let json = finished.record.to_pretty_json().map_err(ReportError::Encode)?;
+    std::fs::write(path.as_path(), json)
+        .map_err(|source| ReportError::Write { path: path.clone(), source })
+}

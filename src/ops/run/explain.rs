@@ -1,0 +1,95 @@
+//! What to do about a run that failed, and the exit status it leads to.
+
+use super::RunError;
+use crate::launch::LaunchError;
+use crate::report::{EXIT_FAILED, Explain};
+use crate::sys::errno::Errno;
+
+/// Found, and not executable.
+const EXIT_NOT_EXECUTABLE: u8 = 126;
+/// Not found.
+const EXIT_NOT_FOUND: u8 = 127;
+
+impl Explain for RunError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
+            Self::Host(error) => error.hint(),
+            Self::Facts(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::State(error) => error.hint(),
+            Self::Seccomp(error) => error.hint().map(str::to_owned),
+            Self::Supervise(error) => error.hint().map(str::to_owned),
+            Self::Launch(error) => launch_hint(error),
+            Self::Check(_) | Self::Filter => Some(REPORT.to_owned()),
+            Self::Random(_) | Self::Descriptor(_) | Self::Left { .. } | Self::Changes(_) => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Launch(LaunchError::NotFound(_)) => EXIT_NOT_FOUND,
+            Self::Launch(LaunchError::Exec { .. }) => EXIT_NOT_EXECUTABLE,
+            _ => EXIT_FAILED,
+        }
+    }
+}
+
+const REPORT: &str =
+    "this is a mistake in bryo; please report it with the output of `bryo run --dry-run`";
+
+fn launch_hint(error: &LaunchError) -> Option<String> {
+    let hint = match error {
+        LaunchError::NotFound(program) if looks_like_image(&program.to_string()) => {
+            "images cannot be run yet; a directory with a root file system can: `--rootfs DIR`"
+        }
+        LaunchError::NotFound(_) => {
+            "is it installed below a place that the sandbox shows? `bryo run --dry-run` lists them; \
+             `--read PATH` shows one more"
+        }
+        LaunchError::Exec { source: Errno::EACCES, .. } => "is it executable, and may you read it?",
+        LaunchError::Exec { source: Errno::ENOEXEC, .. } => {
+            "a script begins with `#!` and its interpreter; or run the interpreter: `bryo run -- sh FILE`"
+        }
+        LaunchError::Helper { .. } => "`bryo doctor` checks the helpers and your ranges of ids",
+        LaunchError::Lost => "was it killed? the kernel's log tells when memory ran out",
+        LaunchError::Step { source, .. } if source.errno == Errno::ESTALE => {
+            "something was mounted there meanwhile; try again"
+        }
+        LaunchError::Step { source, .. } if source.errno == Errno::ENOENT => {
+            "something was removed meanwhile; try again"
+        }
+        LaunchError::Step { .. } | LaunchError::Map(_) => {
+            "`bryo doctor` looks for what is missing on this machine"
+        }
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// Whether somebody who comes from Docker typed an image where a program belongs.
+fn looks_like_image(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    let known = [
+        "alpine",
+        "ubuntu",
+        "debian",
+        "fedora",
+        "busybox",
+        "archlinux",
+        "centos",
+        "python",
+        "node",
+        "golang",
+        "rust",
+        "nginx",
+        "redis",
+        "postgres",
+        "hello-world",
+    ];
+    let tagged =
+        name.split_once(':').is_some_and(|(name, tag)| !name.is_empty() && !tag.is_empty());
+    // A host name and a path, as `registry.example/team/image`.
+    let registry = program.split_once('/').is_some_and(|(host, _)| host.contains('.'));
+    !program.starts_with(['/', '.']) && (tagged || registry || known.contains(&name))
+}
