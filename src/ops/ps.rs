@@ -155,7 +155,7 @@ fn state_text(state: PsState) -> String {
         PsState::Exited(Exit::Timeout) => "timed out".to_owned(),
         PsState::Exited(Exit::NotStarted) => "not started".to_owned(),
         PsState::Exited(Exit::NoSpace) => "no space".to_owned(),
-        PsState::Exited(Exit::Lost) => "lost".to_owned(),
+        PsState::Exited(Exit::Lost | Exit::ServerLost) => "lost".to_owned(),
         PsState::Killed => "killed".to_owned(),
         PsState::Unreadable => "unreadable".to_owned(),
     }

@@ -70,6 +70,9 @@ fn end(record: &Record) -> Option<String> {
             Some("stopped: the file system that holds its layer was nearly full".to_owned())
         }
         Exit::Lost => Some("its first process was killed from outside".to_owned()),
+        Exit::ServerLost => {
+            Some("the program that served its files, fuse-overlayfs, ended before it".to_owned())
+        }
         Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted => None,
     }
 }
@@ -124,13 +127,8 @@ fn denials(denied: &[DeniedCall], record: &Record, kept: Kept) -> Option<String>
 /// Only when the payload failed: a variable it misses may be the reason.
 fn variables(record: &Record) -> Option<String> {
     let failed = match record.outcome {
-        Outcome::Exited { exit: Exit::Code(code), .. } => code != 0,
-        Outcome::Exited {
-            exit: Exit::Signal(_) | Exit::Timeout | Exit::NotStarted | Exit::NoSpace | Exit::Lost,
-            ..
-        }
-        | Outcome::Running
-        | Outcome::Killed { .. } => false,
+        Outcome::Exited { exit, .. } => exit != Exit::Code(0),
+        Outcome::Running | Outcome::Killed { .. } => false,
     };
     let missed = |name: &[u8]| !NOT_MISSED.iter().any(|known| known.as_bytes() == name);
     let names = &record.spec.command.not_passed;

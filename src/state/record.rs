@@ -91,6 +91,8 @@ pub enum Exit {
     NoSpace,
     /// Pid 1 of the sandbox was killed from outside.
     Lost,
+    /// A server of its overlays ended before it did.
+    ServerLost,
     /// It never started: a step of its set-up failed.
     NotStarted,
 }

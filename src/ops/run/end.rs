@@ -33,6 +33,7 @@ pub(super) fn complete(record: Record, told: &Told<'_>, errno_for: &dyn Fn(Call)
         How::TimedOut => Exit::Timeout,
         How::NoSpace => Exit::NoSpace,
         How::InitLost(_) => Exit::Lost,
+        How::ServerLost => Exit::ServerLost,
     };
     let duration_us = u64::try_from(told.duration.as_micros()).unwrap_or(u64::MAX);
     Record {
