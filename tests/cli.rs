@@ -138,7 +138,7 @@ fn a_slip_in_a_commands_name_gets_a_suggestion() {
     assert!(caller.failure(&["profile", "list", "--jsn"]).contains("did you mean `--json`?"));
     assert!(caller.failure(&["--hepl"]).contains("did you mean `--help`?"));
     assert!(caller.failure(&["profile", "list", "more"]).contains("cannot use `more`"));
-    assert!(caller.failure(&["profile", "show"]).contains("cannot go on without"));
+    assert!(caller.failure(&["profile", "show"]).contains("cannot go on without <NAME|FILE>"));
 }
 
 #[test]

@@ -4,6 +4,11 @@ use super::error::OpsError;
 use super::sweep::sweep;
 use crate::state::{Record, Stores, Which};
 
+/// The record of one sandbox as indented JSON.
+pub fn inspect_json(stores: &Stores, which: Which<'_>) -> Result<String, OpsError> {
+    inspect(stores, which)?.to_pretty_json().map_err(OpsError::Json)
+}
+
 /// The record of one sandbox, after sweeping: what it says of a run that was killed is right.
 pub fn inspect(stores: &Stores, which: Which<'_>) -> Result<Record, OpsError> {
     sweep(stores)?;

@@ -12,6 +12,7 @@ pub mod profile;
 pub mod ps;
 pub mod rm;
 pub mod run;
+pub mod stores;
 pub mod sweep;
 
 pub use error::OpsError;

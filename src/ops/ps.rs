@@ -112,6 +112,23 @@ const HEADINGS: [&str; 7] = ["ID", "NAME", "STATE", "AGE", "CHANGES", "FROM", "C
 /// Characters of a command that are shown.
 const COMMAND: usize = 48;
 
+/// The moment that ages are counted to.
+pub fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// As JSON, for programs.
+pub fn json(rows: &[PsRow]) -> Result<Vec<u8>, OpsError> {
+    let mut bytes = serde_json::to_vec_pretty(rows).map_err(OpsError::Json)?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Only the ids, one per line.
+pub fn ids(rows: &[PsRow]) -> String {
+    rows.iter().flat_map(|row| [row.id.to_string(), "\n".to_owned()]).collect()
+}
+
 /// As a table for people.
 pub fn table(rows: &[PsRow], now: Timestamp) -> String {
     let lines: Vec<[String; 7]> = std::iter::once(HEADINGS.map(str::to_owned))

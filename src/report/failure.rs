@@ -32,6 +32,8 @@ pub struct Failure {
     pub hint: Option<String>,
     /// The exit status.
     pub exit_code: u8,
+    /// What failed beside it.
+    pub others: Vec<Failure>,
 }
 
 impl Failure {
@@ -41,7 +43,16 @@ impl Failure {
             text: bounded(chain(error)),
             hint: error.hint().map(bounded),
             exit_code: error.exit_code(),
+            others: Vec::new(),
         }
+    }
+
+    /// Several, each with its own lines; none when there is none.
+    pub fn all(failures: impl IntoIterator<Item = Self>) -> Option<Self> {
+        let mut failures = failures.into_iter();
+        let mut first = failures.next()?;
+        first.others.extend(failures);
+        Some(first)
     }
 
     /// The lines for stderr: `bryo: …`, and `hint: …` when there is one.
@@ -50,6 +61,7 @@ impl Failure {
         if let Some(hint) = &self.hint {
             out.push_str(&look.paragraph("hint: ", &harmless(hint)));
         }
+        out.extend(self.others.iter().map(|other| other.render(look)));
         out
     }
 }

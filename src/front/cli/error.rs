@@ -68,6 +68,14 @@ pub enum CliError {
         /// An example.
         example: &'static str,
     },
+    /// A word of a command is missing.
+    #[error("cannot go on without {word}")]
+    MissingWord {
+        /// Which, as the help names it.
+        word: String,
+        /// Of which command.
+        command: String,
+    },
     /// A word too many.
     #[error("cannot use `{0}`: nothing more is expected here")]
     Unexpected(Text),
@@ -192,6 +200,9 @@ impl Explain for CliError {
             )),
             Self::Refused { instead, .. } | Self::Unusable { instead, .. } => {
                 (!instead.is_empty()).then(|| (*instead).to_owned())
+            }
+            Self::MissingWord { command, .. } => {
+                Some(format!("`{command} --help` shows what is expected"))
             }
             Self::Missing { example, .. } => Some((*example).to_owned()),
             Self::BadValue { source, .. } | Self::BadLine { source, .. } => source.hint(),

@@ -15,6 +15,16 @@ use crate::spec::Text;
 use super::error::CliError;
 use super::surroundings::os_string;
 
+/// The sandbox a command is about, as its last word.
+pub fn sandbox() -> Arg {
+    Arg::new("sandbox")
+        .value_name("SANDBOX")
+        .help(
+            "Its name, its id, or the beginning of it; the newest one started from here otherwise",
+        )
+        .value_parser(ValueParser::os_string())
+}
+
 /// A flag without a value.
 pub fn switch(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name).long(name).help(help).action(ArgAction::SetTrue)

@@ -5,13 +5,17 @@
 //! all of them takes longer than reading one line. The whole tree is built for help, man pages and
 //! completions alone.
 
+pub mod diff;
 pub mod doctor;
 pub mod error;
 mod execute;
 pub mod flag;
+pub mod inspect;
 pub mod output;
 pub mod pages;
 pub mod profile;
+pub mod ps;
+pub mod rm;
 pub mod run;
 pub mod surroundings;
 pub mod usage;
@@ -37,6 +41,10 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { name: "run", build: run::command, answer: execute::run },
     Entry { name: "shell", build: run::shell_command, answer: execute::shell },
+    Entry { name: "diff", build: diff::command, answer: diff::answer },
+    Entry { name: "ps", build: ps::command, answer: ps::answer },
+    Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
+    Entry { name: "rm", build: rm::command, answer: rm::answer },
     Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
     Entry { name: "profile", build: profile::command, answer: profile::answer },
     Entry { name: "completions", build: pages::completions_command, answer: pages::completions },

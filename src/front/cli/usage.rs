@@ -77,10 +77,12 @@ fn translate(
         ErrorKind::InvalidSubcommand => {
             no_subcommand(&first(error, ContextKind::InvalidSubcommand), command)
         }
-        ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand => CliError::Missing {
-            what: "a word that has to be there",
-            example: "`--help` shows what is expected",
-        },
+        ErrorKind::MissingRequiredArgument | ErrorKind::MissingSubcommand => {
+            CliError::MissingWord {
+                word: argument,
+                command: command.get_bin_name().unwrap_or("bryo").to_owned(),
+            }
+        }
         _ if flag.is_empty() => CliError::Unexpected(Text::default()),
         _ if error.get(ContextKind::InvalidValue).is_some_and(has_text) => {
             CliError::UnexpectedValue(flag)
