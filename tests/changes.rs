@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use bryo::changes::{Aspect, Change, Changes, ChangesError, Kind, Trouble, count, written};
-use bryo::plan::step::{Backend, Layer, LayerNumber};
+use bryo::plan::step::{Backend, Copied, Layer, LayerNumber};
 use bryo::spec::{HostPath, SandboxPath};
 use bryo::state::record::{ChangeCounts, LayerRecord};
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, mknodat, openat};
@@ -109,7 +109,7 @@ fn record(
         covered: covered.to_vec(),
         copied: Vec::new(),
     };
-    LayerRecord { layer, masked: masked.to_vec(), mark: None }
+    LayerRecord { layer, masked: masked.to_vec(), shown: None, mark: None }
 }
 
 fn read(layers: &[(LayerRecord, PathBuf)]) -> Vec<Change> {
@@ -465,6 +465,80 @@ fn layers_that_stand_in_each_other_are_one_tree() {
     let lines: Vec<String> = changes.iter().map(|c| line(c, &outer.path("lower"))).collect();
     assert_eq!(lines, ["A a/1", "D proj/gone", "A proj/new", "A proj-2/x", "A z"]);
     assert!(changes.is_sorted_by_key(|c| c.path.clone()));
+}
+
+#[test]
+fn a_layer_that_began_empty_knows_what_of_the_host_stood_in_its_shadow() {
+    let fixture = Fixture::new(Backend::Kernel);
+    for path in ["shown/here", "shown/elsewhere", "other"] {
+        fs::create_dir_all(fixture.lower(path)).unwrap();
+    }
+    for name in ["shown/file", "rc", "config"] {
+        fs::write(fixture.lower(name), "host's").unwrap();
+    }
+    fs::create_dir_all(fixture.upper("shown")).unwrap();
+    fs::create_dir_all(fixture.upper("other/new")).unwrap();
+    fs::create_dir_all(fixture.upper("fresh")).unwrap();
+    for name in ["shown/file", "rc", "config"] {
+        fs::write(fixture.upper(name), "payload's").unwrap();
+    }
+    let mut record = fixture.record();
+    record.layer.over = None;
+    record.shown = Some(["/shown", "/shown/here", "/config"].map(inside).to_vec());
+    let changes = read(&[(record, fixture.path("upper"))]);
+    let listed: Vec<(String, bool)> =
+        changes.iter().map(|c| (line(c, &fixture.path("lower")), c.hidden)).collect();
+    let expected = [
+        ("C config", false),
+        ("A fresh", false),
+        ("A other", true),
+        ("A other/new", true),
+        ("A rc", true),
+        ("A shown/file", true),
+    ];
+    assert_eq!(listed, expected.map(|(line, hidden)| (line.to_owned(), hidden)));
+}
+
+#[test]
+fn a_file_that_is_seen_elsewhere_is_listed_under_its_own_name() {
+    for backend in [Backend::Kernel, Backend::Fuse] {
+        let fixture = Fixture::new(backend);
+        let files = ["changed", "gone", "same", "directory"].map(|name| {
+            fs::write(fixture.path(name), "host's").unwrap();
+            let from = HostPath::new(fixture.path(name)).unwrap();
+            Copied { path: inside(&format!("/seen/{name}-here")), from }
+        });
+        fs::create_dir_all(fixture.upper("seen/directory-here/in")).unwrap();
+        fs::write(fixture.upper("seen/changed-here"), "other").unwrap();
+        match backend {
+            Backend::Kernel => whiteout(&fixture.upper("seen/gone-here")),
+            Backend::Fuse => fs::write(fixture.upper("seen/.wh.gone-here"), "").unwrap(),
+        }
+        let mut record = fixture.record();
+        record.shown = Some(files.iter().map(|file| file.path.clone()).collect());
+        record.layer.copied = files.to_vec();
+        let changes = read(&[(record, fixture.path("upper"))]);
+        let lines: Vec<String> = changes.iter().map(|c| line(c, &fixture.path(""))).collect();
+        // The directory in the layer was only there to hold them, and the host has none.
+        assert_eq!(lines, ["C changed", "C directory", "D gone", "A lower/seen"], "{backend:?}");
+    }
+}
+
+#[test]
+fn a_root_that_the_payload_closed_is_one_more_change() {
+    let fixture = Fixture::new(Backend::Kernel);
+    fs::create_dir(fixture.upper("in")).unwrap();
+    chmod(&fixture.upper(""), 0o000);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let open = |_| {
+        Ok::<_, ChangesError>(Some(openat(CWD, fixture.upper(""), flags, Mode::empty()).unwrap()))
+    };
+    let changes: Vec<Change> =
+        Changes::open(&[fixture.record()], open).unwrap().map(Result::unwrap).collect();
+    assert_eq!(changes[0].path.as_path(), fixture.path("lower"));
+    assert!(changes[0].differs.has(Aspect::Mode));
+    assert_eq!(changes.len(), if is_root() { 2 } else { 1 });
+    chmod(&fixture.upper(""), 0o700);
 }
 
 #[test]

@@ -172,7 +172,7 @@ fn read(directory: &Path, backend: Backend) -> Listed {
         covered: Vec::new(),
         copied: Vec::new(),
     };
-    let record = LayerRecord { layer, masked: Vec::new(), mark: None };
+    let record = LayerRecord { layer, masked: Vec::new(), shown: None, mark: None };
     let upper = |_: LayerNumber| {
         let flags = OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok::<_, ChangesError>(Some(

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, Stat, fstat, openat, readlinkat};
 use rustix::io::{Errno, pread};
+use rustix::process::{getegid, geteuid};
 
 use super::change::{Aspect, Aspects, FileKind};
 use super::marks::Marks;
@@ -13,11 +14,10 @@ use crate::plan::step::Backend;
 /// Bytes that are read of each file at once.
 const CHUNK: usize = 64 * 1024;
 
-/// One name in two directories.
+/// A file in two directories, each with its name.
 pub(super) struct Pair<'a> {
-    pub(super) name: &'a CStr,
-    pub(super) upper: BorrowedFd<'a>,
-    pub(super) host: BorrowedFd<'a>,
+    pub(super) upper: (BorrowedFd<'a>, &'a CStr),
+    pub(super) host: (BorrowedFd<'a>, &'a CStr),
     pub(super) backend: Backend,
 }
 
@@ -30,9 +30,7 @@ pub(super) fn by_stat(now: &Stat, was: &Stat, backend: Backend) -> Aspects {
         return differs;
     }
     differs.set(Aspect::Mode, kind != FileKind::Link && (now.st_mode ^ was.st_mode) & 0o7777 != 0);
-    // fuse-overlayfs can show every file as one user's: then the layer's owner says nothing.
-    let owners = |stat: &Stat| (stat.st_uid, stat.st_gid);
-    differs.set(Aspect::Owner, backend == Backend::Kernel && owners(now) != owners(was));
+    differs.set(Aspect::Owner, backend == Backend::Kernel && owner_differs(now, was));
     if kind == FileKind::File {
         let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
         differs.set(Aspect::Size, now.st_size != was.st_size);
@@ -40,6 +38,16 @@ pub(super) fn by_stat(now: &Stat, was: &Stat, backend: Backend) -> Aspects {
     }
     differs.set(Aspect::Type, kind == FileKind::Device && now.st_rdev != was.st_rdev);
     differs
+}
+
+/// Whether the payload gave it away.
+///
+/// A directory that was made so that something below could be covered is the caller's, as the layer's own
+/// root; and a payload can give files only to other ids that were mapped. So what became the caller's
+/// says nothing. Nor does any owner with fuse-overlayfs, which can show every file as one user's.
+fn owner_differs(now: &Stat, was: &Stat) -> bool {
+    now.st_uid != was.st_uid && now.st_uid != geteuid().as_raw()
+        || now.st_gid != was.st_gid && now.st_gid != getegid().as_raw()
 }
 
 impl Pair<'_> {
@@ -53,13 +61,13 @@ impl Pair<'_> {
     ) -> Result<(), Errno> {
         match FileKind::of(now) {
             FileKind::Link => {
-                let now = readlinkat(self.upper, self.name, Vec::new())?;
-                let was = readlinkat(self.host, self.name, Vec::new())?;
+                let now = readlinkat(self.upper.0, self.upper.1, Vec::new())?;
+                let was = readlinkat(self.host.0, self.host.1, Vec::new())?;
                 differs.set(Aspect::Target, now != was);
             }
             FileKind::File if !differs.has(Aspect::Size) && !differs.has(Aspect::Time) => {
-                let upper = open_file(self.upper, self.name)?;
-                let host = open_file(self.host, self.name)?;
+                let upper = open_file(self.upper)?;
+                let host = open_file(self.host)?;
                 differs.set(Aspect::Attributes, !self.same_attributes(&upper, &host)?);
                 differs.set(Aspect::Content, !same_content(&upper, &host, budget)?);
             }
@@ -75,7 +83,7 @@ impl Pair<'_> {
 }
 
 /// Opens a regular file for reading, never waiting for the other end of what took its place.
-fn open_file(directory: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd, Errno> {
+fn open_file((directory, name): (BorrowedFd<'_>, &CStr)) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat(directory, name, flags | OFlags::CLOEXEC, Mode::empty())?;
     match FileType::from_raw_mode(fstat(&file)?.st_mode) {

@@ -32,22 +32,27 @@ impl Walk {
     pub(super) fn enter_root(&mut self) -> Result<Option<Change>, Errno> {
         let now = fstat(&self.layer.upper)?;
         let was = self.layer.below.as_ref().map(fstat).transpose()?;
-        let upper = openat(&self.layer.upper, c".", READ, Mode::empty())?;
         let places = (0..self.layer.places.len()).collect();
         let name = c".";
-        // What began empty has no counterpart, and its root is no change.
+        // What the host does not have began as an empty directory, which the payload did not make.
         let is_new = was.is_none();
         let found = Found { name, now, was, hidden: false, blind: false, places };
+        let upper = match openat(&self.layer.upper, name, READ, Mode::empty()) {
+            Err(Errno::ACCESS) => return Ok(self.closed_directory(&found)),
+            other => other?,
+        };
         let host = self.layer.below.as_ref().map(|below| open_host_directory(below, name));
         let change = self.enter(found, upper, host)?;
         Ok(change.filter(|_| !is_new))
     }
 
     /// Something that only the host has.
-    pub(super) fn deleted(&self, name: &CStr, hidden: bool) -> Result<Option<Change>, Errno> {
+    pub(super) fn deleted(&self, name: &CStr, places: &[usize]) -> Result<Option<Change>, Errno> {
         let Some(host) = self.host() else { return Ok(None) };
         let Some(was) = stat(host, name)? else { return Ok(None) };
-        let was = Some(node(host, name, &was));
+        let was = node(host, name, &was);
+        let hidden = was.kind == FileKind::Directory && self.hides(places);
+        let was = Some(was);
         Ok(self.change(Kind::Deleted).map(|change| Change { was, hidden, ..change }))
     }
 
@@ -95,8 +100,8 @@ impl Walk {
             let mut budget = self.budget;
             let looked = match self.host() {
                 Some(host) => {
-                    let (upper, backend) = (self.upper(), self.layer.backend);
-                    let pair = Pair { name: found.name, upper, host, backend };
+                    let (upper, host) = ((self.upper(), found.name), (host, found.name));
+                    let pair = Pair { upper, host, backend: self.layer.backend };
                     pair.look_inside(&found.now, &mut differs, &mut budget)
                 }
                 None => Ok(()),
@@ -146,7 +151,9 @@ impl Walk {
         let host = self.host().unwrap_or_else(|| self.upper());
         let was = found.was.map(|was| node(host, found.name, &was));
         // In the place of a directory: what the sandbox was not shown of it would go too.
-        let hidden = found.hidden || differs.has(Aspect::Type) && !found.places.is_empty();
+        let replaces = was.as_ref().is_some_and(|was| was.kind == FileKind::Directory)
+            && differs.has(Aspect::Type);
+        let hidden = found.hidden || replaces && self.hides(&found.places);
         self.change(kind).map(|change| Change { differs, now, was, hidden, trouble, ..change })
     }
 
@@ -222,7 +229,7 @@ fn open_host_directory(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno>
 }
 
 /// What stands at a name; none if nothing. Nothing is mounted by looking.
-fn stat(directory: impl AsFd, name: &CStr) -> Result<Option<Stat>, Errno> {
+pub(super) fn stat(directory: impl AsFd, name: &CStr) -> Result<Option<Stat>, Errno> {
     match statat(directory, name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT) {
         Ok(stat) => Ok(Some(stat)),
         // A name that this file system cannot have is not there.
@@ -232,7 +239,7 @@ fn stat(directory: impl AsFd, name: &CStr) -> Result<Option<Stat>, Errno> {
 }
 
 /// One side of a change.
-fn node(directory: impl AsFd, name: &CStr, stat: &Stat) -> Node {
+pub(super) fn node(directory: impl AsFd, name: &CStr, stat: &Stat) -> Node {
     let target = (FileKind::of(stat) == FileKind::Link)
         .then(|| readlinkat(directory, name, Vec::new()).ok())
         .flatten()

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::ChangesError;
-use crate::plan::step::{Backend, LayerNumber};
+use crate::plan::step::{Backend, Copied, LayerNumber};
 use crate::spec::{HostPath, SandboxPath};
 use crate::state::record::LayerRecord;
 
@@ -19,9 +19,13 @@ pub(super) struct OpenLayer {
     pub(super) root: HostPath,
     pub(super) backend: Backend,
     pub(super) upper: OwnedFd,
-    /// None when it began empty, or the host's directory is gone.
+    /// None when the host has no such directory.
     pub(super) below: Option<OwnedFd>,
     pub(super) places: Vec<Place>,
+    /// The sandbox was shown nothing of the host's directory but the places that say so.
+    pub(super) only_shown: bool,
+    /// Files of the host that were copied to a place with another name.
+    pub(super) aliases: Vec<Copied>,
 }
 
 /// A relative place in a layer that is not the layer's own matter.
@@ -31,42 +35,46 @@ pub(super) struct Place {
     pub(super) why: Why,
 }
 
-/// What is special about a place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is special about a place; when several are, the first of these counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Why {
-    /// The host has something there that the sandbox was not shown.
-    Masked,
     /// Another tree stood there.
     Covered,
+    /// The host has something there that the sandbox was not shown.
+    Masked,
+    /// It was in the shadow that the sandbox was shown instead of the host's directory.
+    Shown,
 }
 
 impl OpenLayer {
-    /// Opens what the layer lies over. A layer that began empty is shown where the sandbox saw it.
+    /// Opens what the layer lies over: for one that began empty, what the host has in that place.
     pub(super) fn new(
         number: LayerNumber,
         record: &LayerRecord,
         upper: OwnedFd,
     ) -> Result<Self, ChangesError> {
         let layer = &record.layer;
-        let below = match &layer.over {
-            Some(over) => open_host(over)?,
-            None => None,
-        };
+        let root = layer.over.clone().unwrap_or_else(|| layer.at.same_on_host());
+        let below = open_host(&root)?;
         let place = |why| {
             move |path: &SandboxPath| Place {
                 names: path.names().map(OsString::from).collect(),
                 why,
             }
         };
-        let covered = layer.covered.iter().map(place(Why::Covered));
-        Ok(Self {
-            number,
-            root: layer.over.clone().unwrap_or_else(|| layer.at.same_on_host()),
-            backend: layer.backend,
-            upper,
-            below,
-            places: covered.chain(record.masked.iter().map(place(Why::Masked))).collect(),
-        })
+        let is_alias = |copied: &&Copied| {
+            copied
+                .path
+                .relative_to(&SandboxPath::root())
+                .is_none_or(|path| copied.from.relative_to(&root) != Some(path))
+        };
+        let aliases: Vec<Copied> = layer.copied.iter().filter(is_alias).cloned().collect();
+        let mut places: Vec<Place> = layer.covered.iter().map(place(Why::Covered)).collect();
+        places.extend(aliases.iter().map(|copied| &copied.path).map(place(Why::Covered)));
+        places.extend(record.masked.iter().map(place(Why::Masked)));
+        places.extend(record.shown.iter().flatten().map(place(Why::Shown)));
+        let (backend, only_shown) = (layer.backend, record.shown.is_some());
+        Ok(Self { number, root, backend, upper, below, places, only_shown, aliases })
     }
 }
 

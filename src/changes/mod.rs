@@ -29,6 +29,7 @@
 //! # Not here
 //! Which sandboxes there are and their locks (`state`); what is printed (`ops::diff`).
 
+mod alias;
 mod change;
 mod compare;
 mod directory;
@@ -41,6 +42,7 @@ pub use change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};
 
 use std::os::fd::OwnedFd;
 
+use alias::aliases;
 use layer::OpenLayer;
 use rustix::io::Errno;
 
@@ -79,12 +81,12 @@ pub enum ChangesError {
 
 /// The changes of all layers of a run, sorted by path.
 pub struct Changes {
-    layers: Vec<Ahead>,
+    streams: Vec<Ahead>,
 }
 
-/// A walk and what it gave last.
+/// A stream and what comes next in it.
 struct Ahead {
-    walk: Walk,
+    stream: Box<dyn Iterator<Item = Result<Change, ChangesError>>>,
     head: Option<Result<Change, ChangesError>>,
 }
 
@@ -96,12 +98,20 @@ impl Changes {
         layers: &[LayerRecord],
         open: impl FnMut(LayerNumber) -> Result<Option<OwnedFd>, E>,
     ) -> Result<Self, E> {
-        let ahead = |layer| {
-            let mut walk = Walk::new(layer, u64::MAX);
-            let head = walk.next();
-            Ahead { walk, head }
-        };
-        Ok(Self { layers: open_layers(layers, open)?.into_iter().map(ahead).collect() })
+        let mut streams = Vec::new();
+        for layer in open_layers(layers, open)? {
+            streams.push(Ahead::new(aliases(&layer).into_iter()));
+            streams.push(Ahead::new(Walk::new(layer, u64::MAX)));
+        }
+        streams.retain(|ahead| ahead.head.is_some());
+        Ok(Self { streams })
+    }
+}
+
+impl Ahead {
+    fn new(mut stream: impl Iterator<Item = Result<Change, ChangesError>> + 'static) -> Self {
+        let head = stream.next();
+        Self { stream: Box::new(stream), head }
     }
 }
 
@@ -114,11 +124,11 @@ impl Iterator for Changes {
             Some(Ok(change)) => Some(change.path.clone()),
             _ => None,
         };
-        let ahead = match &mut self.layers[..] {
+        let ahead = match &mut self.streams[..] {
             [one] => Some(one),
             many => many.iter_mut().filter(|ahead| ahead.head.is_some()).min_by_key(path),
         }?;
-        std::mem::replace(&mut ahead.head, ahead.walk.next())
+        std::mem::replace(&mut ahead.head, ahead.stream.next())
     }
 }
 
@@ -147,6 +157,9 @@ pub fn written<E: From<ChangesError>>(
 }
 
 fn any_change(layers: Vec<OpenLayer>) -> bool {
+    if layers.iter().any(|layer| !aliases(layer).is_empty()) {
+        return true;
+    }
     let mut names = 0_u32;
     for mut walk in layers.into_iter().map(|layer| Walk::new(layer, BYTES)) {
         loop {

@@ -136,28 +136,34 @@ impl Walk {
         let masked = exact == Some(Why::Masked);
         match entry {
             Entry::Host | Entry::Whiteout if masked => Ok(None),
-            Entry::Host | Entry::Whiteout => self.deleted(&name, !places.is_empty()),
+            Entry::Host | Entry::Whiteout => self.deleted(&name, &places),
             Entry::Upper => self.upper_entry(&name, masked, places),
         }
     }
 
     /// What is special about a name in the current directory, and the places below it.
     fn places_of(&self, name: &CStr) -> (Option<Why>, Vec<usize>) {
-        let mut exact = None;
+        let mut exact: Option<Why> = None;
         let mut below = Vec::new();
         let depth = self.stack.len().saturating_sub(1);
         for index in self.stack.last().map_or(&[][..], |frame| &frame.places) {
             let place = &self.layer.places[*index];
             if place.names.get(depth).is_some_and(|n| n.as_bytes() == name.to_bytes()) {
-                if place.names.len() == depth + 1 {
-                    // Another tree that stands in a masked place goes first.
-                    exact = if exact == Some(Why::Covered) { exact } else { Some(place.why) };
-                } else {
+                if place.names.len() > depth + 1 {
                     below.push(*index);
+                } else if exact.is_none_or(|exact| place.why < exact) {
+                    exact = Some(place.why);
                 }
             }
         }
-        (exact, below)
+        let otherwise = self.layer.only_shown.then_some(Why::Masked);
+        (exact.or(otherwise), below)
+    }
+
+    /// Whether something of the host's lies below a directory that the sandbox was not shown.
+    pub(super) fn hides(&self, places: &[usize]) -> bool {
+        let hides = |index: &usize| self.layer.places[*index].why != Why::Shown;
+        self.layer.only_shown || places.iter().any(hides)
     }
 
     fn too_deep(&mut self) -> Option<Change> {
@@ -268,7 +274,12 @@ impl Iterator for Walk {
     }
 }
 
-fn open_beneath(root: &OwnedFd, relative: &OsStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+/// Opens a directory by its path from a root, no link followed.
+pub(super) fn open_beneath(
+    root: &OwnedFd,
+    relative: &OsStr,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
     rustix::fs::openat2(root, relative, flags, Mode::empty(), resolve)
 }

@@ -1,12 +1,12 @@
 //! `bryo ps`: which sandboxes there are.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use serde::Serialize;
 
 use super::error::OpsError;
 use super::sweep::sweep;
+use crate::report::amount::duration;
+use crate::report::quote::shell_command;
+use crate::report::table::Table;
 use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
@@ -108,7 +108,6 @@ fn row(found: &Found) -> Result<Option<PsRow>, StateError> {
     }
 }
 
-const HEADINGS: [&str; 7] = ["ID", "NAME", "STATE", "AGE", "CHANGES", "FROM", "COMMAND"];
 /// Characters of a command that are shown.
 const COMMAND: usize = 48;
 
@@ -130,38 +129,27 @@ pub fn ids(rows: &[PsRow]) -> String {
 }
 
 /// As a table for people.
-pub fn table(rows: &[PsRow], now: Timestamp) -> String {
-    let lines: Vec<[String; 7]> = std::iter::once(HEADINGS.map(str::to_owned))
-        .chain(rows.iter().map(|row| cells(row, now)))
-        .collect();
-    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max();
-    let widths: Vec<usize> = (0..HEADINGS.len()).map(|c| width(c).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for line in &lines {
-        let mut shown = String::new();
-        for (cell, width) in line.iter().zip(&widths) {
-            // Writing to a string does not fail.
-            if write!(shown, "{cell:width$}  ").is_err() {
-                break;
-            }
-        }
-        text.push_str(shown.trim_end());
-        text.push('\n');
+pub fn table(rows: &[PsRow], now: Timestamp) -> Table {
+    let mut table = Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "FROM", "COMMAND"]);
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    for row in rows {
+        table.row([
+            row.id.to_string(),
+            or_dash(row.name.clone()),
+            state_text(row.state),
+            or_dash(row.created.map(|created| duration(now.since(created)))),
+            or_dash(row.changes.as_ref().map(changes_text)),
+            or_dash(row.from.as_ref().map(HostPath::to_string)),
+            command_text(&row.command),
+        ]);
     }
-    text
+    table
 }
 
-fn cells(row: &PsRow, now: Timestamp) -> [String; 7] {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
-    [
-        row.id.to_string(),
-        or_dash(row.name.clone()),
-        state_text(row.state),
-        or_dash(row.created.map(|created| age(now.since(created)))),
-        or_dash(row.changes.map(|c| format!("+{} ~{} -{}", c.added, c.changed, c.deleted))),
-        or_dash(row.from.as_ref().map(HostPath::to_string)),
-        command_text(&row.command),
-    ]
+/// `3A 1C 0D`, and `+` where counting was given up.
+fn changes_text(counts: &ChangeCounts) -> String {
+    let more = if counts.at_least { "+" } else { "" };
+    format!("{}A {}C {}D{more}", counts.added, counts.changed, counts.deleted)
 }
 
 fn state_text(state: PsState) -> String {
@@ -179,18 +167,9 @@ fn state_text(state: PsState) -> String {
 }
 
 fn command_text(command: &[Text]) -> String {
-    let words: Vec<String> = command.iter().map(Text::to_string).collect();
-    let line = words.join(" ");
+    let line = shell_command(command.iter().map(Text::as_os_str));
     match line.char_indices().nth(COMMAND) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
     }
-}
-
-/// The largest unit that fits.
-fn age(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let units = [(86_400, "d"), (3600, "h"), (60, "min"), (1, "s")];
-    let (unit, name) = units.into_iter().find(|(unit, _)| seconds >= *unit).unwrap_or((1, "s"));
-    format!("{} {name}", seconds / unit)
 }

@@ -3,7 +3,7 @@
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::Text;
-use crate::state::{SandboxId, StateError, Stores};
+use crate::state::{SandboxId, Stores};
 
 /// What happens to a sandbox that runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub fn remove(
     stores: &Stores,
     wanted: &[Text],
     running: Running,
-) -> Result<Vec<Result<SandboxId, StateError>>, OpsError> {
+) -> Result<Vec<Result<SandboxId, OpsError>>, OpsError> {
     sweep(stores)?;
     let remove = |name: &Text| {
         let found = stores.find(name.as_bytes())?;
@@ -28,7 +28,8 @@ pub fn remove(
             Running::Refuse => found.lock()?,
             Running::Kill => found.kill_and_lock()?,
         };
-        sandbox.remove().map(|()| found.id())
+        sandbox.remove()?;
+        Ok(found.id())
     };
     Ok(wanted.iter().map(remove).collect())
 }

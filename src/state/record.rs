@@ -151,6 +151,10 @@ pub struct LayerRecord {
     /// Relative places, written as from `/`, where the host has something that the sandbox was not
     /// shown: what the payload made there is not a change of what the host has.
     pub masked: Vec<SandboxPath>,
+    /// When the sandbox was shown single things of the host's directory and not the directory itself:
+    /// these, relative, as they stood in a shadow of it. Whatever else the host has is as if masked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shown: Option<Vec<SandboxPath>>,
     /// The change time that a file touched at the start had on the file system the layer lies over; a
     /// file of the host with a later one was changed meanwhile. None where that could not be told.
     pub mark: Option<Timestamp>,
@@ -248,50 +252,71 @@ pub struct WantedCommand {
 
 fn layer_records(plan: &Plan, marks: &[Option<Timestamp>]) -> Vec<LayerRecord> {
     let record = |(n, layer): (usize, &Layer)| {
-        let number = u16::try_from(n).ok().map(LayerNumber);
-        LayerRecord {
-            layer: layer.clone(),
-            masked: number.map(|number| masked_places(plan, number)).unwrap_or_default(),
-            mark: marks.get(n).copied().flatten(),
-        }
+        let view = u16::try_from(n).ok().and_then(|n| View::of(plan, LayerNumber(n)));
+        let View { masked, shown } = view.unwrap_or_default();
+        LayerRecord { layer: layer.clone(), masked, shown, mark: marks.get(n).copied().flatten() }
     };
     plan.layers.iter().enumerate().map(record).collect()
 }
 
-/// Where whiteouts of scratch layers stand above the host's directory in the overlay with this upper.
-fn masked_places(plan: &Plan, number: LayerNumber) -> Vec<SandboxPath> {
-    let mut places: Vec<SandboxPath> = Vec::new();
-    for step in &plan.steps {
-        let Action::Fs(FsStep::Overlay { lower, upper: Some(upper), .. }) = &step.action else {
-            continue;
-        };
-        if *upper != Upper::Layer(number) {
-            continue;
-        }
+/// What of the host's directory the scratch layers between it and the layer let be seen.
+#[derive(Default)]
+struct View {
+    masked: Vec<SandboxPath>,
+    shown: Option<Vec<SandboxPath>>,
+}
+
+impl View {
+    /// Of the overlay with this upper layer.
+    fn of(plan: &Plan, number: LayerNumber) -> Option<Self> {
+        let lower = plan.steps.iter().find_map(|step| match &step.action {
+            Action::Fs(FsStep::Overlay { lower, upper: Some(Upper::Layer(upper)), .. })
+                if *upper == number =>
+            {
+                Some(lower)
+            }
+            _ => None,
+        })?;
+        let mut view = Self::default();
+        let mut made = Vec::new();
         for layer in lower {
             match layer {
-                Lower::Scratch(scratch) => places.extend(whiteouts(plan, *scratch).cloned()),
-                // Below the host's directory nothing is shown of the host that could be masked.
-                Lower::Host { .. } => break,
+                Lower::Scratch(scratch) => view.add(entries_of(plan, *scratch), &mut made),
+                // What lies below the host's directory is not the host's.
+                Lower::Host { .. } => return Some(view.sorted()),
+            }
+        }
+        view.shown = Some(made);
+        Some(view.sorted())
+    }
+
+    fn add(&mut self, entries: &[ScratchEntry], made: &mut Vec<SandboxPath>) {
+        for entry in entries {
+            match entry {
+                ScratchEntry::Whiteout { path } => self.masked.push(path.clone()),
+                ScratchEntry::Directory { path, .. }
+                | ScratchEntry::Link { path, .. }
+                | ScratchEntry::Copy { path, .. }
+                | ScratchEntry::Placeholder { path } => made.push(path.clone()),
             }
         }
     }
-    places.sort();
-    places.dedup();
-    places
+
+    fn sorted(mut self) -> Self {
+        for list in [Some(&mut self.masked), self.shown.as_mut()].into_iter().flatten() {
+            list.sort();
+            list.dedup();
+        }
+        self
+    }
 }
 
-fn whiteouts(plan: &Plan, wanted: ScratchLayer) -> impl Iterator<Item = &SandboxPath> {
-    plan.steps.iter().flat_map(move |step| {
-        let entries = match &step.action {
-            Action::Fs(FsStep::ScratchLayer { layer, entries, .. }) if *layer == wanted => {
-                entries.as_slice()
-            }
-            _ => &[],
-        };
-        entries.iter().filter_map(|entry| match entry {
-            ScratchEntry::Whiteout { path } => Some(path),
-            _ => None,
-        })
-    })
+fn entries_of(plan: &Plan, wanted: ScratchLayer) -> &[ScratchEntry] {
+    let entries = plan.steps.iter().find_map(|step| match &step.action {
+        Action::Fs(FsStep::ScratchLayer { layer, entries, .. }) if *layer == wanted => {
+            Some(entries.as_slice())
+        }
+        _ => None,
+    });
+    entries.unwrap_or_default()
 }

@@ -297,14 +297,23 @@ impl SandboxDirectory {
     }
 }
 
-/// Opens the upper directory of a layer of the sandbox whose directory is given.
+/// Opens the upper directory of a layer of the sandbox whose directory is given; only to look at it
+/// where it cannot be read.
 pub(super) fn open_upper(
     directory: impl AsFd,
     id: SandboxId,
     number: LayerNumber,
 ) -> Result<Option<OwnedFd>, StateError> {
-    directory::open_if_there(directory, &upper_name(number))
-        .map_err(|source| StateError::OpenLayer { id, number, source })
+    let failed = |source| StateError::OpenLayer { id, number, source };
+    let name = upper_name(number);
+    match directory::open_if_there(&directory, &name) {
+        // The payload closed it to everybody, which is one more change.
+        Err(Errno::ACCESS) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(directory, name, flags, Mode::empty()).map(Some).map_err(failed)
+        }
+        other => other.map_err(failed),
+    }
 }
 
 /// Whether the lock was free and is now held.
