@@ -1,167 +1,15 @@
-//! The store as its users see it, on a real file system: locks, names, sweeping, removal.
-#![expect(
-    clippy::unwrap_used,
-    reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
-)]
+//! The life of a sandbox's directory: made, locked, ended, swept, removed.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use tempfile::TempDir;
-
-use bryo::plan::Plan;
-use bryo::plan::step::{
-    Action, Backend, FsStep, Layer, LayerNumber, Lower, MountFlags, OverlayServer, ScratchEntry,
-    ScratchLayer, Stage, Step, Upper,
-};
-use bryo::profile::settings::Settings;
-use bryo::spec::{Command, Descriptors, HostPath, Lifetime, SandboxPath, Spec, Terminal};
+use bryo::plan::step::LayerNumber;
+use bryo::spec::HostPath;
 use bryo::state::error::StoreFault;
-use bryo::state::{
-    Beginning, Exit, Launcher, Outcome, Record, SandboxDirectory, StateError, Store, Stores,
-    Timestamp,
-};
+use bryo::state::{Outcome, Record, StateError, Store, Timestamp};
 
-/// What somebody asked for.
-fn spec(name: Option<&str>) -> Spec {
-    let wanted = Settings::default().finish();
-    Spec {
-        name: name.map(str::to_owned),
-        profile: "default".to_owned(),
-        command: Command {
-            argv: vec!["make".into(), "a\u{1b}b".into()],
-            workdir: None,
-            environment: Vec::new(),
-            not_passed: vec!["AWS_SECRET".into()],
-            descriptors: Descriptors::default(),
-            terminal: Terminal::Auto,
-            umask: None,
-        },
-        ids: wanted.ids,
-        rootfs: wanted.rootfs,
-        network: wanted.network,
-        confine: wanted.confine,
-        limits: wanted.limits,
-        lifetime: Lifetime::default(),
-        hostname: None,
-    }
-}
-
-fn host(path: &Path) -> HostPath {
-    HostPath::new(path).unwrap()
-}
-
-fn inside(path: &str) -> SandboxPath {
-    SandboxPath::new(path).unwrap()
-}
-
-fn mode_of(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().permissions().mode() & 0o7777
-}
-
-/// A plan with one layer over `over`, below which `masked` is hidden.
-fn plan(over: &Path, masked: &[&str]) -> Plan {
-    let whiteout = |path: &&str| ScratchEntry::Whiteout { path: inside(path) };
-    let layer = Layer {
-        over: Some(host(over)),
-        at: host(over).same_in_sandbox(),
-        mode: mode_of(over),
-        backend: Backend::Kernel,
-        covered: Vec::new(),
-        copied: Vec::new(),
-    };
-    let step = |step| Step { stage: Stage::Sandbox, action: Action::Fs(step) };
-    let masks = FsStep::ScratchLayer {
-        layer: ScratchLayer(3),
-        mode: 0o755,
-        entries: masked.iter().map(whiteout).collect(),
-    };
-    let overlay = FsStep::Overlay {
-        at: layer.at.clone(),
-        lower: vec![Lower::Scratch(ScratchLayer(3)), Lower::Host { path: host(over), mount: 1 }],
-        upper: Some(Upper::Layer(LayerNumber(0))),
-        server: OverlayServer::Kernel,
-        flags: MountFlags::WRITABLE,
-    };
-    Plan {
-        steps: vec![step(masks), step(overlay)],
-        layers: vec![layer],
-        store: None,
-        notices: Vec::new(),
-        groups_kept: vec![27],
-    }
-}
-
-/// A store in a directory of its own, and another directory that layers lie over.
-struct Fixture {
-    directory: TempDir,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        Self::in_directory(TempDir::new().unwrap())
-    }
-
-    fn in_directory(directory: TempDir) -> Self {
-        fs::create_dir(directory.path().join("over")).unwrap();
-        Self { directory }
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.directory.path().join(relative)
-    }
-
-    fn store(&self) -> Store {
-        Store::open(&host(&self.path("data/bryo"))).unwrap()
-    }
-
-    fn stores(&self) -> Stores {
-        Stores::open(&[host(&self.path("data/bryo"))]).unwrap()
-    }
-
-    /// A sandbox whose payload may start.
-    fn started(&self, name: Option<&str>) -> (SandboxDirectory, Record) {
-        let mut sandbox = self.store().create(name).unwrap();
-        let plan = plan(&self.path("over"), &["/.ssh"]);
-        let layer = sandbox.make_layer(LayerNumber(0), &plan.layers[0]).unwrap();
-        let record = Record::begin(
-            sandbox.id(),
-            sandbox.created(),
-            Beginning {
-                from: Some(host(self.directory.path())),
-                launcher: Launcher::this().unwrap(),
-                spec: &spec(name),
-                plan: &plan,
-                marks: &[layer.mark],
-            },
-        );
-        sandbox.begin(&record).unwrap();
-        (sandbox, record)
-    }
-
-    fn upper(&self, sandbox: &SandboxDirectory) -> PathBuf {
-        self.path(&format!("data/bryo/live/{}/upper-0", sandbox.id()))
-    }
-
-    /// Names below the store, but for the directories that always are there.
-    fn left(&self) -> Vec<String> {
-        let mut left = Vec::new();
-        for place in ["live", "kept", "names", "trash"] {
-            let Ok(entries) = fs::read_dir(self.path("data/bryo").join(place)) else { continue };
-            for entry in entries {
-                left.push(format!("{place}/{}", entry.unwrap().file_name().display()));
-            }
-        }
-        left
-    }
-}
-
-fn exited(mut record: Record) -> Record {
-    record.outcome =
-        Outcome::Exited { ended: Timestamp::now(), duration_us: 5, exit: Exit::Code(3) };
-    record
-}
+use crate::fixture::{Fixture, exited, host, inside, plan};
 
 #[test]
 fn a_store_is_made_with_what_is_missing_above_it_and_entered_by_nobody_else() {
@@ -462,23 +310,4 @@ fn a_tree_deeper_than_any_path_and_than_the_open_files_allowed_is_removed() {
     sandbox.remove().unwrap();
     assert!(fs::read_dir("/proc/self/fd").unwrap().count() <= open_before);
     assert_eq!(fixture.left(), [""; 0]);
-}
-
-#[test]
-fn a_record_is_read_back_and_the_summary_reads_records_of_other_versions() {
-    let fixture = Fixture::new();
-    let (sandbox, record) = fixture.started(Some("n"));
-    let json = record.to_pretty_json().unwrap();
-    assert_eq!(serde_json::from_str::<Record>(&json).unwrap(), record);
-    let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
-    value["version"] = 2.into();
-    value["spec"]["rootfs"] = "another form".into();
-    value["new"] = true.into();
-    let file = fixture.upper(&sandbox).with_file_name("record.json");
-    fs::write(file, value.to_string()).unwrap();
-    let found = fixture.stores().find(b"n").unwrap();
-    assert!(matches!(found.record(), Err(StateError::NewerRecord { version: 2, .. })));
-    let summary = found.summary().unwrap().unwrap();
-    assert_eq!(summary.wanted.command.argv, record.spec.command.argv);
-    assert_eq!(summary.created, record.created);
 }

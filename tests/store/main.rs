@@ -1,0 +1,10 @@
+//! The store as its users see it, on a real file system, and the commands on what is in it.
+#![expect(
+    clippy::unwrap_used,
+    reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
+)]
+
+mod commands;
+mod fixture;
+mod lifecycle;
+mod record;
