@@ -129,7 +129,7 @@ pub fn ids(rows: &[PsRow]) -> String {
 }
 
 /// As a table for people.
-pub fn table(rows: &[PsRow], now: Timestamp) -> Table {
+pub fn table(rows: &[PsRow], now: Timestamp) -> String {
     let mut table = Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "FROM", "COMMAND"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows {
@@ -143,7 +143,7 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> Table {
             command_text(&row.command),
         ]);
     }
-    table
+    table.to_string()
 }
 
 /// `3A 1C 0D`, and `+` where counting was given up.

@@ -116,7 +116,7 @@ fn ps_lists_what_runs_and_with_all_what_ended() {
         matches!(states[..], [PsState::Running, PsState::Killed, PsState::Exited(_)]),
         "{states:?}"
     );
-    let text = table(&all, Timestamp::now()).to_string();
+    let text = table(&all, Timestamp::now());
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("ID"));
     assert!(lines[3].starts_with(&ended.to_string()));

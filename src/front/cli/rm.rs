@@ -6,7 +6,6 @@ use std::fmt::Write as _;
 use clap::builder::ValueParser;
 use clap::{Arg, Command};
 
-use crate::ops::OpsError;
 use crate::ops::rm::{Running, remove};
 use crate::ops::stores::Here;
 use crate::report::Failure;
@@ -47,7 +46,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         match result {
             // Writing to a string cannot fail.
             Ok(id) => writeln!(removed, "{id}").unwrap_or_default(),
-            Err(error) => failures.push(Failure::new(&OpsError::State(error))),
+            Err(error) => failures.push(Failure::new(&error)),
         }
     }
     let removed = Answer::text(removed);
