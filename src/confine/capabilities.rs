@@ -7,20 +7,17 @@ use caps::CapSet;
 use super::Failure;
 use crate::spec::Capability;
 use crate::sys::caps as by_number;
+use crate::sys::errno::Errno;
 use crate::sys::process::{SecureBits, set_secure_bits};
 
 /// Keeps exactly `keep`, in the permitted, effective, inheritable, ambient, and bounding sets.
 ///
-/// Capabilities that are newer than this program are dropped from the bounding set by number. The
-/// ambient set is what lets a kept capability survive the exec of a program without file
-/// capabilities. Read back afterwards: `EPERM` when a set is not what it should be.
+/// Capabilities that are newer than this program are dropped from the bounding set by number: the
+/// kernel says `EINVAL` beyond its last. The ambient set is what lets a kept capability survive the
+/// exec of a program without file capabilities. Read back afterwards: `EPERM` when a set is not what
+/// it should be.
 pub fn irrevocably_drop_capabilities(keep: &[Capability]) -> Result<(), Failure> {
-    for number in 0..=by_number::cap_last_cap()? {
-        let kept = keep.iter().any(|capability| u32::from(capability.number()) == number);
-        if !kept && by_number::bounding_contains(number)? {
-            by_number::irrevocably_drop_bounding(number)?;
-        }
-    }
+    drop_bounding(keep)?;
     let wanted: HashSet<caps::Capability> = caps::all()
         .into_iter()
         .filter(|known| keep.iter().any(|kept| kept.number() == known.index()))
@@ -30,21 +27,41 @@ pub fn irrevocably_drop_capabilities(keep: &[Capability]) -> Result<(), Failure>
     for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted] {
         caps::set(None, set, &wanted).map_err(|error| refused(&error))?;
     }
-    caps::set(None, CapSet::Ambient, &wanted).map_err(|error| refused(&error))?;
-    for set in [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted, CapSet::Ambient] {
-        if caps::read(None, set).map_err(|error| refused(&error))? != wanted {
-            return Err(Failure {
-                errno: crate::sys::errno::Errno::EPERM,
-                said: format!("{set:?} set differs"),
-            });
+    if !wanted.is_empty() {
+        caps::set(None, CapSet::Ambient, &wanted).map_err(|error| refused(&error))?;
+        read_back(CapSet::Ambient, &wanted)?;
+    }
+    // Nothing can be ambient that is not permitted, so an empty set needs no look of its own.
+    [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted]
+        .into_iter()
+        .try_for_each(|set| read_back(set, &wanted))
+}
+
+fn drop_bounding(keep: &[Capability]) -> Result<(), Failure> {
+    for number in 0..64 {
+        if keep.iter().any(|capability| u32::from(capability.number()) == number) {
+            continue;
+        }
+        match by_number::irrevocably_drop_bounding(number) {
+            Ok(()) => {}
+            Err(Errno::EINVAL) if number > 0 => break,
+            Err(errno) => return Err(errno.into()),
         }
     }
     Ok(())
 }
 
+fn read_back(set: CapSet, wanted: &HashSet<caps::Capability>) -> Result<(), Failure> {
+    if caps::read(None, set).map_err(|error| refused(&error))? == *wanted {
+        Ok(())
+    } else {
+        Err(Failure { errno: Errno::EPERM, said: format!("{set:?} set differs") })
+    }
+}
+
 /// The crate keeps no errno; the text says which call refused.
 fn refused(error: &caps::errors::CapsError) -> Failure {
-    Failure { errno: crate::sys::errno::Errno::EPERM, said: error.to_string() }
+    Failure { errno: Errno::EPERM, said: error.to_string() }
 }
 
 /// Locks: user 0 gets nothing by being user 0, and capabilities do not survive becoming another user.

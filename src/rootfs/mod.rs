@@ -171,15 +171,7 @@ impl<'a, L: Layers> Builder<'a, L> {
 
     fn make_directory(&self, at: &SandboxPath, mode: u32) -> Outcome {
         let (parent, name) = self.parent_of(at)?;
-        rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
-        // The caller's umask took bits away; what the plan says holds.
-        rustix::fs::chmodat(
-            &parent,
-            name,
-            Mode::from_raw_mode(mode),
-            rustix::fs::AtFlags::empty(),
-        )?;
-        Ok(())
+        make_directory_at(parent.as_fd(), name, mode)
     }
 
     fn make_link(&self, at: &SandboxPath, target: &std::ffi::OsStr) -> Outcome {
@@ -221,6 +213,17 @@ impl<'a, L: Layers> Builder<'a, L> {
         let above = open::open_host("/..")?;
         if mount::mount_id(above)? == id { Ok(()) } else { Err(Errno::ESTALE.into()) }
     }
+}
+
+/// Makes a directory with exactly this mode, which mkdir(2) alone does but for the set-id bits. (The
+/// sandbox process has no file mode creation mask.)
+fn make_directory_at(parent: BorrowedFd<'_>, name: &Path, mode: u32) -> Outcome {
+    let wanted = Mode::from_raw_mode(mode);
+    rustix::fs::mkdirat(parent, name, wanted)?;
+    if mode & 0o6000 == 0 {
+        return Ok(());
+    }
+    Ok(rustix::fs::chmodat(parent, name, wanted, rustix::fs::AtFlags::empty())?)
 }
 
 /// A path of the sandbox as a name below the root's descriptor.

@@ -1,16 +1,17 @@
 //! The scratch file system: lower layers of our own making, and empty things to cover others with.
 //!
 //! It is mounted over `/` before the new root and disappears with the pivot; the payload never has a
-//! path to it. Everything in it is made by the sandbox process before any untrusted code runs.
+//! path to it. Everything in it is made by the sandbox process before any untrusted code runs, with a
+//! file mode creation mask of 0, so that the plan's modes are what comes out.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
+use rustix::fs::{Mode, OFlags, Timestamps};
 
 use super::fuse::{UPPER, WORK};
-use super::{Outcome, pseudo, relative, seal_detached};
+use super::{Outcome, make_directory_at, pseudo, relative, seal_detached};
 use crate::plan::step::{ScratchEntry, ScratchLayer};
 use crate::spec::{HostPath, SandboxPath};
 use crate::sys::errno::Errno;
@@ -63,10 +64,25 @@ impl Scratch {
         entries: &[ScratchEntry],
     ) -> Outcome {
         let name = format!("layer-{}", layer.0);
-        let directory = open::create_dir(&self.root, name.as_str(), Mode::RWXU)?;
-        self.set_mode(name.as_str(), mode)?;
+        make_directory_at(self.root.as_fd(), Path::new(&name), mode)?;
+        let directory = open::open_path_beneath(&self.root, name.as_str())?;
+        // Most entries are whiteouts in few directories: each directory is opened once in a row.
+        let mut opened: Option<(SandboxPath, OwnedFd)> = None;
         for entry in entries {
-            make_entry(directory.as_fd(), entry)?;
+            let (Some(parent), Some(name)) = (entry.path().parent(), entry.path().file_name())
+            else {
+                // The root of a layer is a directory of its own; an entry `/` would be that.
+                return Err(Errno::EEXIST.into());
+            };
+            let here = match &opened {
+                Some((path, fd)) if *path == parent => fd.as_fd(),
+                _ if parent.is_root() => directory.as_fd(),
+                _ => {
+                    let fd = open::open_path_beneath(&directory, relative(&parent))?;
+                    opened.insert((parent, fd)).1.as_fd()
+                }
+            };
+            make_entry(here, Path::new(name), entry)?;
         }
         self.layers.insert(layer, directory);
         Ok(())
@@ -76,17 +92,10 @@ impl Scratch {
     /// that gets it gets nothing else.
     pub(super) fn make_upper(&self, number: u16, mode: u32) -> Outcome<UpperDirectories> {
         let directory = open::create_dir(&self.root, format!("overlay-{number}"), Mode::RWXU)?;
-        let upper = open::create_dir(&directory, UPPER, Mode::RWXU)?;
+        make_directory_at(directory.as_fd(), Path::new(UPPER), mode)?;
+        let upper = open::open_path_beneath(&directory, UPPER)?;
         let work = open::create_dir(&directory, WORK, Mode::RWXU)?;
-        let mode = Mode::from_raw_mode(mode);
-        rustix::fs::chmodat(&directory, UPPER, mode, AtFlags::empty())?;
         Ok(UpperDirectories { directory, upper, work })
-    }
-
-    /// The caller's umask took bits away; what the plan says holds.
-    fn set_mode(&self, name: &str, mode: u32) -> Outcome {
-        let mode = Mode::from_raw_mode(mode);
-        Ok(rustix::fs::chmodat(&self.root, name, mode, AtFlags::empty())?)
     }
 
     /// Makes an ordinary file and opens it.
@@ -122,38 +131,21 @@ fn sealed_copy(of: Option<&OwnedFd>) -> Outcome<OwnedFd> {
     Ok(tree)
 }
 
-fn make_entry(layer: BorrowedFd<'_>, entry: &ScratchEntry) -> Outcome {
-    let path = match entry {
-        ScratchEntry::Directory { path, .. }
-        | ScratchEntry::Whiteout { path }
-        | ScratchEntry::Link { path, .. }
-        | ScratchEntry::Copy { path, .. }
-        | ScratchEntry::Placeholder { path } => path,
-    };
-    let (parent, name) = parent_of(layer, path)?;
+fn make_entry(parent: BorrowedFd<'_>, name: &Path, entry: &ScratchEntry) -> Outcome {
     match entry {
         ScratchEntry::Directory { mode, .. } => {
-            rustix::fs::mkdirat(&parent, name, Mode::RWXU)?;
-            rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(*mode), AtFlags::empty())?;
+            make_directory_at(parent, name, *mode)?;
         }
-        ScratchEntry::Whiteout { .. } => open::create_whiteout(&parent, name)?,
+        ScratchEntry::Whiteout { .. } => open::create_whiteout(parent, name)?,
         ScratchEntry::Link { target, .. } => {
-            rustix::fs::symlinkat(target.as_os_str(), &parent, name)?;
+            rustix::fs::symlinkat(target.as_os_str(), parent, name)?;
         }
-        ScratchEntry::Copy { from, .. } => copy(parent.as_fd(), name, from)?,
+        ScratchEntry::Copy { from, .. } => copy(parent, name, from)?,
         ScratchEntry::Placeholder { .. } => {
-            open::create_file(&parent, name, Mode::from_raw_mode(0o444))?;
+            open::create_file(parent, name, Mode::from_raw_mode(0o444))?;
         }
     }
     Ok(())
-}
-
-/// The root of a layer is a directory of its own; an entry `/` would be that.
-fn parent_of<'p>(layer: BorrowedFd<'_>, path: &'p SandboxPath) -> Outcome<(OwnedFd, &'p Path)> {
-    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
-        return Err(Errno::EEXIST.into());
-    };
-    Ok((open::open_path_beneath(layer, relative(&parent))?, Path::new(name)))
 }
 
 /// Copies a regular file of the host: its bytes, mode, and times as they are now.

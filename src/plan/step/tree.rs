@@ -212,6 +212,19 @@ pub enum ScratchEntry {
     },
 }
 
+impl ScratchEntry {
+    /// Where it is made.
+    pub fn path(&self) -> &SandboxPath {
+        match self {
+            Self::Directory { path, .. }
+            | Self::Whiteout { path }
+            | Self::Link { path, .. }
+            | Self::Copy { path, .. }
+            | Self::Placeholder { path } => path,
+        }
+    }
+}
+
 /// One lower layer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
