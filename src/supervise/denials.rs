@@ -49,15 +49,19 @@ impl<'a> Denials<'a> {
         self.rate.rest(Instant::now()).filter(|_| !self.ended)
     }
 
-    /// Where to listen now.
-    pub(super) fn listening(&mut self) -> Option<BorrowedFd<'_>> {
-        let listens = !self.ended && self.rest().is_none();
-        listens.then(|| self.listener.as_fd())
+    /// Where to listen, unless [`Denials::rest`] has just said to wait.
+    pub(super) fn listening(&self) -> Option<BorrowedFd<'_>> {
+        (!self.ended).then(|| self.listener.as_fd())
     }
 
-    /// How often each call was refused.
-    pub(super) fn into_counts(self) -> BTreeMap<Call, u64> {
-        self.counts
+    /// How often each call was refused so far; counting begins anew.
+    pub(super) fn take_counts(&mut self) -> BTreeMap<Call, u64> {
+        std::mem::take(&mut self.counts)
+    }
+
+    /// Adds what somebody else counted.
+    pub(super) fn add(&mut self, call: Call, count: u64) {
+        *self.counts.entry(call).or_default() += count;
     }
 
     /// Answers what waits, but not for long.
@@ -79,7 +83,7 @@ impl<'a> Denials<'a> {
     fn answer_one(&mut self) -> Result<()> {
         let Some(notification) = self.listener.receive()? else { return Ok(()) };
         let call = Call { arch: notification.arch, number: notification.number.cast_unsigned() };
-        *self.counts.entry(call).or_default() += 1;
+        self.add(call, 1);
         match self.listener.respond_errno(notification.id, (self.errno_for)(call)) {
             // It was killed meanwhile.
             Err(Errno::ENOENT) => Ok(()),

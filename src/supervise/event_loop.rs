@@ -5,16 +5,17 @@ use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
 use super::denials::Denials;
-use super::limits::{Floor, ticker, timer};
+use super::pump::Role;
 use super::signals::{self, Insistence, Reaction, Signals, Whom, react};
 use super::stage::Stage;
+use super::standin::StandIn;
+use super::watch::{self, Watch};
 use super::{Duties, Ended, How, SuperviseError};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
 use crate::launch::wire::{FromSandbox, ToSandbox};
 use crate::sys::errno::Errno;
-use crate::sys::event::{Poller, Ready, Timer};
-use crate::sys::pidfd::{self, Exit};
+use crate::sys::event::{Poller, Ready};
 use crate::sys::signal::{Received, SignalNumber};
 
 /// Init exits at once after its last word; one that does not is killed.
@@ -39,12 +40,10 @@ enum Event {
     Control,
     ControlRoom,
     InitEnded,
-    Denial,
     ServerEnded,
-    TimeUp,
-    Tick,
-    Source(usize),
-    Sink(usize),
+    Watch(watch::Event),
+    Source(Role),
+    Sink(Role),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +55,11 @@ enum Phase {
 /// A run that is watched over.
 struct Supervisor<'a> {
     phase: Phase,
-    pidfd: std::os::fd::OwnedFd,
+    watch: Watch<'a>,
     control: Control,
     signals: Signals,
     insistence: Insistence,
-    denials: Option<Denials<'a>>,
     stage: Stage,
-    time: Option<Timer>,
-    floor: Option<(Floor, Timer)>,
     /// Who was told to stop, and waits for the payload to.
     stopping: Option<(Whom, Instant)>,
     servers: Vec<Server>,
@@ -79,69 +75,43 @@ pub(super) fn run(
     signals: Signals,
 ) -> Result<Ended, SuperviseError> {
     let Running { pidfd, control, listener, pty, relays, servers, .. } = running;
+    let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
+    let watch = Watch::new(pidfd, denials);
     let stage = Stage::new(pty, relays, duties.stdio, duties.foreground);
     let (control, stage) = match (Control::new(control), stage) {
         (Ok(control), Ok(stage)) => (control, stage),
-        (Err(errno), _) => return Err(kill_after(&pidfd, SuperviseError::Control(errno))),
-        (_, Err(errno)) => return Err(kill_after(&pidfd, SuperviseError::Terminal(errno))),
+        (Err(errno), _) => return Err(kill_after(&watch, SuperviseError::Control(errno))),
+        (_, Err(errno)) => return Err(kill_after(&watch, SuperviseError::Terminal(errno))),
     };
     let mut supervisor = Supervisor {
         phase: Phase::Running,
-        pidfd,
+        watch,
         control,
         signals,
         insistence: Insistence::default(),
-        denials: listener.map(|listener| Denials::new(listener, duties.errno_for)),
         stage,
-        time: None,
-        floor: None,
         stopping: None,
         servers,
         doomed: None,
         how: None,
     };
-    let outcome = supervisor.begin(duties.timeout, duties.floor).and_then(|()| supervisor.go_on());
+    let outcome = supervisor
+        .watch
+        .begin(duties.timeout, duties.floor)
+        .and_then(|()| supervisor.find_place())
+        .and_then(|_| supervisor.go_on());
     supervisor.end(outcome)
 }
 
 /// Kills and reaps what was started; the first error is what the caller hears.
-fn kill_after(pidfd: &std::os::fd::OwnedFd, error: SuperviseError) -> SuperviseError {
-    match kill(pidfd).and_then(|()| reap(pidfd)) {
+fn kill_after(watch: &Watch<'_>, error: SuperviseError) -> SuperviseError {
+    match watch.kill().and_then(|()| watch.reap()) {
         Ok(_) => error,
         Err(errno) => SuperviseError::End(errno),
     }
 }
 
-fn kill(pidfd: impl AsFd) -> Result<(), Errno> {
-    match pidfd::send_signal(pidfd, SignalNumber::KILL) {
-        // It has ended already.
-        Err(Errno::ESRCH) => Ok(()),
-        other => other,
-    }
-}
-
-/// How init ended; nobody knows when SIGCHLD is ignored in the calling process.
-fn reap(pidfd: impl AsFd) -> Result<Option<Exit>, Errno> {
-    match pidfd::wait(pidfd) {
-        Ok(exit) => Ok(Some(exit)),
-        Err(Errno::ECHILD) => Ok(None),
-        Err(errno) => Err(errno),
-    }
-}
-
 impl Supervisor<'_> {
-    fn begin(
-        &mut self,
-        timeout: Option<Duration>,
-        floor: Option<Floor>,
-    ) -> Result<(), SuperviseError> {
-        self.time = timeout.map(timer).transpose().map_err(SuperviseError::Limits)?;
-        if let Some(floor) = floor {
-            self.floor = Some((floor, ticker().map_err(SuperviseError::Limits)?));
-        }
-        self.find_place().map(drop)
-    }
-
     /// Takes the terminal or leaves it; whether init was told, so that the payload goes on.
     fn find_place(&mut self) -> Result<bool, SuperviseError> {
         let order = self.stage.find_place().map_err(SuperviseError::Terminal)?;
@@ -168,40 +138,34 @@ impl Supervisor<'_> {
 
     /// What has happened.
     fn wait(&mut self) -> Result<Vec<(Event, Ready)>, Errno> {
-        let rest = self.denials.as_mut().and_then(Denials::rest);
+        let rest = self.watch.patience();
         let doomed = self.doomed.map(|(when, _)| when.saturating_duration_since(Instant::now()));
         let mut poller = Poller::new();
         poller.readable(Event::Signal, self.signals.as_fd());
         if self.phase == Phase::Running {
-            poller.readable(Event::InitEnded, self.pidfd.as_fd());
+            poller.readable(Event::InitEnded, self.watch.init());
             if let Some(socket) = self.control.listening() {
                 poller.readable(Event::Control, socket);
             }
             if let Some(socket) = self.control.loaded() {
                 poller.writable(Event::ControlRoom, socket);
             }
-            if let Some(listener) = self.denials.as_mut().and_then(Denials::listening) {
-                poller.readable(Event::Denial, listener);
-            }
             if self.doomed.is_none() {
                 for server in &self.servers {
                     poller.readable(Event::ServerEnded, server.pidfd());
                 }
             }
-            if let Some((_, ticker)) = &self.floor {
-                poller.readable(Event::Tick, ticker.as_fd());
-            }
+            self.watch.register(&mut poller, Event::Watch);
+        } else {
+            self.watch.register_time(&mut poller, Event::Watch);
         }
-        if let Some(time) = &self.time {
-            poller.readable(Event::TimeUp, time.as_fd());
-        }
-        for (at, pump) in self.stage.pumps.iter().enumerate() {
+        for pump in &self.stage.pumps {
             let listens = self.phase == Phase::Running && self.stage.listens(pump);
             if let Some(source) = pump.thirsty().filter(|_| listens) {
-                poller.readable(Event::Source(at), source);
+                poller.readable(Event::Source(pump.role), source);
             }
             if let Some(sink) = pump.loaded() {
-                poller.writable(Event::Sink(at), sink);
+                poller.writable(Event::Sink(pump.role), sink);
             }
         }
         let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
@@ -215,52 +179,32 @@ impl Supervisor<'_> {
             Event::Control => drop(self.hear()?),
             Event::ControlRoom => self.control.send().map_err(SuperviseError::Control)?,
             Event::InitEnded => self.init_ended()?,
-            Event::Denial => self.answer(ready)?,
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
-            Event::TimeUp => self.time_up()?,
-            Event::Tick => self.look_at_room()?,
-            Event::Source(at) => self.stage.read(at, ready.hung_up()),
-            Event::Sink(at) => self.stage.write(at),
+            Event::Watch(event) => {
+                if let Some(how) = self.watch.handle(event, ready)? {
+                    self.kill(how)?;
+                }
+            }
+            Event::Source(role) => self.stage.read(role, ready.hung_up()),
+            Event::Sink(role) => self.stage.write(role),
         }
         Ok(())
     }
 
-    fn answer(&mut self, ready: Ready) -> Result<(), SuperviseError> {
-        match &mut self.denials {
-            Some(denials) => denials.answer(ready).map_err(SuperviseError::Denials),
-            None => Ok(()),
-        }
-    }
-
-    fn time_up(&mut self) -> Result<(), SuperviseError> {
-        self.time = None;
+    /// Ends the sandbox, or what is left to be written; what had ended it before stays the reason.
+    fn kill(&mut self, how: How) -> Result<(), SuperviseError> {
         if self.phase == Phase::Draining {
             self.stage.pumps.clear();
             return Ok(());
         }
-        self.kill(How::TimedOut)
-    }
-
-    fn look_at_room(&mut self) -> Result<(), SuperviseError> {
-        let Some((floor, ticker)) = &self.floor else { return Ok(()) };
-        ticker.acknowledge().map_err(SuperviseError::Limits)?;
-        if floor.is_reached().map_err(SuperviseError::Limits)? {
-            self.floor = None;
-            self.kill(How::NoSpace)?;
-        }
-        Ok(())
-    }
-
-    /// Ends the sandbox; what had ended it before stays the reason.
-    fn kill(&mut self, how: How) -> Result<(), SuperviseError> {
         self.how.get_or_insert(how);
-        kill(&self.pidfd).map_err(SuperviseError::End)
+        self.watch.kill().map_err(SuperviseError::End)
     }
 
     /// Every process of the sandbox has ended. Its last words may still be there to be heard.
     fn init_ended(&mut self) -> Result<(), SuperviseError> {
         while self.hear()? {}
-        let exit = reap(&self.pidfd).map_err(SuperviseError::End)?;
+        let exit = self.watch.reap().map_err(SuperviseError::End)?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
         self.doomed = None;
@@ -315,7 +259,7 @@ impl Supervisor<'_> {
                 if how != How::InitLost(None) {
                     self.how.get_or_insert(how);
                 }
-                kill(&self.pidfd).map_err(SuperviseError::End)
+                self.watch.kill().map_err(SuperviseError::End)
             }
             _ => Ok(()),
         }
@@ -378,7 +322,7 @@ impl Supervisor<'_> {
         let signal = if wants_terminal { signal } else { SignalNumber::TSTP };
         self.stage.settle().map_err(SuperviseError::Terminal)?;
         self.stage.return_terminal().map_err(SuperviseError::Terminal)?;
-        signals::stop_calling(signal, whom).map_err(SuperviseError::Signals)?;
+        self.be_stopped(signal, whom)?;
         self.resume()?;
         // The signal that continued us is not passed on once more.
         while let Some(received) = self.signals.next().map_err(SuperviseError::Signals)? {
@@ -389,13 +333,25 @@ impl Supervisor<'_> {
         Ok(())
     }
 
+    /// Stops this process; somebody stands in for it meanwhile.
+    fn be_stopped(&mut self, signal: SignalNumber, whom: Whom) -> Result<(), SuperviseError> {
+        let stand_in = self.watch.is_needed().then(|| StandIn::start(&mut self.watch)).transpose();
+        let stand_in = stand_in.map_err(SuperviseError::StandIn)?;
+        let stopped = signals::stop_calling(signal, whom);
+        let how = stand_in.map(|one| one.relieve(&mut self.watch)).transpose();
+        if let Some(how) = how.map_err(SuperviseError::StandIn)?.flatten() {
+            self.kill(how)?;
+        }
+        stopped.map_err(SuperviseError::Signals)
+    }
+
     fn resume(&mut self) -> Result<(), SuperviseError> {
         if self.find_place()? { Ok(()) } else { self.order(ToSandbox::Continue) }
     }
 
-    fn end(self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
+    fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
         let outcome = outcome.map_err(|error| match self.phase {
-            Phase::Running => kill_after(&self.pidfd, error),
+            Phase::Running => kill_after(&self.watch, error),
             Phase::Draining => error,
         });
         let finished = self.stage.finish().map_err(SuperviseError::Terminal);
@@ -408,7 +364,7 @@ impl Supervisor<'_> {
         let (clipboard, lost) = finished?;
         Ok(Ended {
             how: self.how.unwrap_or(How::InitLost(None)),
-            denials: self.denials.map(Denials::into_counts).unwrap_or_default(),
+            denials: self.watch.take_counts(),
             clipboard,
             lost,
             servers: servers.map_err(SuperviseError::Servers)?,

@@ -18,7 +18,8 @@
 //! **Stops.** Ctrl-Z becomes a signal in the pty and stops the payload; init tells; the supervisor writes
 //! out what was written, restores the terminal and stops its own process group, as the shell that
 //! started it expects. Continued in the foreground, it makes the terminal raw again and continues
-//! the payload; in the background it leaves the terminal alone.
+//! the payload; in the background it leaves the terminal alone. While it is stopped a process stands
+//! in for it: refused calls are answered, and time and room stay limited.
 //!
 //! **What is killed when.** The time is up, the store is full, somebody insists, or init says something
 //! that means nothing: SIGKILL to init by its pidfd, and the kernel ends everything in its pid
@@ -39,6 +40,8 @@ mod pump;
 mod rate;
 mod signals;
 mod stage;
+mod standin;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -199,6 +202,9 @@ pub enum SuperviseError {
     /// The caller's terminal or the pty.
     #[error("cannot use the terminal")]
     Terminal(#[source] Errno),
+    /// Having somebody watch while we are stopped.
+    #[error("cannot watch over the sandbox while stopped")]
+    StandIn(#[source] Errno),
     /// Waiting for the servers of overlays, or killing them.
     #[error("cannot end the servers of the overlays")]
     Servers(#[source] Errno),

@@ -16,6 +16,8 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::Lost;
+use rustix::fs::FileType;
+
 use super::console::{Console, Use};
 use super::port::{Got, Port, of_caller};
 use super::pump::{Lens, Pump, Role};
@@ -110,7 +112,7 @@ impl Stage {
         let keys = if is_pty(0) { 0 } else { screen };
         self.keyed = is_terminal(keys);
         if self.keyed || is_terminal(screen) {
-            let usage = if is_pty(0) && is_pty(1) { Use::Alone } else { Use::Shared };
+            let usage = if is_piped(0) || is_piped(1) { Use::Shared } else { Use::Alone };
             self.console = Some(Console::new(if self.keyed { keys } else { screen }, usage));
         }
         if self.keyed || is_pty(0) {
@@ -207,17 +209,22 @@ impl Stage {
     }
 
     /// Reads from the source of a pump.
-    pub(super) fn read(&mut self, at: usize, hung_up: bool) {
-        let Some(pump) = self.pumps.get_mut(at) else { return };
+    pub(super) fn read(&mut self, role: Role, hung_up: bool) {
+        let keyed = self.keyed;
+        let Some(pump) = self.pump(role) else { return };
         let got = pump.read();
-        let role = pump.role;
         match (role, got) {
             (Role::Keys, Got::Bytes(_)) => self.answered(),
-            (Role::Keys, _) if self.keyed && (hung_up || got == Got::End) => self.keys_ended(),
-            (Role::Keys, Got::Nothing) if self.keyed => {}
+            (Role::Keys, _) if keyed && (hung_up || got == Got::End) => self.keys_ended(),
+            (Role::Keys, Got::Nothing) if keyed => {}
             (_, Got::End) => pump.end_source(),
             _ => {}
         }
+    }
+
+    /// There is one for each role at most.
+    fn pump(&mut self, role: Role) -> Option<&mut Pump> {
+        self.pumps.iter_mut().find(|pump| pump.role == role)
     }
 
     /// The terminal gave an error or hung up.
@@ -230,8 +237,8 @@ impl Stage {
     }
 
     /// Writes to the sink of a pump.
-    pub(super) fn write(&mut self, at: usize) {
-        if let Some(pump) = self.pumps.get_mut(at) {
+    pub(super) fn write(&mut self, role: Role) {
+        if let Some(pump) = self.pump(role) {
             pump.write();
         }
     }
@@ -293,11 +300,11 @@ impl Stage {
         let until = Instant::now() + BEFORE_STOP;
         while Instant::now() < until {
             let mut poller = Poller::new();
-            for (at, pump) in self.pumps.iter().enumerate() {
+            for pump in &self.pumps {
                 let Role::Screen(_) = pump.role else { continue };
                 match (pump.loaded(), pump.thirsty()) {
-                    (Some(sink), _) => poller.writable((at, true), sink),
-                    (None, Some(source)) => poller.readable((at, false), source),
+                    (Some(sink), _) => poller.writable((pump.role, true), sink),
+                    (None, Some(source)) => poller.readable((pump.role, false), source),
                     (None, None) => continue,
                 };
             }
@@ -306,11 +313,11 @@ impl Stage {
             if ready.is_empty() {
                 break;
             }
-            for ((at, writes), ready) in ready {
+            for ((role, writes), ready) in ready {
                 if writes {
-                    self.write(at);
+                    self.write(role);
                 } else {
-                    self.read(at, ready.hung_up());
+                    self.read(role, ready.hung_up());
                     if ready.hung_up() {
                         return Ok(());
                     }
@@ -331,6 +338,14 @@ impl Stage {
         self.return_terminal()?;
         Ok((self.clipboard, self.lost))
     }
+}
+
+/// Whether another program may be at the other end of one of the caller's descriptors.
+fn is_piped(number: u8) -> bool {
+    rustix::fs::fstat(of_caller(number)).is_ok_and(|stat| {
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        matches!(kind, FileType::Fifo | FileType::Socket)
+    })
 }
 
 /// A terminal that is gone has no modes.

@@ -19,12 +19,19 @@ use crate::sys::socket;
 
 /// What the launcher would have made.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that a test sets")]
 struct Setup {
     stdio: [StdioPlan; 3],
     foreground: bool,
     pty: bool,
     timeout: Option<Duration>,
     floor: Option<u8>,
+    /// Whether bryo is in its shell's own process group.
+    orphaned: bool,
+    /// Whether the caller's output is a pipe.
+    piped: bool,
+    /// Whether the stand-in refuses itself a call.
+    filtered: bool,
 }
 
 impl Setup {
@@ -36,6 +43,9 @@ impl Setup {
             pty: false,
             timeout: None,
             floor: None,
+            orphaned: false,
+            piped: false,
+            filtered: false,
         }
     }
 
@@ -112,15 +122,6 @@ fn child(body: impl FnOnce()) -> (rustix::process::Pid, OwnedFd) {
 
 /// Starts the stand-in and watches over it.
 fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseError> {
-    watched_with(setup, |_| None, init)
-}
-
-/// As [`watched`]; `listener` takes what the stand-in sends of its own before anything else.
-fn watched_with(
-    setup: Setup,
-    listener: impl FnOnce(&OwnedFd) -> Option<Listener>,
-    init: impl FnOnce(Init),
-) -> Result<Ended, SuperviseError> {
     let signals = block_signals().unwrap();
     let (ours, theirs) = socket::pair().unwrap();
     let (mut relays, mut pipes) = (Vec::new(), Vec::new());
@@ -137,10 +138,17 @@ fn watched_with(
     let mut held = Some((pty, relays, ours));
     let (pid, pidfd) = child(|| {
         drop(held.take());
+        if setup.filtered {
+            let listener = refused::install();
+            socket::send(&theirs, b"x", &[listener.as_fd()]).unwrap();
+        }
         init(Init { control: theirs, pipes, terminal });
     });
     let (pty, relays, control) = held.unwrap();
-    let listener = listener(&control);
+    let listener = setup.filtered.then(|| {
+        let (_, mut fds) = socket::receive(&control, &mut [0]).unwrap();
+        Listener::new(fds.pop().unwrap())
+    });
     let running = Running {
         init: pid,
         pidfd,

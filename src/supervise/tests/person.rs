@@ -180,22 +180,11 @@ fn shell(terminal: &OwnedFd, test: &OwnedFd, place: Place, setup: Setup, init: i
     }
     let children = SignalFd::new(&SignalSet::of(&[SignalNumber::CHLD])).unwrap();
     let (go, wait) = socket::pair().unwrap();
-    let (job, _pidfd) = child(|| {
-        rustix::process::setpgid(None, None).unwrap();
-        socket::receive(&wait, &mut [0; 8]).unwrap();
-        signal::reset_all().unwrap();
-        let stderr = rustix::io::dup(rustix::stdio::stderr()).unwrap();
-        rustix::stdio::dup2_stderr(rustix::stdio::stdout()).unwrap();
-        let ended = watched(setup, |it| {
-            rustix::stdio::dup2_stderr(&stderr).unwrap();
-            init(it);
-        });
-        rustix::stdio::dup2_stderr(&stderr).unwrap();
-        socket::send(test, format!("result {ended:?}").as_bytes(), &[]).unwrap();
-    });
-    rustix::process::setpgid(Some(job), None).unwrap_or_default();
-    if place == Place::Foreground {
-        tcsetpgrp(terminal, job).unwrap();
+    let (job, _pidfd) = child(|| run_job(&wait, test, setup, init));
+    if !setup.orphaned {
+        rustix::process::setpgid(Some(job), None).unwrap();
+        let group = if place == Place::Foreground { job } else { own };
+        tcsetpgrp(terminal, group).unwrap();
     }
     socket::send(test, format!("pid {}", job.as_raw_nonzero()).as_bytes(), &[]).unwrap();
     socket::send(&go, b"go", &[]).unwrap();
@@ -213,6 +202,27 @@ fn shell(terminal: &OwnedFd, test: &OwnedFd, place: Place, setup: Setup, init: i
             }
         }
     }
+}
+
+/// Watches over the stand-in, and sends what came of it.
+fn run_job(go: &OwnedFd, test: &OwnedFd, setup: Setup, init: impl FnOnce(Init)) {
+    if !setup.orphaned {
+        rustix::process::setpgid(None, None).unwrap();
+    }
+    socket::receive(go, &mut [0; 8]).unwrap();
+    signal::reset_all().unwrap();
+    let stderr = rustix::io::dup(rustix::stdio::stderr()).unwrap();
+    rustix::stdio::dup2_stderr(rustix::stdio::stdout()).unwrap();
+    let pipe = rustix::pipe::pipe().unwrap();
+    if setup.piped {
+        rustix::stdio::dup2_stdout(&pipe.1).unwrap();
+    }
+    let ended = watched(setup, |it| {
+        rustix::stdio::dup2_stderr(&stderr).unwrap();
+        init(it);
+    });
+    rustix::stdio::dup2_stderr(&stderr).unwrap();
+    socket::send(test, format!("result {ended:?}").as_bytes(), &[]).unwrap();
 }
 
 fn obey(terminal: &OwnedFd, test: &OwnedFd, job: Pid) -> bool {

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use super::person::{Person, Place};
 use super::*;
+use crate::sys::event::Poller;
 use crate::sys::process::{irrevocably_set_no_new_privs, personality};
 use crate::sys::seccomp::{Instruction, irrevocably_install_notifying_filter};
 use crate::sys::testing::alone;
 
 /// `personality` is handed to the supervisor, everything else is allowed.
-fn install() -> OwnedFd {
+pub(super) fn install() -> OwnedFd {
     let step =
         |code, jump_true, jump_false, operand| Instruction { code, jump_true, jump_false, operand };
     let number = u32::try_from(libc::SYS_personality).unwrap();
@@ -22,21 +24,8 @@ fn install() -> OwnedFd {
     irrevocably_install_notifying_filter(&program).unwrap()
 }
 
-/// The stand-in installs the filter and sends its listener away; so does the real one.
 fn refused(body: impl FnOnce(&Init)) -> Ended {
-    let receive = |control: &OwnedFd| {
-        let (_, mut fds) = loop {
-            match socket::receive(control, &mut [0; 1]) {
-                Err(Errno::EAGAIN) => {}
-                other => break other.unwrap(),
-            }
-        };
-        fds.pop().map(Listener::new)
-    };
-    let ended = watched_with(Setup::bare(), receive, |init| {
-        let listener = install();
-        socket::send(&init.control, b"x", &[listener.as_fd()]).unwrap();
-        drop(listener);
+    let ended = watched(Setup { filtered: true, ..Setup::bare() }, |init| {
         body(&init);
         init.exits(0);
     });
@@ -98,5 +87,58 @@ fn many_waiting_callers_are_all_answered() {
             }
         });
         assert_eq!(ended.denials.values().sum::<u64>(), 1000);
+    });
+}
+
+#[test]
+fn refused_calls_are_answered_while_the_supervisor_is_stopped() {
+    let name = "refused_calls_are_answered_while_the_supervisor_is_stopped";
+    alone(module_path!(), name, || {
+        let (ours, theirs) = socket::pair().unwrap();
+        let setup = Setup { filtered: true, ..Setup::on_pty() };
+        let mut person = Person::starts(Place::Foreground, setup, |init| {
+            init.say(&FromSandbox::Stopped { signal: 20 });
+            socket::receive(&theirs, &mut [0]).unwrap();
+            for _ in 0..3 {
+                assert!(personality().is_err());
+            }
+            socket::send(&theirs, b"x", &[]).unwrap();
+            assert_eq!(init.order(), ToSandbox::Continue);
+            assert!(personality().is_err());
+            init.exits(0);
+        });
+        person.hears("stopped SIGTSTP");
+        socket::send(&ours, b"x", &[]).unwrap();
+        socket::receive(&ours, &mut [0]).unwrap();
+        person.continues(Place::Foreground);
+        let ended = person.ends();
+        assert!(ended.contains("Exited(0)"), "{ended}");
+        assert!(ended.contains(&format!("number: {} }}: 4", libc::SYS_personality)), "{ended}");
+    });
+}
+
+#[test]
+fn the_time_is_up_even_while_the_supervisor_is_stopped() {
+    alone(module_path!(), "the_time_is_up_even_while_the_supervisor_is_stopped", || {
+        let (ours, theirs) = socket::pair().unwrap();
+        let setup = Setup { timeout: Some(Duration::from_millis(300)), ..Setup::on_pty() };
+        let mut person = Person::starts(Place::Foreground, setup, |init| {
+            let own = rustix::process::getpid().as_raw_nonzero().get();
+            socket::send(&theirs, &own.to_ne_bytes(), &[]).unwrap();
+            init.say(&FromSandbox::Stopped { signal: 20 });
+            loop {
+                std::thread::sleep(Duration::from_mins(1));
+            }
+        });
+        let mut pid = [0; 4];
+        socket::receive(&ours, &mut pid).unwrap();
+        let pid = rustix::process::Pid::from_raw(i32::from_ne_bytes(pid)).unwrap();
+        let init = crate::sys::pidfd::open(pid).unwrap();
+        person.hears("stopped SIGTSTP");
+        let mut poller = Poller::new();
+        poller.readable((), init.as_fd());
+        assert_eq!(poller.wait(Some(Duration::from_secs(20))).unwrap().len(), 1);
+        person.continues(Place::Foreground);
+        assert!(person.ends().contains("TimedOut"));
     });
 }

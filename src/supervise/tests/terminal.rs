@@ -167,7 +167,7 @@ fn in_a_pipeline_the_keys_are_left_to_the_others_until_they_are_wanted() {
         "in_a_pipeline_the_keys_are_left_to_the_others_until_they_are_wanted",
         || {
             let stdio = [StdioPlan::Pty, StdioPlan::Keep, StdioPlan::Pty];
-            let setup = Setup { stdio, foreground: false, ..Setup::on_pty() };
+            let setup = Setup { stdio, foreground: false, piped: true, ..Setup::on_pty() };
             let mut person = Person::starts(Place::Foreground, setup, |init| {
                 init.writes(b"ready");
                 std::thread::sleep(Duration::from_millis(50));
@@ -310,4 +310,69 @@ fn all_output_is_written_before_the_modes_come_back() {
         assert!(text.lines().enumerate().all(|(at, line)| line == format!("line {at}")));
         assert!(person.ends().contains("Exited(0)"));
     });
+}
+
+#[test]
+fn in_a_group_that_nobody_could_continue_a_stop_is_undone() {
+    alone(module_path!(), "in_a_group_that_nobody_could_continue_a_stop_is_undone", || {
+        let setup = Setup { orphaned: true, ..Setup::on_pty() };
+        let mut person = Person::starts(Place::Foreground, setup, |init| {
+            init.say(&TSTP);
+            assert_eq!(init.order(), ToSandbox::Continue);
+            init.reads(b"still here\n");
+            init.exits(0);
+        });
+        person.waits_until_raw(true);
+        person.types(b"still here\r");
+        assert!(person.ends().contains("Exited(0)"));
+    });
+}
+
+#[test]
+fn when_the_terminal_goes_the_pty_goes() {
+    alone(module_path!(), "when_the_terminal_goes_the_pty_goes", || {
+        let (ours, theirs) = socket::pair().unwrap();
+        let mut person = Person::starts(Place::Foreground, Setup::on_pty(), |init| {
+            init.writes(b"ready");
+            let terminal = init.terminal.as_ref().unwrap();
+            while let Ok(1..) = rustix::io::read(terminal, &mut [0; 16]) {}
+            assert!(rustix::io::write(terminal, b"anyone?").is_err());
+            socket::send(&theirs, b"gone", &[]).unwrap();
+            init.exits(0);
+        });
+        person.sees("ready");
+        drop(person);
+        assert_eq!(socket::receive(&ours, &mut [0; 8]).unwrap().0, 4);
+    });
+}
+
+#[test]
+fn a_pty_that_was_asked_for_without_a_terminal_is_served_from_pipes() {
+    alone(
+        module_path!(),
+        "a_pty_that_was_asked_for_without_a_terminal_is_served_from_pipes",
+        || {
+            let (read, write) = rustix::pipe::pipe().unwrap();
+            let (out_read, out_write) = rustix::pipe::pipe().unwrap();
+            rustix::stdio::dup2_stdin(&read).unwrap();
+            rustix::stdio::dup2_stdout(&out_write).unwrap();
+            drop((read, out_write));
+            write_all(&write, b"one\ntwo");
+            drop(write);
+            let ended = watched(Setup::on_pty(), |init| {
+                let terminal = init.terminal.as_ref().unwrap();
+                let mut bytes = [0; 64];
+                let mut all = Vec::new();
+                while let Ok(length @ 1..) = rustix::io::read(terminal, &mut bytes) {
+                    all.extend_from_slice(&bytes[..length]);
+                }
+                assert_eq!(all, b"one\ntwo");
+                init.writes(b"\x1b]52;c;x\x07done\n");
+                init.exits(0);
+            });
+            // No terminal that could take it amiss: nothing is filtered.
+            assert_eq!(ended.unwrap().clipboard, 0);
+            read_until(&out_read, b"\x1b]52;c;x\x07done\r\n");
+        },
+    );
 }
