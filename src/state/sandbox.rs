@@ -15,6 +15,8 @@
 //!   a record sees a sandbox that is starting, if it is locked.
 //! - Nothing is synced. After a power cut the newest layers may be missing data as any file that was
 //!   just written; ext4 and btrfs order the rename after the data of the record.
+//! - A layer that fuse-overlayfs serves has a directory of its own, `layer-N/upper` and `layer-N/work`:
+//!   its server renames from the one to the other, so it must get both on one mount, and nothing else.
 //! - The upper directory has the permission bits of the directory that it covers, because they are
 //!   what the payload sees. A run that only changes those is not untouched.
 
@@ -33,12 +35,14 @@ use super::record::Record;
 use super::remove::remove_tree;
 use super::store::{Place, Store, TRASH};
 use super::timestamp::Timestamp;
-use crate::plan::step::{Layer, LayerNumber};
+use crate::plan::step::{Backend, Layer, LayerNumber};
 use crate::spec::HostPath;
 
 /// Of a record.
 pub(super) const RECORD: &str = "record.json";
 const UPPER: &str = "upper-";
+/// What holds `upper` and `work` of a layer with a server.
+const SERVED: &str = "layer-";
 const NEW_RECORD: &str = "record.new";
 
 /// A sandbox's directory, locked by this process.
@@ -56,8 +60,35 @@ pub struct SandboxDirectory {
 /// A layer that this process made.
 #[derive(Debug)]
 struct Made {
-    number: LayerNumber,
+    names: Names,
     mode: u32,
+}
+
+/// What a layer consists of, relative to the sandbox's directory.
+#[derive(Debug)]
+struct Names {
+    /// A directory that only holds the two others.
+    own: Option<String>,
+    upper: String,
+    work: String,
+}
+
+impl Names {
+    fn new(number: LayerNumber, backend: Backend) -> Self {
+        let number = number.0;
+        match backend {
+            Backend::Kernel => Self {
+                own: None,
+                upper: format!("{UPPER}{number}"),
+                work: format!("work-{number}"),
+            },
+            Backend::Fuse => Self {
+                own: Some(format!("{SERVED}{number}")),
+                upper: format!("{SERVED}{number}/upper"),
+                work: format!("{SERVED}{number}/work"),
+            },
+        }
+    }
 }
 
 /// The two directories of a layer.
@@ -122,22 +153,27 @@ impl SandboxDirectory {
     ) -> Result<LayerDirectories, StateError> {
         let failed = |source| StateError::Layer { id: self.id, number, source };
         let mode = layer.mode & 0o7777;
-        let (upper, work) = (upper_name(number), work_name(number));
-        mkdirat(&self.directory, &work, Mode::RWXU).map_err(failed)?;
-        mkdirat(&self.directory, &upper, Mode::from_raw_mode(mode)).map_err(failed)?;
+        let names = Names::new(number, layer.backend);
+        if let Some(own) = &names.own {
+            mkdirat(&self.directory, own, Mode::RWXU).map_err(failed)?;
+        }
+        mkdirat(&self.directory, &names.work, Mode::RWXU).map_err(failed)?;
+        mkdirat(&self.directory, &names.upper, Mode::from_raw_mode(mode)).map_err(failed)?;
         // The umask took some bits away.
-        let is = statat(&self.directory, &upper, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
+        let is =
+            statat(&self.directory, &names.upper, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
         if is.st_mode & 0o7777 != mode {
-            chmodat(&self.directory, &upper, Mode::from_raw_mode(mode), AtFlags::empty())
+            chmodat(&self.directory, &names.upper, Mode::from_raw_mode(mode), AtFlags::empty())
                 .map_err(failed)?;
         }
         let mark = layer.over.as_ref().and_then(|over| self.mark(over));
-        self.layers.push(Made { number, mode });
         let at = |name: &str| {
             let relative = format!("{}/{}/{name}", Place::Live.name(), self.id);
             self.store.path().join(relative).map_err(|_| failed(Errno::NAMETOOLONG))
         };
-        Ok(LayerDirectories { upper: at(&upper)?, work: at(&work)?, mark })
+        let made = LayerDirectories { upper: at(&names.upper)?, work: at(&names.work)?, mark };
+        self.layers.push(Made { names, mode });
+        Ok(made)
     }
 
     /// The change time that a file gets now on the file system of `over`. A file without a name is
@@ -192,11 +228,17 @@ impl SandboxDirectory {
         for name in directory::names_in(directory::open(&self.directory, ".").map_err(failed)?)
             .map_err(failed)?
         {
-            if !name.to_bytes().starts_with(UPPER.as_bytes()) {
-                continue;
-            }
-            let upper = directory::open(&self.directory, name.as_c_str()).map_err(failed)?;
-            if !directory::is_empty(&upper).map_err(failed)? {
+            let upper = if name.to_bytes().starts_with(UPPER.as_bytes()) {
+                Some(directory::open(&self.directory, name.as_c_str()).map_err(failed)?)
+            } else if name.to_bytes().starts_with(SERVED.as_bytes()) {
+                let own = directory::open(&self.directory, name.as_c_str()).map_err(failed)?;
+                directory::open_if_there(own, "upper").map_err(failed)?
+            } else {
+                None
+            };
+            if let Some(upper) = upper
+                && !directory::is_empty(&upper).map_err(failed)?
+            {
                 return Ok(false);
             }
         }
@@ -242,16 +284,16 @@ impl SandboxDirectory {
     }
 
     fn remove_untouched_upper(&self, layer: &Made) -> Result<bool, StateError> {
-        let upper = upper_name(layer.number);
-        let failed = |source| StateError::Remove { id: self.id, at: upper.as_str().into(), source };
-        let stat = match statat(&self.directory, &upper, AtFlags::SYMLINK_NOFOLLOW) {
+        let upper = layer.names.upper.as_str();
+        let failed = |source| StateError::Remove { id: self.id, at: upper.into(), source };
+        let stat = match statat(&self.directory, upper, AtFlags::SYMLINK_NOFOLLOW) {
             Err(Errno::NOENT) => return Ok(true),
             other => other.map_err(failed)?,
         };
         if stat.st_mode & 0o7777 != layer.mode {
             return Ok(false);
         }
-        match unlinkat(&self.directory, &upper, AtFlags::REMOVEDIR) {
+        match unlinkat(&self.directory, upper, AtFlags::REMOVEDIR) {
             Ok(()) => Ok(true),
             Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
             Err(source) => Err(failed(source)),
@@ -267,9 +309,10 @@ impl SandboxDirectory {
         };
         let mut all = expected(RECORD, AtFlags::empty());
         for layer in &self.layers {
-            let work = work_name(layer.number);
+            let Names { own, work, .. } = &layer.names;
             all &= expected(&format!("{work}/work"), AtFlags::REMOVEDIR);
-            all &= expected(&work, AtFlags::REMOVEDIR);
+            all &= expected(work, AtFlags::REMOVEDIR);
+            all &= own.as_ref().is_none_or(|own| expected(own, AtFlags::REMOVEDIR));
         }
         let removed = all
             && self.place == Place::Live
@@ -305,15 +348,21 @@ pub(super) fn open_upper(
     number: LayerNumber,
 ) -> Result<Option<OwnedFd>, StateError> {
     let failed = |source| StateError::OpenLayer { id, number, source };
-    let name = upper_name(number);
-    match directory::open_if_there(&directory, &name) {
-        // The payload closed it to everybody, which is one more change.
-        Err(Errno::ACCESS) => {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            openat(directory, name, flags, Mode::empty()).map(Some).map_err(failed)
+    for backend in [Backend::Kernel, Backend::Fuse] {
+        let name = Names::new(number, backend).upper;
+        let opened = match directory::open_if_there(&directory, &name) {
+            // The payload closed it to everybody, which is one more change.
+            Err(Errno::ACCESS) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                openat(&directory, name, flags, Mode::empty()).map(Some)
+            }
+            other => other,
+        };
+        if let Some(upper) = opened.map_err(failed)? {
+            return Ok(Some(upper));
         }
-        other => other.map_err(failed),
     }
+    Ok(None)
 }
 
 /// Whether the lock was free and is now held.
@@ -323,14 +372,6 @@ pub(super) fn try_lock(directory: impl AsFd) -> Result<bool, Errno> {
         Err(Errno::WOULDBLOCK) => Ok(false),
         Err(error) => Err(error),
     }
-}
-
-fn upper_name(number: LayerNumber) -> String {
-    format!("{UPPER}{}", number.0)
-}
-
-fn work_name(number: LayerNumber) -> String {
-    format!("work-{}", number.0)
 }
 
 fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {

@@ -5,7 +5,8 @@
 //! STORE/            0700, the caller's, not a link: checked at each opening
 //!   live/ID/        a sandbox whose directory is locked by its launcher, or that nobody swept yet
 //!     record.json   written before the payload starts
-//!     upper-N work-N  the directories of layer N
+//!     upper-N work-N  the directories of layer N, or
+//!     layer-N/        upper and work of a layer that fuse-overlayfs serves
 //!   kept/ID/        a sandbox that ended and left something: never locked for longer than a command
 //!   names/NAME      a symbolic link to an id, which nobody ever follows
 //!   trash/ID        being removed

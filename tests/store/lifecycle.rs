@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 
-use bryo::plan::step::LayerNumber;
+use bryo::plan::step::{Backend, Layer, LayerNumber};
 use bryo::spec::HostPath;
 use bryo::state::error::StoreFault;
 use bryo::state::{Outcome, Record, StateError, Store, Timestamp};
@@ -49,6 +49,43 @@ fn a_run_that_wrote_nothing_leaves_nothing() {
     fs::create_dir(&work).unwrap();
     fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
     assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn a_layer_with_a_server_has_a_directory_of_its_own() {
+    let fixture = Fixture::new();
+    let over = fixture.path("over");
+    let served = Layer { backend: Backend::Fuse, ..plan(&over, &[]).layers.remove(0) };
+    let start = || {
+        let mut sandbox = fixture.store().create(None).unwrap();
+        let made = sandbox.make_layer(LayerNumber(0), &served).unwrap();
+        let own = made.upper.as_path().parent().unwrap().to_owned();
+        assert_eq!(made.work.as_path().parent(), Some(own.as_path()));
+        let names: Vec<_> =
+            fs::read_dir(&own).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert!(names.len() == 2 && names.iter().all(|name| name == "upper" || name == "work"));
+        // What the server makes at its start.
+        fs::create_dir(made.work.as_path().join("work")).unwrap();
+        (sandbox, made)
+    };
+    let (sandbox, _) = start();
+    assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert_eq!(fixture.left(), [""; 0]);
+    let (sandbox, made) = start();
+    fs::write(made.upper.as_path().join("file"), "written").unwrap();
+    let sandbox = sandbox.remove_if_untouched().unwrap().expect("it was written to");
+    let upper = sandbox.open_upper(LayerNumber(0)).unwrap().expect("there is an upper");
+    assert!(
+        rustix::fs::accessat(
+            &upper,
+            "file",
+            rustix::fs::Access::EXISTS,
+            rustix::fs::AtFlags::empty()
+        )
+        .is_ok()
+    );
+    sandbox.remove().unwrap();
     assert_eq!(fixture.left(), [""; 0]);
 }
 
