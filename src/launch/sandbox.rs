@@ -92,6 +92,10 @@ impl Mapped<'_> {
     fn build(self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
         process::set_parent_death_signal(Some(SignalNumber::KILL))
             .map_err(|errno| Failed::new(0, errno))?;
+        // Pid 1 would show the payload bryo's own command line.
+        process::irrevocably_clear_arguments().map_err(|errno| Failed::new(0, errno))?;
+        // The modes of the plan hold; the payload gets a mask of its own.
+        rustix::process::umask(rustix::fs::Mode::empty());
         let mut tree: Builder<'_, LayerDirectories> = Builder::new(host.layers);
         let mut slave = None;
         let mut last = 0;

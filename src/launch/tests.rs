@@ -159,7 +159,7 @@ fn run(plan: &Plan) -> (String, FromSandbox) {
 fn a_payload_runs_confined_and_its_status_is_told() {
     alone(module_path!(), "a_payload_runs_confined_and_its_status_is_told", || {
         ordinary_user();
-        let script = "echo $A; pwd; cat /proc/1/comm; hostname; grep -E 'NoNewPrivs|CapEff|CapBnd|Seccomp:' /proc/self/status; \
+        let script = "echo $A; pwd; cat /proc/1/comm; tr -d '\\0' </proc/1/cmdline; echo '|'; hostname; grep -E 'NoNewPrivs|CapEff|CapBnd|Seccomp:' /proc/self/status; \
                       touch /usr/x 2>&1; touch here && ls; ls -d /home 2>&1; ls /proc/self/fd; exit 7";
         let (printed, last) = run(&plan(&["sh", "-c", script]));
         assert_eq!(last, FromSandbox::Exited { code: 7 }, "{printed}");
@@ -172,6 +172,7 @@ fn a_payload_runs_confined_and_its_status_is_told() {
             "NoNewPrivs:\t1",
             "Seccomp:\t2",
             "here",
+            "|",
         ] {
             assert!(printed.lines().any(|printed| printed == line), "no `{line}` in:\n{printed}");
         }

@@ -186,6 +186,33 @@ pub fn set_child_subreaper(reaper: bool) -> Result<()> {
     prctl(libc::PR_SET_CHILD_SUBREAPER, libc::c_ulong::from(reaper)).map(drop)
 }
 
+/// Overwrites the arguments that `/proc/PID/cmdline` shows of the calling process with zeros.
+///
+/// A forked process shows its parent's, to everybody who sees its `/proc` entry, dumpable or not. The
+/// kernel tells where they lie (fields 48 and 49 of `/proc/self/stat`, `proc(5)`); a process whose
+/// `/proc` is not there keeps them. What `std::env::args` gives afterwards is made of them, so only a
+/// process that will not ask again calls this.
+pub fn irrevocably_clear_arguments() -> Result<()> {
+    let stat = std::fs::read("/proc/self/stat")
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let (start, end) = argument_area(&stat).ok_or(Errno::EPROTO)?;
+    let length = end.checked_sub(start).filter(|length| *length <= 1 << 21).ok_or(Errno::EPROTO)?;
+    let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
+    // SAFETY: the kernel says that the arguments of this process lie there, on its own initial stack,
+    // which is writable and never unmapped; this process is a copy of its parent's and has one
+    // thread, so nobody reads them meanwhile.
+    unsafe { std::ptr::write_bytes(area, 0, length) };
+    Ok(())
+}
+
+/// Fields 48 and 49; the second field is in parentheses and may hold anything.
+fn argument_area(stat: &[u8]) -> Option<(usize, usize)> {
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let rest = std::str::from_utf8(stat.get(after_name + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace().skip(45);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
+
 /// `PR_SET_NAME`: what `ps` shows for this thread, cut to 15 bytes.
 pub fn set_name(name: &CStr) -> Result<()> {
     Ok(rustix::thread::set_name(name)?)
