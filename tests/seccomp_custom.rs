@@ -173,6 +173,20 @@ fn a_32_bit_architecture_in_the_file_allows_its_calls() {
     assert_eq!(answer(&compiled, compat, "ioctl", [0, 0x5412, 0, 0, 0, 0]), EPERM);
 }
 
+#[test]
+fn a_policy_that_is_too_long_for_the_kernel_is_an_error_with_a_hint() {
+    let mut text = "name = 'p'\nextends = 'default'\n".to_owned();
+    for value in 0..1500_u64 {
+        let value = value << 32 | value;
+        text.push_str(&format!(
+            "[[rule]]\ncalls = ['prctl']\nargs = ['arg1 == {value}', 'arg2 == {value}']\naction = 'log'\nreason = 'r'\n"
+        ));
+    }
+    let error = compile(&file::parse(&text, "p").unwrap(), PolicyVariant::default()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot use the program of seccomp policy `p`");
+    assert!(error.hint().is_some_and(|hint| hint.contains("4,096")));
+}
+
 fn files_in(folder: &Path) -> Vec<PathBuf> {
     std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect()
 }

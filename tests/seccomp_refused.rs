@@ -246,6 +246,27 @@ fn only_four_families_of_sockets_exist() {
     assert_refused(&filter, "socketpair", [2 | HIGH, 1, 0, 0, 0, 0], libc::EAFNOSUPPORT);
 }
 
+#[test]
+fn no_type_of_an_allowed_family_makes_another_family_of_it() {
+    let filter = default_filter(quiet());
+    let socket = number("socket").unwrap();
+    // SOCK_PACKET turns AF_INET into AF_PACKET in the kernel.
+    for (kind, wanted) in
+        [(1, true), (2, true), (3, true), (4, false), (5, false), (6, false), (10, false)]
+    {
+        for family in [2, 10] {
+            for extra in [0, HIGH, u64::from(libc::SOCK_CLOEXEC.cast_unsigned())] {
+                let args = [family, kind | extra, 0, 0, 0, 0];
+                let (inside, outside) = both(&filter, socket, args);
+                let came = inside != refused(libc::EAFNOSUPPORT);
+                assert_eq!(came, wanted, "{family} {kind} {extra:#x}: {inside}");
+                assert!(outside > -kernel::MARK);
+                [inside, outside].into_iter().for_each(close);
+            }
+        }
+    }
+}
+
 /// An abstract socket somewhere else that would hear what reaches it.
 fn hearer(kind: i32) -> (OwnedFd, Vec<u8>) {
     use nix::sys::socket::{Backlog, bind, listen};
