@@ -126,16 +126,23 @@ impl Pump {
         }
     }
 
-    /// No more is read.
+    /// No more is read. What is behind hears so in its own way: a terminal is put back as it was, a
+    /// pty gets the character that ends its input.
     pub(super) fn end_source(&mut self) {
-        if self.source.take().is_some() && self.role == Role::Keys {
+        if self.source.take().is_none() {
+            return;
+        }
+        if self.role == Role::Keys {
             let ends = if self.last_read == b'\n' { 1 } else { 2 };
             self.append(&[END_OF_TRANSMISSION; 2][..ends]);
+        }
+        if let Some(reset) = self.lens.as_ref().map(|lens| lens.modes.reset()) {
+            self.append(&reset);
         }
     }
 
     /// Adds bytes that were not read, behind those that were.
-    pub(super) fn append(&mut self, bytes: &[u8]) {
+    fn append(&mut self, bytes: &[u8]) {
         self.make_room();
         self.buffer.extend_from_slice(bytes);
     }

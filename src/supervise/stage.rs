@@ -288,8 +288,6 @@ impl Stage {
                     continue;
                 }
                 pump.end_source();
-                let reset = pump.lens.as_ref().map(|lens| lens.modes.reset());
-                pump.append(&reset.unwrap_or_default());
             }
         }
         self.tidy();

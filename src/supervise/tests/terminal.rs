@@ -248,6 +248,21 @@ fn what_the_payload_left_switched_on_is_switched_off() {
 }
 
 #[test]
+fn a_pty_that_is_closed_before_the_end_is_told_is_put_back_too() {
+    alone(module_path!(), "a_pty_that_is_closed_before_the_end_is_told_is_put_back_too", || {
+        let mut person = Person::starts(Place::Foreground, Setup::on_pty(), |mut init| {
+            init.writes(b"\x1b[?1049h");
+            drop(init.terminal.take());
+            std::thread::sleep(Duration::from_millis(50));
+            init.exits(0);
+        });
+        assert!(person.ends().contains("Exited(0)"));
+        person.sees("\x1b[?1049h\x1b[?1049l");
+        assert!(!person.is_raw());
+    });
+}
+
+#[test]
 fn the_clipboard_is_out_of_reach() {
     alone(module_path!(), "the_clipboard_is_out_of_reach", || {
         let mut person = Person::starts(Place::Foreground, Setup::on_pty(), |init| {
