@@ -119,14 +119,17 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The mount points that stand on each mount.
+type Beside<'a> = HashMap<u64, HashSet<&'a [u8]>>;
+
 /// Leaves out the mounts that no path leads to: those that stand on the same mount as another one
 /// whose mount point lies above theirs, and those on whose root another one stands.
 fn reachable(lines: Vec<Line>) -> Vec<Line> {
-    let mut by_parent: HashMap<u64, HashSet<&HostPath>> = HashMap::new();
+    let mut by_parent: Beside = HashMap::new();
     for Line { mount, .. } in &lines {
         // The table's first mount can be its own parent's sibling in a chroot; never its own.
         if mount.id != mount.parent {
-            by_parent.entry(mount.parent).or_default().insert(&mount.at);
+            by_parent.entry(mount.parent).or_default().insert(mount.at.as_bytes());
         }
     }
     let by_id: HashMap<u64, &Mount> = lines.iter().map(|l| (l.mount.id, &l.mount)).collect();
@@ -134,18 +137,25 @@ fn reachable(lines: Vec<Line>) -> Vec<Line> {
     let keep: Vec<bool> = lines
         .iter()
         .map(|Line { mount, .. }| {
-            let covered = by_parent.get(&mount.id).is_some_and(|below| below.contains(&mount.at));
+            let covered =
+                by_parent.get(&mount.id).is_some_and(|below| below.contains(mount.at.as_bytes()));
             !covered && leads_to(mount, &by_id, &by_parent, &mut known)
         })
         .collect();
     lines.into_iter().zip(keep).filter_map(|(line, keep)| keep.then_some(line)).collect()
 }
 
+/// The directories above an absolute, normal path, nearest first; none for `/`.
+fn above(path: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let ends = (0..path.len()).rev().filter(|end| path[*end] == b'/' && path.len() > 1);
+    ends.map(|end| &path[..end.max(1)])
+}
+
 /// Whether a path leads to the directory a mount stands on. Goes up its parents, each once.
 fn leads_to(
     mount: &Mount,
     by_id: &HashMap<u64, &Mount>,
-    by_parent: &HashMap<u64, HashSet<&HostPath>>,
+    by_parent: &Beside<'_>,
     known: &mut HashMap<u64, bool>,
 ) -> bool {
     let mut chain = Vec::new();
@@ -159,7 +169,7 @@ fn leads_to(
         chain.push(at.id);
         let hidden = by_parent
             .get(&at.parent)
-            .is_some_and(|beside| at.at.ancestors().any(|above| beside.contains(&above)));
+            .is_some_and(|beside| above(at.at.as_bytes()).any(|above| beside.contains(above)));
         if hidden {
             break false;
         }
@@ -297,6 +307,13 @@ mod tests {
         );
         let lines = parse(above.as_bytes()).unwrap();
         assert_eq!(lines.iter().map(|line| line.mount.id).collect::<Vec<_>>(), [27, 31, 33]);
+    }
+
+    #[test]
+    fn what_is_above_a_path_ends_with_the_root() {
+        let of = |path: &'static str| above(path.as_bytes()).map(<[u8]>::len).collect::<Vec<_>>();
+        assert_eq!(of("/a/bc/d"), [5, 2, 1]);
+        assert_eq!((of("/a"), of("/")), (vec![1], vec![]));
     }
 
     #[test]

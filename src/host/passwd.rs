@@ -78,21 +78,26 @@ fn text(bytes: &[u8]) -> Text {
     OsStr::from_bytes(bytes).to_owned().into()
 }
 
+/// The text of `/etc/passwd`; empty when there is none.
+pub(super) fn read_passwd() -> Result<Vec<u8>, HostError> {
+    Ok(bounded::read_optional(PASSWD, FILE)?.unwrap_or_default())
+}
+
 /// How the caller and the ids inside are called.
 pub(super) fn probe_account(
+    passwd: &[u8],
     caller: &Caller,
     uid_inside: u32,
     gid_inside: u32,
 ) -> Result<Account, HostError> {
-    let passwd = bounded::read_optional(PASSWD, FILE)?.unwrap_or_default();
     let group = bounded::read_optional(GROUP, FILE)?.unwrap_or_default();
-    let mut account = account(caller, &passwd, &group);
+    let mut account = account(caller, passwd, &group);
     if account.name.is_none() {
         ask_name_service(caller.uid, &mut account);
     }
-    let user_is_named = parse_users(&passwd).any(|user| user.uid == uid_inside);
+    let user_is_named = parse_users(passwd).any(|user| user.uid == uid_inside);
     let group_is_named = parse_groups(&group).any(|group| group.gid == gid_inside);
-    account.passwd_without = (!user_is_named).then(|| text(&without_nul(passwd)));
+    account.passwd_without = (!user_is_named).then(|| text(&without_nul(passwd.to_vec())));
     account.group_without = (!group_is_named).then(|| text(&without_nul(group)));
     Ok(account)
 }
@@ -127,14 +132,10 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 /// Homes of other accounts: directories that belong to the account whose home they are. Those beside
 /// the caller's own are left out, as everything there is hidden.
 pub(super) fn probe_other_homes(
+    passwd: &[u8],
     caller: &Caller,
     resolver: &mut Resolver,
-) -> Result<Vec<HostPath>, HostError> {
-    let passwd = bounded::read_optional(PASSWD, FILE)?.unwrap_or_default();
-    Ok(other_homes(&passwd, caller, resolver))
-}
-
-fn other_homes(passwd: &[u8], caller: &Caller, resolver: &mut Resolver) -> Vec<HostPath> {
+) -> Vec<HostPath> {
     let beside = caller.home.as_ref().and_then(HostPath::parent);
     let mut found = BTreeSet::new();
     // The caller's own is another's when `$HOME` names another: its secrets are looked for there.
@@ -192,7 +193,7 @@ mod tests {
     #[test]
     fn the_text_is_given_only_where_a_line_is_missing() {
         let caller = Caller::default();
-        let account = probe_account(&caller, 3_999_999_999, 0).unwrap();
+        let account = probe_account(&read_passwd().unwrap(), &caller, 3_999_999_999, 0).unwrap();
         assert!(account.passwd_without.is_some_and(|text| text.as_bytes().starts_with(b"root:")));
         assert_eq!(account.group_without, None);
         assert_eq!(account.name, Some("root".into()));
@@ -213,7 +214,7 @@ mod tests {
         writeln!(passwd, "gone:x:{own}:1::{}/gone:/bin/sh", root.display()).unwrap();
         // As another user, to whom `mine` is somebody else's.
         let caller = Caller { uid: own + 5, ..Caller::default() };
-        let found = other_homes(passwd.as_bytes(), &caller, &mut Resolver::default());
+        let found = probe_other_homes(passwd.as_bytes(), &caller, &mut Resolver::default());
         if own == 0 {
             // Root's homes are hidden by name.
             assert_eq!(found, []);
@@ -223,7 +224,7 @@ mod tests {
         // Beside the caller's own home nothing needs to be named.
         let home = HostPath::new(root.join("theirs")).ok();
         let neighbour = Caller { uid: own + 5, home, ..Caller::default() };
-        assert_eq!(other_homes(passwd.as_bytes(), &neighbour, &mut Resolver::default()), []);
+        assert_eq!(probe_other_homes(passwd.as_bytes(), &neighbour, &mut Resolver::default()), []);
     }
 
     proptest! {

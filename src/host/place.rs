@@ -1,15 +1,17 @@
 //! What stands at a path that was asked for, and what the caller may do there.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
 
 use crate::plan::facts::{Caller, Kind, Place, RootEntry};
 use crate::spec::HostPath;
 
 use super::HostError;
-use super::resolve::{Found, Last, Resolver, Seen, Status, kind_of, look};
+use super::entries::{each_entry, list, open_directory};
+use super::resolve::{Found, Last, Resolver, Seen, Status, look};
 
 /// How many entries of a tree are looked at for ids that cannot be mapped.
 const MOST_FOREIGN_LOOKS: usize = 256;
@@ -25,21 +27,25 @@ pub(super) fn probe(
     resolver: &mut Resolver,
 ) -> Place {
     let found = resolver.resolve(asked, Last::Follow);
-    let there = found.status.is_some();
-    let writer = Writer::from(caller);
-    let foreign_writable = there
-        && look_into == LookInto::Entries
-        && found.is_directory()
-        && tree_is_foreign(&found, &writer);
-    Place {
+    let mut place = Place {
         asked: asked.clone(),
-        writable: found.status.is_some_and(|status| writer.may_write(&found.real, &status)),
-        foreign_writable,
-        size: found.status.map_or(0, |status| status.size),
-        fs_magic: if there { fs_magic(&found.real) } else { 0 },
-        kind: found.kind,
-        real: found.real,
+        real: found.real.clone(),
+        kind: found.kind.clone(),
+        writable: false,
+        foreign_writable: false,
+        size: 0,
+        fs_magic: 0,
+    };
+    if let Some(status) = found.status {
+        let writer = Writer::from(caller);
+        place.writable = writer.may_write(&found.real, &status);
+        place.foreign_writable = look_into == LookInto::Entries
+            && found.is_directory()
+            && tree_is_foreign(&found, &writer);
+        place.size = status.size;
+        place.fs_magic = fs_magic(&found.real);
     }
+    place
 }
 
 /// Whether the entries of a directory matter.
@@ -114,68 +120,35 @@ fn tree_is_foreign(found: &Found, writer: &Writer) -> bool {
         return true;
     }
     let Ok(dir) = open_directory(&found.real) else { return false };
-    let Ok(entries) = rustix::fs::Dir::read_from(&dir) else { return false };
-    entries
-        .take(MOST_FOREIGN_LOOKS)
-        .map_while(Result::ok)
-        .filter(|entry| !is_dot(entry.file_name().to_bytes()))
-        .filter(|entry| {
-            matches!(
-                entry.file_type(),
-                FileType::Directory | FileType::RegularFile | FileType::Unknown
-            )
-        })
-        .any(|entry| match look(&dir, entry.file_name()) {
-            Seen::There(status) => writer.finds_foreign(&status),
-            Seen::Absent | Seen::Forbidden => false,
-        })
-}
-
-pub(super) fn open_directory(path: &HostPath) -> rustix::io::Result<std::os::fd::OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::open(path.as_path(), flags, Mode::empty())
-}
-
-pub(super) fn is_dot(name: &[u8]) -> bool {
-    matches!(name, b"." | b"..")
-}
-
-/// The names in a directory, sorted; more than `limit` is an error.
-pub(super) fn list(path: &HostPath, limit: usize) -> Result<Vec<HostPath>, HostError> {
-    let failed = |source| HostError::List { path: path.clone(), source };
-    let dir = open_directory(path).map_err(failed)?;
-    let mut found = Vec::new();
-    for entry in rustix::fs::Dir::read_from(&dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let name = entry.file_name().to_bytes();
-        if is_dot(name) {
-            continue;
+    let mut looks = 0;
+    let mut foreign = false;
+    let listed = each_entry(&dir, |name, file_type| {
+        looks += 1;
+        let matters =
+            matches!(file_type, FileType::Directory | FileType::RegularFile | FileType::Unknown);
+        foreign = matters
+            && matches!(look(&dir, name), Seen::There(status) if writer.finds_foreign(&status));
+        if foreign || looks == MOST_FOREIGN_LOOKS {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
         }
-        if found.len() == limit {
-            return Err(HostError::TooManyEntries { path: path.clone(), limit });
-        }
-        let name = <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(name);
-        // Only a path too long for the kernel is not taken: nobody can ask for it either.
-        found.extend(path.join(name));
-    }
-    found.sort();
-    Ok(found)
+    });
+    // What cannot be listed is not copied up either.
+    listed.is_ok() && foreign
 }
 
 /// The entries of `/`, sorted.
-pub(super) fn probe_root_entries() -> Result<Vec<RootEntry>, HostError> {
+pub(super) fn probe_root_entries(resolver: &mut Resolver) -> Result<Vec<RootEntry>, HostError> {
     let entries = list(&HostPath::root(), MOST_ROOT_ENTRIES)?;
     Ok(entries
         .into_iter()
-        .filter_map(|path| match look(CWD, path.as_path()) {
-            Seen::There(status) => {
-                let kind = kind_of(&status, &path);
-                Some(RootEntry { kind, only_root_writes: only_root_writes(&status), path })
-            }
-            Seen::Absent => None,
-            Seen::Forbidden => {
-                Some(RootEntry { path, kind: Kind::Forbidden, only_root_writes: false })
-            }
+        .map(|path| resolver.resolve(&path, Last::Keep))
+        .filter(|found| found.kind != Kind::Absent)
+        .map(|found| RootEntry {
+            only_root_writes: found.status.is_some_and(|status| only_root_writes(&status)),
+            path: found.real,
+            kind: found.kind,
         })
         .collect())
 }
@@ -276,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_entries_of_the_root_are_sorted_and_usr_is_roots() {
-        let entries = probe_root_entries().unwrap();
+        let entries = probe_root_entries(&mut Resolver::default()).unwrap();
         assert!(entries.is_sorted_by_key(|entry| entry.path.clone()));
         let of = |path: &str| {
             let path = HostPath::new(path).unwrap();
@@ -284,16 +257,5 @@ mod tests {
         };
         assert!(of("/usr").only_root_writes && of("/usr").kind == Kind::Directory);
         assert!(!of("/tmp").only_root_writes);
-    }
-
-    #[test]
-    fn a_directory_with_too_many_entries_is_an_error() {
-        let (_dir, root) = scratch();
-        for n in 0..5 {
-            std::fs::write(root.join(n.to_string()), "").unwrap();
-        }
-        let path = HostPath::new(&root).unwrap();
-        assert_eq!(list(&path, 5).unwrap().len(), 5);
-        assert_eq!(list(&path, 4), Err(HostError::TooManyEntries { path: path.clone(), limit: 4 }));
     }
 }

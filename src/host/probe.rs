@@ -1,13 +1,16 @@
 //! Collects facts one by one, so that each run pays for what it needs.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::rc::Rc;
 
 use crate::plan::facts::{Facts, HostDirectory, Kernel, Kind, Mount};
 use crate::spec::HostPath;
 use crate::spec::rootfs::Pattern;
 
 use super::cgroup::{self, Cgroups};
-use super::mountinfo::{self, Line};
+use super::mountinfo;
 use super::place::LookInto;
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
@@ -24,7 +27,7 @@ use super::{
 pub struct Probe {
     status: ProcessStatus,
     resolver: Resolver,
-    mounts: Vec<Line>,
+    passwd: Option<Rc<[u8]>>,
     facts: Facts,
 }
 
@@ -47,7 +50,7 @@ impl Probe {
             stdio: stdio::probe(),
             ..Facts::default()
         };
-        Self { status, resolver, mounts: Vec::new(), facts }
+        Self { status, resolver, passwd: None, facts }
     }
 
     /// What is known so far.
@@ -62,15 +65,15 @@ impl Probe {
 
     /// The mount table, and whether a procfs can be mounted, which it tells.
     pub fn mounts(&mut self) -> Result<(), HostError> {
-        self.mounts = mountinfo::probe()?;
-        self.facts.procfs_mountable = Some(kernel::assume_procfs(&self.mounts));
-        self.facts.mounts = self.mounts.iter().map(|line| line.mount.clone()).collect();
+        let lines = mountinfo::probe()?;
+        self.facts.procfs_mountable = Some(kernel::assume_procfs(&lines));
+        self.facts.mounts = lines.into_iter().map(|line| line.mount).collect();
         Ok(())
     }
 
     /// The entries of `/`.
     pub fn root_entries(&mut self) -> Result<(), HostError> {
-        self.facts.root_entries = place::probe_root_entries()?;
+        self.facts.root_entries = place::probe_root_entries(&mut self.resolver)?;
         Ok(())
     }
 
@@ -93,9 +96,12 @@ impl Probe {
         let secrets = expander.expand(secrets)?;
         let hidden = expander.expand(hidden)?;
         let warned = expander.expand(warned)?;
-        self.facts.absent = [secrets.absent, hidden.absent].concat();
-        self.facts.absent.sort();
-        self.facts.absent.dedup();
+        self.facts.absent = secrets.absent;
+        if !hidden.absent.is_empty() {
+            self.facts.absent.extend(hidden.absent);
+            self.facts.absent.sort();
+            self.facts.absent.dedup();
+        }
         self.facts.secrets = secrets.there;
         self.facts.hidden = hidden.there;
         self.facts.warned = warned.there.into_iter().map(|found| found.path).collect();
@@ -125,7 +131,9 @@ impl Probe {
 
     /// Homes of others.
     pub fn other_homes(&mut self) -> Result<(), HostError> {
-        self.facts.other_homes = passwd::probe_other_homes(&self.facts.caller, &mut self.resolver)?;
+        let passwd = self.passwd()?;
+        self.facts.other_homes =
+            passwd::probe_other_homes(&passwd, &self.facts.caller, &mut self.resolver);
         Ok(())
     }
 
@@ -164,8 +172,20 @@ impl Probe {
 
     /// How the caller and the ids inside are called.
     pub fn account(&mut self, uid_inside: u32, gid_inside: u32) -> Result<(), HostError> {
-        self.facts.account = passwd::probe_account(&self.facts.caller, uid_inside, gid_inside)?;
+        let passwd = self.passwd()?;
+        self.facts.account =
+            passwd::probe_account(&passwd, &self.facts.caller, uid_inside, gid_inside)?;
         Ok(())
+    }
+
+    /// The text of `/etc/passwd`, read once.
+    fn passwd(&mut self) -> Result<Rc<[u8]>, HostError> {
+        if let Some(passwd) = &self.passwd {
+            return Ok(Rc::clone(passwd));
+        }
+        let passwd: Rc<[u8]> = passwd::read_passwd()?.into();
+        self.passwd = Some(Rc::clone(&passwd));
+        Ok(passwd)
     }
 
     /// Subordinate ids. After [`Probe::account`], whose name they are listed under.
@@ -205,25 +225,28 @@ impl Probe {
     /// The directories above every path that was found so far.
     pub fn directories(&mut self) {
         let facts = &self.facts;
-        let places = facts.places.iter().map(|place| &place.real);
-        let matches = facts.secrets.iter().chain(&facts.hidden).map(|found| &found.path);
-        let mut modes: BTreeMap<HostPath, Option<u32>> = BTreeMap::new();
-        let stores = facts.stores.iter().map(|store| &store.path);
-        let others = facts.other_homes.iter().chain(&facts.absent).chain(stores);
-        for path in places.chain(matches).chain(others) {
-            for directory in std::iter::once(path.clone()).chain(path.ancestors()) {
-                if modes.contains_key(&directory) {
+        let places = facts.places.iter().map(|place| (&place.real, &place.kind));
+        let matches = facts.secrets.iter().chain(&facts.hidden).map(|m| (&m.path, &m.kind));
+        let absent = facts.absent.iter().map(|path| (path, &Kind::Absent));
+        let mut modes: HashMap<&[u8], Option<u32>> = HashMap::new();
+        for (path, kind) in places.chain(matches).chain(absent) {
+            let own = usize::from(*kind != Kind::Directory);
+            for directory in path.as_path().ancestors().skip(own) {
+                let bytes = directory.as_os_str().as_bytes();
+                if modes.contains_key(bytes) {
                     // What is above it is there too.
                     break;
                 }
-                let mode = self.resolver.directory_mode(&directory);
-                modes.insert(directory, mode);
+                modes.insert(bytes, self.resolver.mode_of(bytes));
             }
         }
-        self.facts.directories = modes
-            .into_iter()
-            .filter_map(|(path, mode)| Some(HostDirectory { path, mode: mode? }))
-            .collect();
+        let found = modes.into_iter().filter_map(|(path, mode)| {
+            let path = HostPath::new(OsStr::from_bytes(path)).ok()?;
+            Some(HostDirectory { path, mode: mode? })
+        });
+        let mut found: Vec<HostDirectory> = found.collect();
+        found.sort_by(|one, other| one.path.cmp(&other.path));
+        self.facts.directories = found;
     }
 }
 

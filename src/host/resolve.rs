@@ -1,10 +1,10 @@
 //! Where a path of the host leads, link by link, each name looked at once.
 //!
 //! # Theory of operation
-//! A default run asks for some hundred paths that mostly share their parents and mostly do not
-//! exist. So names are looked at one by one from the root, and what was seen is remembered: below a
-//! directory that is not there nothing is asked again. The answer also says how far a path that does
-//! not exist goes.
+//! A default run asks for some four hundred paths that mostly share their parents and mostly do not
+//! exist. So each directory is resolved once, whatever is asked in it, and below one that is not there
+//! nothing is asked at all. A directory in which many names are asked is listed: what is not in the
+//! list is not there, and costs no system call (see [`listing`](super::listing)).
 //!
 //! # Decisions
 //! - What changes between two looks is not noticed here: whoever acts opens the path anew, without
@@ -14,13 +14,16 @@
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Stat};
 use rustix::io::Errno;
 
 use crate::plan::facts::Kind;
 use crate::spec::HostPath;
+
+use super::listing::Listing;
 
 /// As the kernel has it.
 const MOST_LINKS: usize = 40;
@@ -87,12 +90,13 @@ pub(super) enum Seen {
 pub(super) struct Found {
     /// Links resolved, as far as it exists; the names that do not exist follow as they are.
     pub(super) real: HostPath,
-    /// The directory at which it went no further; `real` itself when it is there.
-    pub(super) reached: HostPath,
     /// What stands at `real`.
     pub(super) kind: Kind,
     /// Of what stands at `real`.
     pub(super) status: Option<Status>,
+    /// Where it could not be looked further: a directory that may not be entered, or something of which
+    /// nothing can be said (a dead mount).
+    pub(super) forbidden_at: Option<HostPath>,
     /// Whether something can appear at `real`: not below a file.
     pub(super) can_appear: bool,
 }
@@ -101,118 +105,213 @@ impl Found {
     pub(super) fn is_directory(&self) -> bool {
         self.kind == Kind::Directory
     }
+
+    fn there(real: HostPath, status: Status) -> Self {
+        let kind = kind_of(&status, &real);
+        Self { real, kind, status: Some(status), forbidden_at: None, can_appear: true }
+    }
+
+    fn absent(real: HostPath, can_appear: bool) -> Self {
+        Self { real, kind: Kind::Absent, status: None, forbidden_at: None, can_appear }
+    }
+
+    fn forbidden(real: HostPath, at: HostPath) -> Self {
+        let forbidden_at = Some(at);
+        Self { real, kind: Kind::Forbidden, status: None, forbidden_at, can_appear: true }
+    }
+
+    /// What is below something that is no directory to be entered.
+    fn below(self, name: &OsStr) -> Self {
+        let real = self.real.join(name).unwrap_or(self.real);
+        match (self.status, self.forbidden_at) {
+            // A file, or a link that leads to one.
+            (Some(_), _) => Self::absent(real, false),
+            (None, Some(at)) => Self::forbidden(real, at),
+            (None, None) => Self::absent(real, self.can_appear),
+        }
+    }
+}
+
+/// What was seen in one directory.
+#[derive(Debug, Default)]
+struct Directory {
+    seen: HashMap<OsString, Seen>,
+    listing: Listing,
+}
+
+impl Directory {
+    /// Looks at `real`, which is `name` in this directory, whose path is `parent`.
+    fn look(&mut self, parent: &HostPath, name: &OsStr, real: &HostPath) -> Seen {
+        if self.listing.excludes(name) {
+            return Seen::Absent;
+        }
+        if let Some(seen) = self.seen.get(name) {
+            return *seen;
+        }
+        if self.listing.is_now_worth(parent) && self.listing.excludes(name) {
+            return Seen::Absent;
+        }
+        let seen = look(CWD, real.as_path());
+        self.seen.insert(name.to_owned(), seen);
+        seen
+    }
+}
+
+/// Where the path of a directory led.
+#[derive(Debug)]
+struct Led {
+    found: Found,
+    /// Its index, when it is one.
+    directory: Option<usize>,
 }
 
 /// Looks at names and remembers.
 #[derive(Debug, Default)]
 pub(super) struct Resolver {
-    seen: HashMap<PathBuf, Seen>,
+    directories: Vec<Directory>,
+    /// Index of a directory, by its real path.
+    by_path: HashMap<HostPath, usize>,
+    /// Where the directories that were asked for lead, by their path as it was asked.
+    led: HashMap<Vec<u8>, Rc<Led>>,
 }
 
 impl Resolver {
     /// Where `path` leads.
     pub(super) fn resolve(&mut self, path: &HostPath, last: Last) -> Found {
-        let mut pending: Vec<OsString> = path.names().map(OsStr::to_owned).collect();
-        pending.reverse();
-        let mut real = PathBuf::from("/");
-        let mut links = 0;
-        while let Some(name) = pending.pop() {
-            if name == ".." {
-                real.pop();
-                continue;
-            }
-            let next = real.join(&name);
-            let is_last = pending.is_empty();
-            let status = match self.look(&next) {
-                Seen::There(status) => status,
-                Seen::Absent => return stop(path, &real, &next, pending, Kind::Absent),
-                Seen::Forbidden => return stop(path, &real, &next, pending, Kind::Forbidden),
-            };
-            if status.file_type == FileType::Symlink && !(is_last && last == Last::Keep) {
-                links += 1;
-                let Some(target) = read_link(&next).filter(|_| links <= MOST_LINKS) else {
-                    // A loop leads nowhere: as for the kernel, nobody can look there.
-                    return stop(path, &real, &next, pending, Kind::Forbidden);
-                };
-                if target.as_bytes().starts_with(b"/") {
-                    real = PathBuf::from("/");
-                }
-                push_names(&mut pending, &target);
-            } else if !is_last && status.file_type != FileType::Directory {
-                // Below a file nothing can be.
-                let found = stop(path, &real, &next, pending, Kind::Absent);
-                return Found { can_appear: false, ..found };
-            } else {
-                real = next;
-            }
-        }
-        self.arrive(path, real)
+        self.resolve_bytes(path.as_bytes(), last)
     }
 
-    /// The whole path was walked.
-    fn arrive(&mut self, asked: &HostPath, real: PathBuf) -> Found {
-        let seen = self.look(&real);
-        let real = host_path(real, asked);
-        let (kind, status) = match seen {
-            Seen::There(status) => (kind_of(&status, &real), Some(status)),
-            Seen::Absent => (Kind::Absent, None),
-            Seen::Forbidden => (Kind::Forbidden, None),
+    /// The same for the bytes of an absolute, normal path.
+    pub(super) fn resolve_bytes(&mut self, path: &[u8], last: Last) -> Found {
+        self.walk(path, last, &mut 0)
+    }
+
+    /// `links` counts those that were followed.
+    fn walk(&mut self, path: &[u8], last: Last, links: &mut usize) -> Found {
+        let Some((parent, name)) = split_last(path) else {
+            return root();
         };
-        Found { reached: real.clone(), real, kind, status, can_appear: true }
+        let parent = self.lead(parent, links);
+        match parent.directory {
+            Some(directory) => self.step((&parent.found.real, directory), name, last, links),
+            None => parent.found.clone().below(name),
+        }
+    }
+
+    /// Where a directory leads; each is resolved once.
+    fn lead(&mut self, path: &[u8], links: &mut usize) -> Rc<Led> {
+        if let Some(led) = self.led.get(path) {
+            return Rc::clone(led);
+        }
+        let before = *links;
+        let found = self.walk(path, Last::Follow, links);
+        let directory = found.is_directory().then(|| self.index(&found.real));
+        let led = Rc::new(Led { found, directory });
+        // What was cut short as there were too many links before is no answer for others.
+        if before == 0 {
+            self.led.insert(path.to_owned(), Rc::clone(&led));
+        }
+        led
+    }
+
+    /// The index of a directory at a real path.
+    fn index(&mut self, real: &HostPath) -> usize {
+        if let Some(index) = self.by_path.get(real) {
+            return *index;
+        }
+        self.directories.push(Directory::default());
+        let index = self.directories.len() - 1;
+        self.by_path.insert(real.clone(), index);
+        index
+    }
+
+    /// One name in a directory, given by its real path and its index.
+    fn step(
+        &mut self,
+        (parent, directory): (&HostPath, usize),
+        name: &OsStr,
+        last: Last,
+        links: &mut usize,
+    ) -> Found {
+        let Ok(real) = parent.join(name) else {
+            // Longer than the kernel takes: nothing can be there.
+            return Found::absent(parent.clone(), false);
+        };
+        match self.directories[directory].look(parent, name, &real) {
+            Seen::Absent => Found::absent(real, true),
+            Seen::Forbidden => {
+                let at = if may_enter(parent) { real.clone() } else { parent.clone() };
+                Found::forbidden(real, at)
+            }
+            Seen::There(status)
+                if status.file_type == FileType::Symlink && last == Last::Follow =>
+            {
+                *links += 1;
+                match read_link(real.as_path()).filter(|_| *links <= MOST_LINKS) {
+                    Some(target) => self.follow(parent, &target, links),
+                    // A loop leads nowhere, and what is put in its place is not the host's.
+                    None => Found::absent(real, false),
+                }
+            }
+            Seen::There(status) => Found::there(real, status),
+        }
+    }
+
+    /// The target of a link that stands in `parent`; `..` climbs from where links led.
+    fn follow(&mut self, parent: &HostPath, target: &OsStr, links: &mut usize) -> Found {
+        let from_root = target.as_bytes().starts_with(b"/");
+        let begin = if from_root { HostPath::root() } else { parent.clone() };
+        let mut found = self.walk(begin.as_bytes(), Last::Keep, links);
+        for name in target.as_bytes().split(|b| *b == b'/') {
+            found = match name {
+                b"" | b"." => continue,
+                b".." => match found.real.parent() {
+                    Some(above) => self.walk(above.as_bytes(), Last::Keep, links),
+                    None => continue,
+                },
+                name if found.is_directory() => {
+                    let directory = self.index(&found.real);
+                    let name = OsStr::from_bytes(name);
+                    self.step((&found.real, directory), name, Last::Follow, links)
+                }
+                name => found.below(OsStr::from_bytes(name)),
+            };
+        }
+        found
     }
 
     /// Permission bits of a directory at a real path; none when there is none.
     pub(super) fn directory_mode(&mut self, path: &HostPath) -> Option<u32> {
-        match self.look(path.as_path()) {
-            Seen::There(status) if status.file_type == FileType::Directory => Some(status.mode),
-            _ => None,
-        }
+        self.mode_of(path.as_bytes())
     }
 
-    fn look(&mut self, path: &Path) -> Seen {
-        if let Some(seen) = self.seen.get(path) {
-            return *seen;
-        }
-        let seen = look(rustix::fs::CWD, path);
-        self.seen.insert(path.to_owned(), seen);
-        seen
+    /// The same for the bytes of an absolute, normal path.
+    pub(super) fn mode_of(&mut self, path: &[u8]) -> Option<u32> {
+        let of = |found: &Found| found.status.filter(|_| found.is_directory());
+        let status = match self.led.get(path) {
+            Some(led) if led.found.real.as_bytes() == path => of(&led.found),
+            _ => of(&self.resolve_bytes(path, Last::Keep)),
+        };
+        status.map(|status| status.mode)
     }
 }
 
-/// Ends in the directory `reached`, at `real`, behind which `pending` was still to come.
-fn stop(
-    asked: &HostPath,
-    reached: &Path,
-    real: &Path,
-    pending: Vec<OsString>,
-    kind: Kind,
-) -> Found {
-    let mut real = real.to_owned();
-    for name in pending.into_iter().rev() {
-        if name == ".." {
-            real.pop();
-        } else {
-            real.push(name);
-        }
+fn may_enter(directory: &HostPath) -> bool {
+    rustix::fs::accessat(CWD, directory.as_path(), Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+fn root() -> Found {
+    match look(CWD, "/") {
+        Seen::There(status) => Found::there(HostPath::root(), status),
+        Seen::Absent | Seen::Forbidden => Found::forbidden(HostPath::root(), HostPath::root()),
     }
-    let reached = host_path(reached.to_owned(), asked);
-    Found { real: host_path(real, asked), reached, kind, status: None, can_appear: true }
 }
 
-/// A path that was put together from names is absolute and normal; where links made it too long for
-/// the kernel, nothing can be there, and it is called as it was asked for.
-fn host_path(path: PathBuf, asked: &HostPath) -> HostPath {
-    HostPath::new(path).unwrap_or_else(|_| asked.clone())
-}
-
-fn push_names(pending: &mut Vec<OsString>, target: &OsStr) {
-    let names = target.as_bytes().split(|b| *b == b'/');
-    pending.extend(
-        names
-            .filter(|name| !name.is_empty() && *name != b".")
-            .map(|name| OsStr::from_bytes(name).to_owned())
-            .rev(),
-    );
+/// The parent of an absolute, normal path and its last name; none for `/`.
+fn split_last(path: &[u8]) -> Option<(&[u8], &OsStr)> {
+    let slash = path.iter().rposition(|b| *b == b'/')?;
+    let name = path.get(slash + 1..).filter(|name| !name.is_empty())?;
+    Some((if slash == 0 { b"/" } else { &path[..slash] }, OsStr::from_bytes(name)))
 }
 
 fn read_link(path: &Path) -> Option<OsString> {
@@ -270,15 +369,18 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_exist_says_how_far_it_goes() {
+    fn what_does_not_exist_says_where_it_would_be() {
         let dir = tree();
         let mut resolver = Resolver::default();
-        for (asked, real, reached) in
-            [("abs/x/y", "a/x/y", "a"), ("dangling/z", "a/gone/x/z", "a"), ("a/f/y", "a/f/y", "a")]
-        {
+        for (asked, real, can_appear) in [
+            ("abs/x/y", "a/x/y", true),
+            ("dangling/z", "a/gone/x/z", true),
+            ("a/f/y", "a/f/y", false),
+            ("a/f/y/z", "a/f/y/z", false),
+        ] {
             let found = resolver.resolve(&at(&dir, asked), Last::Follow);
             assert_eq!(found.kind, Kind::Absent, "{asked}");
-            assert_eq!((found.real, found.reached), (at(&dir, real), at(&dir, reached)), "{asked}");
+            assert_eq!((found.real, found.can_appear), (at(&dir, real), can_appear), "{asked}");
         }
     }
 
@@ -286,7 +388,7 @@ mod tests {
     fn a_loop_of_links_ends() {
         let dir = tree();
         let found = Resolver::default().resolve(&at(&dir, "loop1/x"), Last::Follow);
-        assert_eq!((found.kind, found.status), (Kind::Forbidden, None));
+        assert_eq!((found.kind, found.can_appear), (Kind::Absent, false));
         let kept = Resolver::default().resolve(&at(&dir, "loop1"), Last::Keep);
         assert_eq!(kept.kind, Kind::Link("loop2".into()));
     }
@@ -299,7 +401,7 @@ mod tests {
         let found = Resolver::default().resolve(&at(&dir, "a/f"), Last::Follow);
         // Root enters all the same.
         if !rustix::process::geteuid().is_root() {
-            assert_eq!((found.kind, found.reached), (Kind::Forbidden, locked.clone()));
+            assert_eq!((found.kind, found.forbidden_at), (Kind::Forbidden, Some(locked.clone())));
         }
         std::fs::set_permissions(locked.as_path(), PermissionsExt::from_mode(0o700)).unwrap();
     }

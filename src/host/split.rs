@@ -10,7 +10,8 @@ use crate::plan::facts::{Caller, Kind, SplitDirectory, SplitEntry};
 use crate::spec::HostPath;
 
 use super::HostError;
-use super::place::{Writer, list};
+use super::entries::list;
+use super::place::Writer;
 use super::resolve::{Resolver, Seen, kind_of, look};
 
 /// Most entries of one such directory: each may become a mount.

@@ -14,8 +14,8 @@
 //! - More entries or matches than the bounds is an error: a secret that was not looked for would be
 //!   shown.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
 use crate::plan::facts::{Caller, Kind, Match};
@@ -23,8 +23,8 @@ use crate::spec::HostPath;
 use crate::spec::rootfs::{Pattern, PatternBase};
 
 use super::HostError;
-use super::place::list;
-use super::resolve::{Found, Last, Resolver};
+use super::entries::list_names;
+use super::resolve::{self, Last, Resolver};
 
 /// Most entries of one directory that a wildcard is held against.
 const MOST_ENTRIES: usize = 100_000;
@@ -44,36 +44,33 @@ pub(super) struct Matches {
 pub(super) struct Expander<'a> {
     caller: &'a Caller,
     resolver: &'a mut Resolver,
-    listed: BTreeMap<HostPath, Vec<HostPath>>,
+    listed: HashMap<HostPath, Vec<OsString>>,
 }
 
 impl<'a> Expander<'a> {
     pub(super) fn new(caller: &'a Caller, resolver: &'a mut Resolver) -> Self {
-        Self { caller, resolver, listed: BTreeMap::new() }
+        Self { caller, resolver, listed: HashMap::new() }
     }
 
     /// All that `patterns` match.
     pub(super) fn expand(&mut self, patterns: &[Pattern]) -> Result<Matches, HostError> {
-        let mut there = BTreeMap::new();
-        let mut absent = BTreeSet::new();
+        let mut found = Found::default();
         for pattern in patterns {
             let Some(base) = self.base(pattern) else { continue };
-            let names: Vec<&OsStr> = pattern.rest().names().collect();
-            if names.iter().any(|name| has_wildcard(name)) {
-                for path in self.candidates(base, &names)? {
-                    self.take(&path, &mut there);
-                    if there.len() > MOST_MATCHES {
-                        return Err(HostError::TooManyMatches { limit: MOST_MATCHES });
-                    }
+            if has_wildcard(pattern.rest().as_bytes()) {
+                for path in self.candidates(base, pattern, &mut found)? {
+                    // What is absent here went away meanwhile.
+                    self.take(path.as_bytes(), &mut found);
                 }
-            } else if let Some(path) =
-                pattern.resolve(self.caller.home.as_ref(), self.caller.workdir.path())
-                && let Some(gone) = self.take(&path, &mut there)
-            {
-                absent.insert(gone);
+            } else {
+                let gone = self.take(&whole(&base, pattern), &mut found);
+                found.absent.extend(gone);
+            }
+            if found.there.len() > MOST_MATCHES {
+                return Err(HostError::TooManyMatches { limit: MOST_MATCHES });
             }
         }
-        Ok(prune(there, absent))
+        Ok(found.prune())
     }
 
     fn base(&self, pattern: &Pattern) -> Option<HostPath> {
@@ -85,95 +82,139 @@ impl<'a> Expander<'a> {
     }
 
     /// The paths a pattern with wildcards may mean: every name but literal ones was seen.
-    fn candidates(&mut self, base: HostPath, names: &[&OsStr]) -> Result<Vec<HostPath>, HostError> {
-        let mut dirs = vec![base];
-        for name in names {
+    fn candidates(
+        &mut self,
+        base: HostPath,
+        pattern: &Pattern,
+        found: &mut Found,
+    ) -> Result<Vec<HostPath>, HostError> {
+        let mut paths = vec![base];
+        for name in pattern.rest().names() {
             let mut next = Vec::new();
-            for dir in dirs {
-                if !has_wildcard(name) {
-                    next.extend(dir.join(name));
-                    continue;
-                }
-                let found = self.resolver.resolve(&dir, Last::Follow);
-                if found.is_directory() {
-                    let entries = self.entries(&found.real)?;
-                    let fits = |path: &&HostPath| {
-                        path.file_name().is_some_and(|n| matches(name.as_bytes(), n.as_bytes()))
-                    };
-                    next.extend(entries.iter().filter(fits).cloned());
-                } else if found.kind == Kind::Forbidden {
-                    next.push(dir);
+            for path in paths {
+                if has_wildcard(name.as_bytes()) {
+                    next.extend(self.fitting(&path, name, found)?);
+                } else {
+                    next.extend(path.join(name));
                 }
             }
             if next.len() > MOST_MATCHES {
                 return Err(HostError::TooManyMatches { limit: MOST_MATCHES });
             }
-            dirs = next;
+            paths = next;
         }
-        Ok(dirs)
+        Ok(paths)
     }
 
-    /// Of a directory that cannot be listed, but perhaps entered, nothing can be matched by wildcard.
-    fn entries(&mut self, dir: &HostPath) -> Result<&[HostPath], HostError> {
-        if !self.listed.contains_key(dir) {
-            let entries = match list(dir, MOST_ENTRIES) {
+    /// The entries of a directory that fit a name with wildcards.
+    fn fitting(
+        &mut self,
+        path: &HostPath,
+        name: &OsStr,
+        found: &mut Found,
+    ) -> Result<Vec<HostPath>, HostError> {
+        let directory = self.resolver.resolve(path, Last::Follow);
+        if !directory.is_directory() {
+            found.there.extend(directory.forbidden_at.map(|at| self.closed(at)));
+            return Ok(Vec::new());
+        }
+        if !self.listed.contains_key(&directory.real) {
+            let names = match list_names(&directory.real, MOST_ENTRIES) {
+                // Its owner could make it readable again, and so could the payload.
+                Err(HostError::List { .. }) if self.is_callers(&directory) => {
+                    found.there.push((directory.real.clone(), Kind::Directory));
+                    Vec::new()
+                }
+                // Perhaps it can be entered, but the payload knows no more names than we do.
                 Err(HostError::List { .. }) => Vec::new(),
                 other => other?,
             };
-            self.listed.insert(dir.clone(), entries);
+            self.listed.insert(directory.real.clone(), names);
         }
-        Ok(self.listed.get(dir).map_or(&[], Vec::as_slice))
+        let names = self.listed.get(&directory.real).into_iter().flatten();
+        let fits = names.filter(|entry| matches(name.as_bytes(), entry.as_bytes()));
+        Ok(fits.filter_map(|entry| directory.real.join(entry).ok()).collect())
+    }
+
+    fn is_callers(&self, found: &resolve::Found) -> bool {
+        found.status.is_some_and(|status| status.uid == self.caller.uid)
+    }
+
+    /// What stands for all that may be below a place that cannot be looked into.
+    fn closed(&mut self, at: HostPath) -> (HostPath, Kind) {
+        let is_directory = self.resolver.directory_mode(&at).is_some();
+        (at, if is_directory { Kind::Directory } else { Kind::Forbidden })
     }
 
     /// Adds what stands at `path`; gives its real path when nothing does, but may.
-    fn take(&mut self, path: &HostPath, there: &mut BTreeMap<HostPath, Kind>) -> Option<HostPath> {
-        let found = self.resolver.resolve(path, Last::Keep);
+    fn take(&mut self, path: &[u8], to: &mut Found) -> Option<HostPath> {
+        let found = self.resolver.resolve_bytes(path, Last::Keep);
         match found.kind {
             Kind::Absent => return Some(found.real).filter(|_| found.can_appear),
             Kind::Forbidden => {
-                there.insert(found.reached, Kind::Directory);
+                let at = found.forbidden_at.unwrap_or(found.real);
+                to.there.push(self.closed(at));
             }
             Kind::Link(_) => {
-                let target = self.resolver.resolve(path, Last::Follow);
-                if self.is_own(&target) {
-                    there.insert(target.real, target.kind);
+                let target = self.resolver.resolve_bytes(path, Last::Follow);
+                if self.may_hide(&target) {
+                    to.there.push((target.real, target.kind));
                 }
-                there.insert(found.real, found.kind);
+                to.there.push((found.real, found.kind));
             }
-            kind => {
-                there.insert(found.real, kind);
-            }
+            kind => to.there.push((found.real, kind)),
         }
         None
     }
 
     /// Whether a link leads to something of the caller's that can be hidden: not to `/dev/null`, and
     /// not to a directory that holds the home or the current directory.
-    fn is_own(&self, target: &Found) -> bool {
+    fn may_hide(&self, target: &resolve::Found) -> bool {
         let holds = |path: &HostPath| path.starts_with(&target.real);
         matches!(target.kind, Kind::File | Kind::Directory)
-            && target.status.is_some_and(|status| status.uid == self.caller.uid)
+            && self.is_callers(target)
             && !self.caller.home.as_ref().is_some_and(holds)
             && !self.caller.workdir.path().is_some_and(holds)
     }
 }
 
-/// Leaves out what lies below another match.
-fn prune(there: BTreeMap<HostPath, Kind>, absent: BTreeSet<HostPath>) -> Matches {
-    let mut kept: Vec<Match> = Vec::new();
-    for (path, kind) in there {
-        // Sorted by names: what lies below a path follows it directly.
-        if !kept.last().is_some_and(|last| path.starts_with(&last.path)) {
-            kept.push(Match { path, kind });
-        }
-    }
-    let below = |path: &HostPath| kept.iter().any(|m| path.starts_with(&m.path));
-    let absent = absent.into_iter().filter(|path| !below(path)).collect();
-    Matches { there: kept, absent }
+/// What was found so far, in no order.
+#[derive(Default)]
+struct Found {
+    there: Vec<(HostPath, Kind)>,
+    absent: Vec<HostPath>,
 }
 
-fn has_wildcard(name: &OsStr) -> bool {
-    name.as_bytes().iter().any(|b| matches!(b, b'*' | b'?'))
+impl Found {
+    /// Sorts, and leaves out what lies below another match.
+    fn prune(mut self) -> Matches {
+        self.there.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut there: Vec<Match> = Vec::new();
+        for (path, kind) in self.there {
+            // Sorted by names: what lies below a path follows it directly.
+            if !there.last().is_some_and(|last| path.starts_with(&last.path)) {
+                there.push(Match { path, kind });
+            }
+        }
+        self.absent.sort();
+        self.absent.dedup();
+        self.absent.retain(|path| !there.iter().any(|found| path.starts_with(&found.path)));
+        Matches { there, absent: self.absent }
+    }
+}
+
+/// The bytes of a pattern without wildcards as a path.
+fn whole(base: &HostPath, pattern: &Pattern) -> Vec<u8> {
+    let (base, rest) = (base.as_bytes(), pattern.rest().as_bytes());
+    match (base, rest) {
+        (b"/", rest) => rest.to_vec(),
+        (base, b"/") => base.to_vec(),
+        (base, rest) => [base, rest].concat(),
+    }
+}
+
+fn has_wildcard(name: &[u8]) -> bool {
+    name.iter().any(|b| matches!(b, b'*' | b'?'))
 }
 
 /// Whether a name fits a pattern: `*` is any bytes, `?` any one byte. No backtracking beyond the last

@@ -1,0 +1,225 @@
+//! What `bryo doctor` says of hosts that lack something, each made for real in namespaces of its own.
+
+use crate::support::{Ended, World};
+
+/// Words that run a command in a user and mount namespace after a shell has changed it there.
+fn after(script: &str) -> Vec<String> {
+    let script = format!("set -e; {script}; exec \"$@\"");
+    ["unshare", "--user", "--map-current-user", "--keep-caps", "--mount", "sh", "-c", &script, "sh"]
+        .map(str::to_owned)
+        .into()
+}
+
+fn doctor_after(world: &World, script: &str) -> Ended {
+    world.bryo(["doctor", "--json"]).under(after(script)).ends()
+}
+
+/// Runs a program with a filter that answers some calls with an errno: `refuse CALL=ERRNO,… PROGRAM`.
+const REFUSE: &str = r#"
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+int main(int argc, char **argv) {
+    struct sock_filter program[64] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+    };
+    unsigned short length = 1;
+    for (char *pair = strtok(argv[1], ","); pair && length < 60; pair = strtok(NULL, ",")) {
+        unsigned call, errno_wanted;
+        if (sscanf(pair, "%u=%u", &call, &errno_wanted) != 2) return 2;
+        program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, call, 0, 1);
+        program[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | errno_wanted);
+    }
+    program[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    struct sock_fprog filter = {length, program};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter)) return 3;
+    execv(argv[2], argv + 2);
+    return 4;
+}
+"#;
+
+/// `bryo doctor --json` where these calls fail: pairs of a call's number and an errno.
+fn doctor_refused(world: &World, calls: &[(libc::c_long, i32)]) -> Ended {
+    let refuse = world.c_program("refuse", REFUSE);
+    let calls: Vec<String> = calls.iter().map(|(call, errno)| format!("{call}={errno}")).collect();
+    let words = [refuse.to_str().unwrap(), &calls.join(",")].map(str::to_owned);
+    world.bryo(["doctor", "--json"]).under(words).ends()
+}
+
+/// What doctor says of one thing: its state and its detail.
+#[track_caller]
+fn said(ended: &Ended, id: &str) -> (String, String) {
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout()).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["id"] == id).unwrap();
+    let text = |key: &str| finding[key].as_str().unwrap().to_owned();
+    (text("state"), text("detail"))
+}
+
+#[track_caller]
+fn command(ended: &Ended, id: &str) -> String {
+    let report: serde_json::Value = serde_json::from_str(&ended.stdout()).unwrap();
+    let findings = report["findings"].as_array().unwrap();
+    let finding = findings.iter().find(|finding| finding["id"] == id).unwrap();
+    finding["remedy"]["command"].as_str().unwrap().to_owned()
+}
+
+fn pair(state: &str, detail: &str) -> (String, String) {
+    (state.to_owned(), detail.to_owned())
+}
+
+#[test]
+fn doctor_finds_this_host_fit_and_leaves_nothing() {
+    let world = World::new();
+    let ended = world.bryo(["doctor", "--json"]).ends().succeeds().stderr_is("");
+    for id in ["kernel", "user-namespaces", "mounts", "procfs", "overlay", "store", "seccomp"] {
+        assert_eq!(said(&ended, id).0, "ok", "{id}: {}", ended.stdout());
+    }
+    // The store was tried where it would be, and is not there afterwards.
+    assert!(!world.exists(".local"));
+    world.bryo(["doctor"]).ends().succeeds().stdout_has("A default run works here");
+}
+
+#[test]
+fn a_helper_that_is_not_installed_is_named_with_its_package() {
+    let world = World::new();
+    let ended = doctor_after(&world, "mount --bind /dev/null /usr/bin/newuidmap").succeeds();
+    assert_eq!(said(&ended, "subids"), pair("missing", "`newuidmap` is not installed"));
+    assert!(command(&ended, "subids").ends_with("uidmap"));
+}
+
+#[test]
+fn a_masked_proc_is_found_out_by_trying() {
+    let world = World::new();
+    let ended = doctor_after(&world, "mount --bind /dev/null /proc/kcore").succeeds();
+    assert_eq!(said(&ended, "procfs"), pair("missing", "refused: EPERM (operation not permitted)"));
+    // The control: in the same namespaces with nothing masked it can be mounted.
+    let ended = doctor_after(&world, "true").succeeds();
+    assert_eq!(said(&ended, "procfs"), pair("ok", "can be mounted"));
+}
+
+#[test]
+fn user_namespaces_that_are_switched_off_have_a_script_that_switches_them_on() {
+    let world = World::new();
+    let switched_off = "echo 0 >/proc/sys/user/max_user_namespaces";
+    let ended = doctor_after(&world, switched_off).exits_with(1);
+    assert_eq!(
+        said(&ended, "user-namespaces"),
+        pair("broken", "user namespaces are switched off: `user.max_user_namespaces` is 0")
+    );
+    world
+        .bryo(["doctor"])
+        .under(after(switched_off))
+        .ends()
+        .exits_with(1)
+        .stdout_has("broken    user namespaces")
+        .stdout_has("No default run works here.");
+    let script =
+        world.bryo(["doctor", "--fix-script"]).under(after(switched_off)).ends().succeeds();
+    assert!(
+        script.stdout().contains("\nset_sysctl user.max_user_namespaces "),
+        "{}",
+        script.stdout()
+    );
+    world
+        .program("sh", ["-n"])
+        .stdin(crate::support::Stdin::Text(script.stdout().into()))
+        .ends()
+        .succeeds();
+}
+
+#[test]
+fn a_device_that_is_another_one_is_not_fuse() {
+    let world = World::new();
+    let ended = doctor_after(&world, "mount --bind /dev/null /dev/fuse").succeeds();
+    assert_eq!(said(&ended, "fuse"), pair("missing", "`/dev/fuse` cannot be opened"));
+    assert_eq!(command(&ended, "fuse"), "sudo modprobe fuse && sudo chmod 0666 /dev/fuse");
+}
+
+#[test]
+fn a_store_on_a_file_system_that_holds_no_upper_is_told_with_its_path() {
+    let world = World::new();
+    for folder in ["lower", "upper", "work", "merged"] {
+        world.folder(folder);
+    }
+    world.host(crate::support::Host::MayChange);
+    let script = "cd ..; mount -t overlay -o userxattr,lowerdir=lower,upperdir=upper,workdir=work o merged; \
+                  mkdir -m 700 merged/store";
+    let store = world.path("merged/store");
+    let ended = world
+        .bryo(["doctor", "--json"])
+        .env("BRYO_STORE", &store)
+        .under(after(script))
+        .ends()
+        .succeeds();
+    let expected = format!(
+        "{} is on a file system that cannot hold an upper layer of the kernel's",
+        store.display()
+    );
+    assert_eq!(said(&ended, "store"), pair("missing", &expected));
+}
+
+#[test]
+fn without_a_home_the_store_is_elsewhere() {
+    let world = World::new();
+    let ended = world.bryo(["doctor", "--json"]).env_remove("HOME").ends().succeeds();
+    assert_eq!(said(&ended, "home").0, "missing");
+    let (state, detail) = said(&ended, "store");
+    assert!(state == "ok" && detail.starts_with("/var/tmp/bryo-"), "{detail}");
+}
+
+#[test]
+fn a_kernel_without_landlock_is_told() {
+    let world = World::new();
+    let calls = [(libc::SYS_landlock_create_ruleset, libc::ENOSYS)];
+    let ended = doctor_refused(&world, &calls).succeeds();
+    assert_eq!(
+        said(&ended, "landlock"),
+        pair("missing", "not there: ENOSYS (function not implemented)")
+    );
+}
+
+#[test]
+fn a_filter_that_knows_only_the_old_clone_is_no_obstacle() {
+    let world = World::new();
+    let ended = doctor_refused(&world, &[(libc::SYS_clone3, libc::ENOSYS)]).succeeds();
+    assert_eq!(said(&ended, "user-namespaces"), pair("ok", "made, with all capabilities"));
+}
+
+#[test]
+fn a_filter_that_forbids_namespaces_is_told_from_a_switch() {
+    let world = World::new();
+    let ended = doctor_refused(&world, &[(libc::SYS_clone3, libc::EPERM)]).exits_with(1);
+    assert_eq!(
+        said(&ended, "user-namespaces"),
+        pair("broken", "a filter of system calls forbids user namespaces, as in a container")
+    );
+}
+
+#[test]
+fn without_the_new_mount_calls_no_sandbox_can_be_built() {
+    let world = World::new();
+    let ended = doctor_refused(&world, &[(libc::SYS_mount_setattr, libc::ENOSYS)]).exits_with(1);
+    assert_eq!(
+        said(&ended, "mounts"),
+        pair(
+            "broken",
+            "a read-only copy of the host's tree: refused: ENOSYS (function not implemented)"
+        )
+    );
+}
+
+#[test]
+fn two_answers_at_once_are_refused() {
+    World::new()
+        .bryo(["doctor", "--json", "--fix-script"])
+        .ends()
+        .refuses_with(&["--json", "--fix-script"]);
+}
