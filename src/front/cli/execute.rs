@@ -9,7 +9,7 @@ use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
 use crate::spec::{HostPath, Spec};
 
 use super::output::Answer;
-use super::run::{Kind, Run, Show, parse};
+use super::run::{Input, Kind, Run, Show, parse};
 use super::surroundings::Surroundings;
 use super::usage::Asked;
 
@@ -27,6 +27,13 @@ enum ReportError {
 }
 
 impl Explain for ReportError {}
+
+/// Standard input cannot be replaced.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot put `/dev/null` in the place of standard input")]
+struct InputError(#[source] std::io::Error);
+
+impl Explain for InputError {}
 
 /// `bryo run`.
 pub(super) fn run(arguments: &[OsString]) -> Result<Answer, Failure> {
@@ -62,12 +69,21 @@ fn show_plan(spec: &Spec, json: bool) -> Result<Answer, Failure> {
 }
 
 fn carry_out(run: &Run) -> Result<Answer, Failure> {
+    if run.input == Input::Null {
+        disconnect_input().map_err(|e| Failure::new(&e))?;
+    }
     let finished = op::run(&run.spec).map_err(|e| Failure::new(&e))?;
     if let Some(path) = &run.spec.lifetime.report {
         write_report(path, &finished).map_err(|e| Failure::new(&e))?;
     }
     tell(&finished, run.show);
     Ok(Answer::text("").with_code(finished.ended.how.exit_code()))
+}
+
+/// Puts `/dev/null` in the place of standard input.
+fn disconnect_input() -> Result<(), InputError> {
+    let null = std::fs::File::open("/dev/null").map_err(InputError)?;
+    rustix::stdio::dup2_stdin(&null).map_err(|errno| InputError(errno.into()))
 }
 
 /// Only a person wants to hear it: on a terminal, or when asked for.

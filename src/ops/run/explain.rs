@@ -41,7 +41,8 @@ const REPORT: &str =
 fn launch_hint(error: &LaunchError) -> Option<String> {
     let hint = match error {
         LaunchError::NotFound(program) if looks_like_image(&program.to_string()) => {
-            "images cannot be run yet; a directory with a root file system can: `--rootfs DIR`"
+            "it reads like an image: those will be named by `--image`, which is not there yet; \
+             `--rootfs DIR` runs a program of a directory that holds an unpacked one"
         }
         LaunchError::NotFound(_) => {
             "is it installed below a place that the sandbox shows? `bryo run --dry-run` lists them; \
