@@ -1,9 +1,10 @@
-//! Compiles the built-in seccomp policies for every common variant.
+//! Compiles the built-in seccomp policies for every common variant, and merges the built-in profiles.
 //!
 //! # Theory of operation
 //! The pure modules are included by path, so that the build uses the same parser and compiler as a
 //! run does. Their product in `OUT_DIR`: `seccomp.bin` with the programs, equal ones once, and
-//! `seccomp.rs` with where each is and what is answered to the calls it notifies.
+//! `seccomp.rs` with where each is and what is answered to the calls it notifies; `profile-NAME` with
+//! each profile.
 #![expect(
     dead_code,
     unused_imports,
@@ -23,6 +24,31 @@ mod plan {
     pub mod seccomp;
 }
 
+#[path = "src/profile"]
+mod profile {
+    pub mod builtin;
+    pub mod error;
+    mod fields;
+    pub mod library;
+    mod merge;
+    mod read;
+    pub mod settings;
+    pub mod stored;
+    pub mod value;
+    pub mod variable;
+
+    pub use error::ProfileError;
+    pub use read::{MAX_SIZE, parse_profile};
+    pub use settings::{Settings, Wanted};
+
+    /// What this script makes: there is none yet.
+    mod embedded {
+        pub(super) fn resolved(_name: &str) -> Option<super::library::Resolved> {
+            None
+        }
+    }
+}
+
 use plan::seccomp::{
     Arch, Denial, SyscallTables, canonical, canonical_builtin, common_variants, emit, lower,
     to_bytes, verify,
@@ -37,14 +63,19 @@ type Failure = Box<dyn std::error::Error>;
 const COMPILED: [&str; 4] = ["default", "strict", "init", "fuse"];
 
 fn main() {
-    for path in
-        ["build.rs", "profiles/seccomp", "src/spec", "src/plan/seccomp.rs", "src/plan/seccomp"]
-    {
+    for path in [
+        "build.rs",
+        "profiles",
+        "src/profile",
+        "src/spec",
+        "src/plan/seccomp.rs",
+        "src/plan/seccomp",
+    ] {
         println!("cargo:rerun-if-changed={path}");
     }
     println!("cargo:rerun-if-env-changed=LIBSECCOMP_LIB_PATH");
     if let Err(failure) = build() {
-        eprintln!("cannot compile the built-in seccomp policies: {failure}");
+        eprintln!("cannot compile what is built in: {failure}");
         let mut source = failure.source();
         while let Some(cause) = source {
             eprintln!("  because: {cause}");
@@ -80,7 +111,17 @@ fn build() -> Result<(), Failure> {
             verify(&emit(&lower(&builtin(name)?, &variant, &tables, native)?))?;
         }
     }
-    programs.write(&out, native)
+    programs.write(&out, native)?;
+    write_profiles(&out)
+}
+
+/// A built-in profile is read at every start: merged here, it takes a tenth of the time.
+fn write_profiles(out: &Path) -> Result<(), Failure> {
+    for name in profile::builtin::NAMES {
+        let resolved = profile::library::resolve_builtin(name)?;
+        std::fs::write(out.join(format!("profile-{name}")), profile::stored::encode(&resolved)?)?;
+    }
+    Ok(())
 }
 
 /// The compiler would say only that a library is missing.

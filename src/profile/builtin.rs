@@ -1,7 +1,4 @@
-//! The profiles that are compiled in.
-
-use super::error::ProfileError;
-use super::library::{Resolved, resolve_builtin};
+//! The profiles that are compiled in, as they were written.
 
 /// Their names, in the order they are listed.
 pub const NAMES: [&str; 4] = ["default", "strict", "build", "agent"];
@@ -15,9 +12,4 @@ pub fn source(name: &str) -> Option<&'static str> {
         "agent" => Some(include_str!("../../profiles/agent.toml")),
         _ => None,
     }
-}
-
-/// One with everything it extends.
-pub(super) fn resolved(name: &str) -> Result<Resolved, ProfileError> {
-    resolve_builtin(name)
 }

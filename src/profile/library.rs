@@ -20,6 +20,7 @@ use crate::spec::rootfs::{Access, Pattern};
 use crate::spec::{Text, is_valid_name};
 
 use super::builtin;
+use super::embedded;
 use super::error::ProfileError;
 use super::read::{MAX_SIZE, ProfileFile, parse_profile};
 use super::settings::{Keyed, List, Settings};
@@ -122,7 +123,7 @@ impl Library {
             && builtin::source(name).is_some()
         {
             self.refuse_shadow(name)?;
-            return builtin::resolved(name);
+            return embedded::resolved(name).map_or_else(|| resolve_builtin(name), Ok);
         }
         let mut row = Vec::new();
         self.collect(reference, Path::new(""), &mut Vec::new(), &mut row)?;
@@ -370,8 +371,8 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-#[doc(hidden)]
-pub(super) fn resolve_builtin(name: &str) -> Result<Resolved, ProfileError> {
+/// Reads and merges the files of a built-in profile, as `build.rs` does once.
+pub fn resolve_builtin(name: &str) -> Result<Resolved, ProfileError> {
     let mut row = Vec::new();
     Library::default().collect(
         &Reference::Name(name.to_owned()),

@@ -46,6 +46,7 @@
 //!   decision, and a field that could only become stricter would push people to write everything anew.
 
 pub mod builtin;
+mod embedded;
 pub mod error;
 mod fields;
 pub mod library;
@@ -53,6 +54,7 @@ mod merge;
 mod read;
 pub mod render;
 pub mod settings;
+pub mod stored;
 pub mod value;
 pub mod variable;
 
