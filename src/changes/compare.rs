@@ -29,7 +29,8 @@ pub(super) fn by_stat(now: &Stat, was: &Stat, backend: Backend) -> Aspects {
         differs.set(Aspect::Type, true);
         return differs;
     }
-    differs.set(Aspect::Mode, kind != FileKind::Link && (now.st_mode ^ was.st_mode) & 0o7777 != 0);
+    let modes = (now.st_mode ^ was.st_mode) & 0o7777 & !lost_bits(kind, now, backend);
+    differs.set(Aspect::Mode, kind != FileKind::Link && modes != 0);
     differs.set(Aspect::Owner, backend == Backend::Kernel && owner_differs(now, was));
     if kind == FileKind::File {
         let time = |stat: &Stat| (stat.st_mtime, stat.st_mtime_nsec);
@@ -38,6 +39,15 @@ pub(super) fn by_stat(now: &Stat, was: &Stat, backend: Backend) -> Aspects {
     }
     differs.set(Aspect::Type, kind == FileKind::Device && now.st_rdev != was.st_rdev);
     differs
+}
+
+/// Mode bits whose absence says nothing: fuse-overlayfs (1.10 tried) copies a directory up with mkdir(2)
+/// alone, which takes no set-id bits.
+fn lost_bits(kind: FileKind, now: &Stat, backend: Backend) -> u32 {
+    match (kind, backend) {
+        (FileKind::Directory, Backend::Fuse) => 0o6000 & !now.st_mode,
+        _ => 0,
+    }
 }
 
 /// Whether the payload gave it away.

@@ -10,6 +10,7 @@ mod support;
 
 mod degraded;
 mod escape;
+mod fuse;
 mod kill;
 mod regression;
 mod testbed;

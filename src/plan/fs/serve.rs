@@ -115,7 +115,7 @@ pub(in crate::plan) fn server(
         (FuseReason::KernelRefuses, OverlayObstacle::KernelRefuses)
     } else if store_refuses {
         (FuseReason::StoreFileSystem, OverlayObstacle::StoreFileSystem)
-    } else if purpose == Purpose::WriteForeign && has_fuse(facts)? && choice == OverlayChoice::Auto
+    } else if purpose == Purpose::WriteForeign && choice == OverlayChoice::Auto && has_fuse(facts)?
     {
         (FuseReason::ForeignIds, OverlayObstacle::KernelRefuses)
     } else {
