@@ -48,6 +48,7 @@ impl Probe {
             kernel,
             caller: caller::probe(&status, &mut resolver),
             stdio: stdio::probe(),
+            background: stdio::probe_background(),
             ..Facts::default()
         };
         Self { status, resolver, passwd: None, facts }

@@ -16,6 +16,14 @@ pub(super) fn probe() -> [Stdio; 3] {
     ]
 }
 
+/// Whether another process group has the terminal that one of them is. One that is not the
+/// controlling terminal has no background.
+pub(super) fn probe_background() -> bool {
+    let all = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let group = all.into_iter().find_map(|fd| rustix::termios::tcgetpgrp(fd).ok());
+    group.is_some_and(|group| group != rustix::process::getpgrp())
+}
+
 /// One descriptor. What cannot be asked is [`Stdio::Other`], which is refused.
 fn classify(fd: BorrowedFd<'_>) -> Stdio {
     let stat = match rustix::fs::fstat(fd) {

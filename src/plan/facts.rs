@@ -71,6 +71,8 @@ pub struct Facts {
     pub procfs_mountable: Option<bool>,
     /// What stands at descriptors 0, 1, 2.
     pub stdio: [Stdio; 3],
+    /// Whether the caller is in the background of its terminal, as after `&` in a shell.
+    pub background: bool,
     /// The lines of the host's passwd and group that name ids mapped inside; see [`Account`].
     pub account: Account,
     /// What doing has refuted since the first plan.

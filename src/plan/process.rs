@@ -65,7 +65,7 @@ pub(super) fn plan_payload(
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
     let command = &spec.command;
-    let foreground = stdio::begins_in_foreground(command.terminal, facts.stdio);
+    let foreground = stdio::begins_in_foreground(command.terminal, facts);
     draft.push(Stage::Payload, ProcessStep::ProcessGroup { foreground });
     for (number, stands) in (0..).zip(facts.stdio) {
         let with = stdio::plan_stdio(number, stands, command.terminal, rules)?;

@@ -11,7 +11,7 @@
 //!   the host's whole tree to `openat(0, "..")`.
 
 use super::error::PlanError;
-use super::facts::Stdio;
+use super::facts::{Facts, Stdio};
 use super::step::StdioPlan;
 use crate::spec::Terminal;
 
@@ -26,15 +26,16 @@ pub(super) fn has_pty(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
 
 /// Whether the payload begins in the foreground of its pty, and so has the caller's keys.
 ///
-/// In a pipeline another program may be the one that reads the terminal, as in `… | less`. There the
-/// payload begins in the background, and gets the keys when it wants them.
-pub(super) fn begins_in_foreground(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
+/// In the background the keys are not ours to give. In a pipeline another program may be the one that
+/// reads the terminal, as in `… | less`. In both the payload begins in the background, and gets the
+/// keys when it wants them.
+pub(super) fn begins_in_foreground(terminal: Terminal, facts: &Facts) -> bool {
+    let [input, output, _] = facts.stdio;
+    let by_terminal = input == Stdio::Terminal;
+    let piped = matches!(output, Stdio::Pipe | Stdio::Socket);
     match terminal {
-        Terminal::Auto => {
-            let [input, output, _] = stdio;
-            input == Stdio::Terminal && !matches!(output, Stdio::Pipe | Stdio::Socket)
-        }
-        Terminal::Always => true,
+        Terminal::Auto => by_terminal && !piped && !facts.background,
+        Terminal::Always => !(by_terminal && facts.background),
         Terminal::Never => false,
     }
 }
