@@ -43,14 +43,13 @@ pub mod wire;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
-use rustix::termios::Winsize;
 
 use crate::plan::step::{Action, IdKind, LayerNumber, Plan};
 use crate::rootfs::Layers;
 use crate::spec::{HostPath, Text};
 use crate::sys::clone::ThreadsError;
 use crate::sys::errno::Errno;
-use crate::sys::pty::Master;
+use crate::sys::pty::{Likeness, Master};
 use crate::sys::seccomp::{Instruction, Listener};
 
 pub use launcher::launch;
@@ -109,8 +108,8 @@ pub struct Host<'a> {
     pub init_filter: Option<Vec<Instruction>>,
     /// The filter of fuse-overlayfs; none when no overlay of the plan has a server.
     pub server_filter: Option<Vec<Instruction>>,
-    /// The size of the caller's terminal, for the pty.
-    pub window: Option<Winsize>,
+    /// What the pty takes over from the caller's terminal.
+    pub terminal: Option<Likeness>,
 }
 
 /// `upper` and `work` of the layers, by number.

@@ -170,8 +170,8 @@ impl Mapped<'_> {
         let devpts = crate::sys::open::open_host("/dev/pts")?;
         let master = Master::open(devpts)?;
         let slave = master.open_slave()?;
-        if let Some(window) = host.window {
-            rustix::termios::tcsetwinsize(&slave, window)?;
+        if let Some(terminal) = &host.terminal {
+            terminal.give(&slave)?;
         }
         rustix::process::ioctl_tiocsctty(&slave)?;
         self.0.control.tell(&FromSandbox::Pty, Some(master.as_fd()))?;

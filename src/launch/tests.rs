@@ -140,7 +140,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         payload_filter: filter("default"),
         init_filter: filter("init"),
         server_filter: None,
-        window: None,
+        terminal: None,
     };
     launch(plan, &host, || Ok(()))
 }

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::pty::OpenptFlags;
-use rustix::termios::{OptionalActions, Termios};
+use rustix::termios::{LocalModes, OptionalActions, Termios, Winsize};
 
 use super::errno::Result;
 
@@ -64,6 +64,34 @@ impl From<Master> for OwnedFd {
     }
 }
 
+/// What a new terminal takes over from another: its size, and its modes if they are those of a
+/// terminal that somebody types lines into. A program that edits lines itself, as a shell at its
+/// prompt, has others for as long as it does.
+#[derive(Debug, Clone)]
+pub struct Likeness {
+    size: Winsize,
+    modes: Option<Termios>,
+}
+
+impl Likeness {
+    /// Of this terminal; `ENOTTY` for anything else.
+    pub fn of(terminal: impl AsFd) -> Result<Self> {
+        let modes = rustix::termios::tcgetattr(&terminal)?;
+        let typed_into = modes.local_modes.contains(LocalModes::ICANON);
+        let size = rustix::termios::tcgetwinsize(terminal)?;
+        Ok(Self { size, modes: typed_into.then_some(modes) })
+    }
+
+    /// Gives it to another terminal.
+    pub fn give(&self, terminal: impl AsFd) -> Result<()> {
+        rustix::termios::tcsetwinsize(&terminal, self.size)?;
+        match &self.modes {
+            Some(modes) => Ok(rustix::termios::tcsetattr(terminal, OptionalActions::Now, modes)?),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The modes a terminal had, to be given back to it.
 #[derive(Debug, Clone)]
 pub struct SavedModes {
@@ -97,7 +125,6 @@ mod tests {
     use crate::sys::mount::{FsContext, MountAttr};
     use crate::sys::pidfd::Exit;
     use crate::sys::testing::{alone, mapped, ordinary_user};
-    use rustix::termios::{LocalModes, Winsize};
 
     #[test]
     fn a_devpts_of_ones_own_gives_terminals_as_an_ordinary_user() {
@@ -143,6 +170,27 @@ mod tests {
         assert!(echo().contains(LocalModes::ECHO | LocalModes::ISIG));
         let pipe = rustix::pipe::pipe().unwrap().0;
         assert_eq!(save_modes(pipe).unwrap_err(), crate::sys::errno::Errno::ENOTTY);
+    }
+
+    #[test]
+    fn a_likeness_is_size_and_modes_but_not_raw_ones() {
+        let (one, other) = (Master::open_host().unwrap(), Master::open_host().unwrap());
+        let (from, to) = (one.open_slave().unwrap(), other.open_slave().unwrap());
+        let size = Winsize { ws_row: 33, ws_col: 44, ws_xpixel: 5, ws_ypixel: 6 };
+        rustix::termios::tcsetwinsize(&from, size).unwrap();
+        let saved = save_modes(&from).unwrap();
+        set_raw(&from, &saved).unwrap();
+        Likeness::of(&from).unwrap().give(&to).unwrap();
+        let modes = || rustix::termios::tcgetattr(&to).unwrap();
+        assert!(modes().local_modes.contains(LocalModes::ICANON));
+        assert_eq!(rustix::termios::tcgetwinsize(&to).unwrap().ws_ypixel, 6);
+        let mut typed = saved.modes;
+        typed.special_codes[rustix::termios::SpecialCodeIndex::VERASE] = 8;
+        rustix::termios::tcsetattr(&from, OptionalActions::Now, &typed).unwrap();
+        Likeness::of(&from).unwrap().give(&to).unwrap();
+        assert_eq!(modes().special_codes[rustix::termios::SpecialCodeIndex::VERASE], 8);
+        let pipe = rustix::pipe::pipe().unwrap().0;
+        assert_eq!(Likeness::of(pipe).unwrap_err(), crate::sys::errno::Errno::ENOTTY);
     }
 
     #[test]

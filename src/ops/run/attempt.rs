@@ -144,7 +144,7 @@ impl Prepared {
             payload_filter: instructions(&self.payload_filter)?,
             init_filter: instructions(&self.init_filter)?,
             server_filter: instructions(&self.server_filter)?,
-            window: if has_pty(plan) { end::window() } else { None },
+            terminal: if has_pty(plan) { end::terminal() } else { None },
         })
     }
 

@@ -13,6 +13,7 @@ use crate::spec::{Spec, Text};
 use crate::state::record::DeniedCall;
 use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
 use crate::supervise::{Call, Ended, How};
+use crate::sys::pty::Likeness;
 
 /// Changes counted at the end of a run: beyond that the record says "at least".
 const MOST_COUNTED: u64 = 20_000;
@@ -95,10 +96,8 @@ pub(super) fn shelve(
     Ok(Finished { record, kept: keep, ended })
 }
 
-/// The size of the caller's terminal, on whichever of 0 to 2 it is.
-pub(super) fn window() -> Option<rustix::termios::Winsize> {
+/// The caller's terminal, whichever of 0 to 2 it is.
+pub(super) fn terminal() -> Option<Likeness> {
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
-    [input.as_fd(), output.as_fd(), errors.as_fd()]
-        .into_iter()
-        .find_map(|fd| rustix::termios::tcgetwinsize(fd).ok())
+    [input.as_fd(), output.as_fd(), errors.as_fd()].into_iter().find_map(|fd| Likeness::of(fd).ok())
 }

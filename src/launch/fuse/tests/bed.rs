@@ -163,7 +163,7 @@ impl Bed {
             payload_filter: None,
             init_filter: None,
             server_filter: filter(),
-            window: None,
+            terminal: None,
         };
         launch(plan, &host, || Ok(()))
     }
