@@ -12,6 +12,7 @@
 //! `BRYO_UPDATE_GOLDEN=1 cargo test --test plan` writes the texts anew; read the difference.
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
 )]
 

@@ -11,6 +11,7 @@
 //! Whether the plan does what was wanted (golden plans in `tests/plan`), whether steps were really done
 //! (`Enforced`).
 
+mod layers;
 mod order;
 mod sight;
 mod tree;
@@ -109,7 +110,7 @@ pub fn check(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> 
     order::check_init(plan)?;
     order::check_payload(spec, plan)?;
     let tree = tree::built(plan)?;
-    tree::check_layers(plan)?;
+    layers::check_layers(plan)?;
     sight::check_overlays(facts, &tree)?;
     sight::check_binds(spec, facts, &tree)?;
     sight::check_writes(spec, facts, &tree)?;

@@ -109,6 +109,19 @@ fn rules(
     table: &MountTable,
     draft: &mut Draft,
 ) -> Result<Rules, PlanError> {
+    let mut rules = open_rules(spec, facts, table)?;
+    places::secret_rules(spec, facts, &mut rules);
+    match spec.rootfs.base {
+        Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft)?,
+        Base::Empty => workdir::refuse_hidden_workdir(facts, &rules)?,
+        Base::Directory(_) => {}
+    }
+    places::refuse_stores(facts, &rules)?;
+    Ok(rules)
+}
+
+/// All rules but those for secrets, the store, and the current directory.
+fn open_rules(spec: &Spec, facts: &Facts, table: &MountTable) -> Result<Rules, PlanError> {
     let mut rules = Rules::default();
     let on_host = spec.rootfs.base == Base::Host;
     view::base_rules(spec, facts, table, &mut rules)?;
@@ -118,13 +131,9 @@ fn rules(
     }
     places::request_rules(spec, facts, &mut rules)?;
     places::volume_rules(spec, facts, &mut rules)?;
-    places::hidden_rules(spec, facts, &mut rules);
-    match spec.rootfs.base {
-        Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft)?,
-        Base::Empty => workdir::refuse_hidden_workdir(facts, &rules)?,
-        Base::Directory(_) => {}
+    if on_host {
+        places::hidden_rules(facts, &mut rules);
     }
-    places::refuse_stores(facts, &rules)?;
     Ok(rules)
 }
 

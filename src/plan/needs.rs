@@ -169,11 +169,23 @@ impl Wanted {
 pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
     let table = MountTable::new(facts)?;
     let mut draft = super::draft::Draft::default();
-    let rules = super::rules(spec, facts, &table, &mut draft)?;
+    // What is secret takes nothing but places away, and there is a lot of it: it is looked at only
+    // where it can spare the listing of a directory.
+    let mut rules = super::open_rules(spec, facts, &table)?;
+    if spec.rootfs.base == Base::Host {
+        super::workdir::workdir_rule(spec, facts, &mut rules, &mut draft)?;
+    }
     let mut needs = TreeNeeds::default();
     if let Some(root) = fs::forest(&rules) {
         let mut split = BTreeSet::new();
         fs::split_directories(&root, &table, &mut split);
+        if !split.is_empty() {
+            split.clear();
+            let rules = super::rules(spec, facts, &table, &mut draft)?;
+            if let Some(root) = fs::forest(&rules) {
+                fs::split_directories(&root, &table, &mut split);
+            }
+        }
         split.retain(|path| !facts.split.iter().any(|known| known.path == *path));
         needs.split = split.into_iter().collect();
         needs.points = fs::unknown_points(&root, facts)?;

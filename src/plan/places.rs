@@ -180,44 +180,45 @@ pub(super) fn volume_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Res
     Ok(())
 }
 
-/// Rules for what is hidden: secrets, the profile's other places, other people's homes, the store.
-pub(super) fn hidden_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
-    let hide =
-        |path: &HostPath, rank, kind: &Kind| Rule::same(path, View::Hidden, rank, kind.clone());
-    if spec.rootfs.base == Base::Host {
-        for found in &facts.hidden {
-            rules.add(hide(&found.path, Rank::Default, &found.kind));
-        }
-        let own = facts.caller.home.as_ref();
-        let is_needed =
-            |home: &HostPath| home.is_root() || own.is_some_and(|own| own.starts_with(home));
-        for home in facts.other_homes.iter().filter(|home| !is_needed(home)) {
-            rules.add(hide(home, Rank::Default, &Kind::Directory));
-        }
+fn hide(path: &HostPath, rank: Rank, kind: &Kind) -> Rule {
+    Rule::same(path, View::Hidden, rank, kind.clone())
+}
+
+/// Rules for what is hidden by default: the profile's places and other people's homes.
+pub(super) fn hidden_rules(facts: &Facts, rules: &mut Rules) {
+    for found in &facts.hidden {
+        rules.add(hide(&found.path, Rank::Default, &found.kind));
     }
-    let mut secrets: Vec<Rule> = Vec::new();
+    let own = facts.caller.home.as_ref();
+    let is_needed =
+        |home: &HostPath| home.is_root() || own.is_some_and(|own| own.starts_with(home));
+    for home in facts.other_homes.iter().filter(|home| !is_needed(home)) {
+        rules.add(hide(home, Rank::Default, &Kind::Directory));
+    }
+}
+
+/// Rules for secrets and the store. All others but the current directory's are there: what shows a
+/// directory of the host under another name shows its secrets there.
+pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
+    let mut secrets: Vec<Rule> =
+        Vec::with_capacity(facts.secrets.len() + facts.absent.len() + facts.stores.len());
     secrets.extend(facts.secrets.iter().map(|found| hide(&found.path, Rank::Secret, &found.kind)));
     secrets.extend(facts.absent.iter().map(|path| hide(path, Rank::Secret, &Kind::Absent)));
     secrets.extend(facts.stores.iter().map(|s| hide(&s.path, Rank::Store, &Kind::Directory)));
-    // What shows a directory of the host under another name shows its secrets there.
-    let elsewhere: Vec<Rule> = rules
-        .iter()
-        .filter(|rule| rule.shows_host() && rule.at.same_on_host() != rule.from)
-        .cloned()
-        .collect();
-    for secret in &secrets {
-        for rule in elsewhere.iter().filter(|rule| secret.from.is_below(&rule.from)) {
-            let below =
-                secret.from.relative_to(&rule.from).and_then(|rest| rule.at.join(rest).ok());
-            if let Some(at) = below {
-                rules.add(Rule { at, ..secret.clone() });
+    let mut elsewhere = Vec::new();
+    for rule in rules.iter().filter(|rule| rule.shows_host()) {
+        if rule.at.as_bytes() == rule.from.as_bytes() {
+            continue;
+        }
+        for secret in secrets.iter().filter(|secret| secret.from.is_below(&rule.from)) {
+            if let Some(at) = secret.from.moved(&rule.from, &rule.at) {
+                elsewhere.push(Rule { at, ..secret.clone() });
             }
         }
     }
+    rules.add_all(elsewhere);
     if !matches!(spec.rootfs.base, Base::Directory(_)) {
-        for secret in secrets {
-            rules.add(secret);
-        }
+        rules.add_all(secrets);
     }
 }
 

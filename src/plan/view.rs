@@ -10,8 +10,6 @@
 //! Where each rule comes from (`places` for what was asked, `workdir` for home and current
 //! directory); mounts (`fs`).
 
-use std::collections::BTreeMap;
-
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
 use super::mounts::MountTable;
@@ -126,34 +124,51 @@ impl Rule {
     }
 }
 
-/// All rules, by place.
+/// All rules, by place: sorted, one for each.
 #[derive(Debug, Default)]
-pub(super) struct Rules(BTreeMap<SandboxPath, Rule>);
+pub(super) struct Rules(Vec<Rule>);
 
 impl Rules {
     /// Adds a rule unless one of a higher rank stands there.
     pub(super) fn add(&mut self, rule: Rule) {
-        match self.0.get(&rule.at) {
-            Some(other) if other.rank > rule.rank => {}
-            _ => {
-                self.0.insert(rule.at.clone(), rule);
-            }
+        match self.position(&rule.at) {
+            Ok(there) if self.0[there].rank > rule.rank => {}
+            Ok(there) => self.0[there] = rule,
+            Err(between) => self.0.insert(between, rule),
         }
     }
 
-    /// The rule that decides how `at` is seen.
-    pub(super) fn deciding(&self, at: &SandboxPath) -> Option<&Rule> {
-        self.0.get(at).or_else(|| at.ancestors().find_map(|above| self.0.get(&above)))
+    /// Adds many: a list of secrets is long, and sorted already.
+    pub(super) fn add_all(&mut self, rules: Vec<Rule>) {
+        self.0.extend(rules);
+        // Stable, so that of two rules for one place the later stays later.
+        self.0.sort_by(|one, two| one.at.cmp(&two.at));
+        self.0.dedup_by(|later, kept| {
+            let is_same = later.at == kept.at;
+            if is_same && later.rank >= kept.rank {
+                std::mem::swap(later, kept);
+            }
+            is_same
+        });
+    }
+
+    fn position(&self, at: &SandboxPath) -> Result<usize, usize> {
+        self.0.binary_search_by(|rule| rule.at.cmp(at))
     }
 
     /// The rule for this very place.
     pub(super) fn at(&self, at: &SandboxPath) -> Option<&Rule> {
-        self.0.get(at)
+        self.position(at).ok().and_then(|there| self.0.get(there))
+    }
+
+    /// The rule that decides how `at` is seen.
+    pub(super) fn deciding(&self, at: &SandboxPath) -> Option<&Rule> {
+        self.at(at).or_else(|| at.ancestors().find_map(|above| self.at(&above)))
     }
 
     /// All of them, each before what lies below it.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.0.values()
+        self.0.iter()
     }
 }
 

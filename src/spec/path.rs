@@ -122,17 +122,23 @@ impl<W> AbsolutePath<W> {
 
     /// The last name; none for `/`.
     pub fn file_name(&self) -> Option<&OsStr> {
-        self.path.file_name()
+        let name = self.as_bytes().rsplit(|b| *b == b'/').next()?;
+        (!name.is_empty()).then(|| OsStr::from_bytes(name))
     }
 
     /// The directory it stands in; none for `/`.
     pub fn parent(&self) -> Option<Self> {
-        self.path.parent().map(|parent| Self::from_normal(parent.to_owned()))
+        parent_of(self.as_bytes()).map(Self::from_normal_bytes)
     }
 
     /// Every directory above it, nearest first, `/` last.
     pub fn ancestors(&self) -> impl Iterator<Item = Self> {
-        self.path.ancestors().skip(1).map(|path| Self::from_normal(path.to_owned()))
+        std::iter::successors(parent_of(self.as_bytes()), |path| parent_of(path))
+            .map(Self::from_normal_bytes)
+    }
+
+    fn from_normal_bytes(bytes: &[u8]) -> Self {
+        Self::from_normal(PathBuf::from(OsStr::from_bytes(bytes)))
     }
 
     /// Whether it is `other` or lies below it.
@@ -144,12 +150,40 @@ impl<W> AbsolutePath<W> {
 
     /// Whether it lies below `other` and is not `other`.
     pub fn is_below(&self, other: &Self) -> bool {
-        self != other && self.starts_with(other)
+        self.as_bytes().len() > other.as_bytes().len() && self.starts_with(other)
     }
 
     /// What remains after `base`: relative, empty when both are equal; none when it is not below.
     pub fn relative_to(&self, base: &Self) -> Option<&Path> {
-        self.path.strip_prefix(&base.path).ok()
+        let rest = if base.is_root() { self.as_bytes().get(1..) } else { self.rest_after(base) };
+        rest.map(|rest| Path::new(OsStr::from_bytes(rest)))
+    }
+
+    /// The place below `to` that this is below `from`; none when it is not below, or would be too long.
+    pub fn moved<V>(&self, from: &Self, to: &AbsolutePath<V>) -> Option<AbsolutePath<V>> {
+        let rest = self.relative_to(from)?.as_os_str().as_bytes();
+        let base = if to.is_root() { &[][..] } else { to.as_bytes() };
+        if rest.is_empty() {
+            return Some(to.clone());
+        }
+        if base.len() + 1 + rest.len() >= PATH_MAX {
+            return None;
+        }
+        let mut bytes = Vec::with_capacity(base.len() + 1 + rest.len());
+        bytes.extend_from_slice(base);
+        bytes.push(b'/');
+        bytes.extend_from_slice(rest);
+        Some(AbsolutePath::from_normal(PathBuf::from(OsString::from_vec(bytes))))
+    }
+
+    /// What follows `base`, which is not `/`, without the slash between. By bytes: both are normal, and
+    /// the standard library's way by components costs ten times as much.
+    fn rest_after(&self, base: &Self) -> Option<&[u8]> {
+        match self.as_bytes().strip_prefix(base.as_bytes())? {
+            [] => Some(&[]),
+            [b'/', rest @ ..] => Some(rest),
+            _ => None,
+        }
     }
 
     /// The path with `relative` appended. Errors as [`AbsolutePath::new`].
@@ -170,6 +204,16 @@ impl<W> AbsolutePath<W> {
             let joined = [self.as_bytes(), b"/", relative].concat();
             PathError::Climbs(OsString::from_vec(joined).into())
         })
+    }
+}
+
+/// The part of a normal path above its last name; none for `/`.
+fn parent_of(path: &[u8]) -> Option<&[u8]> {
+    let slash = path.iter().rposition(|b| *b == b'/')?;
+    match slash {
+        0 if path.len() == 1 => None,
+        0 => path.get(..1),
+        _ => path.get(..slash),
     }
 }
 
@@ -207,7 +251,8 @@ impl<W> PartialOrd for AbsolutePath<W> {
     }
 }
 
-/// By names, so that a directory is followed by what lies below it.
+/// By names, so that a directory is followed by what lies below it: a slash comes before every byte
+/// of a name.
 impl<W> Ord for AbsolutePath<W> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         // As if name by name: a slash, which ends a name, comes before every other byte. What paths
@@ -276,6 +321,27 @@ mod tests {
         assert!(!host("/home/al2").starts_with(&host("/home/al")));
         assert!(host("/home/al/x").starts_with(&host("/home/al")));
         assert!(host("/home").starts_with(&host("/")) && !host("/").starts_with(&host("/home")));
+        assert!(host("/a") < host("/a/b") && host("/a/b") < host("/a-b"));
+        assert!(host("/") < host("/a") && host("/a").is_below(&host("/")));
+        assert!(!host("/a").is_below(&host("/a")) && host("/a").starts_with(&host("/a")));
+        assert_eq!(host("/a/b").relative_to(&host("/a")), Some(Path::new("b")));
+        assert_eq!(host("/a").relative_to(&host("/a")), Some(Path::new("")));
+        assert_eq!(host("/a/b").relative_to(&host("/")), Some(Path::new("a/b")));
+        assert_eq!(host("/").relative_to(&host("/")), Some(Path::new("")));
+        assert_eq!(host("/ab").relative_to(&host("/a")), None);
+        let above: Vec<HostPath> = host("/a/bc/d").ancestors().collect();
+        assert_eq!(above, [host("/a/bc"), host("/a"), host("/")]);
+        assert_eq!((host("/").parent(), host("/a").parent()), (None, Some(host("/"))));
+        assert_eq!(host("/a/bc").file_name(), Some(OsStr::new("bc")));
+        assert_eq!((host("/").file_name(), host("/").ancestors().next()), (None, None));
+        assert_eq!((host("/").depth(), host("/a/b").depth()), (0, 2));
+        let moved = |path, from, to| host(path).moved(&host(from), &SandboxPath::new(to).unwrap());
+        assert_eq!(moved("/a/b/c", "/a", "/x"), SandboxPath::new("/x/b/c").ok());
+        assert_eq!(moved("/a/b", "/", "/"), SandboxPath::new("/a/b").ok());
+        assert_eq!(moved("/a", "/a", "/"), SandboxPath::new("/").ok());
+        assert_eq!(moved("/ab", "/a", "/"), None);
+        let long = "/x".repeat(2000);
+        assert_eq!(moved(&format!("/a{long}"), "/a", &long), None);
     }
 
     #[test]

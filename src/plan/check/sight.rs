@@ -1,7 +1,7 @@
 //! What of the host can be seen and written through the finished tree.
 
 use super::CheckError;
-use super::tree::{Tree, What};
+use super::tree::{Mounted, Tree, What};
 use crate::plan::facts::{Facts, Kind};
 use crate::plan::step::{Action, Allowed, ConfineStep, LandlockGrant, MountAccess, Plan};
 use crate::spec::rootfs::{Access, Base, Origin, VolumeMode};
@@ -9,8 +9,9 @@ use crate::spec::{HostPath, SandboxPath, Spec};
 
 /// The kernel takes no overlay over a directory that has mounts below it in the same mount, and a
 /// layer's directory must be on the mount that the table says.
-pub(super) fn check_overlays(facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
-    for (at, mounted) in &tree.mounts {
+pub(super) fn check_overlays(facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckError> {
+    for mounted in &tree.mounts {
+        let at = &mounted.at;
         let What::Overlay { hosts, by_kernel: true, .. } = &mounted.what else { continue };
         for (path, id) in hosts {
             let below = |m: &&crate::plan::facts::Mount| m.parent == *id && m.at.is_below(path);
@@ -25,12 +26,13 @@ pub(super) fn check_overlays(facts: &Facts, tree: &Tree) -> Result<(), CheckErro
 }
 
 /// What of the host is bound as it is: system trees, single files, devices, and what was asked for.
-pub(super) fn check_binds(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
-    for (at, mounted) in &tree.mounts {
+pub(super) fn check_binds(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckError> {
+    for mounted in &tree.mounts {
+        let at = &mounted.at;
         let What::Bind { from, flags } = &mounted.what else { continue };
         let number = mounted.number;
         if below(from, "/proc") {
-            return Err(CheckError::Bare(from.clone()));
+            return Err(CheckError::Bare((*from).clone()));
         }
         if flags.devices == Allowed::Yes {
             let is_basic = below(from, "/dev") && STANDARD.contains(&name(from));
@@ -44,10 +46,10 @@ pub(super) fn check_binds(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(),
             && !only_root_writes(facts, from)
             && !below(from, "/sys")
         {
-            return Err(CheckError::Bare(from.clone()));
+            return Err(CheckError::Bare((*from).clone()));
         }
         for socket in facts.sockets.iter().filter(|socket| socket.starts_with(from)) {
-            let seen = seen_at(socket, from, at).filter(|place| tree.shows(at, place));
+            let seen = seen_at(socket, from, at).filter(|place| tree.shows(mounted, place));
             if let Some(place) = seen
                 && !asked(spec, facts, socket, &[Access::Socket])
             {
@@ -98,8 +100,9 @@ fn asked(spec: &Spec, facts: &Facts, real: &HostPath, accesses: &[Access]) -> bo
 
 /// What is written straight to the host was asked for by name; in a read-only tree nothing else is
 /// written either.
-pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
-    for (at, mounted) in &tree.mounts {
+pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckError> {
+    for mounted in &tree.mounts {
+        let at = &mounted.at;
         if mounted.access == MountAccess::ReadOnly {
             continue;
         }
@@ -110,16 +113,16 @@ pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<()
                     volume.mode == VolumeMode::Rw && volume.target == *at && real == Some(from)
                 });
                 if !by_volume && !asked(spec, facts, from, &[Access::Write]) {
-                    return Err(CheckError::Written { what: from.clone() });
+                    return Err(CheckError::Written { what: (*from).clone() });
                 }
             }
             What::Overlay { hosts, .. } if spec.rootfs.read_only => {
                 let is_volume = |volume: &crate::spec::rootfs::Volume| {
                     volume.mode == VolumeMode::Cow && at.starts_with(&volume.target)
                 };
-                let by_request = |(path, _): &(HostPath, u64)| {
+                let by_request = |(path, _): &(&HostPath, u64)| {
                     let accesses = [Access::Cow, Access::Toolchain];
-                    let mut way = std::iter::once(path.clone()).chain(path.ancestors());
+                    let mut way = std::iter::once((*path).clone()).chain(path.ancestors());
                     way.any(|above| asked(spec, facts, &above, &accesses))
                 };
                 let asked =
@@ -137,52 +140,65 @@ pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<()
 
 /// Where a path of the host stands when `from` is seen at `at`.
 fn seen_at(path: &HostPath, from: &HostPath, at: &SandboxPath) -> Option<SandboxPath> {
-    at.join(path.relative_to(from)?).ok()
+    path.moved(from, at)
 }
 
-/// Every place inside at which a path of the host is seen.
-fn sightings(tree: &Tree, path: &HostPath, appears: bool) -> Vec<SandboxPath> {
-    let mut found = Vec::new();
-    for (at, mounted) in &tree.mounts {
-        let hosts: Vec<&HostPath> = match &mounted.what {
-            // What is not there yet can only be hidden by a mask.
-            What::Bind { .. } if appears => Vec::new(),
-            What::Bind { from, .. } => vec![from],
-            What::Overlay { hosts, .. } => hosts.iter().map(|(path, _)| path).collect(),
-            What::Tmpfs { .. } | What::Own => Vec::new(),
-        };
-        for host in hosts.into_iter().filter(|host| path.starts_with(host)) {
-            found.extend(seen_at(path, host, at).filter(|place| tree.shows(at, place)));
-        }
+/// What of the host each mount shows.
+struct Windows<'t> {
+    tree: &'t Tree<'t>,
+    all: Vec<(&'t HostPath, &'t Mounted<'t>)>,
+}
+
+impl<'t> Windows<'t> {
+    fn of(tree: &'t Tree<'t>) -> Self {
+        let all = tree.mounts.iter().flat_map(|mounted| {
+            let hosts: Vec<&HostPath> = match &mounted.what {
+                What::Bind { from, .. } => vec![from],
+                What::Overlay { hosts, .. } => hosts.iter().map(|(path, _)| *path).collect(),
+                What::Tmpfs { .. } | What::Own => Vec::new(),
+            };
+            hosts.into_iter().map(move |host| (host, mounted))
+        });
+        Self { tree, all: all.collect() }
     }
-    found
+
+    /// The first place inside at which a path of the host is seen. What is not there yet can only be
+    /// hidden by a mask, so a bind does not count for it.
+    fn sighting(&self, path: &HostPath, appears: bool) -> Option<SandboxPath> {
+        self.all.iter().find_map(|(host, mounted)| {
+            let is_bind = matches!(mounted.what, What::Bind { .. });
+            let at = seen_at(path, host, &mounted.at).filter(|_| !(appears && is_bind))?;
+            self.tree.shows(mounted, &at).then_some(at)
+        })
+    }
 }
 
 /// The store is never seen; secrets and hidden places only where they are asked for by name.
-pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<(), CheckError> {
+pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckError> {
     let seen = |what: &HostPath, at: &SandboxPath| {
         Err(CheckError::Seen { what: what.clone(), at: at.clone() })
     };
+    let windows = Windows::of(tree);
     for store in &facts.stores {
-        if let Some(at) = sightings(tree, &store.path, false).first() {
-            return seen(&store.path, at);
+        if let Some(at) = windows.sighting(&store.path, false) {
+            return seen(&store.path, &at);
         }
     }
     let secrets = facts.secrets.iter().map(|found| (&found.path, false));
+    for (path, appears) in secrets.chain(facts.absent.iter().map(|path| (path, true))) {
+        if let Some(at) = windows.sighting(path, appears)
+            && !is_shown_by_name(spec, facts, path, Origin::Flag)
+        {
+            return seen(path, &at);
+        }
+    }
     for (at, copy) in tree.copies() {
-        let secret = facts.secrets.iter().map(|found| &found.path);
-        let mut hidden = secret.chain(facts.stores.iter().map(|store| &store.path));
+        let secrets = facts.secrets.iter().map(|found| &found.path);
+        let mut hidden = secrets.chain(facts.stores.iter().map(|store| &store.path));
         if let Some(secret) = hidden.find(|hidden| copy.starts_with(hidden))
             && !is_shown_by_name(spec, facts, copy, Origin::Profile)
         {
             return seen(secret, &at);
-        }
-    }
-    for (path, appears) in secrets.chain(facts.absent.iter().map(|path| (path, true))) {
-        for at in sightings(tree, path, appears) {
-            if !is_shown_by_name(spec, facts, path, Origin::Flag) {
-                return seen(path, &at);
-            }
         }
     }
     if spec.rootfs.base != Base::Host {
@@ -190,11 +206,11 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree) -> Result<()
     }
     let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
     for found in &facts.hidden {
-        for at in sightings(tree, &found.path, false) {
-            let by_name = is_shown_by_name(spec, facts, &found.path, Origin::Profile);
-            if !by_name && !own.contains(&Some(&found.path)) {
-                return seen(&found.path, &at);
-            }
+        if let Some(at) = windows.sighting(&found.path, false)
+            && !is_shown_by_name(spec, facts, &found.path, Origin::Profile)
+            && !own.contains(&Some(&found.path))
+        {
+            return seen(&found.path, &at);
         }
     }
     Ok(())
@@ -213,11 +229,11 @@ fn is_shown_by_name(spec: &Spec, facts: &Facts, real: &HostPath, least: Origin) 
 }
 
 /// Landlock says that something can be written only where a mount says so too.
-pub(super) fn check_landlock(plan: &Plan, tree: &Tree) -> Result<(), CheckError> {
+pub(super) fn check_landlock(plan: &Plan, tree: &Tree<'_>) -> Result<(), CheckError> {
     for step in &plan.steps {
         let Action::Confine(ConfineStep::Landlock(rules)) = &step.action else { continue };
         for path in rules.paths.iter().filter(|path| path.grant == LandlockGrant::All) {
-            let mounted = tree.mounts.get(&path.at);
+            let mounted = tree.mount_at(&path.at);
             if mounted.is_none_or(|mounted| mounted.access == MountAccess::ReadOnly) {
                 return Err(CheckError::Landlock(path.at.clone()));
             }

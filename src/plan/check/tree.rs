@@ -1,86 +1,114 @@
 //! Carries the steps on the tree out on paper.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::CheckError;
 use crate::plan::step::{
     Action, Cover, FsStep, Lower, MountAccess, MountFlags, OverlayServer, Plan, ScratchEntry,
-    ScratchLayer, Stage, StoreStep, Upper,
+    ScratchLayer,
 };
 use crate::spec::{HostPath, SandboxPath};
 
-/// The finished tree.
+/// The finished tree. It is made at every start: it borrows from the plan and looks places up by
+/// their bytes.
 #[derive(Debug, Default)]
-pub(super) struct Tree {
-    pub(super) mounts: BTreeMap<SandboxPath, Mounted>,
+pub(super) struct Tree<'p> {
+    /// In the order they were made.
+    pub(super) mounts: Vec<Mounted<'p>>,
+    by_place: HashMap<&'p [u8], usize>,
     /// What was made on tmpfs of ours.
-    made: BTreeSet<SandboxPath>,
-    scratch: BTreeMap<ScratchLayer, Vec<ScratchEntry>>,
-    covered: BTreeSet<SandboxPath>,
+    made: HashSet<&'p [u8]>,
+    scratch: BTreeMap<ScratchLayer, Layer<'p>>,
+    covered: HashSet<&'p [u8]>,
 }
 
 /// One mount.
 #[derive(Debug)]
-pub(super) struct Mounted {
+pub(super) struct Mounted<'p> {
     pub(super) number: usize,
-    pub(super) what: What,
+    pub(super) at: SandboxPath,
+    pub(super) what: What<'p>,
     pub(super) access: MountAccess,
 }
 
 /// What a mount is.
 #[derive(Debug)]
-pub(super) enum What {
+pub(super) enum What<'p> {
     /// A tmpfs of ours, and whether it is sealed.
     Tmpfs { sealed: bool },
     /// A tree of the host.
-    Bind { from: HostPath, flags: MountFlags },
-    /// An overlay: the host's directories it shows, and what its scratch layers have.
-    Overlay { hosts: Vec<(HostPath, u64)>, entries: Vec<ScratchEntry>, by_kernel: bool },
-    /// Procfs, sysfs, devpts, mqueue, and what `Cover` and `FileOver` put there.
+    Bind { from: &'p HostPath, flags: MountFlags },
+    /// An overlay: the host's directories it shows, and the scratch layers over them.
+    Overlay { hosts: Vec<(&'p HostPath, u64)>, masks: Vec<ScratchLayer>, by_kernel: bool },
+    /// Procfs, sysfs, devpts, mqueue, and what `FileOver` puts there.
     Own,
 }
 
-/// The steps on the tree, with their numbers as shown.
-fn steps(plan: &Plan) -> impl Iterator<Item = (usize, &FsStep)> {
-    (1..).zip(&plan.steps).filter_map(|(number, step)| match &step.action {
-        Action::Fs(step) => Some((number, step)),
-        _ => None,
-    })
+/// What a scratch layer holds, by place.
+#[derive(Debug, Default)]
+struct Layer<'p> {
+    whiteouts: HashSet<&'p [u8]>,
+    directories: HashSet<&'p [u8]>,
+    files: HashSet<&'p [u8]>,
+    copies: Vec<(&'p SandboxPath, &'p HostPath)>,
 }
 
 /// The tree that the steps build. Errors: a step that cannot work, or undoes another.
-pub(super) fn built(plan: &Plan) -> Result<Tree, CheckError> {
+pub(super) fn built(plan: &Plan) -> Result<Tree<'_>, CheckError> {
     let mut tree = Tree::default();
-    for (number, step) in steps(plan) {
-        tree.take(number, step)?;
+    for (number, step) in (1..).zip(&plan.steps) {
+        if let Action::Fs(step) = &step.action {
+            tree.take(number, step)?;
+        }
     }
     Ok(tree)
 }
 
-impl Tree {
-    fn take(&mut self, number: usize, step: &FsStep) -> Result<(), CheckError> {
+/// A place and those above it, nearest first, `/` last.
+fn way(at: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::successors(Some(at), |path| {
+        let slash = path.iter().rposition(|byte| *byte == b'/')?;
+        match slash {
+            0 if path.len() == 1 => None,
+            0 => path.get(..1),
+            _ => path.get(..slash),
+        }
+    })
+}
+
+/// `at` as a layer of the overlay at `mount_point` names it: with a slash before it.
+fn in_layer<'a>(mount_point: &SandboxPath, at: &'a [u8]) -> &'a [u8] {
+    let above = if mount_point.is_root() { 0 } else { mount_point.as_bytes().len() };
+    at.get(above..).unwrap_or_default()
+}
+
+impl<'p> Tree<'p> {
+    fn take(&mut self, number: usize, step: &'p FsStep) -> Result<(), CheckError> {
+        use MountAccess::{ReadOnly, Writable};
         match step {
             FsStep::MakePrivate | FsStep::Scratch | FsStep::Pivot => Ok(()),
             FsStep::ScratchLayer { layer, entries, .. } => {
-                check_entries(number, entries)?;
-                match self.scratch.insert(*layer, entries.clone()) {
+                match self.scratch.insert(*layer, held(number, entries)?) {
                     Some(_) => Err(CheckError::Number { number, what: "the scratch layer" }),
                     None => Ok(()),
                 }
             }
             FsStep::NewRoot => {
-                let what = What::Tmpfs { sealed: false };
-                let root = Mounted { number, what, access: MountAccess::Writable };
-                self.made.insert(SandboxPath::root());
-                self.mounts.insert(SandboxPath::root(), root);
+                self.made.insert(b"/");
+                self.put(
+                    number,
+                    b"/",
+                    SandboxPath::root(),
+                    What::Tmpfs { sealed: false },
+                    Writable,
+                );
                 Ok(())
             }
             FsStep::Directory { at, .. } | FsStep::Link { at, .. } | FsStep::File { at, .. } => {
                 self.make(number, at)
             }
             FsStep::Bind { from, at, flags } => {
-                let what = What::Bind { from: from.clone(), flags: *flags };
-                self.mount(number, at, what, flags.access)
+                self.mount(number, at, What::Bind { from, flags: *flags }, flags.access)
             }
             FsStep::Overlay { at, lower, upper, server, flags } => {
                 check_overlay(number, at, lower, upper.is_some(), *flags)?;
@@ -89,40 +117,61 @@ impl Tree {
             }
             FsStep::Tmpfs { at, flags, .. } => {
                 self.mount(number, at, What::Tmpfs { sealed: false }, flags.access)?;
-                self.made.insert(at.clone());
+                self.made.insert(at.as_bytes());
                 Ok(())
             }
             FsStep::Proc { at } | FsStep::Devpts { at } | FsStep::Mqueue { at } => {
-                self.mount(number, at, What::Own, MountAccess::Writable)
+                self.mount(number, at, What::Own, Writable)
             }
             FsStep::Sysfs { at } | FsStep::FileOver { at, .. } => {
-                self.mount(number, at, What::Own, MountAccess::ReadOnly)
+                self.mount(number, at, What::Own, ReadOnly)
             }
             FsStep::Cover { at, with } => self.cover(number, at, *with),
             FsStep::Seal { at } => self.seal(number, at),
         }
     }
 
-    /// The mount that a path is on.
-    pub(super) fn mount_of(&self, at: &SandboxPath) -> Option<(&SandboxPath, &Mounted)> {
-        let mut way = std::iter::once(at.clone()).chain(at.ancestors());
-        way.find_map(|place| self.mounts.get_key_value(&place))
+    fn put(
+        &mut self,
+        number: usize,
+        place: &'p [u8],
+        at: SandboxPath,
+        what: What<'p>,
+        access: MountAccess,
+    ) {
+        self.by_place.insert(place, self.mounts.len());
+        self.mounts.push(Mounted { number, at, what, access });
     }
 
-    fn make(&mut self, number: usize, at: &SandboxPath) -> Result<(), CheckError> {
+    /// The mount at this very place.
+    pub(super) fn mount_at(&self, at: &SandboxPath) -> Option<&Mounted<'p>> {
+        self.by_place.get(at.as_bytes()).and_then(|index| self.mounts.get(*index))
+    }
+
+    /// The mount that a place is on.
+    fn mount_of(&self, at: &[u8]) -> Option<&Mounted<'p>> {
+        let index = way(at).find_map(|place| self.by_place.get(place))?;
+        self.mounts.get(*index)
+    }
+
+    fn is_covered(&self, at: &[u8]) -> bool {
+        !self.covered.is_empty() && way(at).any(|place| self.covered.contains(place))
+    }
+
+    fn make(&mut self, number: usize, at: &'p SandboxPath) -> Result<(), CheckError> {
         let fault = |fault| Err(CheckError::Place { number, at: at.clone(), fault });
-        let parent = at.parent().unwrap_or_else(SandboxPath::root);
-        match self.mount_of(&parent) {
-            Some((_, Mounted { what: What::Tmpfs { sealed: false }, .. })) => {}
-            Some((_, Mounted { what: What::Tmpfs { sealed: true }, .. })) => {
+        let parent = way(at.as_bytes()).nth(1).unwrap_or(b"/");
+        match self.mount_of(parent).map(|mounted| &mounted.what) {
+            Some(What::Tmpfs { sealed: false }) => {}
+            Some(What::Tmpfs { sealed: true }) => {
                 return fault("would be made in a sealed directory");
             }
             _ => return fault("would be made outside the tmpfs of the sandbox"),
         }
-        if !self.made.contains(&parent) {
+        if !self.made.contains(parent) {
             return fault("has no directory to be made in");
         }
-        if !self.made.insert(at.clone()) {
+        if !self.made.insert(at.as_bytes()) {
             return fault("is made twice");
         }
         Ok(())
@@ -131,43 +180,43 @@ impl Tree {
     fn mount(
         &mut self,
         number: usize,
-        at: &SandboxPath,
-        what: What,
+        at: &'p SandboxPath,
+        what: What<'p>,
         access: MountAccess,
     ) -> Result<(), CheckError> {
         self.check_point(number, at)?;
         let fault = |fault| Err(CheckError::Place { number, at: at.clone(), fault });
-        if self.mounts.keys().any(|other| other.is_below(at)) {
+        if self.mounts.iter().any(|other| other.at.is_below(at)) {
             return fault("would cover mounts that stand below it");
         }
-        if self.covered.iter().any(|covered| covered.starts_with(at)) {
+        if self.covered.iter().any(|covered| way(covered).any(|place| place == at.as_bytes())) {
             return fault("would undo a mask that stands there or below");
         }
         if at.is_root() {
             self.made.clear();
-        } else if self.mounts.contains_key(at) {
+            self.mounts.clear();
+            self.by_place.clear();
+        } else if self.by_place.contains_key(at.as_bytes()) {
             return fault("would be mounted on twice");
         }
-        self.mounts.insert(at.clone(), Mounted { number, what, access });
+        self.put(number, at.as_bytes(), at.clone(), what, access);
         Ok(())
     }
 
     /// Whether there is something to mount on, as far as the plan alone tells.
     fn check_point(&self, number: usize, at: &SandboxPath) -> Result<(), CheckError> {
         let fault = |fault| Err(CheckError::Place { number, at: at.clone(), fault });
-        if self.covered.iter().any(|covered| at.starts_with(covered)) {
+        if self.is_covered(at.as_bytes()) {
             return fault("is hidden, and would be mounted on");
         }
-        let Some((mount_point, mounted)) = self.mount_of(at) else {
-            return fault("is in no tree");
-        };
+        let Some(mounted) = self.mount_of(at.as_bytes()) else { return fault("is in no tree") };
         match &mounted.what {
-            What::Tmpfs { .. } if !self.made.contains(at) => fault("does not exist"),
-            What::Overlay { entries, .. } if hides(entries, mount_point, at) => {
+            What::Tmpfs { .. } if !self.made.contains(at.as_bytes()) => fault("does not exist"),
+            What::Overlay { masks, .. } if self.hides(masks, &mounted.at, at.as_bytes()) => {
                 fault("is hidden, and would be mounted on")
             }
-            What::Overlay { hosts, entries, .. }
-                if hosts.is_empty() && !has(entries, mount_point, at) =>
+            What::Overlay { hosts, masks, .. }
+                if hosts.is_empty() && !self.has(masks, &mounted.at, at.as_bytes()) =>
             {
                 fault("does not exist")
             }
@@ -175,27 +224,26 @@ impl Tree {
         }
     }
 
-    fn cover(&mut self, number: usize, at: &SandboxPath, with: Cover) -> Result<(), CheckError> {
+    fn cover(&mut self, number: usize, at: &'p SandboxPath, with: Cover) -> Result<(), CheckError> {
         let fault = |fault| Err(CheckError::Place { number, at: at.clone(), fault });
-        if self.mounts.keys().any(|other| other.is_below(at)) {
+        if self.mounts.iter().any(|other| other.at.is_below(at)) {
             return fault("would cover mounts that stand below it");
         }
-        match self.mount_of(at) {
-            Some((_, Mounted { what: What::Tmpfs { .. }, .. })) => {
-                fault("is covered before what it masks is mounted")
-            }
+        match self.mount_of(at.as_bytes()).map(|mounted| &mounted.what) {
+            Some(What::Tmpfs { .. }) => fault("is covered before what it masks is mounted"),
             None => fault("is in no tree"),
             _ if with == Cover::ReadOnlyIfThere => Ok(()),
             _ => {
-                self.covered.insert(at.clone());
+                self.covered.insert(at.as_bytes());
                 Ok(())
             }
         }
     }
 
     fn seal(&mut self, number: usize, at: &SandboxPath) -> Result<(), CheckError> {
-        if let Some(Mounted { what: What::Tmpfs { sealed }, access, .. }) = self.mounts.get_mut(at)
-        {
+        let index = self.by_place.get(at.as_bytes());
+        let mounted = index.and_then(|index| self.mounts.get_mut(*index));
+        if let Some(Mounted { what: What::Tmpfs { sealed }, access, .. }) = mounted {
             *sealed = true;
             *access = MountAccess::ReadOnly;
             return Ok(());
@@ -207,97 +255,94 @@ impl Tree {
     fn overlay(
         &self,
         number: usize,
-        lower: &[Lower],
+        lower: &'p [Lower],
         server: &OverlayServer,
-    ) -> Result<What, CheckError> {
-        let (mut hosts, mut entries) = (Vec::new(), Vec::new());
+    ) -> Result<What<'p>, CheckError> {
+        let (mut hosts, mut masks) = (Vec::new(), Vec::new());
         for lower in lower {
             match lower {
-                Lower::Host { path, mount } => hosts.push((path.clone(), *mount)),
-                Lower::Scratch(layer) => {
-                    let wrong = CheckError::Number { number, what: "the scratch layer" };
-                    let held = self.scratch.get(layer).ok_or(wrong)?;
-                    // What lies below the host's tree hides nothing of it.
-                    if hosts.is_empty() {
-                        entries.extend(held.iter().cloned());
-                    }
+                Lower::Host { path, mount } => hosts.push((path, *mount)),
+                Lower::Scratch(layer) if !self.scratch.contains_key(layer) => {
+                    return Err(CheckError::Number { number, what: "the scratch layer" });
                 }
+                // What lies below the host's tree hides nothing of it.
+                Lower::Scratch(layer) if hosts.is_empty() => masks.push(*layer),
+                Lower::Scratch(_) => {}
             }
         }
-        Ok(What::Overlay { hosts, entries, by_kernel: *server == OverlayServer::Kernel })
+        Ok(What::Overlay { hosts, masks, by_kernel: *server == OverlayServer::Kernel })
+    }
+
+    fn layers(&self, masks: &[ScratchLayer]) -> impl Iterator<Item = &Layer<'p>> {
+        masks.iter().filter_map(|mask| self.scratch.get(mask))
+    }
+
+    fn hides(&self, masks: &[ScratchLayer], mount_point: &SandboxPath, at: &[u8]) -> bool {
+        let at = in_layer(mount_point, at);
+        self.layers(masks).any(|layer| way(at).any(|place| layer.whiteouts.contains(place)))
+    }
+
+    fn has(&self, masks: &[ScratchLayer], mount_point: &SandboxPath, at: &[u8]) -> bool {
+        let at = in_layer(mount_point, at);
+        let mut layers = self.layers(masks);
+        layers.any(|layer| layer.directories.contains(at) || layer.files.contains(at))
     }
 
     /// The files of the host that scratch layers copy, and where each is seen.
-    pub(super) fn copies(&self) -> Vec<(SandboxPath, &HostPath)> {
-        let mut found = Vec::new();
-        for (mount_point, mounted) in &self.mounts {
-            let What::Overlay { entries, .. } = &mounted.what else { continue };
-            for entry in entries {
-                if let ScratchEntry::Copy { path, from } = entry
-                    && let Some(rest) = path.relative_to(&SandboxPath::root())
-                    && let Ok(at) = mount_point.join(rest)
-                {
-                    found.push((at, from));
-                }
-            }
-        }
-        found
+    pub(super) fn copies(&self) -> impl Iterator<Item = (SandboxPath, &'p HostPath)> {
+        let overlays = self.mounts.iter().filter_map(|mounted| match &mounted.what {
+            What::Overlay { masks, .. } => Some((&mounted.at, masks)),
+            _ => None,
+        });
+        overlays.flat_map(|(mount_point, masks)| {
+            let copies = self.layers(masks).flat_map(|layer| &layer.copies);
+            copies.filter_map(|(path, from)| {
+                Some((path.moved(&SandboxPath::root(), mount_point)?, *from))
+            })
+        })
     }
 
     /// Whether what a mount shows at `at` is really seen there: nothing is mounted on it, and it is
     /// neither whited out nor covered.
-    pub(super) fn shows(&self, mount_point: &SandboxPath, at: &SandboxPath) -> bool {
-        let is_on_top = self.mount_of(at).is_some_and(|(point, _)| point == mount_point);
-        let is_masked = match self.mounts.get(mount_point).map(|mounted| &mounted.what) {
-            Some(What::Overlay { entries, .. }) => hides(entries, mount_point, at),
+    pub(super) fn shows(&self, mounted: &Mounted<'_>, at: &SandboxPath) -> bool {
+        let is_on_top =
+            self.mount_of(at.as_bytes()).is_some_and(|top| top.number == mounted.number);
+        let is_masked = match &mounted.what {
+            What::Overlay { masks, .. } => self.hides(masks, &mounted.at, at.as_bytes()),
             _ => false,
         };
-        is_on_top && !is_masked && !self.covered.iter().any(|covered| at.starts_with(covered))
+        is_on_top && !is_masked && !self.is_covered(at.as_bytes())
     }
 }
 
-fn place_of(entry: &ScratchEntry) -> &SandboxPath {
-    match entry {
-        ScratchEntry::Directory { path, .. }
-        | ScratchEntry::Whiteout { path }
-        | ScratchEntry::Link { path, .. }
-        | ScratchEntry::Copy { path, .. }
-        | ScratchEntry::Placeholder { path } => path,
-    }
-}
-
-/// `at` as a layer of the overlay at `mount_point` names it.
-fn in_layer(mount_point: &SandboxPath, at: &SandboxPath) -> Option<SandboxPath> {
-    SandboxPath::root().join(at.relative_to(mount_point)?).ok()
-}
-
-fn hides(entries: &[ScratchEntry], mount_point: &SandboxPath, at: &SandboxPath) -> bool {
-    let Some(at) = in_layer(mount_point, at) else { return false };
-    entries
-        .iter()
-        .any(|entry| matches!(entry, ScratchEntry::Whiteout { path } if at.starts_with(path)))
-}
-
-fn has(entries: &[ScratchEntry], mount_point: &SandboxPath, at: &SandboxPath) -> bool {
-    in_layer(mount_point, at).is_some_and(|at| entries.iter().any(|entry| *place_of(entry) == at))
-}
-
-/// Parents first, nothing twice, nothing below a whiteout or a file.
-fn check_entries(number: usize, entries: &[ScratchEntry]) -> Result<(), CheckError> {
-    let mut directories = BTreeSet::from([SandboxPath::root()]);
-    let mut all = BTreeSet::new();
+/// What a layer holds: parents first, nothing twice, nothing below a whiteout or a file.
+fn held(number: usize, entries: &[ScratchEntry]) -> Result<Layer<'_>, CheckError> {
+    let mut layer = Layer::default();
+    layer.directories.insert(b"/");
     for entry in entries {
-        let at = place_of(entry);
-        let parent = at.parent().unwrap_or_else(SandboxPath::root);
-        if !directories.contains(&parent) || !all.insert(at.clone()) {
+        let (path, is_new) = match entry {
+            ScratchEntry::Directory { path, .. } => {
+                (path, layer.directories.insert(path.as_bytes()))
+            }
+            ScratchEntry::Whiteout { path } => (path, layer.whiteouts.insert(path.as_bytes())),
+            ScratchEntry::Copy { path, from } => {
+                layer.copies.push((path, from));
+                (path, layer.files.insert(path.as_bytes()))
+            }
+            ScratchEntry::Link { path, .. } | ScratchEntry::Placeholder { path } => {
+                (path, layer.files.insert(path.as_bytes()))
+            }
+        };
+        let at = path.as_bytes();
+        let sets = [&layer.directories, &layer.whiteouts, &layer.files];
+        let is_once = sets.iter().filter(|set| set.contains(at)).count() == 1;
+        let has_parent = way(at).nth(1).is_some_and(|parent| layer.directories.contains(parent));
+        if !is_new || !is_once || !has_parent {
             let fault = "has no directory in its layer, or is made twice";
-            return Err(CheckError::Place { number, at: at.clone(), fault });
-        }
-        if let ScratchEntry::Directory { path, .. } = entry {
-            directories.insert(path.clone());
+            return Err(CheckError::Place { number, at: path.clone(), fault });
         }
     }
-    Ok(())
+    Ok(layer)
 }
 
 fn check_overlay(
@@ -314,48 +359,7 @@ fn check_overlay(
     if is_written != (flags.access == MountAccess::Writable) {
         return fault("is writable without an upper layer, or read-only with one");
     }
-    Ok(())
-}
-
-/// Every layer is made once, before it is used once, and described.
-pub(super) fn check_layers(plan: &Plan) -> Result<(), CheckError> {
-    let (mut made, mut used, mut in_memory) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-    let mut opened = false;
-    for (number, step) in (1..).zip(&plan.steps) {
-        let wrong = Err(CheckError::Number { number, what: "the layer" });
-        match &step.action {
-            Action::Store(StoreStep::Open { store }) => {
-                if opened || plan.store.as_ref() != Some(store) {
-                    return Err(CheckError::NotAsked { number, what: "a second store" });
-                }
-                opened = true;
-            }
-            Action::Store(StoreStep::Layer(layer))
-                if !opened || !made.insert(*layer) || usize::from(layer.0) >= plan.layers.len() =>
-            {
-                return wrong;
-            }
-            Action::Fs(FsStep::Overlay { upper: Some(Upper::Layer(layer)), at, .. }) => {
-                let described = plan.layers.get(usize::from(layer.0));
-                let fits = described.is_some_and(|described| described.at == *at);
-                if !made.contains(layer) || !used.insert(*layer) || !fits {
-                    return wrong;
-                }
-            }
-            Action::Fs(FsStep::Overlay {
-                upper: Some(Upper::Scratch { number: n, .. }), ..
-            }) if !in_memory.insert(*n) => {
-                return wrong;
-            }
-            _ => {}
-        }
-    }
-    if used.len() == plan.layers.len() && made.len() == used.len() {
-        Ok(())
-    } else {
-        Err(CheckError::Missing {
-            what: "make every layer that is described",
-            stage: Stage::Prepare,
-        })
-    }
+    let is_twice =
+        |(index, layer)| lower.iter().skip(index + 1).any(|other: &Lower| other == layer);
+    if lower.iter().enumerate().any(is_twice) { fault("has one layer twice") } else { Ok(()) }
 }

@@ -17,7 +17,7 @@ use crate::spec::{HostPath, SandboxPath};
 
 impl Trees<'_> {
     /// A tree that only root writes.
-    pub(super) fn system(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    pub(super) fn system(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         for child in node.children.iter().filter(|child| child.is_seen()) {
             if self.child_kind(node, child)? == Kind::Absent {
                 if self.table.children_below(&node.rule.from).next().is_some() {
@@ -32,7 +32,7 @@ impl Trees<'_> {
     /// A tree as it is.
     pub(super) fn bind_tree(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         ground: Ground,
         flags: MountFlags,
     ) -> Result<(), PlanError> {
@@ -63,8 +63,8 @@ impl Trees<'_> {
     }
 
     /// What stands at the mount point of a child, on the host.
-    pub(super) fn child_kind(&self, node: &Node, child: &Node) -> Result<Kind, PlanError> {
-        let point = on_host(&node.rule, &child.rule.at)?;
+    pub(super) fn child_kind(&self, node: &Node<'_>, child: &Node<'_>) -> Result<Kind, PlanError> {
+        let point = on_host(node.rule, &child.rule.at)?;
         if child.rule.from == point && child.rule.view != View::Hidden {
             return Ok(child.rule.kind.clone());
         }
@@ -72,7 +72,7 @@ impl Trees<'_> {
     }
 
     /// Refuses a child whose mount point is missing or of the wrong kind.
-    pub(super) fn point_exists(&self, node: &Node, child: &Node) -> Result<(), PlanError> {
+    pub(super) fn point_exists(&self, node: &Node<'_>, child: &Node<'_>) -> Result<(), PlanError> {
         let at = child.rule.at.clone();
         match self.child_kind(node, child)? {
             Kind::Absent => Err(PlanError::NoMountPoint(at)),
@@ -95,9 +95,8 @@ fn cover(kind: &Kind) -> Option<Cover> {
 }
 
 /// Where a path of the host is seen in this tree, and in no other tree mounted on it.
-fn own_place(node: &Node, path: &HostPath) -> Option<SandboxPath> {
-    let rest = path.relative_to(&node.rule.from).filter(|_| path.is_below(&node.rule.from))?;
-    let at = node.rule.at.join(rest).ok()?;
+fn own_place(node: &Node<'_>, path: &HostPath) -> Option<SandboxPath> {
+    let at = path.moved(&node.rule.from, &node.rule.at).filter(|at| *at != node.rule.at)?;
     let is_elsewhere = node.children.iter().any(|child| at.starts_with(&child.rule.at));
     (!is_elsewhere).then_some(at)
 }

@@ -6,13 +6,13 @@
 use super::super::view::{Rule, Rules, View};
 
 /// A place and the places below it that are seen differently.
-#[derive(Debug, Clone)]
-pub(in crate::plan) struct Node {
-    pub(in crate::plan) rule: Rule,
+#[derive(Debug)]
+pub(in crate::plan) struct Node<'r> {
+    pub(in crate::plan) rule: &'r Rule,
     pub(in crate::plan) children: Vec<Self>,
 }
 
-impl Node {
+impl Node<'_> {
     /// Whether it, or something below it, can be seen.
     pub(in crate::plan) fn is_seen(&self) -> bool {
         self.rule.view != View::Hidden || self.children.iter().any(Self::is_seen)
@@ -20,28 +20,29 @@ impl Node {
 }
 
 /// The tree of rules; none when there is no rule for `/`.
-pub(in crate::plan) fn forest(rules: &Rules) -> Option<Node> {
-    let mut open: Vec<Node> = Vec::new();
-    let close = |open: &mut Vec<Node>| {
-        if open.len() > 1
-            && let (Some(done), Some(parent)) = (open.pop(), open.last_mut())
-        {
-            parent.children.push(done);
-        }
-    };
+pub(in crate::plan) fn forest(rules: &Rules) -> Option<Node<'_>> {
+    let mut open: Vec<Node<'_>> = Vec::new();
     for rule in rules.iter() {
         while open.len() > 1 && open.last().is_some_and(|node| !rule.at.is_below(&node.rule.at)) {
             close(&mut open);
         }
         match open.last() {
-            Some(above) if changes_nothing(rule, &above.rule) => {}
-            _ => open.push(Node { rule: rule.clone(), children: Vec::new() }),
+            Some(above) if changes_nothing(rule, above.rule) => {}
+            _ => open.push(Node { rule, children: Vec::new() }),
         }
     }
     while open.len() > 1 {
         close(&mut open);
     }
     open.pop()
+}
+
+fn close(open: &mut Vec<Node<'_>>) {
+    if open.len() > 1
+        && let (Some(done), Some(parent)) = (open.pop(), open.last_mut())
+    {
+        parent.children.push(done);
+    }
 }
 
 fn changes_nothing(rule: &Rule, above: &Rule) -> bool {

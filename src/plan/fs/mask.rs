@@ -7,6 +7,8 @@
 //! - A directory that is named only to reach something below it shows this layer's attributes, so it
 //!   carries the host's permission bits. Its owner is the caller, whoever it is on the host: whether
 //!   anything can be read or written there is still decided by the host's own directory.
+//! - There are some hundred secrets, most of them beside each other: the way to one is looked at once
+//!   for all that share it.
 
 use std::collections::BTreeMap;
 
@@ -18,27 +20,79 @@ use super::overlay::Tree;
 use super::{Node, Trees, is_directory, on_host};
 use crate::spec::{HostPath, SandboxPath};
 
-/// The entries by their place in the layer; a map, so that parents come first.
-pub(super) type Entries = BTreeMap<SandboxPath, ScratchEntry>;
+/// The entries of one layer.
+#[derive(Default)]
+pub(super) struct Entries {
+    all: Vec<ScratchEntry>,
+    /// What stands where, but for whiteouts that nothing else can meet.
+    known: BTreeMap<SandboxPath, Stands>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    Directory,
+    Whiteout,
+    Other,
+}
+
+impl Entries {
+    /// Adds an entry unless something stands there.
+    pub(super) fn add(&mut self, entry: ScratchEntry) {
+        let stands = match &entry {
+            ScratchEntry::Directory { .. } => Stands::Directory,
+            ScratchEntry::Whiteout { .. } => Stands::Whiteout,
+            _ => Stands::Other,
+        };
+        let path = place_of(&entry);
+        if !self.known.contains_key(path) {
+            self.known.insert(path.clone(), stands);
+            self.all.push(entry);
+        }
+    }
+
+    /// All of them, parents first.
+    pub(super) fn sorted(mut self) -> Vec<ScratchEntry> {
+        self.all.sort_by(|one, two| place_of(one).cmp(place_of(two)));
+        self.all
+    }
+}
+
+fn place_of(entry: &ScratchEntry) -> &SandboxPath {
+    match entry {
+        ScratchEntry::Directory { path, .. }
+        | ScratchEntry::Whiteout { path }
+        | ScratchEntry::Link { path, .. }
+        | ScratchEntry::Copy { path, .. }
+        | ScratchEntry::Placeholder { path } => path,
+    }
+}
 
 impl Trees<'_> {
     /// The mask of a tree of the host; empty when it needs none.
     pub(super) fn mask(&self, tree: &Tree<'_>) -> Result<Vec<ScratchEntry>, PlanError> {
-        let mut entries = Entries::new();
-        let (seen, hidden): (Vec<&Node>, Vec<&Node>) =
-            tree.children.iter().partition(|child| child.is_seen());
-        for child in seen {
+        let mut entries = Entries::default();
+        for child in tree.children.iter().filter(|child| child.is_seen()) {
             self.mount_point(tree, child, &mut entries)?;
         }
-        for child in hidden {
-            self.whiteout(tree, child, &mut entries)?;
+        let mut last: Option<(SandboxPath, bool)> = None;
+        for child in tree.children.iter().filter(|child| !child.is_seen()) {
+            let path = inside(tree, &child.rule.at);
+            let parent = path.parent().unwrap_or_else(SandboxPath::root);
+            let is_open = match &last {
+                Some((known, is_open)) if *known == parent => *is_open,
+                _ => self.open_way(tree, &path, child.rule.kind != Kind::Absent, &mut entries)?,
+            };
+            last = Some((parent, is_open));
+            if is_open {
+                entries.all.push(ScratchEntry::Whiteout { path });
+            }
         }
-        Ok(entries.into_values().collect())
+        Ok(entries.sorted())
     }
 
     /// The skeleton of a private tree: mount points and the way to them, nothing else.
     pub(super) fn points_only(&self, tree: &Tree<'_>) -> Result<Entries, PlanError> {
-        let mut entries = Entries::new();
+        let mut entries = Entries::default();
         for child in tree.children.iter().filter(|child| child.is_seen()) {
             let path = inside(tree, &child.rule.at);
             self.add_point(tree, child, &path, &mut entries)?;
@@ -49,7 +103,7 @@ impl Trees<'_> {
     fn mount_point(
         &self,
         tree: &Tree<'_>,
-        child: &Node,
+        child: &Node<'_>,
         entries: &mut Entries,
     ) -> Result<(), PlanError> {
         let at = &child.rule.at;
@@ -71,17 +125,16 @@ impl Trees<'_> {
     pub(super) fn add_point(
         &self,
         tree: &Tree<'_>,
-        child: &Node,
+        child: &Node<'_>,
         path: &SandboxPath,
         entries: &mut Entries,
     ) -> Result<(), PlanError> {
         self.add_parents(tree, path, entries)?;
-        let entry = match &child.rule.view {
+        entries.add(match &child.rule.view {
             View::Link(target) => ScratchEntry::Link { path: path.clone(), target: target.clone() },
             _ if is_directory(child) => ScratchEntry::Directory { path: path.clone(), mode: 0o755 },
             _ => ScratchEntry::Placeholder { path: path.clone() },
-        };
-        entries.entry(path.clone()).or_insert(entry);
+        });
         Ok(())
     }
 
@@ -93,53 +146,48 @@ impl Trees<'_> {
         entries: &mut Entries,
     ) -> Result<(), PlanError> {
         for above in path.ancestors().filter(|above| !above.is_root()) {
-            let host = host_of(tree, &above)?;
-            let mode = self.facts.directory_mode(&host).unwrap_or(0o755);
-            let directory = ScratchEntry::Directory { path: above.clone(), mode };
-            entries.entry(above).or_insert(directory);
+            let mode = self.mode(&host_of(tree, &above)?).unwrap_or(0o755);
+            entries.add(ScratchEntry::Directory { path: above, mode });
         }
         Ok(())
     }
 
-    fn whiteout(
+    /// Names the directories above a place that is to be hidden. False when one of them is hidden
+    /// instead, because it is not there. What is above something that is there, is there.
+    fn open_way(
         &self,
         tree: &Tree<'_>,
-        child: &Node,
+        path: &SandboxPath,
+        is_there: bool,
         entries: &mut Entries,
-    ) -> Result<(), PlanError> {
-        let path = inside(tree, &child.rule.at);
+    ) -> Result<bool, PlanError> {
         let mut way: Vec<SandboxPath> = path.ancestors().filter(|above| !above.is_root()).collect();
         way.reverse();
-        way.push(path.clone());
-        for step in way {
-            let host = host_of(tree, &step)?;
-            match entries.get(&step) {
-                Some(ScratchEntry::Directory { .. }) if step != path => continue,
-                Some(_) => return Ok(()),
-                None => {}
+        for above in way {
+            match entries.known.get(&above) {
+                Some(Stands::Directory) => {}
+                Some(Stands::Whiteout | Stands::Other) => return Ok(false),
+                None => {
+                    let mode = self.mode(&host_of(tree, &above)?);
+                    let Some(mode) = mode.or(is_there.then_some(0o755)) else {
+                        entries.add(ScratchEntry::Whiteout { path: above });
+                        return Ok(false);
+                    };
+                    entries.add(ScratchEntry::Directory { path: above, mode });
+                }
             }
-            // What is above something that is there, is there.
-            let known = self.facts.directory_mode(&host);
-            let mode = known.or((child.rule.kind != Kind::Absent).then_some(0o755));
-            let Some(mode) = mode.filter(|_| step != path) else {
-                entries.insert(step.clone(), ScratchEntry::Whiteout { path: step });
-                return Ok(());
-            };
-            entries.insert(step.clone(), ScratchEntry::Directory { path: step, mode });
         }
-        Ok(())
+        Ok(true)
     }
 }
 
 /// Where `at` is in the layer of a tree.
 pub(super) fn inside(tree: &Tree<'_>, at: &SandboxPath) -> SandboxPath {
-    at.relative_to(&tree.rule.at)
-        .and_then(|rest| SandboxPath::root().join(rest).ok())
-        .unwrap_or_else(SandboxPath::root)
+    at.moved(&tree.rule.at, &SandboxPath::root()).unwrap_or_else(SandboxPath::root)
 }
 
 /// What a place in the layer of a tree is on the host.
 fn host_of(tree: &Tree<'_>, path: &SandboxPath) -> Result<HostPath, PlanError> {
-    let rest = path.relative_to(&SandboxPath::root()).unwrap_or(path.as_path());
-    tree.rule.from.join(rest).map_err(|_| PlanError::NoMountPoint(path.clone()))
+    let on_host = path.moved(&SandboxPath::root(), &tree.rule.from);
+    on_host.ok_or_else(|| PlanError::NoMountPoint(path.clone()))
 }

@@ -25,7 +25,7 @@ mod place;
 mod serve;
 mod split;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -56,6 +56,15 @@ struct Trees<'a> {
     scratch_uppers: u16,
     /// Bytes of files that shadows copy.
     copied: u64,
+    /// Permission bits of the host's directories.
+    modes: HashMap<&'a [u8], u32>,
+}
+
+/// The permission bits of every directory that was looked at.
+fn modes(facts: &Facts) -> HashMap<&[u8], u32> {
+    let split = facts.split.iter().map(|split| (split.path.as_bytes(), split.mode));
+    let listed = facts.directories.iter().map(|listed| (listed.path.as_bytes(), listed.mode));
+    split.chain(listed).collect()
 }
 
 /// What a place is mounted on.
@@ -86,6 +95,7 @@ pub(super) fn plan_tree(
         scratch_layers: 0,
         scratch_uppers: 0,
         copied: 0,
+        modes: modes(facts),
     };
     for step in [FsStep::MakePrivate, FsStep::Scratch, FsStep::NewRoot] {
         trees.draft.fs(step);
@@ -143,6 +153,11 @@ impl Trees<'_> {
         }
     }
 
+    /// The permission bits of a directory of the host, when it is one.
+    fn mode(&self, path: &HostPath) -> Option<u32> {
+        self.modes.get(path.as_bytes()).copied()
+    }
+
     /// Appends steps that others planned, and remembers what they make.
     fn take(&mut self, steps: Vec<FsStep>) {
         for step in steps {
@@ -177,13 +192,12 @@ impl Trees<'_> {
 }
 
 /// Where `at`, in the tree of `node`, is on the host.
-fn on_host(node: &super::view::Rule, at: &SandboxPath) -> Result<HostPath, PlanError> {
-    let rest = at.relative_to(&node.at).unwrap_or(std::path::Path::new(""));
-    node.from.join(rest).map_err(|_| PlanError::NoMountPoint(at.clone()))
+fn on_host(rule: &super::view::Rule, at: &SandboxPath) -> Result<HostPath, PlanError> {
+    at.moved(&rule.at, &rule.from).ok_or_else(|| PlanError::NoMountPoint(at.clone()))
 }
 
 /// Whether a place is mounted as a directory.
-fn is_directory(node: &Node) -> bool {
+fn is_directory(node: &Node<'_>) -> bool {
     match node.rule.view {
         View::Tmpfs { .. } | View::Private | View::Own(_) | View::Skeleton | View::Hidden => true,
         _ => node.rule.kind == Kind::Directory,
@@ -197,7 +211,11 @@ fn ids_inside(trees: &Trees<'_>) -> (u32, u32) {
 
 /// Every directory that has to be listed because the kernel takes no overlay over it: those on the way
 /// from the root of a tree to a mount in it.
-pub(super) fn split_directories(node: &Node, table: &MountTable, found: &mut BTreeSet<HostPath>) {
+pub(super) fn split_directories(
+    node: &Node<'_>,
+    table: &MountTable,
+    found: &mut BTreeSet<HostPath>,
+) {
     if let View::Read | View::Cow = node.rule.view {
         split_below(node, &node.rule.from, table, found);
     }
@@ -206,7 +224,12 @@ pub(super) fn split_directories(node: &Node, table: &MountTable, found: &mut BTr
     }
 }
 
-fn split_below(node: &Node, from: &HostPath, table: &MountTable, found: &mut BTreeSet<HostPath>) {
+fn split_below(
+    node: &Node<'_>,
+    from: &HostPath,
+    table: &MountTable,
+    found: &mut BTreeSet<HostPath>,
+) {
     for mount in table.children_below(from) {
         let above = mount.at.ancestors().filter(|above| above.starts_with(from));
         found.extend(above.filter(|above| is_in(node, above)));
@@ -218,27 +241,26 @@ fn split_below(node: &Node, from: &HostPath, table: &MountTable, found: &mut BTr
 }
 
 /// Whether a path of the host is seen through this tree and not through one mounted on it, or hidden.
-fn is_in(node: &Node, path: &HostPath) -> bool {
-    let Some(rest) = path.relative_to(&node.rule.from) else { return false };
-    let Ok(at) = node.rule.at.join(rest) else { return false };
+fn is_in(node: &Node<'_>, path: &HostPath) -> bool {
+    let Some(at) = path.moved(&node.rule.from, &node.rule.at) else { return false };
     !node.children.iter().any(|child| at.starts_with(&child.rule.at))
 }
 
 /// Mount points of which nobody has said what stands there.
-pub(super) fn unknown_points(root: &Node, facts: &Facts) -> Result<Vec<HostPath>, PlanError> {
+pub(super) fn unknown_points(root: &Node<'_>, facts: &Facts) -> Result<Vec<HostPath>, PlanError> {
     let mut found = BTreeSet::new();
     collect_points(root, facts, &mut found)?;
     Ok(found.into_iter().collect())
 }
 
 fn collect_points(
-    node: &Node,
+    node: &Node<'_>,
     facts: &Facts,
     found: &mut BTreeSet<HostPath>,
 ) -> Result<(), PlanError> {
     for child in &node.children {
         if node.rule.shows_host() && child.is_seen() {
-            let point = on_host(&node.rule, &child.rule.at)?;
+            let point = on_host(node.rule, &child.rule.at)?;
             let is_own = child.rule.from == point && child.rule.view != View::Hidden;
             if !is_own && point_kind(facts, &point).is_err() {
                 found.insert(point);

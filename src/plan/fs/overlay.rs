@@ -1,5 +1,7 @@
 //! Plans copy-on-write, read-only, and private trees.
 
+use std::borrow::Cow;
+
 use super::super::error::PlanError;
 use super::super::facts::Kind;
 use super::super::step::{
@@ -16,9 +18,9 @@ use crate::spec::{HostPath, SandboxPath};
 /// A tree that becomes one overlay, or several where mounts are below it.
 pub(super) struct Tree<'n> {
     /// How and where it is seen.
-    pub(super) rule: Rule,
+    pub(super) rule: Cow<'n, Rule>,
     /// What is seen differently below it.
-    pub(super) children: Vec<&'n Node>,
+    pub(super) children: Vec<&'n Node<'n>>,
 }
 
 impl Tree<'_> {
@@ -36,8 +38,7 @@ impl Tree<'_> {
         self.children
             .iter()
             .filter(|child| child.is_seen())
-            .filter_map(|child| child.rule.at.relative_to(&self.rule.at))
-            .filter_map(|rest| SandboxPath::root().join(rest).ok())
+            .filter_map(|child| child.rule.at.moved(&self.rule.at, &SandboxPath::root()))
             .collect()
     }
 }
@@ -55,9 +56,10 @@ pub(super) struct Stack {
 
 impl Trees<'_> {
     /// The overlays of a place of the host.
-    pub(super) fn overlay_of(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    pub(super) fn overlay_of(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
-        let tree = Tree { rule: node.rule.clone(), children: node.children.iter().collect() };
+        let tree =
+            Tree { rule: Cow::Borrowed(node.rule), children: node.children.iter().collect() };
         self.overlay(&tree)
     }
 
@@ -69,7 +71,7 @@ impl Trees<'_> {
         {
             return self.split(tree, server);
         }
-        let mode = self.facts.directory_mode(&tree.rule.from).unwrap_or(0o755);
+        let mode = self.mode(&tree.rule.from).unwrap_or(0o755);
         let entries = self.mask(tree)?;
         let mut lower = Vec::new();
         if !entries.is_empty() {
@@ -93,24 +95,23 @@ impl Trees<'_> {
 
     /// An empty directory whose content is kept as a layer, with what is shown in it. Small files are
     /// copied, so that they can be written.
-    pub(super) fn private(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    pub(super) fn private(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
-        let rule = Rule { kind: Kind::Directory, ..node.rule.clone() };
-        let (files, children): (Vec<&Node>, Vec<&Node>) =
+        let rule = Cow::Owned(Rule { kind: Kind::Directory, ..node.rule.clone() });
+        let (files, children): (Vec<&Node<'_>>, Vec<&Node<'_>>) =
             node.children.iter().partition(|child| is_small_copy(child));
         let tree = Tree { rule, children };
         let server = self.server(&tree)?;
-        let mode = self.facts.directory_mode(&tree.rule.from).unwrap_or(0o700);
+        let mode = self.mode(&tree.rule.from).unwrap_or(0o700);
         let mut entries = self.points_only(&tree)?;
         let mut copied = Vec::new();
         for file in files {
             let (path, from) = (inside(&tree, &file.rule.at), file.rule.from.clone());
             self.add_parents(&tree, &path, &mut entries)?;
             copied.push(Copied { path: path.clone(), from: from.clone() });
-            entries.insert(path.clone(), ScratchEntry::Copy { path, from });
+            entries.add(ScratchEntry::Copy { path, from });
         }
-        let entries = entries.into_values().collect();
-        let lower = vec![Lower::Scratch(self.scratch_layer(mode, entries))];
+        let lower = vec![Lower::Scratch(self.scratch_layer(mode, entries.sorted()))];
         let covered = tree.covered();
         self.mount(&tree, Stack { lower, over: None, mode, covered, copied }, server);
         self.below_overlay(&tree)
@@ -185,6 +186,6 @@ impl Trees<'_> {
 }
 
 /// Whether a place is a single file that is copied rather than mounted.
-fn is_small_copy(node: &Node) -> bool {
+fn is_small_copy(node: &Node<'_>) -> bool {
     node.rule.view == View::Cow && node.rule.kind == Kind::File && node.rule.size <= LARGEST_COPY
 }

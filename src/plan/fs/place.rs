@@ -10,7 +10,7 @@ use crate::spec::Text;
 
 impl Trees<'_> {
     /// Plans a place and everything below it.
-    pub(super) fn place(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    pub(super) fn place(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         let rule = &node.rule;
         match &rule.view {
             View::Socket => {
@@ -35,7 +35,7 @@ impl Trees<'_> {
         Ok(())
     }
 
-    fn link(&mut self, node: &Node, target: &Text, ground: Ground) {
+    fn link(&mut self, node: &Node<'_>, target: &Text, ground: Ground) {
         let at = &node.rule.at;
         if ground == Ground::Ours && !self.made.contains(at) {
             self.make_parents(at);
@@ -44,7 +44,7 @@ impl Trees<'_> {
     }
 
     /// A place that is a directory.
-    fn tree(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    fn tree(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         match &node.rule.view {
             View::Skeleton => self.below(node, Ground::Ours),
             View::Hidden => self.hidden(node, ground),
@@ -59,12 +59,12 @@ impl Trees<'_> {
     }
 
     /// Plans what lies below a place.
-    pub(super) fn below(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    pub(super) fn below(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         node.children.iter().try_for_each(|child| self.place(child, ground))
     }
 
     /// Makes the mount point where nobody else has.
-    pub(super) fn point(&mut self, node: &Node, ground: Ground) {
+    pub(super) fn point(&mut self, node: &Node<'_>, ground: Ground) {
         if ground == Ground::Ours {
             if is_directory(node) {
                 self.make_directory(&node.rule.at);
@@ -75,13 +75,13 @@ impl Trees<'_> {
     }
 
     /// A file, a socket, a device: one bind.
-    fn single(&mut self, node: &Node, ground: Ground, flags: MountFlags) {
+    fn single(&mut self, node: &Node<'_>, ground: Ground, flags: MountFlags) {
         self.point(node, ground);
         let (from, at) = (node.rule.from.clone(), node.rule.at.clone());
         self.draft.fs(FsStep::Bind { from, at, flags });
     }
 
-    fn device(&mut self, node: &Node, ground: Ground) {
+    fn device(&mut self, node: &Node<'_>, ground: Ground) {
         // Every sandbox has some devices already.
         if ground == Ground::There || !self.made.contains(&node.rule.at) {
             self.single(node, ground, DEVICE_FLAGS);
@@ -90,7 +90,7 @@ impl Trees<'_> {
 
     fn tmpfs(
         &mut self,
-        node: &Node,
+        node: &Node<'_>,
         size: Option<u64>,
         mode: u32,
         ground: Ground,
@@ -104,7 +104,7 @@ impl Trees<'_> {
 
     /// A hidden directory that something visible lies in: an empty one with just that. Hidden places
     /// without anything visible are planned by what they are in.
-    fn hidden(&mut self, node: &Node, ground: Ground) -> Result<(), PlanError> {
+    fn hidden(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         if !node.is_seen() {
             return Ok(());
         }
@@ -112,7 +112,7 @@ impl Trees<'_> {
             return self.below(node, Ground::Ours);
         }
         let at = node.rule.at.clone();
-        let mode = self.facts.directory_mode(&node.rule.from).unwrap_or(0o755);
+        let mode = self.mode(&node.rule.from).unwrap_or(0o755);
         let flags = MountFlags::WRITABLE;
         self.take(vec![FsStep::Tmpfs { at: at.clone(), size: None, mode, flags }]);
         self.below(node, Ground::Ours)?;
@@ -120,7 +120,7 @@ impl Trees<'_> {
         Ok(())
     }
 
-    fn own(&mut self, node: &Node, pseudo: Pseudo, ground: Ground) -> Result<(), PlanError> {
+    fn own(&mut self, node: &Node<'_>, pseudo: Pseudo, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
         match pseudo {
             Pseudo::Dev => self.take(pseudo::dev(self.spec)),

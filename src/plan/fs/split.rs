@@ -12,6 +12,8 @@
 //! - What the caller cannot read is left out, an automount point or a mount that cannot be entered stays
 //!   an empty directory.
 
+use std::borrow::Cow;
+
 use super::super::error::PlanError;
 use super::super::facts::{Kind, SplitDirectory, SplitEntry};
 use super::super::step::{FsStep, Lower, MountFlags, Notice, OverlayServer, ScratchEntry};
@@ -29,7 +31,7 @@ const ALL_COPIES: u64 = 16 << 20;
 /// What is mounted on the shadow once it stands.
 enum Mount<'n> {
     Subtree(Tree<'n>),
-    Place(&'n Node),
+    Place(&'n Node<'n>),
     File(Rule),
 }
 
@@ -45,14 +47,14 @@ impl Trees<'_> {
             .iter()
             .find(|split| split.path == tree.rule.from)
             .ok_or(PlanError::Unprobed("split"))?;
-        let mut entries = Entries::new();
+        let mut entries = Entries::default();
         let mut mounts = Vec::new();
         for entry in &split.entries {
             self.shadow(tree, entry, &mut entries, &mut mounts)?;
         }
         self.strangers(tree, split, &mut entries, &mut mounts)?;
         let covered = mounts.iter().map(|mount| inside(tree, place_of(mount))).collect();
-        let entries = entries.into_values().collect();
+        let entries = entries.sorted();
         let shadow = Lower::Scratch(self.scratch_layer(split.mode, entries));
         let over = Some(split.path.clone());
         let stack =
@@ -92,24 +94,25 @@ impl Trees<'_> {
         match &entry.kind {
             Kind::Directory => {
                 let mode = entry.mode;
-                entries.insert(path.clone(), ScratchEntry::Directory { path, mode });
+                entries.add(ScratchEntry::Directory { path, mode });
                 self.subtree(tree, entry, at, entries, mounts)?;
             }
             Kind::Link(target) => {
                 let target = target.clone();
-                entries.insert(path.clone(), ScratchEntry::Link { path, target });
+                entries.add(ScratchEntry::Link { path, target });
             }
             Kind::File if entry.readable => {
                 let from = entry.path.clone();
                 if entry.size <= LARGEST_COPY && self.copied + entry.size <= ALL_COPIES {
                     self.copied += entry.size;
-                    entries.insert(path.clone(), ScratchEntry::Copy { path, from });
+                    entries.add(ScratchEntry::Copy { path, from });
                 } else {
                     if tree.rule.view == View::Cow {
                         self.draft.notice(Notice::ReadOnlyFile(from.clone()));
                     }
-                    entries.insert(path.clone(), ScratchEntry::Placeholder { path });
-                    let rule = Rule { at, from, kind: Kind::File, ..tree.rule.clone() };
+                    entries.add(ScratchEntry::Placeholder { path });
+                    let rule =
+                        Rule { at, from, kind: Kind::File, ..tree.rule.clone().into_owned() };
                     mounts.push(Mount::File(rule));
                 }
             }
@@ -127,14 +130,15 @@ impl Trees<'_> {
         entries: &mut Entries,
         mounts: &mut Vec<Mount<'n>>,
     ) -> Result<(), PlanError> {
-        let below: Vec<&'n Node> =
+        let below: Vec<&'n Node<'n>> =
             tree.children.iter().copied().filter(|child| child.rule.at.is_below(&at)).collect();
         if entry.readable && can_be_shown(self.table, &entry.path) {
             let view = match tree.rule.view {
                 View::Cow if !entry.writable => View::Read,
                 ref view => view.clone(),
             };
-            let rule = Rule { at, from: entry.path.clone(), view, ..tree.rule.clone() };
+            let from = entry.path.clone();
+            let rule = Cow::Owned(Rule { at, view, from, ..tree.rule.clone().into_owned() });
             mounts.push(Mount::Subtree(Tree { rule, children: below }));
             return Ok(());
         }

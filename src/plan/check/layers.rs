@@ -1,0 +1,49 @@
+//! Numbers of layers: each made once, used once, described.
+
+use std::collections::BTreeSet;
+
+use super::CheckError;
+use crate::plan::step::{Action, FsStep, Plan, Stage, StoreStep, Upper};
+
+/// Every layer is made once, before it is used once, and described.
+pub(super) fn check_layers(plan: &Plan) -> Result<(), CheckError> {
+    let (mut made, mut used, mut in_memory) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let mut opened = false;
+    for (number, step) in (1..).zip(&plan.steps) {
+        let wrong = Err(CheckError::Number { number, what: "the layer" });
+        match &step.action {
+            Action::Store(StoreStep::Open { store }) => {
+                if opened || plan.store.as_ref() != Some(store) {
+                    return Err(CheckError::NotAsked { number, what: "a second store" });
+                }
+                opened = true;
+            }
+            Action::Store(StoreStep::Layer(layer))
+                if !opened || !made.insert(*layer) || usize::from(layer.0) >= plan.layers.len() =>
+            {
+                return wrong;
+            }
+            Action::Fs(FsStep::Overlay { upper: Some(Upper::Layer(layer)), at, .. }) => {
+                let described = plan.layers.get(usize::from(layer.0));
+                let fits = described.is_some_and(|described| described.at == *at);
+                if !made.contains(layer) || !used.insert(*layer) || !fits {
+                    return wrong;
+                }
+            }
+            Action::Fs(FsStep::Overlay {
+                upper: Some(Upper::Scratch { number: n, .. }), ..
+            }) if !in_memory.insert(*n) => {
+                return wrong;
+            }
+            _ => {}
+        }
+    }
+    if used.len() == plan.layers.len() && made.len() == used.len() {
+        Ok(())
+    } else {
+        Err(CheckError::Missing {
+            what: "make every layer that is described",
+            stage: Stage::Prepare,
+        })
+    }
+}
