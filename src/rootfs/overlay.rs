@@ -54,20 +54,28 @@ impl<L: Layers> Builder<'_, L> {
         let context = FsContext::open("overlay")?;
         context.set_flag("userxattr")?.set_string("source", "bryo")?;
         context.set_string("lowerdir", names.join(":"))?;
+        // Held until the mount is made: before Linux 6.5 the names are looked up only then.
+        let held = self.open_upper(upper)?;
+        if let Some((upper, work)) = &held {
+            context.set_string("upperdir", fd_path(upper))?.set_string("workdir", fd_path(work))?;
+        }
+        Ok(context.mount(attributes(flags))?)
+    }
+
+    /// Upper and work directory.
+    fn open_upper(&self, upper: Option<Upper>) -> Outcome<Option<(OwnedFd, OwnedFd)>> {
         match upper {
             Some(Upper::Layer(layer)) => {
                 let (upper, work) = self.layers.directories(layer).ok_or(Errno::ENOENT)?;
-                let open = |path: &crate::spec::HostPath| open::open_host(path.as_path());
-                set_upper(&context, open(upper)?, open(work)?)?;
+                Ok(Some((open::open_host(upper.as_path())?, open::open_host(work.as_path())?)))
             }
             Some(Upper::Scratch { number, mode }) => {
                 let scratch = self.scratch.as_ref().ok_or(Errno::EINVAL)?;
                 let made = scratch.make_upper(number, mode)?;
-                set_upper(&context, made.upper, made.work)?;
+                Ok(Some((made.upper, made.work)))
             }
-            None => {}
+            None => Ok(None),
         }
-        Ok(context.mount(attributes(flags))?)
     }
 
     pub(super) fn open_lower(&self, lower: &Lower) -> Outcome<OwnedFd> {
@@ -97,10 +105,5 @@ pub fn check_lowers(plan: &Plan) -> Result<(), (usize, Failure)> {
             }
         }
     }
-    Ok(())
-}
-
-fn set_upper(context: &FsContext, upper: impl AsFd, work: impl AsFd) -> Outcome {
-    context.set_string("upperdir", fd_path(&upper))?.set_string("workdir", fd_path(&work))?;
     Ok(())
 }
