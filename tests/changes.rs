@@ -17,6 +17,7 @@ use std::process::Command;
 use bryo::changes::{Aspect, Change, Changes, ChangesError, Kind, Trouble, count, written};
 use bryo::plan::step::{Backend, Copied, Layer, LayerNumber};
 use bryo::spec::{HostPath, SandboxPath};
+use bryo::state::Effort;
 use bryo::state::record::{ChangeCounts, LayerRecord};
 use rustix::fs::{CWD, FileType, Mode, OFlags, XattrFlags, mknodat, openat};
 use tempfile::TempDir;
@@ -67,7 +68,11 @@ impl Fixture {
     }
 
     fn written(&self) -> bool {
-        written::<ChangesError>(&[self.record()], |_| Ok(Some(open(&self.path("upper")))))
+        written::<ChangesError>(
+            &[self.record()],
+            |_| Ok(Some(open(&self.path("upper")))),
+            Effort::Whole,
+        )
     }
 
     /// Runs a script in the merged directory of an overlay.

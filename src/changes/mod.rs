@@ -48,13 +48,20 @@ use rustix::io::Errno;
 
 use crate::plan::step::LayerNumber;
 use crate::spec::HostPath;
+use crate::state::Effort;
 use crate::state::record::{ChangeCounts, LayerRecord};
 use walk::{Progress, Walk};
 
-/// How many names [`written`] looks at.
-const NAMES: u32 = 100_000;
-/// How many bytes of each layer [`written`] compares.
-const BYTES: u64 = 64 << 20;
+/// How many names [`written`] looks at, and how many bytes of each layer it compares.
+const fn limits(effort: Effort) -> (u32, u64) {
+    match effort {
+        Effort::Brief => (2000, 1 << 20),
+        Effort::Whole => (100_000, 64 << 20),
+    }
+}
+
+/// How many bytes of each layer are compared at the end of a run.
+const BYTES_AT_THE_END: u64 = 64 << 20;
 
 /// Why layers cannot be read to their end.
 #[derive(Debug, thiserror::Error)]
@@ -98,13 +105,27 @@ impl Changes {
         layers: &[LayerRecord],
         open: impl FnMut(LayerNumber) -> Result<Option<OwnedFd>, E>,
     ) -> Result<Self, E> {
+        Ok(Self::of(open_layers(layers, open)?, u64::MAX))
+    }
+
+    /// As [`Changes::open`], for counting at the end of a run: a payload that only opens large files for
+    /// writing must not make the run's end take as long as reading them. Where the bytes that are
+    /// compared do not suffice, files are held to differ.
+    pub fn open_briefly<E: From<ChangesError>>(
+        layers: &[LayerRecord],
+        open: impl FnMut(LayerNumber) -> Result<Option<OwnedFd>, E>,
+    ) -> Result<Self, E> {
+        Ok(Self::of(open_layers(layers, open)?, BYTES_AT_THE_END))
+    }
+
+    fn of(layers: Vec<OpenLayer>, budget: u64) -> Self {
         let mut streams = Vec::new();
-        for layer in open_layers(layers, open)? {
+        for layer in layers {
             streams.push(Ahead::new(aliases(&layer).into_iter()));
-            streams.push(Ahead::new(Walk::new(layer, u64::MAX)));
+            streams.push(Ahead::new(Walk::new(layer, budget)));
         }
         streams.retain(|ahead| ahead.head.is_some());
-        Ok(Self { streams })
+        Self { streams }
     }
 }
 
@@ -148,25 +169,26 @@ fn open_layers<E: From<ChangesError>>(
 
 /// Whether these layers hold any change: what decides whether a run is kept.
 ///
-/// With a bounded effort: where that does not suffice to tell, and on any error, the answer is yes.
+/// Always with a bounded effort: where that does not suffice to tell, and on any error, the answer is yes.
 pub fn written<E: From<ChangesError>>(
     layers: &[LayerRecord],
     open: impl FnMut(LayerNumber) -> Result<Option<OwnedFd>, E>,
+    effort: Effort,
 ) -> bool {
-    open_layers(layers, open).map_or(true, any_change)
+    open_layers(layers, open).map_or(true, |layers| any_change(layers, limits(effort)))
 }
 
-fn any_change(layers: Vec<OpenLayer>) -> bool {
+fn any_change(layers: Vec<OpenLayer>, (most, bytes): (u32, u64)) -> bool {
     if layers.iter().any(|layer| !aliases(layer).is_empty()) {
         return true;
     }
     let mut names = 0_u32;
-    for mut walk in layers.into_iter().map(|layer| Walk::new(layer, BYTES)) {
+    for mut walk in layers.into_iter().map(|layer| Walk::new(layer, bytes)) {
         loop {
             names += 1;
             match walk.step() {
                 Progress::Found(_) => return true,
-                Progress::Nothing if names > NAMES => return true,
+                Progress::Nothing if names > most => return true,
                 Progress::Nothing => {}
                 Progress::End => break,
             }

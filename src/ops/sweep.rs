@@ -2,23 +2,23 @@
 
 use super::error::OpsError;
 use crate::changes;
-use crate::state::{Record, SandboxDirectory, StateError, Store, Stores, Swept};
-
-/// Whether the layers of a sandbox hold changes: what decides whether it is kept.
-pub fn holds_changes(sandbox: &SandboxDirectory, record: &Record) -> bool {
-    changes::written::<OpsError>(&record.layers, |number| Ok(sandbox.open_upper(number)?))
-}
+use crate::state::{Effort, Record, SandboxDirectory, StateError, Store, Stores, Swept};
 
 /// Sweeps one store.
-pub fn sweep_store(store: &Store) -> Result<Swept, StateError> {
-    store.sweep(&holds_changes)
+pub fn sweep_store(store: &Store, effort: Effort) -> Result<Swept, StateError> {
+    store.sweep(&|sandbox, record| holds_changes(sandbox, record, effort), effort)
 }
 
-/// Sweeps all stores.
+fn holds_changes(sandbox: &SandboxDirectory, record: &Record, effort: Effort) -> bool {
+    let open = |number| Ok(sandbox.open_upper(number)?);
+    changes::written::<OpsError>(&record.layers, open, effort)
+}
+
+/// Sweeps all stores, wholly.
 pub fn sweep(stores: &Stores) -> Result<Swept, StateError> {
     let mut all = Swept::default();
     for store in stores.iter() {
-        let swept = sweep_store(store)?;
+        let swept = sweep_store(store, Effort::Whole)?;
         all.killed.extend(swept.killed);
         all.removed.extend(swept.removed);
         all.failed.extend(swept.failed);

@@ -18,8 +18,9 @@ use super::directory;
 use super::error::StateError;
 use super::id::SandboxId;
 use super::launcher::Launcher;
+use super::layer;
 use super::record::{Record, Summary};
-use super::sandbox::{self, RECORD, SandboxDirectory, try_lock};
+use super::sandbox::{RECORD, SandboxDirectory, try_lock};
 use super::store::{Place, Store};
 use crate::plan::step::LayerNumber;
 
@@ -101,7 +102,7 @@ impl Found {
 
     /// Opens the upper directory of a layer for reading, locked or not; none if it is empty.
     pub fn open_upper(&self, number: LayerNumber) -> Result<Option<OwnedFd>, StateError> {
-        sandbox::open_upper(self.directory()?.0, self.id, number)
+        layer::open_upper(self.directory()?.0, self.id, number)
     }
 
     /// Locks it. Errors: it runs, it is gone.

@@ -8,7 +8,7 @@
 //!    make_layer …                            before the clone
 //!    begin(record)                           while pid 1 mounts, before the payload starts
 //!    … Store::sweep                          while the payload runs
-//!    remove_if_untouched                     gone, or
+//!    remove_if_untouched                     gone (a spare for the next run), or
 //!    keep(record) | remove                   after `changes` has looked at the layers
 //! ```
 //!
@@ -21,9 +21,11 @@ mod find;
 mod found;
 pub mod id;
 pub mod launcher;
+mod layer;
 pub mod record;
 mod remove;
 mod sandbox;
+mod spare;
 mod store;
 mod sweep;
 pub mod timestamp;
@@ -36,5 +38,5 @@ pub use launcher::Launcher;
 pub use record::{Beginning, Enforced, Exit, Outcome, Record, Summary};
 pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;
-pub use sweep::{HoldsChanges, Swept};
+pub use sweep::{Effort, HoldsChanges, Swept};
 pub use timestamp::Timestamp;

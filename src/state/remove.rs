@@ -26,10 +26,15 @@ const DEEPEST: usize = 64;
 /// How often a directory is read again that is not empty when everything seen in it was removed.
 const REREADS: u32 = 8;
 
-/// Removes the directory of a sandbox below `parent`.
-pub(super) fn remove_tree(parent: BorrowedFd<'_>, id: SandboxId) -> Result<(), StateError> {
+/// Removes the directory of a sandbox below `parent`, or as many entries of it as `budget` allows, from
+/// which they are taken. Gives whether all is gone.
+pub(super) fn remove_tree(
+    parent: BorrowedFd<'_>,
+    id: SandboxId,
+    budget: &mut u64,
+) -> Result<bool, StateError> {
     let name = CString::new(id.as_str()).unwrap_or_default();
-    let mut removal = Removal { parent, levels: Vec::new(), moved: 0 };
+    let mut removal = Removal { parent, levels: Vec::new(), moved: 0, budget };
     removal.run(&name).map_err(|fault| match fault.owner {
         Some(owner) => StateError::ForeignIds { id, at: fault.at, owner },
         None => StateError::Remove { id, at: fault.at, source: fault.source },
@@ -49,6 +54,8 @@ struct Removal<'a> {
     levels: Vec<Level>,
     /// How many directories were moved to the top.
     moved: u64,
+    /// How many entries may still be removed.
+    budget: &'a mut u64,
 }
 
 /// One open directory.
@@ -62,12 +69,16 @@ struct Level {
 }
 
 impl Removal<'_> {
-    fn run(&mut self, name: &CStr) -> Result<(), Fault> {
+    fn run(&mut self, name: &CStr) -> Result<bool, Fault> {
         self.enter(name)?;
         while let Some(level) = self.levels.last_mut() {
             match level.entries.next() {
                 Some(Ok(entry)) if matches!(entry.file_name().to_bytes(), b"." | b"..") => {}
                 Some(Ok(entry)) => {
+                    match self.budget.checked_sub(1) {
+                        Some(rest) => *self.budget = rest,
+                        None => return Ok(false),
+                    }
                     let (name, kind) = (entry.file_name().to_owned(), entry.file_type());
                     self.remove_entry(&name, kind)?;
                 }
@@ -75,7 +86,7 @@ impl Removal<'_> {
                 None => self.leave()?,
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The directory whose entries are being removed.
@@ -111,7 +122,11 @@ impl Removal<'_> {
             other => other,
         };
         let failed = |source| self.refused(name, source);
-        let opened = opened.map_err(failed)?;
+        let opened = match opened {
+            // Two commands remove the same.
+            Err(Errno::NOENT) => return Ok(()),
+            other => other.map_err(failed)?,
+        };
         let stat = fstat(&opened).map_err(failed)?;
         if stat.st_mode & 0o700 != 0o700 {
             fchmod(&opened, Mode::RWXU).map_err(failed)?;

@@ -6,17 +6,13 @@
 //! too, unless it closes the descriptor: then the lock says that the launcher lives, and else that
 //! launcher or pid 1 lives. Both are right; a sweeper takes what nobody holds.
 //!
-//! A run that writes nothing costs three `mkdir` and as many `rmdir` (the kernel makes one more in
-//! `work-N`). [`SandboxDirectory::remove_if_untouched`] finds out *by* removing: an upper directory that
-//! can be removed was empty.
+//! A run that writes nothing gives its directories to the next one (`spare`).
 //!
 //! # Decisions
 //! - The first record is written in place, the last one beside it and renamed. A reader that meets half
 //!   a record sees a sandbox that is starting, if it is locked.
 //! - Nothing is synced. After a power cut the newest layers may be missing data as any file that was
 //!   just written; ext4 and btrfs order the rename after the data of the record.
-//! - A layer that fuse-overlayfs serves has a directory of its own, `layer-N/upper` and `layer-N/work`:
-//!   its server renames from the one to the other, so it must get both on one mount, and nothing else.
 //! - The upper directory has the permission bits of the directory that it covers, because they are
 //!   what the payload sees. A run that only changes those is not untouched.
 
@@ -31,8 +27,10 @@ use rustix::io::Errno;
 use super::directory;
 use super::error::StateError;
 use super::id::SandboxId;
+use super::layer::{self, Made, Names, open_upper};
 use super::record::Record;
 use super::remove::remove_tree;
+use super::spare::{self, Left};
 use super::store::{Place, Store, TRASH};
 use super::timestamp::Timestamp;
 use crate::plan::step::{Backend, Layer, LayerNumber};
@@ -40,9 +38,6 @@ use crate::spec::HostPath;
 
 /// Of a record.
 pub(super) const RECORD: &str = "record.json";
-const UPPER: &str = "upper-";
-/// What holds `upper` and `work` of a layer with a server.
-const SERVED: &str = "layer-";
 const NEW_RECORD: &str = "record.new";
 
 /// A sandbox's directory, locked by this process.
@@ -55,40 +50,8 @@ pub struct SandboxDirectory {
     made: Stat,
     name: Option<String>,
     layers: Vec<Made>,
-}
-
-/// A layer that this process made.
-#[derive(Debug)]
-struct Made {
-    names: Names,
-    mode: u32,
-}
-
-/// What a layer consists of, relative to the sandbox's directory.
-#[derive(Debug)]
-struct Names {
-    /// A directory that only holds the two others.
-    own: Option<String>,
-    upper: String,
-    work: String,
-}
-
-impl Names {
-    fn new(number: LayerNumber, backend: Backend) -> Self {
-        let number = number.0;
-        match backend {
-            Backend::Kernel => Self {
-                own: None,
-                upper: format!("{UPPER}{number}"),
-                work: format!("work-{number}"),
-            },
-            Backend::Fuse => Self {
-                own: Some(format!("{SERVED}{number}")),
-                upper: format!("{SERVED}{number}/upper"),
-                work: format!("{SERVED}{number}/work"),
-            },
-        }
-    }
+    /// The directories of one layer are there already.
+    from_spare: bool,
 }
 
 /// The two directories of a layer.
@@ -116,6 +79,15 @@ impl SandboxDirectory {
         Ok((made.st_nlink > 0).then(|| Self::new(store.clone(), id, Place::Live, directory, made)))
     }
 
+    /// Takes a spare directory; none when there is none.
+    pub(super) fn from_spare(store: &Store, id: SandboxId) -> Result<Option<Self>, Errno> {
+        let taken = spare::take(store, id)?;
+        Ok(taken.map(|(directory, made)| {
+            let new = Self::new(store.clone(), id, Place::Live, directory, made);
+            Self { from_spare: true, ..new }
+        }))
+    }
+
     pub(super) fn new(
         store: Store,
         id: SandboxId,
@@ -123,7 +95,8 @@ impl SandboxDirectory {
         directory: OwnedFd,
         made: Stat,
     ) -> Self {
-        Self { store, id, place, directory, made, name: None, layers: Vec::new() }
+        let (name, layers) = (None, Vec::new());
+        Self { store, id, place, directory, made, name, layers, from_spare: false }
     }
 
     pub(super) fn with_name(self, name: Option<String>) -> Self {
@@ -157,8 +130,10 @@ impl SandboxDirectory {
         if let Some(own) = &names.own {
             mkdirat(&self.directory, own, Mode::RWXU).map_err(failed)?;
         }
-        mkdirat(&self.directory, &names.work, Mode::RWXU).map_err(failed)?;
-        mkdirat(&self.directory, &names.upper, Mode::from_raw_mode(mode)).map_err(failed)?;
+        if !(self.from_spare && spare::has(&names)) {
+            mkdirat(&self.directory, &names.work, Mode::RWXU).map_err(failed)?;
+            mkdirat(&self.directory, &names.upper, Mode::from_raw_mode(mode)).map_err(failed)?;
+        }
         // The umask took some bits away.
         let is =
             statat(&self.directory, &names.upper, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
@@ -171,9 +146,10 @@ impl SandboxDirectory {
             let relative = format!("{}/{}/{name}", Place::Live.name(), self.id);
             self.store.path().join(relative).map_err(|_| failed(Errno::NAMETOOLONG))
         };
-        let made = LayerDirectories { upper: at(&names.upper)?, work: at(&names.work)?, mark };
+        let directories =
+            LayerDirectories { upper: at(&names.upper)?, work: at(&names.work)?, mark };
         self.layers.push(Made { names, mode });
-        Ok(made)
+        Ok(directories)
     }
 
     /// The change time that a file gets now on the file system of `over`. A file without a name is
@@ -225,24 +201,7 @@ impl SandboxDirectory {
     /// Whether nothing is in any layer, as far as the directory tells without a record.
     pub(super) fn all_uppers_are_empty(&self) -> Result<bool, StateError> {
         let failed = |source| StateError::ReadRecord { id: self.id, source };
-        for name in directory::names_in(directory::open(&self.directory, ".").map_err(failed)?)
-            .map_err(failed)?
-        {
-            let upper = if name.to_bytes().starts_with(UPPER.as_bytes()) {
-                Some(directory::open(&self.directory, name.as_c_str()).map_err(failed)?)
-            } else if name.to_bytes().starts_with(SERVED.as_bytes()) {
-                let own = directory::open(&self.directory, name.as_c_str()).map_err(failed)?;
-                directory::open_if_there(own, "upper").map_err(failed)?
-            } else {
-                None
-            };
-            if let Some(upper) = upper
-                && !directory::is_empty(&upper).map_err(failed)?
-            {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        layer::all_are_empty(&self.directory).map_err(failed)
     }
 
     /// Ends the run and keeps its record and layers.
@@ -272,97 +231,88 @@ impl SandboxDirectory {
 
     /// Removes a sandbox whose layers were not written to, and gives back one whose layers were.
     ///
-    /// Not written to: nothing is in the upper directory, and it has the permission bits it was made
-    /// with. Whether something in it makes a difference to the host is for `changes` to tell.
+    /// Not written to: nothing is in the upper directory, and it has the permission bits it was made with
+    /// and no attributes. Whether something in it makes a difference to the host is for `changes` to
+    /// tell.
     pub fn remove_if_untouched(self) -> Result<Option<Self>, StateError> {
-        for layer in &self.layers {
-            if !self.remove_untouched_upper(layer)? {
-                return Ok(Some(self));
+        let mut all_plain = true;
+        for Made { names, mode } in &self.layers {
+            let at = || names.upper.as_str().into();
+            let left = spare::look(&self.directory, &names.upper, *mode);
+            match left.map_err(|source| StateError::Remove { id: self.id, at: at(), source })? {
+                Left::Changes => return Ok(Some(self)),
+                Left::Traces => all_plain = false,
+                Left::Nothing => {}
             }
         }
-        self.remove_rest().map(|()| None)
+        if all_plain && self.give_back()? {
+            return self.release_name().map(|()| None);
+        }
+        self.remove_parts().map(|()| None)
     }
 
-    fn remove_untouched_upper(&self, layer: &Made) -> Result<bool, StateError> {
-        let upper = layer.names.upper.as_str();
-        let failed = |source| StateError::Remove { id: self.id, at: upper.into(), source };
-        let stat = match statat(&self.directory, upper, AtFlags::SYMLINK_NOFOLLOW) {
-            Err(Errno::NOENT) => return Ok(true),
-            other => other.map_err(failed)?,
-        };
-        if stat.st_mode & 0o7777 != layer.mode {
-            return Ok(false);
+    /// Makes the directory a spare, where it is like one and there are not enough.
+    fn give_back(&self) -> Result<bool, StateError> {
+        match &self.layers[..] {
+            [Made { names, .. }] if self.place == Place::Live && spare::has(names) => {}
+            _ => return Ok(false),
         }
-        match unlinkat(&self.directory, upper, AtFlags::REMOVEDIR) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
-            Err(source) => Err(failed(source)),
+        let failed = |source| StateError::Remove { id: self.id, at: RECORD.into(), source };
+        match unlinkat(&self.directory, RECORD, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(source) => return Err(failed(source)),
         }
+        spare::give_back(&self.store, self.id, &self.directory).map_err(|source| StateError::Move {
+            id: self.id,
+            to: "spare",
+            source,
+        })
     }
 
-    /// Removes what is left when the upper directories are gone: by name where it is what every run
-    /// has, and as any tree otherwise.
-    fn remove_rest(self) -> Result<(), StateError> {
-        let expected = |name: &str, flags| match unlinkat(&self.directory, name, flags) {
-            Ok(()) | Err(Errno::NOENT) => true,
-            Err(_) => false,
-        };
-        let mut all = expected(RECORD, AtFlags::empty());
-        for layer in &self.layers {
-            let Names { own, work, .. } = &layer.names;
-            all &= expected(&format!("{work}/work"), AtFlags::REMOVEDIR);
-            all &= expected(work, AtFlags::REMOVEDIR);
-            all &= own.as_ref().is_none_or(|own| expected(own, AtFlags::REMOVEDIR));
-        }
-        let removed = all
-            && self.place == Place::Live
-            && unlinkat(&self.store.0.live, self.id.as_str(), AtFlags::REMOVEDIR).is_ok();
-        if !removed {
-            return self.remove();
-        }
+    fn release_name(&self) -> Result<(), StateError> {
         match &self.name {
             Some(name) => self.store.release(name, self.id),
             None => Ok(()),
         }
     }
 
+    /// Removes an untouched sandbox, by the names that every run has where that is all there is.
+    fn remove_parts(self) -> Result<(), StateError> {
+        let expected = |name: &str, flags| match unlinkat(&self.directory, name, flags) {
+            Ok(()) | Err(Errno::NOENT) => true,
+            Err(_) => false,
+        };
+        let mut all = expected(RECORD, AtFlags::empty());
+        // A spare that was taken for a run without layers has one all the same.
+        let spare = self.from_spare.then(|| Names::new(LayerNumber(0), Backend::Kernel));
+        for Names { own, upper, work } in self.layers.iter().map(|layer| &layer.names).chain(&spare)
+        {
+            all &= spare::clear_work(&self.directory, work).is_ok();
+            all &= expected(upper, AtFlags::REMOVEDIR) && expected(work, AtFlags::REMOVEDIR);
+            all &= own.as_ref().is_none_or(|own| expected(own, AtFlags::REMOVEDIR));
+        }
+        let removed = all
+            && self.place == Place::Live
+            && unlinkat(&self.store.0.live, self.id.as_str(), AtFlags::REMOVEDIR).is_ok();
+        if removed { self.release_name() } else { self.remove() }
+    }
+
     /// Removes the sandbox and all it holds.
     ///
     /// It leaves its place at once: when this is interrupted, the next sweep removes the rest.
     pub fn remove(self) -> Result<(), StateError> {
+        let mut all = u64::MAX;
+        self.remove_some(&mut all).map(|_| ())
+    }
+
+    /// As [`SandboxDirectory::remove`], but with a limit; gives whether all is gone.
+    pub(super) fn remove_some(self, budget: &mut u64) -> Result<bool, StateError> {
         self.move_to(TRASH)?;
-        if let Some(name) = &self.name {
-            self.store.release(name, self.id)?;
-        }
+        self.release_name()?;
         let trash = directory::open(&self.store.0.root, TRASH)
             .map_err(|source| StateError::Move { id: self.id, to: TRASH, source })?;
-        remove_tree(trash.as_fd(), self.id)
+        remove_tree(trash.as_fd(), self.id, budget)
     }
-}
-
-/// Opens the upper directory of a layer of the sandbox whose directory is given; only to look at it
-/// where it cannot be read.
-pub(super) fn open_upper(
-    directory: impl AsFd,
-    id: SandboxId,
-    number: LayerNumber,
-) -> Result<Option<OwnedFd>, StateError> {
-    let failed = |source| StateError::OpenLayer { id, number, source };
-    for backend in [Backend::Kernel, Backend::Fuse] {
-        let name = Names::new(number, backend).upper;
-        let opened = match directory::open_if_there(&directory, &name) {
-            // The payload closed it to everybody, which is one more change.
-            Err(Errno::ACCESS) => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                openat(&directory, name, flags, Mode::empty()).map(Some)
-            }
-            other => other,
-        };
-        if let Some(upper) = opened.map_err(failed)? {
-            return Ok(Some(upper));
-        }
-    }
-    Ok(None)
 }
 
 /// Whether the lock was free and is now held.

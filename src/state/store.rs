@@ -10,6 +10,7 @@
 //!   kept/ID/        a sandbox that ended and left something: never locked for longer than a command
 //!   names/NAME      a symbolic link to an id, which nobody ever follows
 //!   trash/ID        being removed
+//!   spare/K         directories of runs that wrote nothing, for the next ones
 //! ```
 //! A sandbox moves from `live` to `kept` with one rename, so the time that sweeping takes depends on
 //! what runs and not on what was kept. Everything is reached by descriptors from the store's own, and no
@@ -110,6 +111,9 @@ impl Store {
         let failed = |source| StateError::Create { store: self.0.path.clone(), source };
         loop {
             let id = SandboxId::random().map_err(failed)?;
+            if let Some(directory) = SandboxDirectory::from_spare(self, id).map_err(failed)? {
+                return self.name_it(directory, name);
+            }
             match mkdirat(&self.0.live, id.as_str(), Mode::RWXU) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
@@ -118,14 +122,23 @@ impl Store {
             let Some(directory) = SandboxDirectory::lock_new(self, id).map_err(failed)? else {
                 continue;
             };
-            if let Some(name) = name
-                && let Err(error) = self.claim(name, id)
-            {
-                directory.remove()?;
-                return Err(error);
-            }
-            return Ok(directory.with_name(name.map(str::to_owned)));
+            return self.name_it(directory, name);
         }
+    }
+
+    /// Takes the name for a sandbox that was just made; without it the sandbox is removed again.
+    fn name_it(
+        &self,
+        directory: SandboxDirectory,
+        name: Option<&str>,
+    ) -> Result<SandboxDirectory, StateError> {
+        if let Some(name) = name
+            && let Err(error) = self.claim(name, directory.id())
+        {
+            directory.remove()?;
+            return Err(error);
+        }
+        Ok(directory.with_name(name.map(str::to_owned)))
     }
 
     /// The ids in one place, in no order. What is no id is passed over.

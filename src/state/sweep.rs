@@ -10,7 +10,7 @@
 //! # Decisions
 //! - `bryo run` sweeps while its payload runs, so that a start does not wait for it; every other command
 //!   that takes a sandbox sweeps first. It costs one directory with an entry per *running* sandbox and
-//!   one lock attempt each.
+//!   one lock attempt each. What a run removes meanwhile is limited: the rest is left in `trash`.
 //! - What cannot be understood (a newer bryo's record) or removed is left as it is, for `bryo rm`.
 
 use std::os::fd::{AsFd, BorrowedFd};
@@ -24,8 +24,28 @@ use super::id::SandboxId;
 use super::record::{Outcome, Record};
 use super::remove::remove_tree;
 use super::sandbox::{SandboxDirectory, try_lock};
+use super::spare;
 use super::store::{NAMES, Place, Store, TRASH};
 use super::timestamp::Timestamp;
+
+/// How much a sweep, or a look at layers, may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effort {
+    /// Some milliseconds: a payload is running and its terminal is waiting.
+    Brief,
+    /// Everything.
+    Whole,
+}
+
+impl Effort {
+    /// How many entries a sweep may remove.
+    fn entries(self) -> u64 {
+        match self {
+            Self::Brief => 1000,
+            Self::Whole => u64::MAX,
+        }
+    }
+}
 
 /// Tells whether the layers of a sandbox hold changes. Given by the caller, as reading layers is not
 /// the store's business.
@@ -44,16 +64,24 @@ pub struct Swept {
 
 impl Store {
     /// Sweeps. Errors only when the store cannot be listed; what else fails is in [`Swept::failed`].
-    pub fn sweep(&self, holds_changes: HoldsChanges<'_>) -> Result<Swept, StateError> {
+    pub fn sweep(
+        &self,
+        holds_changes: HoldsChanges<'_>,
+        effort: Effort,
+    ) -> Result<Swept, StateError> {
         let mut swept = Swept::default();
+        let mut budget = effort.entries();
         for id in self.ids(Place::Live)? {
-            if let Err(error) = self.sweep_one(id, holds_changes, &mut swept)
+            if let Err(error) = self.sweep_one(id, holds_changes, &mut swept, &mut budget)
                 && !matches!(error, StateError::Running(_) | StateError::NotFound(_))
             {
                 swept.failed.push(error);
             }
         }
-        self.empty_trash(&mut swept);
+        self.empty_trash(&mut swept, &mut budget);
+        if let Err(source) = spare::clean(self) {
+            swept.failed.push(StateError::List { store: self.path().clone(), source });
+        }
         Ok(swept)
     }
 
@@ -62,6 +90,7 @@ impl Store {
         id: SandboxId,
         holds_changes: HoldsChanges<'_>,
         swept: &mut Swept,
+        budget: &mut u64,
     ) -> Result<(), StateError> {
         let mut directory = Found::new(self, id).lock_now()?;
         let record: Option<Record> = read_json(directory.descriptor(), id)?;
@@ -69,8 +98,9 @@ impl Store {
             if !directory.all_uppers_are_empty()? {
                 return Err(StateError::ReadRecord { id, source: Errno::NOENT });
             }
-            directory.remove()?;
-            swept.removed.push(id);
+            if directory.remove_some(budget)? {
+                swept.removed.push(id);
+            }
             return Ok(());
         };
         match record.outcome {
@@ -82,15 +112,16 @@ impl Store {
                 Ok(())
             }
             Outcome::Running => {
-                directory.remove()?;
-                swept.removed.push(id);
+                if directory.remove_some(budget)? {
+                    swept.removed.push(id);
+                }
                 Ok(())
             }
         }
     }
 
     /// Goes on with removals that were interrupted.
-    fn empty_trash(&self, swept: &mut Swept) {
+    fn empty_trash(&self, swept: &mut Swept, budget: &mut u64) {
         let failed = |source| StateError::List { store: self.path().clone(), source };
         let trash = match directory::open_if_there(&self.0.root, TRASH) {
             Ok(Some(trash)) => trash,
@@ -102,7 +133,7 @@ impl Store {
             Err(error) => return swept.failed.push(failed(error)),
         };
         for id in names.iter().filter_map(|name| SandboxId::parse(name.to_bytes()).ok()) {
-            match remove_trash(trash.as_fd(), id) {
+            match remove_trash(trash.as_fd(), id, budget) {
                 Ok(true) => swept.removed.push(id),
                 Ok(false) => {}
                 Err(error) => swept.failed.push(error),
@@ -121,7 +152,11 @@ impl Store {
 }
 
 /// Removes one of them, unless another command is about to: that one holds the lock.
-fn remove_trash(trash: BorrowedFd<'_>, id: SandboxId) -> Result<bool, StateError> {
+fn remove_trash(
+    trash: BorrowedFd<'_>,
+    id: SandboxId,
+    budget: &mut u64,
+) -> Result<bool, StateError> {
     let failed = |source| StateError::Lock { id, source };
     let Some(directory) = directory::open_if_there(trash, id.as_str()).map_err(failed)? else {
         return Ok(false);
@@ -129,5 +164,5 @@ fn remove_trash(trash: BorrowedFd<'_>, id: SandboxId) -> Result<bool, StateError
     if !try_lock(&directory).map_err(failed)? {
         return Ok(false);
     }
-    remove_tree(trash, id).map(|()| true)
+    remove_tree(trash, id, budget)
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use bryo::plan::step::{Backend, Layer, LayerNumber};
 use bryo::spec::HostPath;
 use bryo::state::error::StoreFault;
-use bryo::state::{Outcome, Record, StateError, Store, Timestamp};
+use bryo::state::{Effort, Outcome, Record, StateError, Store, Timestamp};
 
 use crate::fixture::{Fixture, exited, host, inside, plan};
 
@@ -221,7 +221,7 @@ fn a_running_sandbox_is_neither_swept_nor_locked_by_another() {
     let found = fixture.stores().find(sandbox.id().as_str().as_bytes()).unwrap();
     assert!(found.is_running().unwrap());
     assert!(matches!(found.lock(), Err(StateError::Running(_))));
-    let swept = fixture.store().sweep(&|_, _| false).unwrap();
+    let swept = fixture.store().sweep(&|_, _| false, Effort::Whole).unwrap();
     assert!(swept.removed.is_empty() && swept.failed.is_empty());
     assert!(sandbox.remove_if_untouched().unwrap().is_none());
     assert!(!found.is_running().unwrap());
@@ -237,7 +237,7 @@ fn a_killed_run_is_kept_with_changes_and_removed_without() {
     // The lock ends with the process that held it, however that ended.
     drop((with, without));
     let store = fixture.store();
-    let swept = store.sweep(&|sandbox, _| sandbox.id() == ids.0).unwrap();
+    let swept = store.sweep(&|sandbox, _| sandbox.id() == ids.0, Effort::Whole).unwrap();
     assert_eq!((swept.killed, swept.removed), (vec![ids.0], vec![ids.1]));
     assert!(swept.failed.is_empty());
     let found = fixture.stores().find(b"with").unwrap();
@@ -245,7 +245,7 @@ fn a_killed_run_is_kept_with_changes_and_removed_without() {
     assert!(matches!(now.outcome, Outcome::Killed { .. }));
     assert_eq!(Record { outcome: Outcome::Running, ..now }, record);
     assert!(found.open_upper(LayerNumber(0)).unwrap().is_some());
-    let again = store.sweep(&|_, _| false).unwrap();
+    let again = store.sweep(&|_, _| false, Effort::Whole).unwrap();
     assert!(again.killed.is_empty() && again.removed.is_empty());
     assert_eq!(fixture.left(), [format!("kept/{}", ids.0), "names/with".to_owned()]);
 }
@@ -269,7 +269,7 @@ fn a_launcher_killed_at_any_moment_leaves_what_the_next_sweep_puts_in_order() {
     fs::write(fixture.upper(&sandbox).join("file"), "x").unwrap();
     sandbox.replace_record(&exited(Record { id, ..record })).unwrap();
     drop(sandbox);
-    let swept = store.sweep(&|_, _| true).unwrap();
+    let swept = store.sweep(&|_, _| true, Effort::Whole).unwrap();
     assert_eq!((swept.removed.len(), swept.killed.len(), swept.failed.len()), (3, 0, 0));
     assert_eq!(fixture.left(), [format!("kept/{id}")]);
 }
@@ -284,7 +284,7 @@ fn a_layer_with_content_is_never_removed_because_its_record_is_lost_or_not_under
         fs::write(file, content).unwrap();
         let id = sandbox.id();
         drop(sandbox);
-        let swept = fixture.store().sweep(&|_, _| false).unwrap();
+        let swept = fixture.store().sweep(&|_, _| false, Effort::Whole).unwrap();
         assert_eq!((swept.removed.len(), swept.failed.len()), (0, 1), "{content}");
         let found = fixture.stores().find(id.as_str().as_bytes()).unwrap();
         found.lock().unwrap().remove().unwrap();
@@ -299,9 +299,26 @@ fn an_interrupted_removal_is_finished_by_the_next_sweep() {
     fixture.store();
     fs::create_dir_all(&trash).unwrap();
     fs::write(trash.join("c"), "").unwrap();
-    let swept = fixture.store().sweep(&|_, _| false).unwrap();
+    let swept = fixture.store().sweep(&|_, _| false, Effort::Whole).unwrap();
     assert_eq!(swept.removed.len(), 1);
     assert_eq!(fixture.left(), [""; 0]);
+}
+
+#[test]
+fn a_brief_sweep_leaves_the_rest_of_a_large_removal_to_a_whole_one() {
+    let fixture = Fixture::new();
+    let directory = fixture.path("data/bryo/trash/0123456789ab/upper-0");
+    fixture.store();
+    fs::create_dir_all(&directory).unwrap();
+    for n in 0..3000 {
+        fs::write(directory.join(n.to_string()), "").unwrap();
+    }
+    let swept = fixture.store().sweep(&|_, _| false, Effort::Brief).unwrap();
+    assert!(swept.removed.is_empty() && swept.failed.is_empty());
+    let left = fs::read_dir(&directory).unwrap().count();
+    assert!((1..2500).contains(&left), "{left}");
+    let swept = fixture.store().sweep(&|_, _| false, Effort::Whole).unwrap();
+    assert_eq!((swept.removed.len(), fixture.left().len()), (1, 0));
 }
 
 #[test]

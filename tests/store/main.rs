@@ -8,3 +8,4 @@ mod commands;
 mod fixture;
 mod lifecycle;
 mod record;
+mod spare;

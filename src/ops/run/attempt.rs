@@ -14,7 +14,9 @@ use crate::plan::step::{
 };
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, Spec};
-use crate::state::{Beginning, Launcher, Record, SandboxDirectory, SandboxId, Store, Timestamp};
+use crate::state::{
+    Beginning, Effort, Launcher, Record, SandboxDirectory, SandboxId, Store, Timestamp,
+};
 use crate::supervise::{self, Call, Duties, Signals};
 use crate::sys::errno::Errno;
 use crate::sys::seccomp::Instruction;
@@ -159,7 +161,7 @@ impl Prepared {
     /// told by the commands that list sandboxes.
     fn sweep(&self) {
         if let Some(store) = &self.store {
-            drop(sweep::sweep_store(store));
+            drop(sweep::sweep_store(store, Effort::Brief));
         }
     }
 

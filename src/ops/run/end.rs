@@ -80,8 +80,9 @@ pub(super) fn shelve(
         record.changes = Some(crate::state::record::ChangeCounts::default());
         return Ok(Finished { record, kept: false, ended });
     };
-    let changes =
-        Changes::open::<RunError>(&record.layers, |number| Ok(directory.open_upper(number)?))?;
+    let changes = Changes::open_briefly::<RunError>(&record.layers, |number| {
+        Ok(directory.open_upper(number)?)
+    })?;
     let counts = changes::count(changes, MOST_COUNTED);
     record.changes = Some(counts);
     let keep = match spec.lifetime.keep {

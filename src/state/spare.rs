@@ -1,0 +1,217 @@
+//! Directories of runs that wrote nothing, kept for the next run.
+//!
+//! # Theory of operation
+//! ```text
+//! STORE/spare/K/{upper-0,work-0}     K from 0, at most [`SPARES`] of them
+//! ```
+//! A run with one layer takes one with a rename and gives it back with another, where it would make and
+//! remove four directories. Removing a directory frees a block, and where the file system is mounted with
+//! `discard` and has no journal (the machines this was measured on) the caller waits for the disk each
+//! time: 0.1 to 0.3 ms on an idle machine, 4 ms on a busy one; a rename takes 0.02 ms.
+//!
+//! Whoever takes a spare, or cleans it, locks it first. What the overlay made in `work-0` is removed by
+//! [`clean`], which a run calls while its payload runs, so that runs in a row use two spares in turn and
+//! wait for neither.
+//!
+//! # Decisions
+//! - What was a payload's is taken back only when nothing tells of that payload: an upper directory
+//!   without entries, attributes but the overlay's own identity, inode flags, or more than one block.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, IFlags, Mode, RenameFlags, Stat, chmodat, flistxattr, fstat, ioctl_getflags, renameat,
+    renameat_with, statat, unlinkat,
+};
+use rustix::io::Errno;
+
+use super::directory;
+use super::id::SandboxId;
+use super::layer::Names;
+use super::sandbox::try_lock;
+use super::store::Store;
+
+const SPARE: &str = "spare";
+/// So many sandboxes in turn at the same time start without making directories.
+const SPARES: u32 = 4;
+const UPPER: &str = "upper-0";
+const WORK: &str = "work-0";
+const KERNELS: &str = "work-0/work";
+
+/// A directory that holds one entry or none, as file systems make them.
+const SMALLEST: i64 = 4096;
+/// Flags that file systems set by themselves: `FS_EXTENT_FL`, `FS_INDEX_FL`, `FS_INLINE_DATA_FL`.
+const BY_ITSELF: u32 = 0x0008_0000 | 0x0000_1000 | 0x1000_0000;
+
+/// Moves a spare to where the sandbox `id` lives and gives it locked; none if there is none free.
+pub(super) fn take(store: &Store, id: SandboxId) -> Result<Option<(OwnedFd, Stat)>, Errno> {
+    let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(None) };
+    // One that is ready, or else one that has to be cleaned now.
+    let mut found: Option<(String, OwnedFd)> = None;
+    for name in (0..SPARES).map(|k| k.to_string()) {
+        let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
+        if !try_lock(&spare)? {
+            continue;
+        }
+        let is_ready = directory::file_type(&spare, KERNELS)?.is_none();
+        if is_ready || found.is_none() {
+            found = Some((name, spare));
+        }
+        if is_ready {
+            break;
+        }
+    }
+    let Some((name, spare)) = found else { return Ok(None) };
+    clear_work(&spare, WORK)?;
+    match renameat(&spares, &name, &store.0.live, id.as_str()) {
+        Ok(()) => {}
+        // Somebody took it before it was locked here.
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error),
+    }
+    let opened = fstat(&spare)?;
+    let moved = statat(&store.0.live, id.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+    // Else another took its place meanwhile, which nobody has locked: it is for the next sweep.
+    let is_it = (opened.st_dev, opened.st_ino) == (moved.st_dev, moved.st_ino);
+    Ok(is_it.then_some((spare, moved)))
+}
+
+/// Removes what the kernel made in an overlay's work directory, of an overlay that was not written to.
+///
+/// With `volatile` it leaves marks there, without whose removal it does not mount again. What is not as
+/// expected stays, and is met again by whoever removes the directory around it.
+pub(super) fn clear_work(sandbox: impl AsFd, work: &str) -> Result<(), Errno> {
+    const VOLATILE: [(&str, AtFlags); 4] = [
+        ("/work/incompat/volatile/dirty", AtFlags::empty()),
+        ("/work/incompat/volatile", AtFlags::REMOVEDIR),
+        ("/work/incompat", AtFlags::REMOVEDIR),
+        ("/work", AtFlags::REMOVEDIR),
+    ];
+    let remove = |name: &str, flags| match unlinkat(&sandbox, format!("{work}{name}"), flags) {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => Ok(false),
+        Err(error) => Err(error),
+    };
+    if remove("/work", AtFlags::REMOVEDIR)? {
+        return Ok(());
+    }
+    // The kernel gives it mode 000.
+    let mode = chmodat(&sandbox, format!("{work}/work"), Mode::RWXU, AtFlags::empty());
+    match mode {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    for (name, flags) in VOLATILE {
+        remove(name, flags)?;
+    }
+    Ok(())
+}
+
+/// What a run left in its upper directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Something that makes a difference.
+    Changes,
+    /// Nothing, but something tells of the run.
+    Traces,
+    /// Nothing at all.
+    Nothing,
+}
+
+/// Looks at an upper directory that was made with these permission bits; none is as good as an empty one.
+pub(super) fn look(sandbox: impl AsFd, name: &str, mode: u32) -> Result<Left, Errno> {
+    let upper = match directory::open(&sandbox, name) {
+        Err(Errno::NOENT) => return Ok(Left::Traces),
+        // The payload took the right to read it away.
+        Err(Errno::ACCESS) => return Ok(Left::Changes),
+        other => other?,
+    };
+    let stat = fstat(&upper)?;
+    if stat.st_mode & 0o7777 != mode || !directory::is_empty(&upper)? {
+        return Ok(Left::Changes);
+    }
+    let mut names = [0_u8; 512];
+    let names = match flistxattr(&upper, &mut names[..]) {
+        Ok(length) => &names[..length],
+        Err(Errno::NOTSUP) => &[],
+        Err(Errno::RANGE) => return Ok(Left::Changes),
+        Err(error) => return Err(error),
+    };
+    let mut names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    let is_plain = stat.st_size <= SMALLEST
+        && stat.st_uid == rustix::process::geteuid().as_raw()
+        && has_plain_flags(&upper)?;
+    Ok(match names.try_fold(is_plain, attribute) {
+        None => Left::Changes,
+        Some(false) => Left::Traces,
+        Some(true) => Left::Nothing,
+    })
+}
+
+/// Whether all is plain yet; none when the attribute is the payload's. Labels of security modules are
+/// the system's.
+fn attribute(plain: bool, name: &[u8]) -> Option<bool> {
+    match name {
+        b"user.overlay.uuid" => Some(plain),
+        _ if name.starts_with(b"security.") => Some(plain),
+        _ if name.starts_with(b"user.overlay.overlay.") => None,
+        _ if name.starts_with(b"user.overlay.") => Some(false),
+        _ => None,
+    }
+}
+
+fn has_plain_flags(upper: &OwnedFd) -> Result<bool, Errno> {
+    match ioctl_getflags(upper) {
+        Ok(flags) => Ok((flags - IFlags::from_bits_retain(BY_ITSELF)).is_empty()),
+        Err(Errno::NOTTY | Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes the directory of a sandbox a spare: it holds [`Left::Nothing`], no record, and no other layer.
+/// False where there are enough.
+pub(super) fn give_back(store: &Store, id: SandboxId, sandbox: &OwnedFd) -> Result<bool, Errno> {
+    // With mode 000, as the kernel made it, a user's `rm -r` of the store would stumble over it.
+    match chmodat(sandbox, KERNELS, Mode::RWXU, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(error) => return Err(error),
+    }
+    let spares = directory::ensure(&store.0.root, SPARE)?;
+    for name in (0..SPARES).map(|k| k.to_string()) {
+        let flags = RenameFlags::NOREPLACE;
+        match renameat_with(&store.0.live, id.as_str(), &spares, &name, flags) {
+            Ok(()) => return Ok(true),
+            Err(Errno::EXIST | Errno::NOTEMPTY) => {}
+            // A file system that does not know the flag.
+            Err(Errno::INVAL) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(false)
+}
+
+/// Removes what the kernel left in spares, so that the next mount need not.
+pub(super) fn clean(store: &Store) -> Result<(), Errno> {
+    let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(()) };
+    for name in (0..SPARES).map(|k| k.to_string()) {
+        let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
+        if !try_lock(&spare)? {
+            continue;
+        }
+        // It may have been taken, used and given to a sandbox that runs before it was locked here; then
+        // that one holds the lock. Locked and in its place it is nobody else's.
+        let opened = fstat(&spare)?;
+        match statat(&spares, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(there) if (there.st_dev, there.st_ino) == (opened.st_dev, opened.st_ino) => {}
+            Ok(_) | Err(Errno::NOENT) => continue,
+            Err(error) => return Err(error),
+        }
+        clear_work(&spare, WORK)?;
+    }
+    Ok(())
+}
+
+/// Whether these are the names of the directories that a spare has.
+pub(super) fn has(names: &Names) -> bool {
+    names.own.is_none() && (names.upper.as_str(), names.work.as_str()) == (UPPER, WORK)
+}

@@ -1,0 +1,174 @@
+//! Directories that one run gives to the next: nothing of a payload goes with them.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bryo::plan::step::LayerNumber;
+use bryo::state::Effort;
+use rustix::fs::XattrFlags;
+
+use crate::fixture::{Fixture, plan};
+
+fn spares(fixture: &Fixture) -> Vec<u64> {
+    let entries = fs::read_dir(fixture.path("data/bryo/spare")).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().metadata().unwrap().ino()).collect()
+}
+
+fn inode(path: &Path) -> u64 {
+    fs::metadata(path).unwrap().ino()
+}
+
+fn attribute(path: &Path, name: &str) {
+    rustix::fs::setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
+}
+
+#[test]
+fn a_run_gets_the_directories_of_one_that_wrote_nothing_with_its_own_permissions() {
+    let fixture = Fixture::new();
+    let (first, _) = fixture.started(Some("n"));
+    let upper = inode(&fixture.upper(&first));
+    assert!(first.remove_if_untouched().unwrap().is_none());
+    assert_eq!((spares(&fixture).len(), fixture.left()), (1, vec![]));
+    fs::set_permissions(fixture.path("over"), fs::Permissions::from_mode(0o2750)).unwrap();
+    let (second, _) = fixture.started(Some("n"));
+    assert_eq!(inode(&fixture.upper(&second)), upper);
+    assert_eq!(fs::metadata(fixture.upper(&second)).unwrap().mode() & 0o7777, 0o2750);
+    assert_eq!(spares(&fixture).len(), 0);
+    let (third, _) = fixture.started(None);
+    for sandbox in [second, third] {
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    }
+    assert_eq!(spares(&fixture).len(), 2);
+}
+
+#[test]
+fn what_tells_of_a_payload_is_not_given_to_another() {
+    let fixture = Fixture::new();
+    // Changes stay with the sandbox.
+    for touch in [
+        (|upper: &Path| attribute(upper, "user.mine")) as fn(&Path),
+        |upper| attribute(upper, "user.overlay.overlay.opaque"),
+        |upper| fs::create_dir(upper.join("x")).unwrap(),
+        |upper| fs::set_permissions(upper, fs::Permissions::from_mode(0o700)).unwrap(),
+        |upper| fs::set_permissions(upper, fs::Permissions::from_mode(0o000)).unwrap(),
+    ] {
+        let (sandbox, _) = fixture.started(None);
+        touch(&fixture.upper(&sandbox));
+        sandbox.remove_if_untouched().unwrap().expect("changed").remove().unwrap();
+        assert_eq!((spares(&fixture).len(), fixture.left().len()), (0, 0));
+    }
+    // Traces go with it.
+    for touch in [(|upper: &Path| attribute(upper, "user.overlay.impure")) as fn(&Path), |upper| {
+        // The directory keeps the blocks that many entries needed.
+        let names: Vec<_> = (0..200).map(|n| upper.join(format!("{n:0200}"))).collect();
+        for name in &names {
+            fs::write(name, "").unwrap();
+        }
+        assert!(fs::metadata(upper).unwrap().len() > 4096, "the file system has such");
+        for name in &names {
+            fs::remove_file(name).unwrap();
+        }
+    }] {
+        let (sandbox, _) = fixture.started(None);
+        touch(&fixture.upper(&sandbox));
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+        assert_eq!((spares(&fixture).len(), fixture.left().len()), (0, 0));
+    }
+    // The identity of the overlay is no trace.
+    let (sandbox, _) = fixture.started(None);
+    attribute(&fixture.upper(&sandbox), "user.overlay.uuid");
+    assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert_eq!(spares(&fixture).len(), 1);
+}
+
+#[test]
+fn there_are_never_more_than_four_and_a_sweep_readies_them() {
+    let fixture = Fixture::new();
+    let started: Vec<_> = (0..6).map(|_| fixture.started(None).0).collect();
+    for sandbox in started {
+        // As a volatile overlay leaves it.
+        let work = fixture.upper(&sandbox).with_file_name("work-0").join("work");
+        fs::create_dir_all(work.join("incompat/volatile")).unwrap();
+        fs::write(work.join("incompat/volatile/dirty"), "").unwrap();
+        fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    }
+    assert_eq!((spares(&fixture).len(), fixture.left().len()), (4, 0));
+    let kernels = fixture.path("data/bryo/spare/0/work-0/work");
+    assert_eq!(fs::metadata(&kernels).unwrap().mode() & 0o777, 0o700);
+    fixture.store().sweep(&|_, _| true, Effort::Whole).unwrap();
+    assert!(!kernels.exists());
+    assert_eq!(spares(&fixture).len(), 4);
+}
+
+#[test]
+fn a_spare_that_is_ready_is_taken_first_and_any_other_made_ready() {
+    let fixture = Fixture::new();
+    let started = [fixture.started(None).0, fixture.started(None).0];
+    let kernels = |upper: &Path| upper.with_file_name("work-0").join("work/incompat");
+    fs::create_dir_all(kernels(&fixture.upper(&started[0]))).unwrap();
+    let ready = inode(&fixture.upper(&started[1]));
+    for sandbox in started {
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    }
+    let first = fixture.started(None).0;
+    assert_eq!(inode(&fixture.upper(&first)), ready);
+    let second = fixture.started(None).0;
+    assert_eq!(spares(&fixture).len(), 0);
+    assert!(!kernels(&fixture.upper(&second)).parent().unwrap().exists());
+}
+
+#[test]
+fn a_spare_that_a_run_without_layers_took_is_removed_with_it() {
+    let fixture = Fixture::new();
+    let (first, _) = fixture.started(None);
+    assert!(first.remove_if_untouched().unwrap().is_none());
+    let sandbox = fixture.store().create(None).unwrap();
+    assert_eq!(spares(&fixture).len(), 0);
+    assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert_eq!((spares(&fixture).len(), fixture.left().len()), (0, 0));
+}
+
+#[test]
+fn launchers_at_the_same_time_and_sweepers_never_share_a_directory() {
+    let fixture = Fixture::new();
+    let (running, ended) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let launch = |n: usize| {
+        let plan = plan(&fixture.path("over"), &[]);
+        for round in 0..40 {
+            let mut sandbox = fixture.store().create(None).unwrap();
+            sandbox.make_layer(LayerNumber(0), &plan.layers[0]).unwrap();
+            let mark = fixture.upper(&sandbox).with_file_name("mark");
+            // Whoever else had this directory would have made or found it.
+            fs::File::create_new(&mark).unwrap();
+            running.fetch_add(1, Ordering::SeqCst);
+            if round % 3 == n % 3 {
+                std::thread::yield_now();
+            }
+            running.fetch_sub(1, Ordering::SeqCst);
+            fs::remove_file(&mark).unwrap();
+            match round % 5 {
+                0 => drop(sandbox),
+                1 => sandbox.remove().unwrap(),
+                _ => assert!(sandbox.remove_if_untouched().unwrap().is_none()),
+            }
+            ended.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let sweep = || {
+        while ended.load(Ordering::SeqCst) < 160 {
+            let swept = fixture.store().sweep(&|_, _| false, Effort::Whole).unwrap();
+            assert!(swept.failed.is_empty(), "{:?}", swept.failed);
+        }
+    };
+    std::thread::scope(|scope| {
+        let launch = &launch;
+        (0..4).for_each(|n| _ = scope.spawn(move || launch(n)));
+        (0..2).for_each(|_| _ = scope.spawn(sweep));
+    });
+    fixture.store().sweep(&|_, _| false, Effort::Whole).unwrap();
+    assert_eq!(fixture.left(), [""; 0]);
+    assert!(spares(&fixture).len() <= 4);
+}
