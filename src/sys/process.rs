@@ -272,6 +272,13 @@ pub fn set_cloexec_from(first: u32) -> Result<()> {
     close_range(first, u32::MAX, CloseHow::OnExec)
 }
 
+/// Whether something is open at a number.
+pub fn is_open(number: u32) -> bool {
+    // SAFETY: F_GETFD touches no memory and changes nothing.
+    libc::c_int::try_from(number)
+        .is_ok_and(|number| check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok())
+}
+
 /// Takes the close-on-exec flag off a descriptor that is known by its number alone, as one that the
 /// caller of the program named; `EBADF` when nothing is open there.
 pub fn keep_on_exec(number: u32) -> Result<()> {

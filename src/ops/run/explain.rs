@@ -13,6 +13,9 @@ const EXIT_NOT_FOUND: u8 = 127;
 impl Explain for RunError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::NotOpen(number) => Some(format!(
+                "a shell opens it as in `bryo run --pass-fd {number} COMMAND {number}< FILE`"
+            )),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
             Self::Host(error) => error.hint(),
             Self::Facts(error) => error.hint(),

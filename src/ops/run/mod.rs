@@ -31,6 +31,7 @@ use crate::spec::Spec;
 use crate::state::{Record, StateError};
 use crate::supervise::{self, Ended, SuperviseError};
 use crate::sys::errno::Errno;
+use crate::sys::process::is_open;
 
 /// A run that is over.
 #[derive(Debug)]
@@ -46,6 +47,9 @@ pub struct Finished {
 /// Why there was no run, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// A descriptor to pass that the caller has not opened.
+    #[error("cannot pass descriptor {0}: it is not open")]
+    NotOpen(u32),
     /// Looking at this machine.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -109,6 +113,7 @@ pub fn plan_only(spec: &Spec) -> Result<Plan, RunError> {
 
 /// Runs `spec`. Returns when every process of the sandbox has ended.
 pub fn run(spec: &Spec) -> Result<Finished, RunError> {
+    verify_descriptors(&spec.command.descriptors.pass)?;
     let probe = Probe::begin()?;
     let status = *probe.status();
     let mut facts = probe.facts_for(spec)?;
@@ -127,6 +132,15 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
                 signals = *again;
             }
         }
+    }
+}
+
+/// Before anything of ours is opened: it would get the number of one that is not open, and the payload
+/// would be handed the store.
+fn verify_descriptors(numbers: &[u32]) -> Result<(), RunError> {
+    match numbers.iter().find(|number| !is_open(**number)) {
+        Some(number) => Err(RunError::NotOpen(*number)),
+        None => Ok(()),
     }
 }
 

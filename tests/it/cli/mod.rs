@@ -1,0 +1,5 @@
+//! The command line as people type it, each with a real run.
+
+mod newcomer;
+mod output;
+mod words;

@@ -1,0 +1,109 @@
+//! What somebody does on the first day.
+
+use crate::support::{Host, Overlay, World, overlay_is_one_of};
+
+#[test]
+fn run_diff_ps_inspect_and_rm_follow_each_other() {
+    if !overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
+        return;
+    }
+    let world = World::new();
+    world.sandbox().run("echo hello > note").succeeds().stdout_is("").stderr_is("");
+    assert!(!world.exists("project/note"), "the host stays as it is");
+    let note = world.path("project/note");
+    world.bryo(["diff"]).ends().succeeds().stdout_is(&format!("A {}\n", note.display()));
+
+    let ids = world.bryo(["ps", "-aq"]).ends().succeeds().stdout();
+    let id = ids.trim();
+    assert_eq!(id.len(), 12, "{ids}");
+    world.bryo(["ps"]).ends().stdout_lacks(id);
+    world.bryo(["ps", "-a"]).ends().stdout_has(id).stdout_has("1A 0C 0D").stdout_has("echo hello");
+    let list = world.bryo(["ps", "-a", "--json"]).ends().stdout();
+    let list: serde_json::Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(list[0]["id"], id);
+
+    let record = world.bryo(["inspect", &id[..4]]).ends().succeeds().stdout();
+    let record: serde_json::Value = serde_json::from_str(&record).unwrap();
+    assert_eq!(record["changes"]["added"], 1);
+    assert_eq!(record["spec"]["profile"], "default");
+
+    world
+        .bryo(["rm", "nonesuch", id])
+        .ends()
+        .exits_with(125)
+        .stdout_is(&format!("{id}\n"))
+        .stderr_has("cannot find a sandbox `nonesuch`");
+    world.bryo(["diff"]).ends().refuses_with(&["cannot find a sandbox that was started from"]);
+}
+
+#[test]
+fn a_named_sandbox_is_found_by_its_name() {
+    if !overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
+        return;
+    }
+    let world = World::new();
+    world.sandbox().args(["--name", "first.try"]).run("touch a b").succeeds();
+    let names = world.bryo(["diff", "first.try", "--names"]).ends().stdout();
+    assert_eq!(names.lines().count(), 2, "{names}");
+    let one = world.bryo(["diff", "first.try", "--names", "--", "a"]).ends().stdout();
+    assert_eq!(one, format!("{}\n", world.path("project/a").display()));
+    world.bryo(["rm", "first.try"]).ends().succeeds();
+}
+
+#[test]
+fn somebody_who_comes_from_docker_is_told_about_images() {
+    let world = World::new();
+    for image in ["alpine", "ubuntu:24.04", "docker.io/library/debian"] {
+        world
+            .sandbox()
+            .exec([image, "sh"])
+            .exits_with(127)
+            .stderr_has(&format!("bryo: cannot find `{image}` in the sandbox"))
+            .stderr_has("`--image`, which is not there yet");
+    }
+    world.sandbox().exec(["no-such-program"]).exits_with(127).stderr_lacks("image");
+}
+
+#[test]
+fn dockers_flags_do_what_docker_users_expect() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.folder("project/in");
+    let mut terminal = world
+        .bryo([
+            "run", "-it", "--rm", "--init", "--name", "docker", "--security-opt", "no-new-privileges", "--cap-drop",
+            "ALL", "--shm-size=32m", "--ulimit", "nofile=128:256", "--pids-limit", "64", "-e", "MODE=test", "-w",
+            "/usr", "-v", "./in:/tmp/work:rw", "--tmpfs", "/tmp/t:size=1m", "--hostname", "box", "--network", "none",
+            "sh", "-c",
+            "echo [$MODE] $(pwd) $(ulimit -n) $(cat /proc/sys/kernel/hostname) > /tmp/work/out; test -t 0 && echo tty",
+        ])
+        .on_terminal();
+    terminal.shows("tty");
+    terminal.ends().succeeds();
+    assert_eq!(world.read("project/in/out"), "[test] /usr 128 box\n");
+}
+
+#[test]
+fn a_shell_is_ones_own_and_ends_with_exit() {
+    let world = World::new();
+    let mut terminal =
+        world.bryo(["shell", "--rm"]).env("SHELL", "/bin/sh").env("PS1", "> ").on_terminal();
+    terminal.types("echo $((40 + 2)) $0\r").shows("42 /bin/sh").types("exit 3\r");
+    terminal.ends().exits_with(3);
+}
+
+#[test]
+fn ones_own_profile_decides() {
+    let world = World::new();
+    world.file(
+        ".config/bryo/profiles/mine.toml",
+        "[environment]\nset = { COLOUR = 'blue' }\npass = ['EXTRA_*']\n[paths]\nhide = ['~/private']\n[limits]\n\
+         timeout = '30s'\n",
+    );
+    world.file("private", "x");
+    let run = world.sandbox().args(["--profile", "mine"]).env("EXTRA_A", "a").env("OTHER", "o");
+    run.run("echo $COLOUR $EXTRA_A [$OTHER]; cat ~/private 2>&1 || true")
+        .stdout_has("blue a []\n")
+        .stdout_lacks("x\n");
+    world.sandbox().args(["--profile", "mien"]).run("true").refuses_with(&["did you mean `mine`?"]);
+}
