@@ -2,7 +2,7 @@
 # What a hostile build script might try. Prints one line for each attempt: what was tried, and
 #
 #   GAINED   it worked, with what was gained
-#   WROTE    a file was written; whether the host has it is for the host to see
+#   DONE     it was done; whether the host has it is for the host to see
 #   refused  it did not work, and why
 #
 # Usage: hostile.sh FACTS inside|outside. FACTS is a file with what the attacker happens to know about the host.
@@ -16,12 +16,25 @@ attempt() { # what, command...
 	what=$1
 	shift
 	if out=$("$@" 2>&1); then verdict=GAINED; else verdict=refused; fi
-	printf '%s\t%s\t%s\n' "$what" "$verdict" "$(printf '%s' "$out" | tail -n 1 | sed 's/.*: \(.*: [^:]*\)$/\1/' | cut -c1-56)"
+	report
 }
 
-wrote() { # what, file
-	if { echo 'planted by hostile.sh' >>"$2"; } 2>/dev/null; then verdict=WROTE; else verdict=refused; fi
-	printf '%s\t%s\t%s\n' "$1" "$verdict" "$2"
+# The same, where success means nothing by itself.
+harm() { # what, command...
+	what=$1
+	shift
+	if out=$("$@" 2>&1); then verdict=DONE; else verdict=refused; fi
+	report
+}
+
+report() {
+	out=$(printf '%s' "${out:-nothing found}" | tail -n 1 | sed 's/.*: \(.*: [^:]*\)$/\1/' | cut -c1-56)
+	printf '%s\t%s\t%s\n' "$what" "$verdict" "$out"
+}
+
+plant() { # what, file
+	# shellcheck disable=SC2016  # expanded by the inner shell
+	harm "$1" sh -c '{ echo "planted by hostile.sh" >>"$1"; } 2>/dev/null && echo "$1" || { echo "$1: cannot be written"; false; }' - "$2"
 }
 
 # shellcheck disable=SC2317  # called by attempt
@@ -43,7 +56,7 @@ attempt 'send the key out of the machine' ./hostile send
 attempt 'reach the hypervisor (AF_VSOCK)' ./hostile vsock
 
 attempt 'signal a process of the host' kill -0 "$HOST_PROCESS"
-attempt 'trace the process that started this' ./hostile trace "$PPID"
+attempt 'trace the first process (the sandbox'"'"'s init)' ./hostile trace 1
 attempt 'type into the caller'"'"'s terminal (TIOCSTI)' ./hostile type
 attempt 'mount in a user namespace of its own' ./hostile mount
 attempt 'take the cover off /proc/kcore' ./hostile uncover /proc/kcore
@@ -53,16 +66,16 @@ for call in bpf perf_event_open io_uring_setup userfaultfd keyctl init_module ke
 done
 if [ "$where" = inside ]; then
 	attempt 'a fork bomb' ./hostile bomb
-	attempt 'outlive the run' sh -c 'setsid sleep 7777 >/dev/null 2>&1 </dev/null & echo started'
+	harm 'outlive the run' sh -c 'setsid sleep 7777 >/dev/null 2>&1 </dev/null & echo started'
 fi
 
-wrote 'change /etc/passwd' /etc/passwd
-wrote 'plant a command in the shell'"'"'s start-up file' "$HOME/.bashrc"
-wrote 'plant a git hook' "$HOME/project/.git/hooks/pre-commit"
-wrote 'plant a file in the host'"'"'s /tmp' "/tmp/$PLANT"
-wrote 'plant a service' "$HOME/.config/systemd/user/evil.service"
+plant 'change /etc/passwd' /etc/passwd
+plant 'plant a command in the shell'"'"'s start-up file' "$HOME/.bashrc"
+plant 'plant a git hook' "$HOME/project/.git/hooks/pre-commit"
+plant 'plant a file in the host'"'"'s /tmp' "/tmp/$PLANT"
+plant 'plant a service' "$HOME/.config/systemd/user/evil.service"
 if [ "$where" = inside ]; then
 	# shellcheck disable=SC2016  # expanded by the inner shell
-	attempt 'delete the whole project' sh -c 'find "$HOME/project" -mindepth 1 -delete; test -e "$HOME/project/Makefile" && exit 1; echo deleted'
+	harm 'delete the whole project' sh -c 'find "$HOME/project" -mindepth 1 -delete; test -e "$HOME/project/Makefile" && exit 1; echo deleted'
 fi
 exit 0
