@@ -14,7 +14,7 @@ use crate::spec::{HostPath, SandboxPath, Text};
 
 use super::HostError;
 use super::bounded::{self, FILE};
-use super::resolve::{Last, Resolver};
+use super::resolve::Resolver;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -144,7 +144,7 @@ pub(super) fn probe_other_homes(
         if beside.is_some() && named.parent() == beside {
             continue;
         }
-        let home = resolver.resolve(&named, Last::Follow);
+        let home = resolver.resolve_directory(&named);
         let own = home.status.is_some_and(|status| status.uid == user.uid);
         let holds_caller = caller.home.as_ref().is_some_and(|path| path.starts_with(&home.real));
         // What holds the caller's home is hidden around it.

@@ -14,7 +14,7 @@ use super::entries::{each_entry, list, open_directory};
 use super::resolve::{Found, Last, Resolver, Seen, Status, look};
 
 /// How many entries of a tree are looked at for ids that cannot be mapped.
-const MOST_FOREIGN_LOOKS: usize = 256;
+const MOST_FOREIGN_LOOKS: usize = 64;
 /// Most entries of `/`.
 const MOST_ROOT_ENTRIES: usize = 4096;
 
@@ -43,7 +43,9 @@ pub(super) fn probe(
             && found.is_directory()
             && tree_is_foreign(&found, &writer);
         place.size = status.size;
-        place.fs_magic = fs_magic(&found.real);
+        if look_into == LookInto::Entries {
+            place.fs_magic = fs_magic(&found.real);
+        }
     }
     place
 }
@@ -204,6 +206,9 @@ mod tests {
         let gone = probe_path(&root.join("l/x"), &caller());
         assert_eq!((gone.kind, gone.writable, gone.fs_magic), (Kind::Absent, false, 0));
         assert_eq!(probe_path(Path::new("/proc"), &caller()).fs_magic, 0x9fa0);
+        let asked = HostPath::new("/proc").unwrap();
+        let place = probe(&asked, &caller(), LookInto::Nothing, &mut Resolver::default());
+        assert_eq!((place.kind, place.fs_magic), (Kind::Directory, 0));
         assert_eq!(probe_path(Path::new("/dev/null"), &caller()).kind, Kind::Device);
     }
 

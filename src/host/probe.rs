@@ -12,7 +12,7 @@ use crate::spec::rootfs::Pattern;
 use super::cgroup::{self, Cgroups};
 use super::mountinfo;
 use super::place::LookInto;
-use super::resolve::{Last, Resolver, Seen, look};
+use super::resolve::{Last, Resolver, Seen, look, split_last};
 use super::status::ProcessStatus;
 use super::store::Variables;
 use super::wildcard::Expander;
@@ -28,6 +28,8 @@ pub struct Probe {
     status: ProcessStatus,
     resolver: Resolver,
     passwd: Option<Rc<[u8]>>,
+    /// How many of each kind of path [`Probe::directories`] knew.
+    directories_of: [usize; 4],
     facts: Facts,
 }
 
@@ -51,7 +53,7 @@ impl Probe {
             background: stdio::probe_background(),
             ..Facts::default()
         };
-        Self { status, resolver, passwd: None, facts }
+        Self { status, resolver, passwd: None, directories_of: [0; 4], facts }
     }
 
     /// What is known so far.
@@ -223,22 +225,35 @@ impl Probe {
         self.facts
     }
 
-    /// The directories above every path that was found so far.
+    /// The directories above every path that was found so far. What was there when this was called
+    /// before is not gone through again.
     pub fn directories(&mut self) {
         let facts = &self.facts;
+        let found =
+            [facts.places.len(), facts.secrets.len(), facts.hidden.len(), facts.absent.len()];
+        if found == self.directories_of {
+            return;
+        }
+        self.directories_of = found;
         let places = facts.places.iter().map(|place| (&place.real, &place.kind));
         let matches = facts.secrets.iter().chain(&facts.hidden).map(|m| (&m.path, &m.kind));
         let absent = facts.absent.iter().map(|path| (path, &Kind::Absent));
         let mut modes: HashMap<&[u8], Option<u32>> = HashMap::new();
+        // Most paths follow one with the same parent.
+        let mut last: &[u8] = b"";
         for (path, kind) in places.chain(matches).chain(absent) {
-            let own = usize::from(*kind != Kind::Directory);
-            for directory in path.as_path().ancestors().skip(own) {
-                let bytes = directory.as_os_str().as_bytes();
-                if modes.contains_key(bytes) {
-                    // What is above it is there too.
-                    break;
-                }
-                modes.insert(bytes, self.resolver.mode_of(bytes));
+            let mut at = path.as_bytes();
+            if *kind != Kind::Directory {
+                at = split_last(at).map_or(at, |(parent, _)| parent);
+            }
+            if at == last {
+                continue;
+            }
+            last = at;
+            // What is above one that is known is known too.
+            while !modes.contains_key(at) {
+                modes.insert(at, self.resolver.mode_of(at));
+                at = split_last(at).map_or(at, |(parent, _)| parent);
             }
         }
         let found = modes.into_iter().filter_map(|(path, mode)| {

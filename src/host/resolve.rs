@@ -186,6 +186,11 @@ impl Resolver {
         self.walk(path, last, &mut 0)
     }
 
+    /// Where `path` leads, for paths that several ask for.
+    pub(super) fn resolve_directory(&mut self, path: &HostPath) -> Found {
+        self.lead(path.as_bytes(), &mut 0).found.clone()
+    }
+
     /// `links` counts those that were followed.
     fn walk(&mut self, path: &[u8], last: Last, links: &mut usize) -> Found {
         let Some((parent, name)) = split_last(path) else {
@@ -308,7 +313,7 @@ fn root() -> Found {
 }
 
 /// The parent of an absolute, normal path and its last name; none for `/`.
-fn split_last(path: &[u8]) -> Option<(&[u8], &OsStr)> {
+pub(super) fn split_last(path: &[u8]) -> Option<(&[u8], &OsStr)> {
     let slash = path.iter().rposition(|b| *b == b'/')?;
     let name = path.get(slash + 1..).filter(|name| !name.is_empty())?;
     Some((if slash == 0 { b"/" } else { &path[..slash] }, OsStr::from_bytes(name)))
