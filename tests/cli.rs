@@ -70,13 +70,31 @@ fn help_is_the_same_however_it_is_asked_for() {
     }
 }
 
+/// What people read first: a change of it is looked at.
+#[test]
+fn the_help_reads_as_it_should() {
+    let caller = Caller::new();
+    for name in
+        ["bryo", "run", "diff", "ps", "inspect", "rm", "doctor", "profile", "completions", "man"]
+    {
+        let mut command = caller.command();
+        command.env("COLUMNS", "100").arg("help");
+        command.args(Some(name).filter(|name| *name != "bryo"));
+        let output = command.output().unwrap();
+        insta::assert_snapshot!(format!("help_{name}"), String::from_utf8(output.stdout).unwrap());
+    }
+}
+
 #[test]
 fn help_fits_a_narrow_terminal() {
     let caller = Caller::new();
-    for name in ["help", "profile", "doctor"] {
+    for name in ["run", "shell", "diff", "ps", "rm", "profile", "doctor"] {
         let output = caller.command().args(["help", name]).env("COLUMNS", "40").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
-        let long = |line: &&str| line.chars().count() > 40 && line.trim().contains(' ');
+        // A usage is not broken: it is to be read as it is typed.
+        let long = |line: &&str| {
+            line.chars().count() > 40 && line.trim().contains(' ') && !line.starts_with("Usage: ")
+        };
         assert_eq!(text.lines().filter(long).collect::<Vec<_>>(), Vec::<&str>::new(), "{name}");
     }
 }
@@ -99,6 +117,7 @@ fn completions_exist_for_three_shells_and_parse() {
     let mut check = Command::new("bash").args(["-n"]).stdin(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut check.stdin.take().unwrap(), bash.as_bytes()).unwrap();
     assert!(check.wait().unwrap().success());
+    assert!(bash.contains("if-available") && bash.contains("--nesting"), "{bash}");
     assert!(caller.text(&["completions", "zsh"]).starts_with("#compdef bryo"));
     assert!(caller.text(&["completions", "fish"]).contains("complete -c bryo"));
     assert!(caller.failure(&["completions", "tcsh"]).contains("there are none for it"));

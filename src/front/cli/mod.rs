@@ -70,6 +70,10 @@ fn tree() -> Command {
             "Runs a program you do not trust, as an ordinary user, on the machine you already have",
         )
         .override_usage("bryo COMMAND [FLAGS]...")
+        .after_help(
+            "Begin with:\n  bryo run -- make  runs it: it can change nothing and reach nobody\n  bryo \
+             diff         lists what it wrote, in a layer of its own\n  bryo help run     every flag",
+        )
         .disable_help_subcommand(true)
         .subcommands(COMMANDS.iter().map(|command| (command.build)()))
 }

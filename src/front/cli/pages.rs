@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 use std::io;
 
-use clap::builder::ValueParser;
-use clap::{Arg, Command};
+use clap::builder::{PossibleValuesParser, ValueParser};
+use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -179,8 +179,42 @@ fn shell(name: &OsString) -> Result<Shell, CliError> {
     }
 }
 
+/// Words that can stand behind a flag. clap gets to know them here alone: when it checks a value itself,
+/// its errors say other things than ours.
+const CHOICES: &[(&str, &[&str])] = &[
+    ("root", &["host", "empty"]),
+    ("overlay", &["auto", "kernel", "fuse"]),
+    ("network", &["none", "host"]),
+    ("ids", &["single", "subid"]),
+    ("landlock", &["required", "if-available", "off"]),
+    ("shell", &["bash", "zsh", "fish"]),
+];
+
+/// Flags and words that name something in the file tree.
+const PATHS: &[&str] = &[
+    "cow", "write", "read", "hide", "tmpfs", "volume", "socket", "device", "rootfs", "workdir",
+    "env-file", "report", "profile", "seccomp", "which", "path",
+];
+
+/// A command with what its completion can offer.
+fn completed(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let id = arg.get_id().as_str();
+        if let Some((_, words)) = CHOICES.iter().find(|(name, _)| *name == id) {
+            arg.value_parser(PossibleValuesParser::new(*words))
+        } else if PATHS.contains(&id) {
+            arg.value_hint(ValueHint::AnyPath)
+        } else if id == "command" {
+            arg.value_hint(ValueHint::CommandWithArguments)
+        } else {
+            arg
+        }
+    })
+}
+
 fn script_for(shell: Shell) -> String {
     let mut out = Vec::new();
-    clap_complete::generate(shell, &mut tree(), "bryo", &mut out);
+    let mut tree = tree().mut_subcommands(completed);
+    clap_complete::generate(shell, &mut tree, "bryo", &mut out);
     String::from_utf8_lossy(&out).into_owned()
 }

@@ -34,7 +34,7 @@ pub(super) fn flags() -> Vec<Arg> {
         value(
             "seccomp",
             "POLICY",
-            "Which system calls: `default`, `strict`, or `unconfined`: all of them",
+            "Which system calls: `default`, `default-32`, `strict`, `unconfined` (all of them), or a FILE with a slash",
         ),
         value("landlock", "NEED", "Landlock `required`, `if-available` or `off`"),
         values("cap-add", "CAP", "Keep a capability, or `all`; they count inside only"),

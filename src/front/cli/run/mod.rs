@@ -70,6 +70,7 @@ pub fn command() -> Command {
              Exit status: the program's own; 124 timeout, 125 bryo failed, 126 not executable, 127 not \
              found, 128+N killed by signal N.",
         )
+        .next_help_heading(None::<&str>)
         .arg(program)
 }
 
