@@ -4,6 +4,7 @@
 #[path = "seccomp/mod.rs"]
 mod common;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use bryo::confine::seccomp::{Program, compile, compile_cached, program};
@@ -178,9 +179,7 @@ fn a_policy_that_is_too_long_for_the_kernel_is_an_error_with_a_hint() {
     let mut text = "name = 'p'\nextends = 'default'\n".to_owned();
     for value in 0..1500_u64 {
         let value = value << 32 | value;
-        text.push_str(&format!(
-            "[[rule]]\ncalls = ['prctl']\nargs = ['arg1 == {value}', 'arg2 == {value}']\naction = 'log'\nreason = 'r'\n"
-        ));
+        writeln!(text, "[[rule]]\ncalls = ['prctl']\nargs = ['arg1 == {value}', 'arg2 == {value}']\naction = 'log'\nreason = 'r'").unwrap();
     }
     let error = compile(&file::parse(&text, "p").unwrap(), PolicyVariant::default()).unwrap_err();
     assert_eq!(error.to_string(), "cannot use the program of seccomp policy `p`");

@@ -127,8 +127,8 @@ fn denials(denied: &[DeniedCall], record: &Record, kept: Kept) -> Option<String>
 /// Only when the payload failed: a variable it misses may be the reason.
 fn variables(record: &Record) -> Option<String> {
     let failed = match record.outcome {
-        Outcome::Exited { exit, .. } => exit != Exit::Code(0),
-        Outcome::Running | Outcome::Killed { .. } => false,
+        Outcome::Exited { exit: Exit::Code(code), .. } => code != 0,
+        Outcome::Exited { .. } | Outcome::Running | Outcome::Killed { .. } => false,
     };
     let missed = |name: &[u8]| !NOT_MISSED.iter().any(|known| known.as_bytes() == name);
     let names = &record.spec.command.not_passed;

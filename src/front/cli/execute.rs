@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
 use crate::ops::run::{self as op, Finished};
-use crate::plan::render;
 use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
 use crate::spec::{HostPath, Spec};
 
@@ -59,13 +58,8 @@ fn execute(kind: Kind, arguments: &[OsString]) -> Result<Answer, Failure> {
 }
 
 fn show_plan(spec: &Spec, json: bool) -> Result<Answer, Failure> {
-    let plan = op::plan_only(spec).map_err(|e| Failure::new(&e))?;
-    if !json {
-        return Ok(Answer::text(render::render(&plan)));
-    }
-    let encoded =
-        serde_json::to_string_pretty(&plan).map_err(|e| Failure::new(&ReportError::Encode(e)))?;
-    Ok(Answer::text(encoded + "\n"))
+    let form = if json { op::PlanForm::Json } else { op::PlanForm::Text };
+    Ok(Answer::text(op::plan_only(spec, form).map_err(|e| Failure::new(&e))?))
 }
 
 fn carry_out(run: &Run) -> Result<Answer, Failure> {

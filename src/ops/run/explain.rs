@@ -24,7 +24,7 @@ impl Explain for RunError {
             Self::Seccomp(error) => error.hint().map(str::to_owned),
             Self::Supervise(error) => error.hint().map(str::to_owned),
             Self::Launch(error) => launch_hint(error),
-            Self::Check(_) | Self::Filter => Some(REPORT.to_owned()),
+            Self::Check(_) | Self::Filter | Self::Encode(_) => Some(REPORT.to_owned()),
             Self::Random(_) | Self::Descriptor(_) | Self::Left { .. } | Self::Changes(_) => None,
         }
     }

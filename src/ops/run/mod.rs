@@ -80,6 +80,9 @@ pub enum RunError {
     /// A filter that is not one: a mistake of the build.
     #[error("cannot read a filter of system calls")]
     Filter,
+    /// A plan as JSON.
+    #[error("cannot write the plan as JSON")]
+    Encode(#[source] serde_json::Error),
     /// No name for the sandbox.
     #[error("cannot get random numbers")]
     Random(#[source] rustix::io::Errno),
@@ -106,9 +109,25 @@ pub enum RunError {
     Supervise(#[from] SuperviseError),
 }
 
+/// How a plan is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlanForm {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
 /// What would be done for a spec on this host.
-pub fn plan_only(spec: &Spec) -> Result<Plan, RunError> {
-    checked_plan(spec, &Probe::begin()?.facts_for(spec)?)
+pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
+    let plan = checked_plan(spec, &Probe::begin()?.facts_for(spec)?)?;
+    match form {
+        PlanForm::Text => Ok(crate::plan::render::render(&plan)),
+        PlanForm::Json => {
+            let json = serde_json::to_string_pretty(&plan).map_err(RunError::Encode)?;
+            Ok(json + "\n")
+        }
+    }
 }
 
 /// Runs `spec`. Returns when every process of the sandbox has ended.
