@@ -12,9 +12,11 @@ use rustix::io::Errno;
 use super::directory;
 use super::error::StateError;
 use super::id::SandboxId;
+use super::spare;
 use crate::plan::step::{Backend, LayerNumber};
 
 const UPPER: &str = "upper-";
+const WORK: &str = "work-";
 /// What holds `upper` and `work` of a layer with a server.
 const SERVED: &str = "layer-";
 
@@ -42,7 +44,7 @@ impl Names {
             Backend::Kernel => Self {
                 own: None,
                 upper: format!("{UPPER}{number}"),
-                work: format!("work-{number}"),
+                work: format!("{WORK}{number}"),
             },
             Backend::Fuse => Self {
                 own: Some(format!("{SERVED}{number}")),
@@ -76,6 +78,19 @@ pub(super) fn open_upper(
         }
     }
     Ok(None)
+}
+
+/// Clears the work directories of all layers of the kernel's: what an overlay leaves there is of no use to
+/// the next one and in the way of a user's `rm -r`.
+pub(super) fn clear_work(sandbox: impl AsFd) -> Result<(), Errno> {
+    for name in directory::names_in(directory::open(&sandbox, ".")?)? {
+        if let Ok(name) = name.to_str()
+            && name.starts_with(WORK)
+        {
+            spare::clear_work(&sandbox, name)?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether nothing is in any upper directory of the sandbox whose directory is given, as far as the names

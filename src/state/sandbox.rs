@@ -207,6 +207,11 @@ impl SandboxDirectory {
     /// Ends the run and keeps its record and layers.
     pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
         self.replace_record(record)?;
+        layer::clear_work(&self.directory).map_err(|source| StateError::Move {
+            id: self.id,
+            to: Place::Kept.name(),
+            source,
+        })?;
         self.shelve()
     }
 

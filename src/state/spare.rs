@@ -34,9 +34,14 @@ use super::store::Store;
 const SPARE: &str = "spare";
 /// So many sandboxes in turn at the same time start without making directories.
 const SPARES: u32 = 4;
+/// With fewer that are there, and none ready, a new directory is made: it becomes the next spare, and from
+/// then on there is a ready one.
+const IN_TURN: u32 = 2;
 const UPPER: &str = "upper-0";
 const WORK: &str = "work-0";
-const KERNELS: &str = "work-0/work";
+/// What the kernel makes in a work directory, parents first: the second and third with `volatile`.
+const KERNELS: [&str; 3] = ["/work", "/work/incompat", "/work/incompat/volatile"];
+const DIRTY: &str = "/work/incompat/volatile/dirty";
 
 /// A directory that holds one entry or none, as file systems make them.
 const SMALLEST: i64 = 4096;
@@ -48,20 +53,23 @@ pub(super) fn take(store: &Store, id: SandboxId) -> Result<Option<(OwnedFd, Stat
     let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(None) };
     // One that is ready, or else one that has to be cleaned now.
     let mut found: Option<(String, OwnedFd)> = None;
+    let mut seen = 0;
     for name in (0..SPARES).map(|k| k.to_string()) {
         let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
+        seen += 1;
         if !try_lock(&spare)? {
             continue;
         }
-        let is_ready = directory::file_type(&spare, KERNELS)?.is_none();
+        let is_ready = directory::file_type(&spare, &format!("{WORK}{}", KERNELS[0]))?.is_none();
         if is_ready || found.is_none() {
             found = Some((name, spare));
         }
         if is_ready {
+            seen = SPARES;
             break;
         }
     }
-    let Some((name, spare)) = found else { return Ok(None) };
+    let Some((name, spare)) = found.filter(|_| seen >= IN_TURN) else { return Ok(None) };
     clear_work(&spare, WORK)?;
     match renameat(&spares, &name, &store.0.live, id.as_str()) {
         Ok(()) => {}
@@ -76,17 +84,11 @@ pub(super) fn take(store: &Store, id: SandboxId) -> Result<Option<(OwnedFd, Stat
     Ok(is_it.then_some((spare, moved)))
 }
 
-/// Removes what the kernel made in an overlay's work directory, of an overlay that was not written to.
+/// Removes what the kernel made in an overlay's work directory, of an overlay that is not mounted.
 ///
 /// With `volatile` it leaves marks there, without whose removal it does not mount again. What is not as
 /// expected stays, and is met again by whoever removes the directory around it.
 pub(super) fn clear_work(sandbox: impl AsFd, work: &str) -> Result<(), Errno> {
-    const VOLATILE: [(&str, AtFlags); 4] = [
-        ("/work/incompat/volatile/dirty", AtFlags::empty()),
-        ("/work/incompat/volatile", AtFlags::REMOVEDIR),
-        ("/work/incompat", AtFlags::REMOVEDIR),
-        ("/work", AtFlags::REMOVEDIR),
-    ];
     let remove = |name: &str, flags| match unlinkat(&sandbox, format!("{work}{name}"), flags) {
         Ok(()) | Err(Errno::NOENT) => Ok(true),
         Err(Errno::NOTEMPTY | Errno::EXIST | Errno::ACCESS) => Ok(false),
@@ -95,14 +97,22 @@ pub(super) fn clear_work(sandbox: impl AsFd, work: &str) -> Result<(), Errno> {
     if remove("/work", AtFlags::REMOVEDIR)? {
         return Ok(());
     }
-    // The kernel gives it mode 000.
-    let mode = chmodat(&sandbox, format!("{work}/work"), Mode::RWXU, AtFlags::empty());
-    match mode {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error),
+    open_work(&sandbox, work)?;
+    remove(DIRTY, AtFlags::empty())?;
+    for name in KERNELS.iter().rev() {
+        remove(name, AtFlags::REMOVEDIR)?;
     }
-    for (name, flags) in VOLATILE {
-        remove(name, flags)?;
+    Ok(())
+}
+
+/// Lets the owner into the directories that the kernel makes with mode 000.
+fn open_work(sandbox: impl AsFd, work: &str) -> Result<(), Errno> {
+    for name in KERNELS {
+        match chmodat(&sandbox, format!("{work}{name}"), Mode::RWXU, AtFlags::empty()) {
+            Ok(()) => {}
+            Err(Errno::NOENT) => break,
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }
@@ -171,8 +181,9 @@ fn has_plain_flags(upper: &OwnedFd) -> Result<bool, Errno> {
 /// Makes the directory of a sandbox a spare: it holds [`Left::Nothing`], no record, and no other layer.
 /// False where there are enough.
 pub(super) fn give_back(store: &Store, id: SandboxId, sandbox: &OwnedFd) -> Result<bool, Errno> {
-    // With mode 000, as the kernel made it, a user's `rm -r` of the store would stumble over it.
-    match chmodat(sandbox, KERNELS, Mode::RWXU, AtFlags::empty()) {
+    // A user's `rm -r` of the store would stumble over closed directories, and look at any file.
+    open_work(sandbox, WORK)?;
+    match unlinkat(sandbox, format!("{WORK}{DIRTY}"), AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(error) => return Err(error),
     }

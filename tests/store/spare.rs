@@ -24,6 +24,16 @@ fn attribute(path: &Path, name: &str) {
     rustix::fs::setxattr(path, name, b"y", XattrFlags::empty()).unwrap();
 }
 
+/// All with mode 000.
+fn leave_as_a_volatile_overlay(upper: &Path) {
+    let work = upper.with_file_name("work-0").join("work");
+    fs::create_dir_all(work.join("incompat/volatile")).unwrap();
+    fs::write(work.join("incompat/volatile/dirty"), "").unwrap();
+    for name in ["incompat/volatile/dirty", "incompat/volatile", "incompat", ""] {
+        fs::set_permissions(work.join(name), fs::Permissions::from_mode(0o000)).unwrap();
+    }
+}
+
 #[test]
 fn a_run_gets_the_directories_of_one_that_wrote_nothing_with_its_own_permissions() {
     let fixture = Fixture::new();
@@ -84,20 +94,66 @@ fn what_tells_of_a_payload_is_not_given_to_another() {
 }
 
 #[test]
+fn what_a_mounted_overlay_left_is_no_hindrance_to_the_next_one() {
+    let fixture = Fixture::new();
+    for _ in 0..3 {
+        let (sandbox, _) = fixture.started(None);
+        let directory = fixture.upper(&sandbox).parent().unwrap().to_owned();
+        let options =
+            "userxattr,volatile,lowerdir=../../../../over,upperdir=upper-0,workdir=work-0";
+        let mount = format!("mount -t overlay o -o {options} /mnt && umount /mnt");
+        let status = std::process::Command::new("unshare")
+            .args(["-Urm", "sh", "-c", &mount])
+            .current_dir(directory)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+        assert_eq!(fixture.left(), [""; 0]);
+    }
+    assert_eq!(spares(&fixture).len(), 2);
+}
+
+#[test]
+fn runs_in_a_row_use_two_in_turn_and_find_them_ready() {
+    let fixture = Fixture::new();
+    let mut used = Vec::new();
+    for _ in 0..6 {
+        let (sandbox, _) = fixture.started(None);
+        let upper = fixture.upper(&sandbox);
+        assert!(!upper.with_file_name("work-0").join("work").exists());
+        used.push(inode(&upper));
+        leave_as_a_volatile_overlay(&upper);
+        // While its payload runs.
+        fixture.store().sweep(&|_, _| true, Effort::Brief).unwrap();
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    }
+    assert!(used.windows(3).all(|three| three[0] == three[2] && three[0] != three[1]), "{used:?}");
+}
+
+#[test]
+fn a_kept_sandbox_has_nothing_of_the_kernels_in_its_work_directory() {
+    let fixture = Fixture::new();
+    let (sandbox, record) = fixture.started(Some("n"));
+    let id = sandbox.id();
+    leave_as_a_volatile_overlay(&fixture.upper(&sandbox));
+    sandbox.keep(&crate::fixture::exited(record)).unwrap();
+    let work = fixture.path(&format!("data/bryo/kept/{id}/work-0"));
+    assert_eq!(fs::read_dir(work).unwrap().count(), 0);
+}
+
+#[test]
 fn there_are_never_more_than_four_and_a_sweep_readies_them() {
     let fixture = Fixture::new();
     let started: Vec<_> = (0..6).map(|_| fixture.started(None).0).collect();
     for sandbox in started {
-        // As a volatile overlay leaves it.
-        let work = fixture.upper(&sandbox).with_file_name("work-0").join("work");
-        fs::create_dir_all(work.join("incompat/volatile")).unwrap();
-        fs::write(work.join("incompat/volatile/dirty"), "").unwrap();
-        fs::set_permissions(&work, fs::Permissions::from_mode(0o000)).unwrap();
+        leave_as_a_volatile_overlay(&fixture.upper(&sandbox));
         assert!(sandbox.remove_if_untouched().unwrap().is_none());
     }
     assert_eq!((spares(&fixture).len(), fixture.left().len()), (4, 0));
     let kernels = fixture.path("data/bryo/spare/0/work-0/work");
-    assert_eq!(fs::metadata(&kernels).unwrap().mode() & 0o777, 0o700);
+    // As a user's `rm -r` of the store needs it, and without a file.
+    assert_eq!(fs::read_dir(kernels.join("incompat/volatile")).unwrap().count(), 0);
     fixture.store().sweep(&|_, _| true, Effort::Whole).unwrap();
     assert!(!kernels.exists());
     assert_eq!(spares(&fixture).len(), 4);
@@ -106,18 +162,20 @@ fn there_are_never_more_than_four_and_a_sweep_readies_them() {
 #[test]
 fn a_spare_that_is_ready_is_taken_first_and_any_other_made_ready() {
     let fixture = Fixture::new();
-    let started = [fixture.started(None).0, fixture.started(None).0];
-    let kernels = |upper: &Path| upper.with_file_name("work-0").join("work/incompat");
-    fs::create_dir_all(kernels(&fixture.upper(&started[0]))).unwrap();
-    let ready = inode(&fixture.upper(&started[1]));
+    let started: Vec<_> = (0..3).map(|_| fixture.started(None).0).collect();
+    let kernels = |upper: &Path| upper.with_file_name("work-0").join("work");
+    for sandbox in &started[..2] {
+        leave_as_a_volatile_overlay(&fixture.upper(sandbox));
+    }
+    let ready = inode(&fixture.upper(&started[2]));
     for sandbox in started {
         assert!(sandbox.remove_if_untouched().unwrap().is_none());
     }
     let first = fixture.started(None).0;
     assert_eq!(inode(&fixture.upper(&first)), ready);
     let second = fixture.started(None).0;
-    assert_eq!(spares(&fixture).len(), 0);
-    assert!(!kernels(&fixture.upper(&second)).parent().unwrap().exists());
+    assert_eq!(spares(&fixture).len(), 1);
+    assert!(!kernels(&fixture.upper(&second)).exists());
 }
 
 #[test]
