@@ -169,12 +169,18 @@ impl Server {
         }
     }
 
+    /// Kills it without waiting: whoever waits for an answer of it gets an error instead. A process that
+    /// does cannot be killed as long as the server neither answers nor ends.
+    pub fn abort(&self) -> Result<()> {
+        match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Kills and reaps it, whatever it is doing. `ETIMEDOUT` when it does not die.
     pub fn kill(self) -> Result<()> {
-        match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(errno),
-        }
+        self.abort()?;
         if !self.has_ended(KILLED)? {
             return Err(Errno::ETIMEDOUT);
         }

@@ -305,9 +305,10 @@ impl Start<'_> {
             Err(Errno::ESRCH) => Ok(()),
             other => other,
         };
-        let ended = killed.and_then(|()| pidfd::wait(&self.pidfd).map(drop));
-        let servers = self.heard.servers.into_iter();
-        match servers.map(Server::kill).fold(ended, Result::and) {
+        // Servers first: what waits for an answer of one cannot be killed.
+        let servers = self.heard.servers.into_iter().map(Server::kill).fold(killed, Result::and);
+        let ended = pidfd::wait(&self.pidfd).map(drop);
+        match servers.and(ended) {
             Ok(()) => error,
             Err(errno) => LaunchError::Connect(errno),
         }

@@ -9,7 +9,7 @@ use super::pump::Role;
 use super::signals::{self, Insistence, Reaction, Signals, Whom, react};
 use super::stage::Stage;
 use super::standin::StandIn;
-use super::watch::{self, Watch};
+use super::watch::{self, WRITE_BACK, Watch};
 use super::{Duties, Ended, How, SuperviseError};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
@@ -23,9 +23,6 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A server ends with its overlay, which ends with init; this much earlier is no accident.
 const SERVER_FIRST: Duration = Duration::from_millis(200);
-
-/// A server may have much to write back.
-const WRITE_BACK: Duration = Duration::from_secs(30);
 
 /// A stop that comes later than this after we were told to is another one.
 const ORDERED: Duration = Duration::from_secs(2);
@@ -65,6 +62,9 @@ struct Supervisor<'a> {
     servers: Vec<Server>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
+    /// When the servers of a killed sandbox are killed too: what waits for an answer of one that hangs
+    /// cannot end before it.
+    stuck: Option<Instant>,
     how: Option<How>,
 }
 
@@ -80,8 +80,12 @@ pub(super) fn run(
     let stage = Stage::new(pty, relays, duties.stdio, duties.foreground);
     let (control, stage) = match (Control::new(control), stage) {
         (Ok(control), Ok(stage)) => (control, stage),
-        (Err(errno), _) => return Err(kill_after(&watch, SuperviseError::Control(errno))),
-        (_, Err(errno)) => return Err(kill_after(&watch, SuperviseError::Terminal(errno))),
+        (Err(errno), _) => {
+            return Err(watch.kill_after(servers, SuperviseError::Control(errno)));
+        }
+        (_, Err(errno)) => {
+            return Err(watch.kill_after(servers, SuperviseError::Terminal(errno)));
+        }
     };
     let mut supervisor = Supervisor {
         phase: Phase::Running,
@@ -93,6 +97,7 @@ pub(super) fn run(
         stopping: None,
         servers,
         doomed: None,
+        stuck: None,
         how: None,
     };
     let outcome = supervisor
@@ -101,14 +106,6 @@ pub(super) fn run(
         .and_then(|()| supervisor.find_place())
         .and_then(|_| supervisor.go_on());
     supervisor.end(outcome)
-}
-
-/// Kills and reaps what was started; the first error is what the caller hears.
-fn kill_after(watch: &Watch<'_>, error: SuperviseError) -> SuperviseError {
-    match watch.kill().and_then(|()| watch.reap()) {
-        Ok(_) => error,
-        Err(errno) => SuperviseError::End(errno),
-    }
 }
 
 impl Supervisor<'_> {
@@ -169,7 +166,8 @@ impl Supervisor<'_> {
             }
         }
         let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
-        let timeout = [rest, doomed, look].into_iter().flatten().min();
+        let stuck = self.stuck.map(|when| when.saturating_duration_since(Instant::now()));
+        let timeout = [rest, doomed, stuck, look].into_iter().flatten().min();
         poller.wait(timeout)
     }
 
@@ -198,6 +196,11 @@ impl Supervisor<'_> {
             return Ok(());
         }
         self.how.get_or_insert(how);
+        self.kill_sandbox()
+    }
+
+    fn kill_sandbox(&mut self) -> Result<(), SuperviseError> {
+        self.stuck.get_or_insert(Instant::now() + WRITE_BACK);
         self.watch.kill().map_err(SuperviseError::End)
     }
 
@@ -208,6 +211,7 @@ impl Supervisor<'_> {
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
         self.doomed = None;
+        self.stuck = None;
         Ok(())
     }
 
@@ -252,6 +256,10 @@ impl Supervisor<'_> {
 
     /// Kills what should have ended by now.
     fn strike(&mut self) -> Result<(), SuperviseError> {
+        if self.stuck.is_some_and(|when| when <= Instant::now()) {
+            self.stuck = None;
+            self.servers.iter().try_for_each(Server::abort).map_err(SuperviseError::Servers)?;
+        }
         match self.doomed {
             Some((when, how)) if when <= Instant::now() => {
                 self.doomed = None;
@@ -259,7 +267,7 @@ impl Supervisor<'_> {
                 if how != How::InitLost(None) {
                     self.how.get_or_insert(how);
                 }
-                self.watch.kill().map_err(SuperviseError::End)
+                self.kill_sandbox()
             }
             _ => Ok(()),
         }
@@ -351,7 +359,7 @@ impl Supervisor<'_> {
 
     fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
         let outcome = outcome.map_err(|error| match self.phase {
-            Phase::Running => kill_after(&self.watch, error),
+            Phase::Running => self.watch.kill_after(std::mem::take(&mut self.servers), error),
             Phase::Draining => error,
         });
         let finished = self.stage.finish().map_err(SuperviseError::Terminal);

@@ -9,10 +9,15 @@ use std::time::Duration;
 use super::denials::{Call, Denials};
 use super::limits::{Floor, ticker, timer};
 use super::{How, SuperviseError};
+use crate::launch::fuse::Server;
 use crate::sys::errno::Errno;
 use crate::sys::event::{Poller, Ready, Timer};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::SignalNumber;
+
+/// How long a sandbox that was killed may take to end, and then a server of its overlays: what is still
+/// cached goes through the servers, but the kernel lets little wait.
+pub(super) const WRITE_BACK: Duration = Duration::from_secs(10);
 
 /// What calls for something to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +145,22 @@ impl<'a> Watch<'a> {
             // It has ended already.
             Err(Errno::ESRCH) => Ok(()),
             other => other,
+        }
+    }
+
+    /// Kills and reaps the sandbox and its servers; the first error is what the caller hears.
+    ///
+    /// What waits for an answer of a server that hangs cannot end before that does.
+    pub(super) fn kill_after(&self, servers: Vec<Server>, error: SuperviseError) -> SuperviseError {
+        let ended = self.kill().and_then(|()| {
+            let mut poller = Poller::new();
+            poller.readable((), self.init());
+            poller.wait(Some(WRITE_BACK)).map(drop)
+        });
+        let servers = servers.into_iter().map(Server::kill).fold(ended, Result::and);
+        match servers.and(self.reap()) {
+            Ok(_) => error,
+            Err(errno) => SuperviseError::End(errno),
         }
     }
 

@@ -162,6 +162,21 @@ fn a_killed_server_ends_the_run_with_an_error() {
 }
 
 #[test]
+fn a_server_that_hangs_does_not_keep_a_run_beyond_its_time() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let run = fuse(&world).args(["--timeout", "2s"]);
+    let running = run.start("echo up; until test -e nothing; do ls >/dev/null; done");
+    running.says("up");
+    for server in servers(&running) {
+        kill_process(server, Signal::STOP).unwrap();
+    }
+    running.ends().exits_with(124);
+}
+
+#[test]
 fn a_killed_launcher_leaves_no_server() {
     if !applies() {
         return;

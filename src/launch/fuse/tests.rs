@@ -146,6 +146,11 @@ fn the_server_is_confined_and_sees_its_layers_alone() {
         {
             assert!(status.lines().any(|found| found == line), "no `{line}` in:\n{status}");
         }
+        let limits = read(format!("{server}/limits"));
+        assert!(limits.lines().any(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.starts_with(&["Max", "address", "space", "4294967296", "4294967296"])
+        }));
         let names = |directory: String| {
             let entries = std::fs::read_dir(directory).unwrap();
             entries
