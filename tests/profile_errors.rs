@@ -394,6 +394,7 @@ const SECRETS: &[&str] = &[
     "~/.config/systemd",
     "~/.local/share/containers",
 ];
+/// `/var/tmp` is not among them: it is there, private and empty, like `/tmp`.
 const PLACES: &[&str] = &[
     "/root",
     "/mnt",
@@ -402,7 +403,6 @@ const PLACES: &[&str] = &[
     "/data",
     "/var/mail",
     "/var/spool",
-    "/var/tmp",
     "/var/log",
     "/var/crash",
     "/var/backups",
