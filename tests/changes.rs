@@ -427,25 +427,48 @@ fn a_tree_that_is_too_deep_for_a_path_is_told_once_and_left() {
 
 #[test]
 fn a_directory_that_cannot_be_read_is_told_and_not_opened_by_force() {
-    let fixture = Fixture::new(Backend::Kernel);
-    fs::create_dir(fixture.lower("both")).unwrap();
-    for name in ["both", "new"] {
-        fs::create_dir_all(fixture.upper(name).join("in")).unwrap();
-        chmod(&fixture.upper(name), 0o000);
+    // Not to be read; to be read and not entered; to be entered and not read.
+    for mode in [0o000, 0o400, 0o100] {
+        let fixture = Fixture::new(Backend::Kernel);
+        fs::create_dir(fixture.lower("both")).unwrap();
+        for name in ["both", "new"] {
+            fs::create_dir_all(fixture.upper(name).join("in")).unwrap();
+            whiteout(&fixture.upper(name).join("gone"));
+            chmod(&fixture.upper(name), mode);
+        }
+        let changes = fixture.read();
+        let expected = if is_root() {
+            vec!["C both", "A both/in", "A new", "A new/in"]
+        } else {
+            vec!["C both", "A new"]
+        };
+        assert_eq!(fixture.listed(), expected, "{mode:o}");
+        let told = changes.iter().filter(|c| c.trouble == Some(Trouble::Unreadable)).count();
+        assert_eq!(told, if is_root() { 0 } else { 2 });
+        assert_eq!(fs::metadata(fixture.upper("new")).unwrap().permissions().mode() & 0o777, mode);
+        for name in ["both", "new"] {
+            chmod(&fixture.upper(name), 0o700);
+        }
     }
-    let changes = fixture.read();
-    let expected = if is_root() {
-        vec!["C both", "A both/in", "A new", "A new/in"]
-    } else {
-        vec!["C both", "A new"]
-    };
-    assert_eq!(fixture.listed(), expected);
-    let told = changes.iter().filter(|c| c.trouble == Some(Trouble::Unreadable)).count();
-    assert_eq!(told, if is_root() { 0 } else { 2 });
-    let mode = fs::metadata(fixture.upper("new")).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0);
-    for name in ["both", "new"] {
-        chmod(&fixture.upper(name), 0o700);
+}
+
+#[test]
+fn what_the_host_does_not_let_be_seen_is_told_as_such() {
+    for mode in [0o000, 0o400] {
+        let fixture = Fixture::new(Backend::Kernel);
+        for path in ["d/gone", "d/there"] {
+            fs::create_dir_all(fixture.lower(path)).unwrap();
+        }
+        fs::create_dir(fixture.upper("d")).unwrap();
+        chmod(&fixture.upper("d"), 0o700);
+        whiteout(&fixture.upper("d/gone"));
+        fs::write(fixture.upper("d/there"), "").unwrap();
+        chmod(&fixture.lower("d"), mode);
+        let changes = fixture.read();
+        assert_eq!(fixture.listed(), ["C d", "D d/gone", "C d/there"], "{mode:o}");
+        let told = changes[1..].iter().all(|c| c.trouble == Some(Trouble::Unreadable));
+        assert_eq!(told, !is_root());
+        chmod(&fixture.lower("d"), 0o700);
     }
 }
 

@@ -37,7 +37,7 @@ impl Walk {
         // What the host does not have began as an empty directory, which the payload did not make.
         let is_new = was.is_none();
         let found = Found { name, now, was, hidden: false, blind: false, places };
-        let upper = match openat(&self.layer.upper, name, READ, Mode::empty()) {
+        let upper = match open_upper(&self.layer.upper, name, &found.now) {
             Err(Errno::ACCESS) => return Ok(self.closed_directory(&found)),
             other => other?,
         };
@@ -49,8 +49,15 @@ impl Walk {
     /// Something that only the host has.
     pub(super) fn deleted(&self, name: &CStr, places: &[usize]) -> Result<Option<Change>, Errno> {
         let Some(host) = self.host() else { return Ok(None) };
-        let Some(was) = stat(host, name)? else { return Ok(None) };
-        let was = node(host, name, &was);
+        let was = match stat(host, name) {
+            Ok(Some(was)) => node(host, name, &was),
+            Ok(None) => return Ok(None),
+            Err(Errno::ACCESS) => {
+                let trouble = Some(Trouble::Unreadable);
+                return Ok(self.change(Kind::Deleted).map(|change| Change { trouble, ..change }));
+            }
+            Err(error) => return Err(error),
+        };
         let hidden = was.kind == FileKind::Directory && self.hides(places);
         let was = Some(was);
         Ok(self.change(Kind::Deleted).map(|change| Change { was, hidden, ..change }))
@@ -76,7 +83,7 @@ impl Walk {
         if FileKind::of(&now) != FileKind::Directory {
             return self.leaf(&found);
         }
-        let upper = match openat(self.upper(), name, READ, Mode::empty()) {
+        let upper = match open_upper(self.upper(), name, &found.now) {
             Ok(upper) => upper,
             Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
             Err(Errno::ACCESS) => return Ok(self.closed_directory(&found)),
@@ -206,6 +213,15 @@ impl Walk {
         });
         Ok(change)
     }
+}
+
+/// Opens a directory of the layer's in which names can be both read and looked up.
+fn open_upper(parent: impl AsFd, name: &CStr, now: &Stat) -> Result<OwnedFd, Errno> {
+    let directory = openat(parent, name, READ, Mode::empty())?;
+    if now.st_mode & 0o100 == 0 {
+        statat(&directory, c".", AtFlags::SYMLINK_NOFOLLOW)?;
+    }
+    Ok(directory)
 }
 
 /// Compares the attributes of a directory that both have.
