@@ -117,7 +117,19 @@ fn names_in_a_notice_are_escaped_and_commands_quoted() {
     record.notices.push(Notice::Warned(HostPath::new("/x/a \x1b[2J$(id)").unwrap()));
     assert_eq!(
         said(&record, Kept::Yes),
-        "bryo: `/x/a \\u{1b}[2J$(id)` may hold secrets and is visible; to hide it: \
+        "bryo: `/x/a \\u{1b}[2J$(id)` may hold secrets and can be read inside; to hide: \
          --hide $'/x/a \\033[2J$(id)'\n"
+    );
+}
+
+#[test]
+fn files_that_may_hold_secrets_share_one_line() {
+    let mut record = record();
+    record.notices =
+        (0..5).map(|n| Notice::Warned(HostPath::new(format!("/x/.env.{n}")).unwrap())).collect();
+    assert_eq!(
+        said(&record, Kept::Yes),
+        "bryo: `/x/.env.0`, `/x/.env.1`, `/x/.env.2` and 2 more may hold secrets and can be read inside; \
+         to hide: --hide /x/.env.0 --hide /x/.env.1 --hide /x/.env.2\n"
     );
 }

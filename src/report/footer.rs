@@ -10,7 +10,7 @@ use crate::state::Record;
 use crate::state::record::{ChangeCounts, DeniedCall, Exit, Outcome};
 
 use super::amount::{count, duration};
-use super::notice::{Weight, sentence, weight};
+use super::notice::{Weight, sentence, warned, weight};
 use super::remedy::Remedy;
 use super::terminal::Look;
 
@@ -44,8 +44,9 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
         .notices
         .iter()
         .filter(|notice| detail == Detail::All || weight(notice) == Weight::Said)
-        .map(sentence)
+        .filter_map(sentence)
         .collect();
+    lines.extend(warned(&record.notices));
     lines.extend(end(record));
     lines.extend(changes(record, kept));
     lines.extend(denials(&record.denied, record, kept));

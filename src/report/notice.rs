@@ -3,6 +3,7 @@
 use crate::plan::step::{Missing, Notice};
 
 use super::quote::shell_quote;
+use crate::spec::HostPath;
 
 /// Whether a notice matters to everybody, or only to somebody who asked for details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,15 +36,42 @@ pub fn weight(notice: &Notice) -> Weight {
     }
 }
 
-/// A notice with what can be done about it, where something can.
-pub fn sentence(notice: &Notice) -> String {
-    match notice {
-        Notice::Warned(path) => {
-            format!("{notice}; to hide it: --hide {}", shell_quote(path.as_path()))
-        }
+/// A notice with what can be done about it, where something can. Those of one kind that come in numbers
+/// are said in one sentence: [`warned`].
+pub fn sentence(notice: &Notice) -> Option<String> {
+    Some(match notice {
+        Notice::Warned(_) => return None,
         Notice::PrivateWorkdir(at) => {
             format!("{notice}; to share it: --cow {}", shell_quote(at.as_path()))
         }
         _ => notice.to_string(),
+    })
+}
+
+/// Files that are named, where there are more.
+const NAMED: usize = 3;
+
+/// All files that may hold secrets and are visible, in one sentence.
+pub fn warned(notices: &[Notice]) -> Option<String> {
+    let path = |notice: &Notice| match notice {
+        Notice::Warned(path) => Some(path.clone()),
+        _ => None,
+    };
+    let paths: Vec<HostPath> = notices.iter().filter_map(path).collect();
+    if paths.is_empty() {
+        return None;
     }
+    let more = match paths.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = &paths[..paths.len().min(NAMED)];
+    let shown: Vec<String> = named.iter().map(|path| format!("`{path}`")).collect();
+    let flags: Vec<String> =
+        named.iter().map(|path| format!("--hide {}", shell_quote(path.as_path()))).collect();
+    Some(format!(
+        "{}{more} may hold secrets and can be read inside; to hide: {}",
+        shown.join(", "),
+        flags.join(" ")
+    ))
 }

@@ -18,6 +18,8 @@ pub enum CliError {
         name: Text,
         /// The nearest there is.
         nearest: Option<&'static str>,
+        /// The whole line, for a shell, when it may have been meant as a program.
+        program: String,
     },
     /// No such command below another.
     #[error("cannot find a command named `{command} {word}`")]
@@ -178,11 +180,21 @@ pub enum CliError {
     Output(#[source] io::Error),
 }
 
+/// A command that is not shown whole is not shown: a part of it would do something else.
+const LINE: usize = 200;
+
 impl Explain for CliError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::UnknownCommand { nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `bryo {nearest}`? `bryo help` lists the commands"))
+            }
+            Self::UnknownCommand { nearest: None, program, .. }
+                if !program.is_empty() && program.len() <= LINE =>
+            {
+                Some(format!(
+                    "to run a program, write `bryo run -- {program}`; `bryo help` lists the commands"
+                ))
             }
             Self::UnknownCommand { nearest: None, .. } => Some(
                 "to run a program, write `bryo run -- PROGRAM`; `bryo help` lists the commands"

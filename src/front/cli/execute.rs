@@ -5,27 +5,20 @@ use std::io::{IsTerminal as _, Write as _};
 
 use crate::ops::run::{self as op, Finished};
 use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
-use crate::spec::{HostPath, Spec};
+use crate::spec::Spec;
 
 use super::output::Answer;
+use super::report_file::ReportFile;
 use super::run::{Input, Kind, Run, Show, parse};
 use super::surroundings::Surroundings;
 use super::usage::Asked;
 
-/// The record could not be written where it was asked for.
+/// The record is no JSON.
 #[derive(Debug, thiserror::Error)]
-enum ReportError {
-    #[error("cannot write the report `{path}`")]
-    Write {
-        path: HostPath,
-        #[source]
-        source: std::io::Error,
-    },
-    #[error("cannot write the record as JSON")]
-    Encode(#[source] serde_json::Error),
-}
+#[error("cannot write the record as JSON")]
+struct EncodeError(#[source] serde_json::Error);
 
-impl Explain for ReportError {}
+impl Explain for EncodeError {}
 
 /// Standard input cannot be replaced.
 #[derive(Debug, thiserror::Error)]
@@ -66,11 +59,26 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
     if run.input == Input::Null {
         disconnect_input().map_err(|e| Failure::new(&e))?;
     }
-    let finished = op::run(&run.spec).map_err(|e| Failure::new(&e))?;
-    if let Some(path) = &run.spec.lifetime.report {
-        write_report(path, &finished).map_err(|e| Failure::new(&e))?;
-    }
+    let report = match &run.spec.lifetime.report {
+        Some(path) => {
+            let passed = &run.spec.command.descriptors.pass;
+            Some(ReportFile::open(path, passed).map_err(|e| Failure::new(&e))?)
+        }
+        None => None,
+    };
+    let finished = match op::run(&run.spec) {
+        Ok(finished) => finished,
+        Err(error) => {
+            report.into_iter().for_each(ReportFile::discard);
+            return Err(Failure::new(&error));
+        }
+    };
     tell(&finished, run.show);
+    if let Some(report) = report {
+        let json = finished.record.to_pretty_json();
+        let json = json.map_err(|e| Failure::new(&EncodeError(e)))?;
+        report.write(&json).map_err(|e| Failure::new(&e))?;
+    }
     Ok(Answer::text("").with_code(finished.ended.how.exit_code()))
 }
 
@@ -92,10 +100,4 @@ fn tell(finished: &Finished, show: Show) {
     let text = footer(&finished.record, kept, detail, &Look::of_stderr());
     // There is nobody left to tell that stderr is closed.
     stderr.write_all(text.as_bytes()).unwrap_or_default();
-}
-
-fn write_report(path: &HostPath, finished: &Finished) -> Result<(), ReportError> {
-    let json = finished.record.to_pretty_json().map_err(ReportError::Encode)?;
-    std::fs::write(path.as_path(), json)
-        .map_err(|source| ReportError::Write { path: path.clone(), source })
 }

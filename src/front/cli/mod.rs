@@ -15,6 +15,7 @@ pub mod output;
 pub mod pages;
 pub mod profile;
 pub mod ps;
+mod report_file;
 pub mod rm;
 pub mod run;
 pub mod surroundings;
@@ -26,6 +27,7 @@ use clap::Command;
 
 use crate::profile::value::nearest;
 use crate::report::Failure;
+use crate::report::quote::shell_command;
 
 pub use error::CliError;
 use output::Answer;
@@ -84,7 +86,7 @@ pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
         None => Answer::text(pages::root_help()),
         Some((word, rest)) => match find(word) {
             Some(command) => (command.answer)(rest)?,
-            None => flag_alone(word)?,
+            None => flag_alone(word, arguments)?,
         },
     };
     answer.print().map_err(|error| Failure::new(&error))?;
@@ -92,17 +94,17 @@ pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
 }
 
 /// What the flags of `bryo` itself ask for.
-fn flag_alone(word: &OsStr) -> Result<Answer, Failure> {
+fn flag_alone(word: &OsStr, arguments: &[OsString]) -> Result<Answer, Failure> {
     match word.to_str() {
         Some("-h" | "--help") => Ok(Answer::text(pages::root_help())),
         Some("-V" | "--version") => {
             Ok(Answer::text(concat!("bryo ", env!("CARGO_PKG_VERSION"), "\n")))
         }
-        _ => Err(Failure::new(&unknown(word))),
+        _ => Err(Failure::new(&unknown(word, arguments))),
     }
 }
 
-fn unknown(word: &OsStr) -> CliError {
+fn unknown(word: &OsStr, arguments: &[OsString]) -> CliError {
     let typed = word.to_str().unwrap_or_default();
     if typed.starts_with('-') {
         return CliError::UnknownFlag {
@@ -114,5 +116,6 @@ fn unknown(word: &OsStr) -> CliError {
     CliError::UnknownCommand {
         name: flag::quoted(word),
         nearest: nearest(typed, COMMANDS.iter().map(|command| command.name)),
+        program: shell_command(arguments),
     }
 }

@@ -64,6 +64,7 @@ fn known(name: &OsString) -> Result<&'static str, CliError> {
     names.clone().find(|known| *known == typed).ok_or_else(|| CliError::UnknownCommand {
         name: quoted(name),
         nearest: nearest(typed, names),
+        program: String::new(),
     })
 }
 

@@ -65,6 +65,48 @@ fn the_report_is_the_record() {
 }
 
 #[test]
+fn a_report_that_cannot_be_written_is_an_error_before_the_run() {
+    let world = World::new();
+    for place in ["/nowhere/r.json", "/", "/proc/version"] {
+        let run = world.sandbox().args(["--report", place]).run("echo started");
+        run.stdout_is("").refuses_with(&[&format!("bryo: cannot open `{place}` for the report")]);
+    }
+    // It is made and removed again, which the directory's times show.
+    world.host(Host::MayChange);
+    world.sandbox().args(["--report", "r.json"]).exec(["./nowhere"]).exits_with(127);
+    assert!(!world.exists("project/r.json"), "nothing ran, nothing is reported");
+}
+
+#[test]
+fn a_link_put_in_place_of_the_report_is_not_followed() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file("victim", "mine");
+    let attack = "rm -f out/r.json; ln -s ../../victim out/r.json";
+    // The control: whoever opens the name afterwards writes over the victim.
+    world.folder("project/out");
+    world.outside(&format!("cd project; {attack}; echo theirs > out/r.json")).succeeds();
+    assert_eq!(world.read("victim"), "theirs\n");
+    world.outside("rm project/out/r.json; echo mine > victim").succeeds();
+    world
+        .bryo(["run", "--rm", "--write", "out", "--report", "out/r.json"])
+        .run(attack)
+        .exits_with(125)
+        .stderr_has("another file took its place during the run");
+    assert_eq!(world.read("victim"), "mine\n");
+}
+
+#[test]
+fn a_report_is_for_its_owner_alone_and_leaves_the_number_of_a_descriptor_free() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let refused = world.sandbox().args(["--report", "r.json", "--pass-fd", "3"]).run("true");
+    refused.refuses_with(&["cannot pass descriptor 3: it is not open"]);
+    world.sandbox().args(["--rm", "--report", "r.json"]).run("true").succeeds();
+    world.outside("stat -c %a project/r.json").stdout_is("600\n");
+}
+
+#[test]
 fn a_mistake_starts_nothing_and_leaves_nothing() {
     let world = World::new();
     world.file("bad.toml", "[paths]\nraed = []\n");
