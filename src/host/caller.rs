@@ -82,6 +82,7 @@ fn probe_workdir() -> Workdir {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::{alone, ordinary_user};
 
     #[test]
     fn a_home_is_taken_only_when_it_is_a_directory_at_an_absolute_path() {
@@ -98,6 +99,34 @@ mod tests {
             assert_eq!(home(bad), (None, None));
         }
         assert_eq!(probe_home(None, &mut Resolver::default()), (None, None));
+    }
+
+    #[test]
+    fn a_directory_that_is_gone_or_closed_is_told_from_one_that_is_there() {
+        let test = "a_directory_that_is_gone_or_closed_is_told_from_one_that_is_there";
+        alone(module_path!(), test, || {
+            ordinary_user();
+            let dir = tempfile::tempdir().unwrap();
+            let root = std::fs::canonicalize(dir.path()).unwrap();
+            let inner = root.join("above/inner");
+            std::fs::create_dir_all(&inner).unwrap();
+            std::env::set_current_dir(&inner).unwrap();
+            assert_eq!(probe_workdir(), Workdir::At(HostPath::new(&inner).unwrap()));
+            let set = |mode| {
+                let mode = std::os::unix::fs::PermissionsExt::from_mode(mode);
+                std::fs::set_permissions(root.join("above"), mode).unwrap();
+            };
+            set(0o000);
+            assert_eq!(probe_workdir(), Workdir::Unreadable);
+            set(0o700);
+            // Another directory has taken its name.
+            std::fs::rename(&inner, root.join("moved")).unwrap();
+            std::fs::create_dir(&inner).unwrap();
+            assert_eq!(probe_workdir(), Workdir::At(HostPath::new(root.join("moved")).unwrap()));
+            std::fs::remove_dir(root.join("moved")).unwrap();
+            assert_eq!(probe_workdir(), Workdir::Deleted);
+            std::env::set_current_dir("/").unwrap();
+        });
     }
 
     #[test]

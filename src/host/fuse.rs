@@ -82,12 +82,13 @@ fn trusted_program(path: &HostPath, resolver: &mut Resolver) -> Option<(HostPath
     above_is_roots.then_some((found.real, status))
 }
 
-/// Root's, and nobody else writes it. Seen from inside a user namespace root may be nobody, whose
-/// number no account should have.
+/// Root's, and nobody else writes it. In a user namespace that does not map root, root's files show
+/// the number of nobody; elsewhere that is an account like others.
 fn is_roots(status: &Status) -> bool {
     const OVERFLOW: u32 = 65_534;
     let writable = status.file_type != FileType::Symlink && status.mode & 0o022 != 0;
-    matches!(status.uid, 0 | OVERFLOW) && !writable
+    let owner = status.uid == 0 || status.uid == OVERFLOW && !super::userns::maps_everybody();
+    owner && !writable
 }
 
 #[cfg(test)]

@@ -29,11 +29,12 @@ const MOST: usize = 2048;
 
 /// File systems that list what can be looked up. All but overlay and tmpfs may fold case, which is
 /// tried wherever it matters.
-const CERTAIN: [FsType; 7] = [
+const CERTAIN: [FsType; 8] = [
     FsType::EXT4,
     FsType::XFS,
     FsType::BTRFS,
     FsType::F2FS,
+    FsType::NFS,
     FsType::TMPFS,
     FsType::OVERLAYFS,
     FsType::ZFS,

@@ -1,13 +1,14 @@
-//! Looks at this machine and fills in [`Facts`]: only reads.
+//! Looks at this machine and fills in [`Facts`](crate::plan::Facts).
 //!
 //! # Theory of operation
 //! One function per fact, none of which changes anything; a default run asks only for those its spec
 //! needs, in a fraction of a millisecond. Tables of the kernel's and files of the system's are parsed
 //! by pure, total functions and never read beyond a bound. What only trying would tell is assumed from
-//! something cheap; what doing refutes is remembered (`refuted`).
+//! something cheap; what doing refutes is remembered (`refuted`), in a file that is all that a run
+//! writes from here. `doctor` tries (`trial`), in children that end with what they tried.
 //!
 //! # Not here
-//! What a fact means for a plan (`plan`). Trying, and remedies (`ops::doctor`).
+//! What a fact means for a plan (`plan`). Findings and remedies (`ops::doctor`).
 
 mod answer;
 mod bounded;

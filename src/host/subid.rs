@@ -125,7 +125,9 @@ fn names_a_service(nsswitch: &[u8]) -> bool {
 /// files are read then.
 fn ask(kind: IdKind, name: &[u8], resolver: &mut Resolver) -> Vec<IdRange> {
     use std::os::unix::ffi::OsStrExt;
-    let Some((program, _)) = find_program("getsubids", resolver) else { return Vec::new() };
+    // A name that would be read as a flag is nobody's.
+    let program = find_program("getsubids", resolver).filter(|_| !name.starts_with(b"-"));
+    let Some((program, _)) = program else { return Vec::new() };
     let mut command = Command::new(program.as_path());
     if kind == IdKind::Group {
         command.arg("-g");
@@ -136,7 +138,7 @@ fn ask(kind: IdKind, name: &[u8], resolver: &mut Resolver) -> Vec<IdRange> {
 }
 
 /// What a program prints within [`PATIENCE`], if it succeeds.
-fn output_of(command: &mut Command) -> Option<Vec<u8>> {
+pub(super) fn output_of(command: &mut Command) -> Option<Vec<u8>> {
     let mut child = command.spawn().ok()?;
     let output = child.stdout.take().and_then(|pipe| read_until(&pipe, Instant::now() + PATIENCE));
     if output.is_none() {

@@ -38,6 +38,8 @@ pub enum UsernsProblem {
     Unsupported,
     /// `RLIMIT_NPROC`, `pids.max` or memory stops the new process.
     NoProcess,
+    /// `/proc` is not mounted, through which ids are mapped.
+    NoProc,
     /// Something else.
     Other(
         /// The error's number.
@@ -62,6 +64,7 @@ impl fmt::Display for UsernsProblem {
             Self::Chroot => "user namespaces cannot be made in a chroot",
             Self::Unmapped => "the caller's own id is not mapped in the user namespace it is in",
             Self::Unsupported => "the kernel has no user namespaces",
+            Self::NoProc => "`/proc` is not mounted, and ids are mapped through it",
             Self::NoProcess => {
                 "no process can be made: a limit on processes or memory is reached"
             }
@@ -94,6 +97,7 @@ impl UsernsProblem {
             Self::NoProcess => {
                 "raise `ulimit -u` or the control group's `pids.max`, or end other processes"
             }
+            Self::NoProc => "mount a procfs at `/proc`",
             Self::Other(_) => "`bryo doctor` tries each part alone",
         }
     }
@@ -170,6 +174,8 @@ pub fn explain_clone(errno: Errno, settings: &UsernsSettings) -> UsernsProblem {
 /// needed a capability there (a map with more than one's own id, a mount), or of writing `uid_map`.
 pub fn explain_powerless(errno: Errno, settings: &UsernsSettings) -> UsernsProblem {
     match errno {
+        // Of opening `/proc/PID`: nothing else that is called here can fail so.
+        Errno::ENOENT | Errno::ENOTDIR => UsernsProblem::NoProc,
         Errno::EACCES | Errno::EPERM if settings.apparmor_restricts == Some(1) => {
             UsernsProblem::AppArmor
         }
@@ -184,9 +190,13 @@ pub fn explain_powerless(errno: Errno, settings: &UsernsSettings) -> UsernsProbl
 
 /// Whether the caller appears as nobody, which it does when its id is not mapped.
 fn has_unmapped_ids() -> bool {
-    rustix::process::geteuid().as_raw() == 65_534
-        && bounded::read_optional("/proc/self/uid_map", SMALL)
-            .is_ok_and(|map| map.is_some_and(|map| !map_is_whole(&map)))
+    rustix::process::geteuid().as_raw() == 65_534 && !maps_everybody()
+}
+
+/// Whether this is the first user namespace, or one that maps every id as it does. Yes when in doubt.
+pub(super) fn maps_everybody() -> bool {
+    let map = bounded::read_optional("/proc/self/uid_map", SMALL).ok().flatten();
+    map.is_none_or(|map| map_is_whole(&map))
 }
 
 fn map_is_whole(map: &[u8]) -> bool {
@@ -230,6 +240,7 @@ mod tests {
         assert_eq!(explain_powerless(Errno::EPERM, &ubuntu), UsernsProblem::AppArmor);
         assert_eq!(explain_powerless(Errno::EACCES, &ubuntu), UsernsProblem::AppArmor);
         assert_eq!(explain_powerless(Errno::EPERM, &filtered), UsernsProblem::Filtered);
+        assert_eq!(explain_powerless(Errno::ENOENT, &ubuntu), UsernsProblem::NoProc);
         assert_eq!(
             explain_powerless(Errno::EPERM, &UsernsSettings::default()),
             UsernsProblem::Other(1)
@@ -249,6 +260,7 @@ mod tests {
             UsernsProblem::Unmapped,
             UsernsProblem::Unsupported,
             UsernsProblem::NoProcess,
+            UsernsProblem::NoProc,
             UsernsProblem::Other(5),
         ] {
             let text = problem.to_string();

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use crate::plan::facts::{Helper, IdRange, Subids};
 use crate::sys::clone::{CloneFlags, Cloned, assert_single_threaded, clone3};
 
+use super::super::subid::output_of;
 use super::{TrialError, end};
 
 /// How mapping the ranges went: whether each helper succeeded.
@@ -47,16 +48,12 @@ pub fn try_subids(subids: &Subids) -> Result<IdRanges, Option<TrialError>> {
     }
 }
 
-/// One own id as 0 and a range from 1 on, as a run with `--ids subid` has it.
+/// One own id as 0 and a range from 1 on, as a run with `--ids subid` has it. A helper that asks a name
+/// service may take long: it is not waited for without end.
 fn map(helper: &std::path::Path, pid: &str, own: u32, range: IdRange) -> bool {
     let numbers = [0, own, 1, 1, range.first, range.count].map(|number| number.to_string());
-    Command::new(helper)
-        .arg(pid)
-        .args(numbers)
-        .env_clear()
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success())
+    let mut command = Command::new(helper);
+    command.arg(pid).args(numbers).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    output_of(&mut command).is_some()
 }

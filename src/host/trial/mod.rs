@@ -208,7 +208,7 @@ fn collect(socket: &OwnedFd) -> Told {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let ready = Poller::new().readable((), socket.as_fd()).wait(Some(left));
-        if ready.is_ok_and(|ready| ready.is_empty()) {
+        if !ready.is_ok_and(|ready| !ready.is_empty()) {
             return told;
         }
         let mut message = [0; 5];

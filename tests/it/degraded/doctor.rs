@@ -224,3 +224,32 @@ fn two_answers_at_once_are_refused() {
         .ends()
         .refuses_with(&["--json", "--fix-script"]);
 }
+
+#[test]
+fn without_a_proc_that_is_said_and_nothing_hangs() {
+    let world = World::new();
+    let ended = doctor_after(&world, "mount -t tmpfs none /proc").exits_with(1);
+    assert_eq!(
+        said(&ended, "user-namespaces"),
+        pair("broken", "`/proc` is not mounted, and ids are mapped through it")
+    );
+    assert_eq!(
+        said(&ended, "unread"),
+        pair("broken", "cannot read `/proc/self/status`: no such file or directory")
+    );
+}
+
+#[test]
+fn a_deleted_directory_is_no_obstacle() {
+    let world = World::new();
+    let gone = world.folder("gone");
+    world.host(crate::support::Host::MayChange);
+    let script = "rmdir \"$PWD\"; exec \"$@\"";
+    world
+        .bryo(["doctor"])
+        .under(["/bin/sh", "-c", script, "sh"])
+        .in_folder(&gone)
+        .ends()
+        .succeeds()
+        .stdout_has("A default run works here");
+}

@@ -42,11 +42,7 @@ fn told(machine: &Machine, subject: Subject) -> Option<Outcome> {
 
 /// An error with its cause, as one sentence.
 fn sentence(error: TrialError) -> String {
-    use std::error::Error as _;
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
+    crate::report::failure::chain(&error)
 }
 
 const NOT_TRIED: &str = "not tried, as namespaces cannot be made";

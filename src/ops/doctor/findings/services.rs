@@ -2,6 +2,7 @@
 
 use crate::host::cgroup::CgroupVersion;
 use crate::plan::facts::{Helper, Subids};
+use crate::report::failure::chain;
 
 use super::super::remedy::Package;
 use super::super::{Finding, Machine, Remedy, State};
@@ -128,12 +129,7 @@ pub(super) fn tun(machine: &Machine) -> Finding {
 /// What could not be read.
 pub(super) fn unread(machine: &Machine) -> impl Iterator<Item = Finding> + '_ {
     machine.unread.iter().map(|error| {
-        use std::error::Error as _;
-        let detail = match error.source() {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        };
-        Finding::ok("unread", "facts", detail)
+        Finding::ok("unread", "facts", chain(error))
             .but(State::Broken, "no sandbox can be planned")
             .remedy(error.hint().map(Remedy::by_hand))
     })
