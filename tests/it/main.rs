@@ -11,6 +11,7 @@ mod support;
 mod cli;
 mod degraded;
 mod escape;
+mod first_run;
 mod fuse;
 mod kill;
 mod regression;
