@@ -35,7 +35,7 @@ bench: setup ## ratios against other tools, on this machine; ARGS='--json FILE',
 	@scripts/setup.sh user bench
 	@scripts/bench.sh $(ARGS)
 
-lint: setup ## format, clippy, layering, dependencies, shell scripts, README examples, fuzz targets
+lint: setup ## format, clippy, layering, dependencies, shell scripts, fuzz targets
 	@scripts/setup.sh lint
 	@scripts/lint.sh
 

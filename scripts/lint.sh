@@ -34,7 +34,6 @@ check 'clippy' cargo clippy --quiet --all-targets -- -D warnings
 check 'layering' cargo test --quiet --test layering
 check 'dependencies' cargo deny --log-level error check bans licenses sources
 check 'shell scripts' check_scripts
-[ ! -e tests/readme.rs ] || check 'README examples' cargo test --quiet --test readme
 check 'fuzz targets' check_fuzz
 
 if [ ${#failed[@]} -gt 0 ]; then

@@ -14,5 +14,6 @@ mod escape;
 mod first_run;
 mod fuse;
 mod kill;
+mod readme;
 mod regression;
 mod testbed;

@@ -1,0 +1,50 @@
+//! The commands of README.md, each run as it stands there, but for the program after `--`: that one is
+//! the reader's.
+
+use crate::support::{Ended, Host, Overlay, World, overlay_is_one_of};
+
+/// The lines of README's code blocks that begin with `bryo`, without their comments.
+fn commands() -> Vec<String> {
+    let readme = include_str!("../../README.md");
+    let lines = readme.lines().filter_map(|line| line.strip_prefix("    "));
+    let typed = lines.map(|line| line.strip_prefix("$ ").unwrap_or(line).trim());
+    let commands = typed.filter(|line| line.starts_with("bryo "));
+    commands.map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
+}
+
+/// With a program that every machine has in the place of the reader's.
+fn with_a_program(command: &str) -> String {
+    match command.split_once(" -- ") {
+        Some((flags, "/usr/bin/true")) => format!("{flags} -- /usr/bin/true"),
+        Some((flags, _)) => format!("{flags} -- true"),
+        None => command.to_owned(),
+    }
+}
+
+fn typed(world: &World, line: &str) -> Ended {
+    let bryo = std::env::var("BRYO_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bryo").to_owned());
+    let folder = std::path::Path::new(&bryo).parent().unwrap().display().to_string();
+    let path = format!("{folder}:/usr/local/bin:/usr/bin:/bin");
+    world.program("/bin/sh", ["-c", line]).env("PATH", path).in_folder(world.project()).ends()
+}
+
+#[test]
+fn every_command_of_the_readme_does_what_it_says() {
+    if !overlay_is_one_of(&[Overlay::Kernel]) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    world.folder("project/out");
+    world.folder("set");
+    world.file(".config/tool/settings", "a = 1");
+    typed(&world, "bryo run -- sh -c 'echo hello > note'").succeeds();
+    let commands = commands();
+    assert!(commands.len() > 15, "README lost its examples: {commands:?}");
+    for command in commands.iter().filter(|command| !command.contains(" ID")) {
+        let line = with_a_program(command);
+        let ended = typed(&world, &line);
+        assert!(ended.stderr().is_empty(), "`{line}` says: {}", ended.stderr());
+        ended.succeeds();
+    }
+}
