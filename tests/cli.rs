@@ -219,6 +219,14 @@ fn ones_own_profile_is_listed_shown_and_checked() {
 }
 
 #[test]
+fn a_slip_in_what_is_removed_is_told() {
+    let caller = Caller::new();
+    caller.profile("mine", "[remove]\nsecrets = ['~/.npmrc', '~/.npmrcc']\n");
+    let said = caller.text(&["profile", "check", "mine"]);
+    assert!(said.ends_with("removed, but never listed:\nsecrets = [\"~/.npmrcc\"]\n"), "{said}");
+}
+
+#[test]
 fn what_show_resolved_prints_is_a_profile_that_says_the_same() {
     let caller = Caller::new();
     for name in ["default", "strict", "build", "agent"] {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::profile::render::to_toml;
+use crate::profile::render::{removals, to_toml};
 use crate::profile::{Library, Origin, ProfileError, Reference, Resolved, Settings, parse_profile};
 use crate::report::Table;
 use crate::spec::Text;
@@ -126,7 +126,13 @@ pub fn check(
         _ => String::new(),
     };
     let name = Text::from(resolved.name.as_str());
-    Ok(format!("{name}: usable{}\n", Text::from(begins)).into_bytes())
+    let mut said = format!("{name}: usable{}\n", Text::from(begins));
+    let idle = removals(&resolved.idle);
+    if !idle.is_empty() {
+        said.push_str("removed, but never listed:\n");
+        said.push_str(&idle);
+    }
+    Ok(said.into_bytes())
 }
 
 fn name_of(reference: &Reference) -> String {

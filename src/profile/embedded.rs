@@ -17,6 +17,7 @@ pub(super) fn resolved(name: &str) -> Option<Resolved> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::Settings;
     use crate::profile::builtin::NAMES;
     use crate::profile::library::resolve_builtin;
 
@@ -26,6 +27,7 @@ mod tests {
             let stored = resolved(name).unwrap();
             let mut read = resolve_builtin(name).unwrap();
             read.settings.forget_removals();
+            assert!(read.idle == Settings::default(), "{name} removes what is not there");
             assert!(stored.name == read.name && stored.row == read.row, "{name}");
             assert!(stored.settings.finish() == read.settings.finish(), "{name}");
         }

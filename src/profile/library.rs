@@ -82,6 +82,8 @@ pub struct Resolved {
     pub row: Vec<String>,
     /// The row, merged.
     pub settings: Settings,
+    /// What profiles of the row remove from lists that do not have it.
+    pub idle: Settings,
 }
 
 /// One line of `bryo profile list`.
@@ -289,11 +291,14 @@ fn merge_row(row: Vec<Member>) -> Result<Resolved, ProfileError> {
         origin: Origin::Builtin,
         row: names,
         settings: Settings::default(),
+        idle: Settings::default(),
     };
     for member in row {
         merged.name = member.name;
         merged.origin = member.origin;
         merged.description = member.file.description;
+        let idle = merged.settings.idle_removals(&member.file.settings);
+        merged.idle = merged.idle.merge(idle);
         merged.settings = merged.settings.merge(member.file.settings);
     }
     refuse_still_hidden(&merged.settings)?;

@@ -24,6 +24,25 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What `later` removes and `self` does not have: removing it means nothing, and is likely a slip.
+    #[must_use]
+    pub fn idle_removals(&self, later: &Self) -> Self {
+        let mut idle = Self::default();
+        idle.paths.requests.removed = self.paths.requests.idle(&later.paths.requests);
+        idle.paths.secrets.removed = self.paths.secrets.idle(&later.paths.secrets);
+        idle.paths.hidden.removed = self.paths.hidden.idle(&later.paths.hidden);
+        idle.paths.warned.removed = self.paths.warned.idle(&later.paths.warned);
+        idle.environment.pass.removed = self.environment.pass.idle(&later.environment.pass);
+        idle.environment.set.removed = self.environment.set.idle(&later.environment.set);
+        idle.network.refuse.removed = self.network.refuse.idle(&later.network.refuse);
+        idle.confine.capabilities.removed =
+            self.confine.capabilities.idle(&later.confine.capabilities);
+        idle.limits.ulimits.removed = self.limits.ulimits.idle(&later.limits.ulimits);
+        idle
+    }
+}
+
 impl Identity {
     fn merge(&self, later: &Self) -> Self {
         Self { user: later.user.or(self.user), mode: later.mode.or(self.mode) }
@@ -91,6 +110,11 @@ impl Bounds {
 }
 
 impl<T: Keyed> List<T> {
+    fn idle(&self, later: &Self) -> Vec<T::Key> {
+        let known = |key: &&T::Key| !self.entries.iter().any(|entry| entry.key() == *key);
+        later.removed.iter().filter(known).cloned().collect()
+    }
+
     /// Takes out what `later` removes or says itself, then adds what it says.
     ///
     /// Associative: what is taken out of the first of three lists is, either way, what one of the other

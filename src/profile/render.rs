@@ -86,6 +86,11 @@ pub fn to_toml(description: Option<&str>, settings: &Settings) -> String {
     out
 }
 
+/// What a profile removes, as the lines of its `[remove]`.
+pub fn removals(settings: &Settings) -> String {
+    removed(settings).lines
+}
+
 fn ids(settings: &Settings) -> Table<'static> {
     let mut table = Table::new("ids");
     table.text(
