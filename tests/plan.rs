@@ -16,6 +16,15 @@
     reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
 )]
 
+#[path = "plan/broken.rs"]
+mod broken;
+#[path = "plan/laws.rs"]
+mod laws;
+#[path = "plan/machine.rs"]
+mod machine;
+#[path = "plan/sight.rs"]
+mod sight;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

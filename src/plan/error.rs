@@ -62,6 +62,14 @@ pub enum PlanError {
         /// What stands there.
         kind: Kind,
     },
+    /// Something is to be seen below what is no directory inside.
+    #[error("cannot show `{at}`: `{file}` is not a directory in the sandbox")]
+    BelowFile {
+        /// What is to be seen.
+        at: SandboxPath,
+        /// What is in its way.
+        file: SandboxPath,
+    },
     /// The store is never shown.
     #[error("cannot show `{0}`: bryo keeps its layers there, and no sandbox may see them")]
     StoreStaysHidden(HostPath),
@@ -241,6 +249,7 @@ impl PlanError {
             }
             Self::OwnPlace { .. } => "name a directory or a device below it".to_owned(),
             Self::NoMountPoint(_) => "make it on the host first".to_owned(),
+            Self::BelowFile { .. } => "mount one of the two somewhere else".to_owned(),
             Self::Contradiction { .. } => "keep one of the two".to_owned(),
             Self::WorkdirHidden(path) => {
                 format!("to show it all the same, add `--cow {path}` or `--read {path}`")

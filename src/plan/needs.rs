@@ -176,19 +176,13 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
         super::workdir::workdir_rule(spec, facts, &mut rules, &mut draft)?;
     }
     let mut needs = TreeNeeds::default();
-    if let Some(root) = fs::forest(&rules) {
-        let mut split = BTreeSet::new();
-        fs::split_directories(&root, &table, &mut split);
-        if !split.is_empty() {
-            split.clear();
-            let rules = super::rules(spec, facts, &table, &mut draft)?;
-            if let Some(root) = fs::forest(&rules) {
-                fs::split_directories(&root, &table, &mut split);
-            }
-        }
-        split.retain(|path| !facts.split.iter().any(|known| known.path == *path));
-        needs.split = split.into_iter().collect();
-        needs.points = fs::unknown_points(&root, facts)?;
+    fill_tree(&rules, facts, &table, &mut needs)?;
+    let is_elsewhere =
+        |rule: &Rule| rule.shows_host() && rule.at.as_bytes() != rule.from.as_bytes();
+    if !needs.split.is_empty() || rules.iter().any(is_elsewhere) {
+        needs = TreeNeeds::default();
+        let all = super::rules(spec, facts, &table, &mut draft)?;
+        fill_tree(&all, facts, &table, &mut needs)?;
     }
     let bare = |rule: &&Rule| {
         matches!(rule.view, View::System | View::Write) && rule.kind == Kind::Directory
@@ -196,6 +190,22 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
     needs.sockets = rules.iter().filter(bare).map(|rule| rule.from.clone()).collect();
     needs.fuse = facts.fuse.is_none() && may_need_fuse(spec, facts, &rules);
     Ok(needs)
+}
+
+/// Directories to list and mount points to look at.
+fn fill_tree(
+    rules: &Rules,
+    facts: &Facts,
+    table: &MountTable,
+    needs: &mut TreeNeeds,
+) -> Result<(), PlanError> {
+    let Some(root) = fs::forest(rules) else { return Ok(()) };
+    let mut split = BTreeSet::new();
+    fs::split_directories(&root, table, &mut split);
+    split.retain(|path| !facts.split.iter().any(|known| known.path == *path));
+    needs.split = split.into_iter().collect();
+    needs.points = fs::unknown_points(&root, facts)?;
+    Ok(())
 }
 
 /// Whether the kernel may not serve every overlay.

@@ -35,7 +35,7 @@ pub(super) fn request_rules(
             Origin::Profile => Rank::Profile,
             Origin::Flag => Rank::Flag,
         };
-        if request.access == Access::Toolchain && home_view(spec) != HomeView::Only {
+        if request.access == Access::Toolchain && !shows_toolchain(spec, request, facts) {
             continue;
         }
         match request_rule(request, rank, facts) {
@@ -52,6 +52,13 @@ pub(super) fn request_rules(
         }
     }
     Ok(())
+}
+
+/// A toolchain is a part of a home of which the rest is not shown.
+fn shows_toolchain(spec: &Spec, request: &PathRequest, facts: &Facts) -> bool {
+    let home = facts.caller.home.as_ref();
+    let is_in_home = |path: HostPath| home.is_some_and(|home| path.is_below(home));
+    home_view(spec) == HomeView::Only && resolve(&request.path, facts).is_some_and(is_in_home)
 }
 
 /// What was asked for under a name that is a link is seen under that name too.
@@ -84,7 +91,7 @@ fn request_rule(
         Kind::Forbidden if access != Access::Hide => return Err(PlanError::Forbidden(asked)),
         _ => {}
     }
-    refuse_own(place, access)?;
+    refuse_own(&place.real, access, flag(access))?;
     let rule = Rule::of(place, request_view(place, access, rank)?, rank);
     let view = match rule.view {
         View::Read if rule.kind == Kind::Directory && is_system(&rule.from, facts) => View::System,
@@ -94,8 +101,7 @@ fn request_rule(
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden.
-fn refuse_own(place: &Place, access: Access) -> Result<(), PlanError> {
-    let real = &place.real;
+fn refuse_own(real: &HostPath, access: Access, flag: &'static str) -> Result<(), PlanError> {
     let is_own = |own: &str| real.starts_with(&fixed(own));
     let allowed = match access {
         _ if real.is_root() => false,
@@ -103,7 +109,7 @@ fn refuse_own(place: &Place, access: Access) -> Result<(), PlanError> {
         Access::Device => !is_own("/proc") && !is_own("/sys") && *real != fixed("/dev"),
         _ => !is_own("/proc") && !is_own("/sys") && !is_own("/dev"),
     };
-    if allowed { Ok(()) } else { Err(PlanError::OwnPlace { at: real.clone(), flag: flag(access) }) }
+    if allowed { Ok(()) } else { Err(PlanError::OwnPlace { at: real.clone(), flag }) }
 }
 
 fn request_view(place: &Place, access: Access, rank: Rank) -> Result<View, PlanError> {
@@ -153,9 +159,9 @@ pub(super) fn flag(access: Access) -> &'static str {
 pub(super) fn volume_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Result<(), PlanError> {
     for volume in &spec.rootfs.volumes {
         let place = facts.place(&volume.source).ok_or(PlanError::Unprobed("places"))?;
-        let target = volume.target.same_on_host();
-        let on_target = Place { real: target, kind: Kind::Directory, ..place.clone() };
-        refuse_own(&on_target, Access::Write)?;
+        for path in [&place.real, &volume.target.same_on_host()] {
+            refuse_own(path, Access::Write, "--volume")?;
+        }
         let view = match (volume.mode, &place.kind) {
             (_, Kind::Absent) => return Err(PlanError::NotFound(volume.source.clone())),
             (_, Kind::Forbidden) => return Err(PlanError::Forbidden(volume.source.clone())),
@@ -198,25 +204,31 @@ pub(super) fn hidden_rules(facts: &Facts, rules: &mut Rules) {
 }
 
 /// Rules for secrets and the store. All others but the current directory's are there: what shows a
-/// directory of the host under another name shows its secrets there.
+/// directory of the host under another name would show what is hidden in it.
 pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     let mut secrets: Vec<Rule> =
         Vec::with_capacity(facts.secrets.len() + facts.absent.len() + facts.stores.len());
     secrets.extend(facts.secrets.iter().map(|found| hide(&found.path, Rank::Secret, &found.kind)));
     secrets.extend(facts.absent.iter().map(|path| hide(path, Rank::Secret, &Kind::Absent)));
     secrets.extend(facts.stores.iter().map(|s| hide(&s.path, Rank::Store, &Kind::Directory)));
-    let mut elsewhere = Vec::new();
-    for rule in rules.iter().filter(|rule| rule.shows_host()) {
-        if rule.at.as_bytes() == rule.from.as_bytes() {
-            continue;
-        }
-        for secret in secrets.iter().filter(|secret| secret.from.is_below(&rule.from)) {
-            if let Some(at) = secret.from.moved(&rule.from, &rule.at) {
-                elsewhere.push(Rule { at, ..secret.clone() });
+    let elsewhere: Vec<&Rule> = rules
+        .iter()
+        .filter(|rule| rule.shows_host() && rule.at.as_bytes() != rule.from.as_bytes())
+        .collect();
+    if !elsewhere.is_empty() {
+        let mut default = Rules::default();
+        hidden_rules(facts, &mut default);
+        let hidden: Vec<&Rule> = secrets.iter().chain(default.iter()).collect();
+        let mut more = Vec::new();
+        for rule in elsewhere {
+            for hidden in hidden.iter().filter(|hidden| hidden.from.is_below(&rule.from)) {
+                if let Some(at) = hidden.from.moved(&rule.from, &rule.at) {
+                    more.push(Rule { at, ..(*hidden).clone() });
+                }
             }
         }
+        rules.add_all(more);
     }
-    rules.add_all(elsewhere);
     if !matches!(spec.rootfs.base, Base::Directory(_)) {
         rules.add_all(secrets);
     }

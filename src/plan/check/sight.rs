@@ -82,9 +82,18 @@ fn is_directory(facts: &Facts, path: &HostPath) -> bool {
     kind.is_none_or(|kind| *kind == Kind::Directory)
 }
 
+/// Trees in which packages are installed: nobody but root writes anywhere below them, as long as nobody
+/// else writes at their top.
+const INSTALLED: [&str; 13] = [
+    "/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot",
+    "/nix", "/gnu", "/snap",
+];
+
 fn only_root_writes(facts: &Facts, path: &HostPath) -> bool {
+    let is_installed = INSTALLED.iter().any(|top| below(path, top));
     let mut entries = facts.root_entries.iter();
-    entries.find(|entry| path.starts_with(&entry.path)).is_some_and(|entry| entry.only_root_writes)
+    let top = entries.find(|entry| path.starts_with(&entry.path));
+    is_installed && top.is_some_and(|entry| entry.only_root_writes)
 }
 
 /// Whether the spec names this place of the host, through whatever links, with one of these.
@@ -120,13 +129,16 @@ pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
                 let is_volume = |volume: &crate::spec::rootfs::Volume| {
                     volume.mode == VolumeMode::Cow && at.starts_with(&volume.target)
                 };
-                let by_request = |(path, _): &(&HostPath, u64)| {
+                let by_request = |path: &HostPath| {
                     let accesses = [Access::Cow, Access::Toolchain];
-                    let mut way = std::iter::once((*path).clone()).chain(path.ancestors());
+                    let mut way = std::iter::once(path.clone()).chain(path.ancestors());
                     way.any(|above| asked(spec, facts, &above, &accesses))
                 };
+                // A shadow shows no directory of the host: what it stands for has its name.
+                let own = at.same_on_host();
+                let shown = hosts.iter().map(|(path, _)| *path).chain([&own]);
                 let asked =
-                    spec.rootfs.volumes.iter().any(is_volume) || hosts.iter().any(by_request);
+                    spec.rootfs.volumes.iter().any(is_volume) || shown.into_iter().any(by_request);
                 if !asked {
                     let number = mounted.number;
                     return Err(CheckError::NotAsked { number, what: "a copy-on-write tree" });
@@ -192,10 +204,12 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
             return seen(path, &at);
         }
     }
-    for (at, copy) in tree.copies() {
+    for (at, copy, depth) in tree.copies() {
         let secrets = facts.secrets.iter().map(|found| &found.path);
         let mut hidden = secrets.chain(facts.stores.iter().map(|store| &store.path));
-        if let Some(secret) = hidden.find(|hidden| copy.starts_with(hidden))
+        // One above the directory that the layer stands for is no concern of the layer's.
+        let is_inside = |hidden: &HostPath| hidden.depth() + depth > copy.depth();
+        if let Some(secret) = hidden.find(|hidden| copy.starts_with(hidden) && is_inside(hidden))
             && !is_shown_by_name(spec, facts, copy, Origin::Profile)
         {
             return seen(secret, &at);

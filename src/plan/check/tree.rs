@@ -288,8 +288,9 @@ impl<'p> Tree<'p> {
         layers.any(|layer| layer.directories.contains(at) || layer.files.contains(at))
     }
 
-    /// The files of the host that scratch layers copy, and where each is seen.
-    pub(super) fn copies(&self) -> impl Iterator<Item = (SandboxPath, &'p HostPath)> {
+    /// The files of the host that scratch layers copy: where each is seen, what it is a copy of, and how
+    /// many names deep it lies in its layer.
+    pub(super) fn copies(&self) -> impl Iterator<Item = (SandboxPath, &'p HostPath, usize)> {
         let overlays = self.mounts.iter().filter_map(|mounted| match &mounted.what {
             What::Overlay { masks, .. } => Some((&mounted.at, masks)),
             _ => None,
@@ -297,7 +298,7 @@ impl<'p> Tree<'p> {
         overlays.flat_map(|(mount_point, masks)| {
             let copies = self.layers(masks).flat_map(|layer| &layer.copies);
             copies.filter_map(|(path, from)| {
-                Some((path.moved(&SandboxPath::root(), mount_point)?, *from))
+                Some((path.moved(&SandboxPath::root(), mount_point)?, *from, path.depth()))
             })
         })
     }

@@ -12,6 +12,12 @@ impl Trees<'_> {
     /// Plans a place and everything below it.
     pub(super) fn place(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         let rule = &node.rule;
+        if !is_directory(node)
+            && let Some(child) = node.children.iter().find(|c| c.is_seen())
+        {
+            let (at, file) = (child.rule.at.clone(), rule.at.clone());
+            return Err(PlanError::BelowFile { at, file });
+        }
         match &rule.view {
             View::Socket => {
                 self.draft.sockets.push(rule.at.clone());

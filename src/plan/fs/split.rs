@@ -10,7 +10,7 @@
 //! - A file too large to copy stands as a placeholder under a read-only bind; in a copy-on-write tree
 //!   that is told.
 //! - What the caller cannot read is left out, an automount point or a mount that cannot be entered stays
-//!   an empty directory.
+//!   an empty directory, whatever is mounted in it.
 
 use std::borrow::Cow;
 

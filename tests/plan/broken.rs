@@ -1,0 +1,403 @@
+//! Plans that are broken on purpose, one invariant each: `check` refuses every one of them.
+
+use bryo::plan::facts::Facts;
+use bryo::plan::step::{
+    Action, Allowed, ConfineStep, Cover, FsStep, IdsStep, LandlockGrant, LandlockPath, LayerNumber,
+    Lower, MountFlags, ProcessStep, ScratchEntry, Stage, Step, Upper,
+};
+use bryo::plan::{Plan, check, plan};
+use bryo::spec::{Capability, HostPath, SandboxPath, Spec};
+use toml::Table;
+
+fn at(path: &str) -> SandboxPath {
+    SandboxPath::new(path).unwrap()
+}
+
+fn host(path: &str) -> HostPath {
+    HostPath::new(path).unwrap()
+}
+
+fn fs(step: FsStep) -> Step {
+    Step { stage: Stage::Sandbox, action: Action::Fs(step) }
+}
+
+/// The index of the first step that fits.
+fn find(plan: &Plan, fits: impl Fn(&Action) -> bool) -> usize {
+    plan.steps.iter().position(|step| fits(&step.action)).unwrap()
+}
+
+fn find_fs(plan: &Plan, fits: impl Fn(&FsStep) -> bool) -> usize {
+    find(plan, |action| matches!(action, Action::Fs(step) if fits(step)))
+}
+
+fn find_confine(plan: &Plan, stage: Stage, fits: impl Fn(&ConfineStep) -> bool) -> usize {
+    plan.steps
+        .iter()
+        .position(|step| {
+            step.stage == stage && matches!(&step.action, Action::Confine(one) if fits(one))
+        })
+        .unwrap()
+}
+
+/// Before the new root is sealed: what a later planner might add.
+fn add(plan: &mut Plan, step: FsStep) {
+    let seal = find_fs(plan, |step| matches!(step, FsStep::Seal { at } if at.is_root()));
+    plan.steps.insert(seal, fs(step));
+}
+
+fn bind(from: &str, to: &str, flags: MountFlags) -> FsStep {
+    FsStep::Bind { from: host(from), at: at(to), flags }
+}
+
+fn directory(path: &str) -> FsStep {
+    FsStep::Directory { at: at(path), mode: 0o755 }
+}
+
+/// What the checker says of the default plan after `breaks`.
+fn verdict(breaks: impl FnOnce(&mut Plan)) -> String {
+    let spec: Spec = super::merged("spec.toml", Table::new());
+    let facts: Facts = super::merged("facts.toml", Table::new());
+    let mut plan = plan(&spec, &facts).unwrap();
+    check(&spec, &facts, &plan).unwrap();
+    breaks(&mut plan);
+    let refused = check(&spec, &facts, &plan).expect_err("a broken plan passes");
+    // Numbers shift with every step that is added to the default plan.
+    refused.to_string().chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+#[test]
+fn a_tree_that_may_only_be_read_is_not_bound_writable() {
+    let said = verdict(|plan| {
+        let usr =
+            find_fs(plan, |s| matches!(s, FsStep::Bind { from, .. } if *from == host("/usr")));
+        plan.steps[usr] = fs(bind("/usr", "/usr", MountFlags::WRITABLE));
+    });
+    assert_eq!(
+        said,
+        "cannot accept the plan: `/usr` is written straight to the host, and nobody asked for it"
+    );
+}
+
+#[test]
+fn a_tree_that_others_write_is_not_bound_as_it_is() {
+    let said = verdict(|plan| {
+        add(plan, directory("/x"));
+        add(plan, bind("/home/al/proj", "/x", MountFlags::READ_ONLY));
+    });
+    assert_eq!(
+        said,
+        "cannot accept the plan: `/home/al/proj` is bound as it is, sockets and FIFOs included"
+    );
+}
+
+#[test]
+fn processes_of_the_host_are_not_shown() {
+    let said = verdict(|plan| {
+        let proc = find_fs(plan, |step| matches!(step, FsStep::Proc { .. }));
+        plan.steps[proc] = fs(bind("/proc", "/proc", MountFlags::READ_ONLY));
+    });
+    assert_eq!(
+        said,
+        "cannot accept the plan: `/proc` is bound as it is, sockets and FIFOs included"
+    );
+}
+
+#[test]
+fn a_device_that_nobody_asked_for_is_not_bound() {
+    let said = verdict(|plan| {
+        let flags = MountFlags { devices: Allowed::Yes, ..MountFlags::READ_ONLY };
+        add(plan, FsStep::File { at: at("/sda"), content: "".into(), mode: 0o600 });
+        add(plan, bind("/dev/sda", "/sda", flags));
+    });
+    assert_eq!(said, "cannot accept step : the spec does not say so: a device");
+}
+
+#[test]
+fn the_store_and_secrets_stay_hidden() {
+    for (gone, said) in [
+        (
+            "/.local/share/bryo",
+            "`/home/al/.local/share/bryo` is seen at `/home/al/.local/share/bryo`",
+        ),
+        ("/.ssh", "`/home/al/.ssh` is seen at `/home/al/.ssh`"),
+        ("/.config/gh", "`/home/al/.config/gh` is seen at `/home/al/.config/gh`"),
+    ] {
+        let found = verdict(|plan| {
+            for step in &mut plan.steps {
+                if let Action::Fs(FsStep::ScratchLayer { entries, .. }) = &mut step.action {
+                    let is_gone = |entry: &ScratchEntry| matches!(entry, ScratchEntry::Whiteout { path } if *path == at(gone));
+                    entries.retain(|entry| !is_gone(entry));
+                }
+            }
+        });
+        assert_eq!(found, format!("cannot accept the plan: {said}, and must not be"));
+    }
+}
+
+#[test]
+fn a_secret_is_not_copied_into_a_layer() {
+    let said = verdict(|plan| {
+        let layer = find_fs(plan, |step| matches!(step, FsStep::ScratchLayer { .. }));
+        if let Action::Fs(FsStep::ScratchLayer { entries, .. }) = &mut plan.steps[layer].action {
+            let from = host("/home/al/.netrc");
+            entries.push(ScratchEntry::Copy { path: at("/notes"), from });
+        }
+    });
+    assert_eq!(
+        said,
+        "cannot accept the plan: `/home/al/.netrc` is seen at `/home/al/notes`, and must not be"
+    );
+}
+
+#[test]
+fn nothing_is_mounted_on_what_is_hidden() {
+    let said = verdict(|plan| {
+        let flags = MountFlags::WRITABLE;
+        add(plan, FsStep::Tmpfs { at: at("/home/al/.ssh"), size: None, mode: 0o700, flags });
+    });
+    assert_eq!(said, "cannot accept step : `/home/al/.ssh` is hidden, and would be mounted on");
+    let said = verdict(|plan| {
+        let cover = find_fs(plan, |s| matches!(s, FsStep::Cover { with: Cover::IfThere, .. }));
+        let Action::Fs(FsStep::Cover { at, .. }) = plan.steps[cover].action.clone() else { return };
+        add(plan, FsStep::Proc { at });
+    });
+    assert!(said.ends_with("is hidden, and would be mounted on"), "{said}");
+}
+
+#[test]
+fn a_mask_comes_after_what_it_masks() {
+    let said = verdict(|plan| {
+        let proc = find_fs(plan, |step| matches!(step, FsStep::Proc { .. }));
+        let cover = FsStep::Cover { at: at("/proc/keys"), with: Cover::IfThere };
+        plan.steps.insert(proc, fs(cover));
+    });
+    assert_eq!(
+        said,
+        "cannot accept step : `/proc/keys` is covered before what it masks is mounted"
+    );
+}
+
+#[test]
+fn a_mount_point_exists_and_is_used_once() {
+    let said = verdict(|plan| add(plan, FsStep::Proc { at: at("/nowhere") }));
+    assert_eq!(said, "cannot accept step : `/nowhere` does not exist");
+    let said = verdict(|plan| add(plan, FsStep::Mqueue { at: at("/tmp") }));
+    assert_eq!(said, "cannot accept step : `/tmp` would be mounted on twice");
+    let said = verdict(|plan| {
+        let flags = MountFlags::WRITABLE;
+        add(plan, FsStep::Tmpfs { at: at("/dev"), size: None, mode: 0o755, flags });
+    });
+    assert_eq!(said, "cannot accept step : `/dev` would cover mounts that stand below it");
+}
+
+#[test]
+fn files_are_made_on_our_own_file_systems_alone() {
+    let said = verdict(|plan| add(plan, directory("/usr/new")));
+    assert_eq!(
+        said,
+        "cannot accept step : `/usr/new` would be made outside the tmpfs of the sandbox"
+    );
+    let said = verdict(|plan| add(plan, directory("/dev/new")));
+    assert_eq!(said, "cannot accept step : `/dev/new` would be made in a sealed directory");
+    let said = verdict(|plan| add(plan, directory("/a/b")));
+    assert_eq!(said, "cannot accept step : `/a/b` has no directory to be made in");
+    let said = verdict(|plan| add(plan, directory("/usr")));
+    assert_eq!(said, "cannot accept step : `/usr` is made twice");
+}
+
+#[test]
+fn an_overlay_is_what_it_seems() {
+    fn overlay(plan: &mut Plan) -> &mut FsStep {
+        let found = find_fs(plan, |step| matches!(step, FsStep::Overlay { upper: Some(_), .. }));
+        let Action::Fs(step) = &mut plan.steps[found].action else { panic!() };
+        step
+    }
+    let said = verdict(|plan| {
+        if let FsStep::Overlay { upper, .. } = overlay(plan) {
+            *upper = None;
+        }
+    });
+    assert!(said.ends_with("is writable without an upper layer, or read-only with one"), "{said}");
+    let said = verdict(|plan| {
+        if let FsStep::Overlay { lower, .. } = overlay(plan) {
+            lower.clear();
+        }
+    });
+    assert!(said.ends_with("has too few lower layers"), "{said}");
+    let said = verdict(|plan| {
+        if let FsStep::Overlay { lower, .. } = overlay(plan) {
+            lower.push(lower[0].clone());
+        }
+    });
+    assert!(said.ends_with("has one layer twice"), "{said}");
+    let said = verdict(|plan| {
+        if let FsStep::Overlay { lower, .. } = overlay(plan) {
+            *lower = vec![Lower::Host { path: host("/"), mount: 20 }];
+        }
+    });
+    assert!(said.ends_with("lies over mounts: the kernel refuses it"), "{said}");
+}
+
+#[test]
+fn a_layer_is_made_once_and_used_once() {
+    let said = verdict(|plan| {
+        let layer = find(plan, |action| action.to_string() == "make layer 0");
+        plan.steps.remove(layer);
+    });
+    assert_eq!(said, "cannot accept step : the layer is not numbered right");
+    let said = verdict(|plan| {
+        add(plan, directory("/x"));
+        add(
+            plan,
+            FsStep::Overlay {
+                at: at("/x"),
+                lower: vec![Lower::Host { path: host("/work"), mount: 20 }],
+                upper: Some(Upper::Layer(LayerNumber(0))),
+                server: bryo::plan::step::OverlayServer::Kernel,
+                flags: MountFlags::WRITABLE,
+            },
+        );
+    });
+    assert_eq!(said, "cannot accept step : the layer is not numbered right");
+}
+
+#[test]
+fn the_tree_is_finished_with_the_pivot() {
+    let said = verdict(|plan| {
+        let pivot = find_fs(plan, |step| *step == FsStep::Pivot);
+        plan.steps.insert(pivot + 1, fs(FsStep::Seal { at: at("/tmp") }));
+    });
+    assert_eq!(said, "cannot accept step : the tree is finished");
+    let said = verdict(|plan| {
+        let pivot = find_fs(plan, |step| *step == FsStep::Pivot);
+        plan.steps.remove(pivot);
+    });
+    assert_eq!(said, "cannot accept a plan without `make the new root `/`` in sandbox");
+}
+
+#[test]
+fn the_payload_is_confined_in_the_one_right_order() {
+    for (breaks, stage, said) in [
+        (
+            is_no_new_privs as fn(&ConfineStep) -> bool,
+            Stage::Payload,
+            "`set no_new_privs` in payload",
+        ),
+        (is_no_new_privs, Stage::Init, "`set no_new_privs` in init"),
+        (is_filter, Stage::Payload, "`install the system call filter` in payload"),
+        (is_filter, Stage::Init, "`install the system call filter` in init"),
+        (is_drop, Stage::Payload, "`drop capabilities` in payload"),
+        (is_drop, Stage::Init, "`drop every capability` in init"),
+        (is_lock, Stage::Payload, "`lock the securebits` in payload"),
+        (is_keyring, Stage::Payload, "`take a new session keyring` in payload"),
+    ] {
+        let found = verdict(|plan| {
+            let step = find_confine(plan, stage, breaks);
+            plan.steps.remove(step);
+        });
+        assert_eq!(found, format!("cannot accept a plan without {said}"));
+    }
+    let said = verdict(|plan| {
+        let filter = find_confine(plan, Stage::Payload, is_filter);
+        plan.steps.swap(filter, filter - 1);
+    });
+    assert_eq!(said, "cannot accept step : the filter comes right before the exec");
+    let said = verdict(|plan| {
+        let landlock = find_confine(plan, Stage::Payload, is_landlock);
+        let workdir = find(plan, |a| matches!(a, Action::Process(ProcessStep::Workdir(_))));
+        let step = plan.steps.remove(landlock);
+        plan.steps.insert(workdir, step);
+    });
+    assert_eq!(said, "cannot accept step : Landlock needs no_new_privs");
+}
+
+fn is_no_new_privs(step: &ConfineStep) -> bool {
+    *step == ConfineStep::NoNewPrivs
+}
+
+fn is_filter(step: &ConfineStep) -> bool {
+    matches!(step, ConfineStep::Seccomp { .. })
+}
+
+fn is_drop(step: &ConfineStep) -> bool {
+    matches!(step, ConfineStep::Capabilities { .. })
+}
+
+fn is_lock(step: &ConfineStep) -> bool {
+    *step == ConfineStep::Securebits
+}
+
+fn is_keyring(step: &ConfineStep) -> bool {
+    *step == ConfineStep::Keyring
+}
+
+fn is_landlock(step: &ConfineStep) -> bool {
+    matches!(step, ConfineStep::Landlock(_))
+}
+
+#[test]
+fn nothing_stays_that_the_spec_does_not_name() {
+    let said = verdict(|plan| {
+        let drops = find_confine(plan, Stage::Payload, is_drop);
+        let keep = vec![Capability::from_name("SYS_ADMIN").unwrap()];
+        plan.steps[drops].action = Action::Confine(ConfineStep::Capabilities { keep });
+    });
+    assert_eq!(said, "cannot accept step : the spec does not say so: a capability that stays");
+    let said = verdict(|plan| {
+        let close =
+            find(plan, |a| matches!(a, Action::Process(ProcessStep::CloseDescriptors { .. })));
+        plan.steps[close].action = Action::Process(ProcessStep::CloseDescriptors { keep: vec![5] });
+    });
+    assert_eq!(said, "cannot accept step : the spec does not say so: a descriptor that stays");
+    let said = verdict(|plan| {
+        let exec = find(plan, |a| matches!(a, Action::Process(ProcessStep::Exec { .. })));
+        if let Action::Process(ProcessStep::Exec { argv, .. }) = &mut plan.steps[exec].action {
+            argv.push("more".into());
+        }
+    });
+    assert_eq!(said, "cannot accept step : the spec does not say so: its arguments or variables");
+    let said = verdict(|plan| {
+        let clone = find(plan, |a| matches!(a, Action::Clone(_)));
+        if let Action::Clone(namespaces) = &mut plan.steps[clone].action {
+            namespaces.net = false;
+        }
+    });
+    assert_eq!(said, "cannot accept step : the spec does not say so: its namespaces");
+}
+
+#[test]
+fn groups_are_denied_before_the_map_and_the_process_is_undumpable_first() {
+    let said = verdict(|plan| {
+        let deny = find(plan, |a| matches!(a, Action::Ids(IdsStep::DenySetgroups)));
+        plan.steps.swap(deny, deny + 1);
+    });
+    assert_eq!(said, "cannot accept step : the kernel refuses it after the map");
+    let said = verdict(|plan| {
+        let first = find(plan, |a| matches!(a, Action::Process(ProcessStep::Undumpable)));
+        plan.steps.swap(first, first + 1);
+    });
+    assert_eq!(said, "cannot accept step : it comes before everything of its process");
+    let said = verdict(|plan| plan.steps.reverse());
+    assert_eq!(said, "cannot accept step : it is a step of an earlier process");
+}
+
+#[test]
+fn landlock_lets_nothing_be_written_that_no_mount_does() {
+    let said = verdict(|plan| {
+        let landlock = find_confine(plan, Stage::Payload, is_landlock);
+        if let Action::Confine(ConfineStep::Landlock(rules)) = &mut plan.steps[landlock].action {
+            rules.paths.push(LandlockPath { at: at("/usr"), grant: LandlockGrant::All });
+        }
+    });
+    assert_eq!(said, "cannot accept the plan: Landlock lets `/usr` be written, and no mount does");
+}
+
+#[test]
+fn a_copy_on_write_tree_in_a_read_only_sandbox_was_asked_for() {
+    let mut spec: Spec = super::merged("spec.toml", Table::new());
+    let facts: Facts = super::merged("facts.toml", Table::new());
+    let plan = plan(&spec, &facts).unwrap();
+    spec.rootfs.read_only = true;
+    let refused = check(&spec, &facts, &plan).unwrap_err().to_string();
+    assert!(refused.ends_with("the spec does not say so: a copy-on-write tree"), "{refused}");
+}
