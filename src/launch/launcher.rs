@@ -317,6 +317,9 @@ impl Start<'_> {
 
 fn step_failed(plan: &Plan, step: usize, source: StepError) -> LaunchError {
     match action(plan, step) {
+        Some(Action::Process(ProcessStep::Workdir(path))) => {
+            LaunchError::Workdir { path: path.clone(), source: source.errno }
+        }
         Some(action) => LaunchError::Step { step, what: action.to_string(), source },
         None => LaunchError::Lost,
     }

@@ -175,6 +175,15 @@ pub enum LaunchError {
         #[source]
         source: StepError,
     },
+    /// The payload's directory cannot be entered inside.
+    #[error("cannot start in `{path}`")]
+    Workdir {
+        /// Where.
+        path: crate::spec::SandboxPath,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
     /// The program was not executed: not there.
     #[error("cannot find `{0}` in the sandbox")]
     NotFound(Text),

@@ -257,8 +257,12 @@ impl PlanError {
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
-            Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) | Self::StoreStaysHidden(_) => {
+            Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) => {
                 "go to another directory, or give one with `--workdir`".to_owned()
+            }
+            Self::StoreStaysHidden(_) => {
+                "start somewhere else and show another place; `BRYO_STORE=DIR` moves the layers"
+                    .to_owned()
             }
             Self::NoRootMount => {
                 "the kernel makes no user namespaces in a chroot; start it outside".to_owned()

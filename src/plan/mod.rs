@@ -116,7 +116,7 @@ fn rules(
         Base::Empty => workdir::refuse_hidden_workdir(facts, &rules)?,
         Base::Directory(_) => {}
     }
-    places::refuse_stores(facts, &rules)?;
+    places::refuse_stores(spec, facts, &rules)?;
     Ok(rules)
 }
 

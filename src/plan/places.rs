@@ -8,7 +8,7 @@ use super::workdir::is_private;
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, PathRequest, Pattern, PatternBase, VolumeMode,
 };
-use crate::spec::{HostPath, Spec, Text};
+use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
 /// The host's path of a request; none when it needs a home or a current directory that is not there.
 pub(super) fn resolve(pattern: &Pattern, facts: &Facts) -> Option<HostPath> {
@@ -248,8 +248,15 @@ pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     }
 }
 
-/// No rule shows the store, or a part of it, under any name.
-pub(super) fn refuse_stores(facts: &Facts, rules: &Rules) -> Result<(), PlanError> {
+/// No rule shows the store, or a part of it, under any name. Below the host's tree and below volumes it
+/// is hidden where it stands; a directory that is the sandbox's root has no secrets of its own to hide,
+/// so one that holds the store is refused.
+pub(super) fn refuse_stores(spec: &Spec, facts: &Facts, rules: &Rules) -> Result<(), PlanError> {
+    if let (Base::Directory(_), Some(root)) = (&spec.rootfs.base, rules.at(&SandboxPath::root()))
+        && let Some(store) = facts.stores.iter().find(|store| store.path.is_below(&root.from))
+    {
+        return Err(PlanError::StoreStaysHidden(store.path.clone()));
+    }
     let in_store =
         |rule: &&Rule| facts.stores.iter().any(|store| rule.from.starts_with(&store.path));
     let shows = |rule: &&Rule| {

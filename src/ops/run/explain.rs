@@ -55,6 +55,10 @@ fn launch_hint(error: &LaunchError) -> Option<String> {
         LaunchError::Exec { source: Errno::ENOEXEC, .. } => {
             "a script begins with `#!` and its interpreter; or run the interpreter: `bryo run -- sh FILE`"
         }
+        LaunchError::Workdir { .. } => {
+            "it is looked up in the sandbox: `bryo run --dry-run` shows what is there; `--read PATH` shows \
+             one place more, and `--tmpfs PATH` makes an empty one"
+        }
         LaunchError::Helper { .. } => "`bryo doctor` checks the helpers and your ranges of ids",
         LaunchError::Lost => "was it killed? the kernel's log tells when memory ran out",
         LaunchError::Step { source, .. } if source.errno == Errno::ESTALE => {
