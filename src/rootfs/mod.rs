@@ -90,13 +90,21 @@ pub struct Builder<'a, L> {
     layers: &'a L,
     scratch: Option<scratch::Scratch>,
     new_root: Option<OwnedFd>,
+    /// How many roots lie under it that are not the tree's any more.
+    left_roots: usize,
     served: fuse::Served,
 }
 
 impl<'a, L: Layers> Builder<'a, L> {
     /// Begins, in a mount namespace that nobody else uses.
     pub fn new(layers: &'a L) -> Self {
-        Self { layers, scratch: None, new_root: None, served: fuse::Served::default() }
+        Self {
+            layers,
+            scratch: None,
+            new_root: None,
+            left_roots: 0,
+            served: fuse::Served::default(),
+        }
     }
 
     /// Takes one step; returns what the server of an overlay needs when that is another process. The
@@ -143,6 +151,12 @@ impl<'a, L: Layers> Builder<'a, L> {
 
     fn root(&self) -> Outcome<BorrowedFd<'_>> {
         self.new_root.as_ref().map(AsFd::as_fd).ok_or_else(|| Errno::EINVAL.into())
+    }
+
+    /// Goes on with another mount as the root of the new tree.
+    fn replace_root(&mut self, root: OwnedFd) {
+        self.new_root = Some(root);
+        self.left_roots += 1;
     }
 
     fn scratch(&mut self) -> Outcome<&mut scratch::Scratch> {
@@ -198,13 +212,13 @@ impl<'a, L: Layers> Builder<'a, L> {
 
     /// Drops every descriptor of the old tree, then makes the new one `/`.
     ///
-    /// Afterwards the host's root lies over the new one, and scratch over that: two to detach, of
-    /// which `pivot_root` takes the upper one away. Detaching one too many would take the new root
+    /// Afterwards the host's root lies over the new one, and scratch over that (and the tmpfs of a tree
+    /// whose root is an overlay): two to detach, or three, of which `pivot_root` takes the uppermost away. Detaching one too many would take the new root
     /// away, one too few leave the host's: hence the count, and the look at what `/` is then.
     fn pivot(&mut self) -> Outcome {
         self.served.wait()?;
         let root = self.new_root.take().ok_or(Errno::EINVAL)?;
-        let over = usize::from(self.scratch.take().is_some());
+        let over = usize::from(self.scratch.take().is_some()) + self.left_roots;
         let id = mount::mount_id(&root)?;
         mount::pivot_root(&root)?;
         for _ in 0..over {

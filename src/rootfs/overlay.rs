@@ -45,6 +45,11 @@ impl<L: Layers> Builder<'_, L> {
             }
         };
         mount::move_mount(&detached, &target)?;
+        if at.is_root() {
+            // What is built from here on, and the pivot, are on it: names below a descriptor of the
+            // tmpfs do not lead to what lies over its root.
+            self.replace_root(detached);
+        }
         Ok(wanted)
     }
 
