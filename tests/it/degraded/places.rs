@@ -1,0 +1,197 @@
+//! Homes and current directories that are not what one expects.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::{Mutex, PoisonError};
+
+use super::then_as_user;
+use crate::support::{Host, Invocation, Overlay, World, overlay_is_one_of};
+
+/// Changes what it sees, tells where it is.
+const WRITES: &str = "pwd; echo inside >x && cat x";
+
+/// Tests that use the one store that is outside of any world.
+static STORE_OF_THE_USER: Mutex<()> = Mutex::new(());
+
+/// A run that keeps nothing.
+fn passing(world: &World) -> Invocation {
+    world.sandbox().arg("--rm")
+}
+
+/// Copy-on-write is what these are about, whoever serves it.
+fn applies() -> bool {
+    overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse])
+}
+
+/// In a world without a store in its home: the one in `/var/tmp` is used, and removed.
+fn with_the_store_of_the_user(world: &World, test: impl FnOnce(&str)) {
+    let _one_at_a_time = STORE_OF_THE_USER.lock().unwrap_or_else(PoisonError::into_inner);
+    let store = format!("/var/tmp/bryo-{}", rustix::process::getuid().as_raw());
+    test(&store);
+    assert!(!world.store().exists());
+    world.outside(&format!("chmod -R u+rwX {store} && rm -r {store}")).succeeds().stderr_is("");
+}
+
+#[test]
+fn without_a_home_the_current_directory_is_copy_on_write() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let project = world.project().display().to_string();
+    with_the_store_of_the_user(&world, |store| {
+        let run = passing(&world).env_remove("HOME").env_remove("XDG_RUNTIME_DIR");
+        run.run(WRITES).succeeds().stdout_is(&format!("{project}\ninside\n")).stderr_is("");
+        let mode = std::fs::metadata(store).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o700, "{store}");
+    });
+}
+
+#[test]
+fn a_home_that_is_the_root_does_not_make_the_root_writable() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let project = world.project().display().to_string();
+    with_the_store_of_the_user(&world, |_| {
+        let run = passing(&world).env("HOME", "/");
+        run.run(&format!("{WRITES}; echo x >/etc/x || echo refused"))
+            .succeeds()
+            .stdout_is(&format!("{project}\ninside\nrefused\n"));
+    });
+}
+
+#[test]
+fn without_a_runtime_directory_a_run_is_as_any_other() {
+    let world = World::new();
+    world.sandbox().arg("--rm").env_remove("XDG_RUNTIME_DIR").run(WRITES).succeeds().stderr_is("");
+}
+
+#[test]
+fn in_the_root_the_payload_starts_there_and_writes_nothing() {
+    let world = World::new();
+    let run = world.sandbox().in_folder("/");
+    run.run("pwd; echo x >/x || echo refused")
+        .succeeds()
+        .stdout_is("/\nrefused\n")
+        .stderr_is("/bin/sh: 1: cannot create /x: Read-only file system\n");
+}
+
+#[test]
+fn in_tmp_the_payload_starts_in_a_private_one() {
+    let world = World::new();
+    let theirs = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+    let name = theirs.path().file_name().unwrap().to_str().unwrap();
+    let run = world.sandbox().in_folder("/tmp");
+    run.run(&format!("pwd; ls {name}; touch {name}-mine && echo made"))
+        .succeeds()
+        .stdout_is("/tmp\nmade\n");
+    assert!(!theirs.path().with_file_name(format!("{name}-mine")).exists());
+}
+
+#[test]
+fn below_tmp_the_current_directory_alone_is_seen_and_copy_on_write() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let beside = tempfile::NamedTempFile::new_in("/tmp").unwrap();
+    let folder = tempfile::tempdir_in("/tmp").unwrap();
+    std::fs::write(folder.path().join("a"), "theirs\n").unwrap();
+    let name = folder.path().file_name().unwrap().to_str().unwrap();
+    passing(&world)
+        .in_folder(folder.path())
+        .run(&format!("{WRITES}; cat a; rm a; ls; ls {} || ls -A /tmp", beside.path().display()))
+        .succeeds()
+        .stdout_is(&format!("/tmp/{name}\ninside\ntheirs\nx\n{name}\n"));
+    assert_eq!(std::fs::read_to_string(folder.path().join("a")).unwrap(), "theirs\n");
+    assert!(!folder.path().join("x").exists());
+}
+
+#[test]
+fn in_a_secret_a_run_is_refused_with_the_flag_that_allows_it() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.file(".ssh/below/key", "the key\n");
+    let secret = world.path(".ssh").display().to_string();
+    for at in [secret.clone(), format!("{secret}/below")] {
+        world.sandbox().in_folder(&at).run("pwd").exits_with(125).stdout_is("").stderr_is(
+            &format!(
+                "bryo: cannot start in `{at}`: `{secret}` holds secrets\n\
+             hint: to show it all the same, add `--read {at}`\n"
+            ),
+        );
+    }
+    // What the hint says works, and shows no more than it says.
+    let below = format!("{secret}/below");
+    let run = passing(&world).args(["--read", &below]).in_folder(&below);
+    run.run("pwd; cat key").succeeds().stdout_is(&format!("{below}\nthe key\n")).stderr_is("");
+}
+
+#[test]
+fn in_a_directory_that_is_gone_the_payload_starts_in_the_root() {
+    let world = World::new();
+    let words = ["/bin/sh", "-c", "mkdir gone; cd gone; rmdir ../gone; exec \"$@\"", "sh"];
+    // Its parent has another time of change.
+    world.host(Host::MayChange);
+    world.sandbox().under(words).run("pwd").succeeds().stdout_is("/\n").stderr_is("");
+}
+
+#[test]
+fn in_a_directory_that_cannot_be_read_the_payload_starts_in_the_root() {
+    let world = World::new();
+    let folder = world.folder("project/closed");
+    world.host(Host::MayChange);
+    let words = ["/bin/sh", "-c", "chmod 0 .; exec \"$@\"", "sh"];
+    let run = world.sandbox().under(words).in_folder(&folder);
+    run.run("pwd").succeeds().stdout_is("/\n").stderr_is("");
+    std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn a_mount_below_the_current_directory_is_copy_on_write_too() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.folder("project/below");
+    let script = "mount -t tmpfs t below; echo f >below/f; chmod 777 below";
+    passing(&world)
+        .under(then_as_user(script))
+        .run(&format!("{WRITES}; cat below/f; echo g >below/g; rm below/f; ls below"))
+        .succeeds()
+        .stdout_is(&format!("{}\ninside\nf\ng\n", world.project().display()))
+        .stderr_is("");
+}
+
+#[test]
+fn a_home_on_its_own_mount_is_copy_on_write() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let script = "mount --bind \"$HOME\" \"$HOME\"; cd \"$PWD\"";
+    passing(&world)
+        .under(then_as_user(script))
+        .run(&format!("{WRITES}; touch ~/y && ls ~"))
+        .succeeds()
+        .stdout_is(&format!("{}\ninside\nproject\ny\n", world.project().display()))
+        .stderr_is("");
+}
+
+#[test]
+fn a_home_that_is_read_only_is_copy_on_write() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let script = "mount --bind \"$HOME\" \"$HOME\"; mount -o remount,bind,ro \"$HOME\"; cd \"$PWD\"; \
+                  touch x 2>/dev/null && exit 1 || :";
+    let project = world.project().display().to_string();
+    with_the_store_of_the_user(&world, |_| {
+        let run = passing(&world).under(then_as_user(script));
+        run.run(WRITES).succeeds().stdout_is(&format!("{project}\ninside\n")).stderr_is("");
+    });
+}
