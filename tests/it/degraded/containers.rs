@@ -87,3 +87,30 @@ fn a_caller_who_is_root_gets_a_sandbox_like_any_other() {
     run.run("echo y >y").succeeds();
     assert_eq!(world.read("project/y"), "y\n");
 }
+
+/// Says what becomes of a new keyring, of one with a name, and of a look at the session's.
+const KEYS: &str = r#"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static const char *call(long op, const char *name) {
+    return syscall(SYS_keyctl, op, name, 0, 0, 0) < 0 ? strerrorname_np(errno) : "done";
+}
+int main(void) {
+    printf("%s %s %s\n", call(1, 0), call(1, "name"), call(0, (const char *)-3));
+}
+"#;
+
+#[test]
+fn nesting_gives_a_new_keyring_and_no_other_call_about_keys() {
+    let world = World::new();
+    let keys = world.c_program("keys", &format!("#define _GNU_SOURCE\n{KEYS}"));
+    world.outside("bin/keys").stdout_is("done done done\n");
+    let to = keys.display().to_string();
+    let run = || world.bryo(["run", "--rm", "--read"]).arg(&to);
+    run().exec([&to]).succeeds().stdout_is("EPERM EPERM EPERM\n");
+    run().arg("--nesting").exec([&to]).succeeds().stdout_is("done EPERM EPERM\n");
+}
