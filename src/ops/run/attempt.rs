@@ -32,6 +32,13 @@ pub(super) enum Failed {
         /// For the next attempt.
         signals: Box<Signals>,
     },
+    /// The host changed between the look at it and the step: another look may be enough.
+    Stale {
+        /// The failure, should it not be.
+        error: Box<RunError>,
+        /// For the next attempt.
+        signals: Box<Signals>,
+    },
     /// For good.
     Finally(Box<RunError>),
 }
@@ -185,6 +192,9 @@ impl Prepared {
             });
         }
         let LaunchError::Step { step, source, .. } = &error else { return error.into() };
+        if source.errno == Errno::ESTALE {
+            return Failed::Stale { error: Box::new(error.into()), signals: Box::new(signals) };
+        }
         let action = plan.steps.get(*step).map(|step| &step.action);
         match action.and_then(|action| refuted(action, source.errno)) {
             Some(fact) => {

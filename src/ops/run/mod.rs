@@ -5,7 +5,8 @@
 //! assumed fact, the run is planned again with that fact refuted: the only retry there is. Each fact can
 //! be refuted once, so a host that lacks two things (a container that masks `/proc` and listens to
 //! system calls itself) is met with three attempts, and there are never more than there are facts.
-//! What a failed start leaves in the store is removed by the attempt itself.
+//! A mount that appears between the look at the host and the clone makes the plan stale: the host is
+//! looked at once more. What a failed start leaves in the store is removed by the attempt itself.
 //!
 //! # Not here
 //! Flags and profiles (`front`, `profile`), what is printed about a run (`report`).
@@ -137,6 +138,7 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
     let status = *probe.status();
     let mut facts = probe.facts_for(spec)?;
     let mut signals = supervise::block_signals()?;
+    let mut looked_again = false;
     loop {
         let plan = checked_plan(spec, &facts)?;
         match attempt::carry_out(spec, &facts, &plan, signals) {
@@ -148,6 +150,16 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
                     return Err(*error);
                 }
                 remember(&facts, &status);
+                signals = *again;
+            }
+            Err(Failed::Stale { error, signals: again }) => {
+                if looked_again {
+                    return Err(*error);
+                }
+                looked_again = true;
+                let refuted = std::mem::take(&mut facts.refuted);
+                facts = Probe::begin()?.facts_for(spec)?;
+                facts.refuted.extend(refuted);
                 signals = *again;
             }
         }

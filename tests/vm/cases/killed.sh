@@ -2,7 +2,8 @@
 # Whatever happens to the launcher, nothing of the run stays; systemd is the reaper here.
 . ./check.sh
 
-bryo run -- sh -c '(setsid sleep 1000 &); sleep 1000' &
+# What this machine's standard output is, a device, is nothing to hand to a payload.
+bryo run -- sh -c '(setsid sleep 1000 &); sleep 1000' >/dev/null 2>&1 &
 launcher=$!
 for _ in $(seq 100); do
 	pgrep -x sleep >/dev/null && break
