@@ -13,6 +13,7 @@ use super::error::OpsError;
 use super::sweep::sweep;
 use crate::changes::{Change, Changes, Kind, Trouble};
 use crate::spec::HostPath;
+use crate::spec::text::escape_json;
 use crate::state::record::ChangeCounts;
 use crate::state::{SandboxId, Stores, Which};
 
@@ -113,7 +114,8 @@ impl Writer<'_> {
             }
             Form::Json => {
                 out.write_all(if first { b"\n" } else { b",\n" }).map_err(OpsError::Write)?;
-                return serde_json::to_writer(out, change).map_err(OpsError::Json);
+                let text = serde_json::to_string(change).map_err(OpsError::Json)?;
+                out.write_all(escape_json(&text).as_bytes())
             }
         }
         .map_err(OpsError::Write)

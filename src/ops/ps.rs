@@ -7,6 +7,7 @@ use super::sweep::sweep;
 use crate::report::amount::duration;
 use crate::report::quote::shell_command;
 use crate::report::table::Table;
+use crate::spec::text::escape_json;
 use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
@@ -118,9 +119,8 @@ pub fn now() -> Timestamp {
 
 /// As JSON, for programs.
 pub fn json(rows: &[PsRow]) -> Result<Vec<u8>, OpsError> {
-    let mut bytes = serde_json::to_vec_pretty(rows).map_err(OpsError::Json)?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    let text = serde_json::to_string_pretty(rows).map_err(OpsError::Json)?;
+    Ok((escape_json(&text) + "\n").into_bytes())
 }
 
 /// Only the ids, one per line.

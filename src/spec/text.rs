@@ -51,6 +51,26 @@ pub fn escape(bytes: impl AsRef<[u8]>) -> String {
     Escaped(bytes.as_ref()).to_string()
 }
 
+/// Makes JSON safe to look at: what [`escape`] would not show as it is, the 8-bit control characters and
+/// those that change the direction of writing among them, becomes `\u` and its number.
+///
+/// Outside strings JSON has none of these characters, and inside them the two forms mean the same.
+pub fn escape_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        let mut buffer = [0; 4];
+        let raw: &str = c.encode_utf8(&mut buffer);
+        if c < '\x7f' || escape(raw) == raw {
+            out.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(out, "\\u{unit:04x}").unwrap_or_default();
+            }
+        }
+    }
+    out
+}
+
 /// A string of arbitrary bytes without NUL, as the kernel takes arguments and names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text(OsString);
@@ -142,6 +162,16 @@ fn from_hex(hex: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_shows_nothing_raw_and_means_the_same() {
+        let text = "a\u{9b}31m \u{202e}x \u{200b} \u{7f} größe \u{e0041} \\ \"";
+        let raw = serde_json::to_string(text).unwrap();
+        let shown = escape_json(&raw);
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), text);
+        assert!(!shown.contains(['\u{9b}', '\u{202e}', '\u{200b}', '\u{7f}']), "{shown}");
+        assert!(shown.contains("größe") && shown.contains("\\u009b31m"), "{shown}");
+    }
 
     #[test]
     fn escape_sequences_bidi_and_bad_utf8_are_shown_escaped() {

@@ -29,6 +29,7 @@ use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
 use crate::spec::Spec;
+use crate::spec::text::escape_json;
 use crate::state::{Record, StateError};
 use crate::supervise::{self, Ended, SuperviseError};
 use crate::sys::errno::Errno;
@@ -126,7 +127,7 @@ pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
         PlanForm::Text => Ok(crate::plan::render::render(&plan)),
         PlanForm::Json => {
             let json = serde_json::to_string_pretty(&plan).map_err(RunError::Encode)?;
-            Ok(json + "\n")
+            Ok(escape_json(&json) + "\n")
         }
     }
 }
