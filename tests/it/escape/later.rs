@@ -1,0 +1,135 @@
+//! Files that other programs will run or believe later: they stay as they were, also when they do not
+//! exist yet.
+
+use super::{home_is_a_copy, sandbox};
+use crate::support::{Host, World};
+
+/// Below `$HOME`; none of them is there before.
+const LATER: [&str; 9] = [
+    ".bashrc",
+    ".profile",
+    ".config/autostart/x.desktop",
+    ".config/systemd/user/x.service",
+    ".config/bryo/profiles/default.toml",
+    ".local/bin/ls",
+    "project/.git/hooks/pre-commit",
+    "project/.git/config",
+    "project/.vscode/tasks.json",
+];
+
+fn plant() -> String {
+    let one = |path| format!("mkdir -p $(dirname ~/{path}); echo planted >~/{path}; ");
+    LATER.map(one).concat() + "true"
+}
+
+#[test]
+fn what_would_run_later_is_not_planted_on_the_host() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.file(".zshrc", "mine\n");
+    // That the host's tree is as it was, the world compares after each run.
+    let attack = format!("{}; echo planted >>~/.zshrc; cat ~/.zshrc", plant());
+    sandbox(&world).run(&attack).stdout_is("mine\nplanted\n");
+    for path in LATER {
+        assert!(!world.exists(path), "{path}");
+    }
+    // The control.
+    world.host(Host::MayChange);
+    world.outside(&plant()).succeeds();
+    for path in LATER {
+        assert!(world.exists(path), "{path}");
+    }
+}
+
+#[test]
+fn write_opens_the_place_that_was_named_and_nothing_beside_it() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let out = world.folder("project/out");
+    std::fs::create_dir_all(world.path("beside")).unwrap();
+    let attack = "echo planted >out/named; cd out && echo planted >../../beside/planted 2>/dev/null; \
+                  ln -s ../../beside way && echo planted >way/planted 2>/dev/null; true";
+    sandbox(&world).arg("--write").arg(&out).run(attack);
+    assert!(world.exists("project/out/named"), "the control: what is named is written");
+    assert!(!world.exists("beside/planted"));
+    world.program("/bin/sh", ["-c", "echo planted >out/way/planted"]).ends().succeeds();
+    assert!(world.exists("beside/planted"), "the control: the link leads there");
+}
+
+#[test]
+fn a_profile_that_the_payload_writes_is_not_used_by_the_next_run() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    let open = "extends = ['default']\\n[environment]\\npass = ['TOKEN']\\n";
+    let plant = format!(
+        "mkdir -p ~/.config/bryo/profiles; printf \"{open}\" >~/.config/bryo/profiles/mine.toml"
+    );
+    let read = || sandbox(&world).args(["--profile", "mine"]).env("TOKEN", "of the caller");
+    sandbox(&world).run(&plant).succeeds();
+    read().run("echo $TOKEN").refuses_with(&["mine"]);
+    // The control: planted outside, it counts.
+    world.host(Host::MayChange);
+    world.outside(&plant).succeeds();
+    read().run("echo $TOKEN").succeeds().stdout_is("of the caller\n");
+}
+
+#[test]
+fn a_profile_in_the_current_directory_is_not_used_by_itself() {
+    let world = World::new();
+    let open = "[environment]\npass = ['TOKEN']\n";
+    for name in ["default.toml", "bryo.toml", ".bryo.toml", ".bryo/profiles/default.toml"] {
+        world.file(format!("project/{name}"), open);
+    }
+    let run = || sandbox(&world).env("TOKEN", "of the caller");
+    run().run("echo $TOKEN").succeeds().stdout_is("\n");
+    // The control: by its path it would.
+    std::fs::write(world.project().join("own.toml"), format!("extends = ['default']\n{open}"))
+        .unwrap();
+    let named = run().args(["--profile", "./own.toml"]);
+    named.run("echo $TOKEN").succeeds().stdout_is("of the caller\n");
+}
+
+#[test]
+fn the_records_of_other_runs_can_be_neither_seen_nor_changed_and_no_flag_opens_them() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.keeps(1);
+    world.sandbox().run("echo earlier >note").succeeds();
+    let store = world.store();
+    let look = format!(
+        "find {} -name note; find / \\( -path /proc -o -path /sys -o -path /usr \\) -prune -o -name note -print 2>/dev/null; true",
+        store.display()
+    );
+    world.outside(&look).stdout_has("/note");
+    sandbox(&world).run(&look).stdout_is("");
+    let parent = store.parent().unwrap().to_owned();
+    let volume = |path: &std::path::Path| format!("{}:/tmp/seen", path.display());
+    for (flag, value) in [
+        ("--read", store.display().to_string()),
+        ("--write", store.display().to_string()),
+        ("--cow", store.display().to_string()),
+        ("--read", store.join("kept").display().to_string()),
+        ("-v", volume(&store)),
+        ("-v", volume(&store.join("kept"))),
+        ("--read", parent.display().to_string()),
+        ("-v", volume(&parent)),
+        ("-v", volume(world.home())),
+        ("--rootfs", parent.display().to_string()),
+    ] {
+        world.host(Host::MayChange);
+        let run = sandbox(&world).args([flag, &value]);
+        let look = "find / \\( -path /proc -o -path /sys -o -path /usr \\) -prune -o -name note -print 2>/dev/null; true";
+        let ended = run.run(look).stdout_lacks("note");
+        // It is refused, or the store is not in what is shown.
+        assert!(
+            ended.status.code().is_some_and(|code| [0, 125, 126, 127].contains(&code)),
+            "{flag} {value}\n{ended}"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! Processes that want to live on, or to be too many; private places filled.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::{attack, sandbox};
+use crate::support::World;
+
+/// Leaves the parent, the session and the process group, and waits for a signal.
+const RUN_AWAY: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+int main(void) {
+    int ready[2];
+    char byte;
+    pipe(ready);
+    if (!fork()) {
+        setsid();
+        if (!fork()) {
+            for (int s = 1; s < 65; s++)
+                signal(s, SIG_IGN);
+            for (int fd = 0; fd < 3; fd++)
+                close(fd);
+            write(ready[1], "x", 1);
+            for (;;)
+                pause();
+        }
+        _exit(0);
+    }
+    read(ready[0], &byte, 1);
+    puts("away");
+    return 0;
+}
+"#;
+
+#[test]
+fn a_process_that_forks_twice_into_a_new_session_ends_with_the_run() {
+    let world = World::new();
+    let away = attack(&world, "away", RUN_AWAY);
+    // The control: the keeper sees it where nothing ends it.
+    let left = catch_unwind(AssertUnwindSafe(|| _ = world.program(&away, [""; 0]).ends()));
+    let told = left.unwrap_err().downcast_ref::<String>().cloned().unwrap_or_default();
+    assert!(told.contains("left processes") && told.contains("away"), "{told}");
+    sandbox(&world).exec([&away]).succeeds().stdout_is("away\n");
+    let run = sandbox(&world).args(["--timeout", "1s"]);
+    run.run(&format!("{away}; sleep 100")).exits_with(124);
+}
+
+#[test]
+fn a_fork_bomb_is_bounded() {
+    const BOMB: &str = r#"
+    #include <signal.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/wait.h>
+    #include <unistd.h>
+    int main(int argc, char **argv) {
+        int most = atoi(argv[1]), n = 0;
+        setpgid(0, 0);
+        for (; n < most; n++) {
+            int pid = fork();
+            if (pid < 0)
+                break;
+            if (!pid) { pause(); _exit(0); }
+        }
+        puts(n < most ? "stopped" : "exploded");
+        fflush(stdout);
+        signal(SIGTERM, SIG_IGN);
+        kill(0, SIGTERM);
+        while (wait(NULL) > 0)
+            ;
+        return 0;
+    }
+    "#;
+    let world = World::new();
+    let bomb = attack(&world, "bomb", BOMB);
+    world.program(&bomb, ["200"]).ends().succeeds().stdout_is("exploded\n");
+    let run = sandbox(&world).args(["--pids-limit", "100"]);
+    run.exec([&bomb, "200"]).succeeds().stdout_is("stopped\n");
+    // One that was not asked for a limit has one.
+    sandbox(&world).exec([&bomb, "200"]).succeeds().stdout_is("exploded\n");
+    sandbox(&world).exec([&bomb, "4200"]).succeeds().stdout_is("stopped\n");
+}
+
+#[test]
+fn a_private_place_holds_what_it_may_and_no_more() {
+    let world = World::new();
+    let fill = "for at in /tmp /dev/shm; do \
+                head -c 3000000 /dev/zero 2>/dev/null >$at/x && echo filled $at; done; true";
+    sandbox(&world).run(fill).stdout_is("filled /tmp\nfilled /dev/shm\n");
+    let run = sandbox(&world).args(["--tmpfs", "/tmp:2m", "--shm-size", "2m"]);
+    run.run(&fill.replace("2>/dev/null ", "")).stdout_is("");
+}
+
+#[test]
+fn the_payload_cannot_signal_what_is_outside() {
+    let world = World::new();
+    let running = world.program("/bin/sh", ["-c", "echo here; exec sleep 100"]).starts();
+    running.says("here");
+    let pid = running.pid().as_raw_nonzero();
+    // The control: who has its number can.
+    world.outside(&format!("kill -0 {pid} && echo there")).stdout_is("there\n");
+    for network in ["none", "host"] {
+        let run = sandbox(&world).args(["--network", network]);
+        run.run(&format!("kill -KILL {pid} -{pid} 2>/dev/null && echo killed; kill -KILL 1; true"))
+            .stdout_is("");
+    }
+    running.kill(rustix::process::Signal::KILL);
+    running.ends().dies_of(9);
+}
