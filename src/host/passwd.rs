@@ -5,7 +5,7 @@
 //!   and talk to daemons: on a machine with local accounts nothing of that is touched.
 //! - Homes come from the file alone: a directory service is not walked through.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -14,7 +14,7 @@ use crate::spec::{HostPath, SandboxPath, Text};
 
 use super::HostError;
 use super::bounded::{self, FILE};
-use super::resolve::Resolver;
+use super::resolve::{Last, Resolver};
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -138,18 +138,20 @@ pub(super) fn probe_other_homes(
 ) -> Vec<HostPath> {
     let beside = caller.home.as_ref().and_then(HostPath::parent);
     let mut found = BTreeSet::new();
+    // Many accounts of the system share `/bin` or `/nonexistent`.
+    let mut asked = HashMap::new();
     // The caller's own is another's when `$HOME` names another: its secrets are looked for there.
     for user in parse_users(passwd).filter(|user| user.uid != 0) {
         let Ok(named) = HostPath::new(OsStr::from_bytes(user.home)) else { continue };
         if beside.is_some() && named.parent() == beside {
             continue;
         }
-        let home = resolver.resolve_directory(&named);
+        let home = asked.entry(user.home).or_insert_with(|| resolver.resolve(&named, Last::Follow));
         let own = home.status.is_some_and(|status| status.uid == user.uid);
         let holds_caller = caller.home.as_ref().is_some_and(|path| path.starts_with(&home.real));
         // What holds the caller's home is hidden around it.
         if home.is_directory() && own && !holds_caller {
-            found.insert(home.real);
+            found.insert(home.real.clone());
         }
     }
     found.into_iter().collect()

@@ -142,10 +142,11 @@ fn tree_is_foreign(found: &Found, writer: &Writer) -> bool {
 
 /// The entries of `/`, sorted.
 pub(super) fn probe_root_entries(resolver: &mut Resolver) -> Result<Vec<RootEntry>, HostError> {
-    let entries = list(&HostPath::root(), MOST_ROOT_ENTRIES)?;
-    Ok(entries
+    let root = HostPath::root();
+    let entries = list(&root, MOST_ROOT_ENTRIES)?;
+    Ok(resolver
+        .look_at_all(&root, entries)
         .into_iter()
-        .map(|path| resolver.resolve(&path, Last::Keep))
         .filter(|found| found.kind != Kind::Absent)
         .map(|found| RootEntry {
             only_root_writes: found.status.is_some_and(|status| only_root_writes(&status)),

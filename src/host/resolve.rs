@@ -186,9 +186,21 @@ impl Resolver {
         self.walk(path, last, &mut 0)
     }
 
-    /// Where `path` leads, for paths that several ask for.
-    pub(super) fn resolve_directory(&mut self, path: &HostPath) -> Found {
-        self.lead(path.as_bytes(), &mut 0).found.clone()
+    /// Looks at entries of a directory that has just been listed, and remembers what was seen.
+    pub(super) fn look_at_all(&mut self, parent: &HostPath, entries: Vec<HostPath>) -> Vec<Found> {
+        let index = self.index(parent);
+        let directory = &mut self.directories[index];
+        let looked = entries.into_iter().map(|path| {
+            let seen = look(CWD, path.as_path());
+            let name = path.file_name().unwrap_or_default().to_owned();
+            directory.seen.insert(name, seen);
+            match seen {
+                Seen::There(status) => Found::there(path, status),
+                Seen::Absent => Found::absent(path, true),
+                Seen::Forbidden => Found::forbidden(path.clone(), path),
+            }
+        });
+        looked.collect()
     }
 
     /// `links` counts those that were followed.

@@ -188,7 +188,7 @@ struct Found {
 impl Found {
     /// Sorts, and leaves out what lies below another match.
     fn prune(mut self) -> Matches {
-        self.there.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.there.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         let mut there: Vec<Match> = Vec::new();
         for (path, kind) in self.there {
             // Sorted by names: what lies below a path follows it directly.
@@ -196,7 +196,7 @@ impl Found {
                 there.push(Match { path, kind });
             }
         }
-        self.absent.sort();
+        self.absent.sort_unstable();
         self.absent.dedup();
         self.absent.retain(|path| !there.iter().any(|found| path.starts_with(&found.path)));
         Matches { there, absent: self.absent }
