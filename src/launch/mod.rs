@@ -40,11 +40,12 @@ mod sandbox;
 mod tests;
 pub mod wire;
 
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
-use crate::plan::step::{Action, IdKind, LayerNumber, Plan};
+use crate::plan::step::{Action, IdKind, LayerNumber, Plan, ScratchLayer};
 use crate::rootfs::Layers;
 use crate::spec::{HostPath, Text};
 use crate::sys::clone::ThreadsError;
@@ -112,20 +113,32 @@ pub struct Host<'a> {
     pub terminal: Option<Likeness>,
 }
 
-/// `upper` and `work` of the layers, by number.
+/// `upper` and `work` of the layers, by number; and the masks that are kept.
 #[derive(Debug, Default)]
-pub struct LayerDirectories(Vec<(HostPath, HostPath)>);
+pub struct LayerDirectories {
+    layers: Vec<(HostPath, HostPath)>,
+    masks: BTreeMap<ScratchLayer, HostPath>,
+}
 
 impl LayerDirectories {
     /// Adds the next layer's `upper` and `work`.
     pub fn push(&mut self, upper: HostPath, work: HostPath) {
-        self.0.push((upper, work));
+        self.layers.push((upper, work));
+    }
+
+    /// Says where a scratch layer is kept.
+    pub fn keep(&mut self, layer: ScratchLayer, at: HostPath) {
+        self.masks.insert(layer, at);
     }
 }
 
 impl Layers for LayerDirectories {
     fn directories(&self, layer: LayerNumber) -> Option<(&HostPath, &HostPath)> {
-        self.0.get(usize::from(layer.0)).map(|(upper, work)| (upper, work))
+        self.layers.get(usize::from(layer.0)).map(|(upper, work)| (upper, work))
+    }
+
+    fn mask(&self, layer: ScratchLayer) -> Option<&HostPath> {
+        self.masks.get(&layer)
     }
 }
 

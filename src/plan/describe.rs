@@ -45,6 +45,9 @@ impl fmt::Display for StoreStep {
         match self {
             Self::Open { store } => write!(f, "open the store `{store}`"),
             Self::Layer(number) => write!(f, "make layer {}", number.0),
+            Self::Mask { store, layer, .. } => {
+                write!(f, "find or make scratch layer {} in the store `{store}`", layer.0)
+            }
         }
     }
 }

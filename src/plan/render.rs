@@ -67,7 +67,8 @@ fn details(action: &Action, plan: &Plan) -> Vec<String> {
         Action::Ids(IdsStep::RunHelper { map, .. }) => {
             map.iter().map(ToString::to_string).collect()
         }
-        Action::Fs(FsStep::ScratchLayer { mode, entries, .. }) => {
+        Action::Fs(FsStep::ScratchLayer { mode, entries, .. })
+        | Action::Store(StoreStep::Mask { mode, entries, .. }) => {
             let mut lines = vec![format!("root {mode:04o}")];
             lines.extend(entries.iter().map(ToString::to_string));
             lines

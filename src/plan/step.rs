@@ -106,6 +106,18 @@ pub enum StoreStep {
     },
     /// Makes `layers/N/upper` and `layers/N/work` in the sandbox's directory.
     Layer(LayerNumber),
+    /// Finds or makes a scratch layer that is kept from run to run: a long list of whiteouts is the
+    /// same every time, and making it costs more than all other mounts.
+    Mask {
+        /// The store that keeps it: not within the tree that it lies over, which the kernel refuses.
+        store: HostPath,
+        /// Its number among scratch layers.
+        layer: ScratchLayer,
+        /// Permission bits of its root.
+        mode: u32,
+        /// What is in it: directories and whiteouts only; parents first.
+        entries: Vec<ScratchEntry>,
+    },
 }
 
 /// Number of a copy-on-write layer, from 0: an index into [`Plan::layers`].

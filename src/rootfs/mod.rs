@@ -30,7 +30,7 @@ use std::path::Path;
 
 use rustix::fs::Mode;
 
-use crate::plan::step::{Allowed, FsStep, LayerNumber, MountAccess, MountFlags};
+use crate::plan::step::{Allowed, FsStep, LayerNumber, MountAccess, MountFlags, ScratchLayer};
 use crate::spec::{HostPath, SandboxPath};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{FsError, MountAttr, Propagation, Reach};
@@ -83,6 +83,9 @@ pub type Outcome<T = ()> = Result<T, Failure>;
 pub trait Layers {
     /// `upper` and `work` of a layer; none when the plan never made it.
     fn directories(&self, layer: LayerNumber) -> Option<(&HostPath, &HostPath)>;
+
+    /// The directory of a scratch layer that a store keeps; none when the plan makes it in scratch.
+    fn mask(&self, layer: ScratchLayer) -> Option<&HostPath>;
 }
 
 /// The tree while it is built.

@@ -94,6 +94,9 @@ impl<L: Layers> Builder<'_, L> {
         match lower {
             Lower::Host { path, .. } => Ok(open::open_host(path.as_path())?),
             Lower::Scratch(layer) => {
+                if let Some(kept) = self.layers.mask(*layer) {
+                    return Ok(open::open_host(kept.as_path())?);
+                }
                 let scratch = self.scratch.as_ref().ok_or(Errno::EINVAL)?;
                 let directory = scratch.layer(*layer)?;
                 Ok(rustix::io::fcntl_dupfd_cloexec(directory.as_fd(), 3)?)

@@ -44,6 +44,15 @@ pub enum StateError {
         /// Why.
         source: Errno,
     },
+    /// What hides places of the host's tree cannot be kept.
+    #[error("cannot make a mask in the store `{store}`")]
+    Mask {
+        /// In which store.
+        store: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
     /// The name is in use.
     #[error("cannot name the sandbox `{name}`: `{id}` has that name")]
     NameTaken {

@@ -22,6 +22,7 @@ mod found;
 pub mod id;
 pub mod launcher;
 mod layer;
+mod mask;
 pub mod record;
 mod remove;
 mod sandbox;

@@ -18,7 +18,7 @@ use super::launcher::Launcher;
 use super::timestamp::Timestamp;
 use crate::plan::Plan;
 use crate::plan::step::{
-    Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, Upper,
+    Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
 use crate::spec::text::escape_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
@@ -311,7 +311,10 @@ impl View {
 
 fn entries_of(plan: &Plan, wanted: ScratchLayer) -> &[ScratchEntry] {
     let entries = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Fs(FsStep::ScratchLayer { layer, entries, .. }) if *layer == wanted => {
+        Action::Fs(FsStep::ScratchLayer { layer, entries, .. })
+        | Action::Store(StoreStep::Mask { layer, entries, .. })
+            if *layer == wanted =>
+        {
             Some(entries.as_slice())
         }
         _ => None,

@@ -121,6 +121,14 @@ impl Prepared {
                     prepared.layers.push(made.upper, made.work);
                     prepared.marks.push(made.mark);
                 }
+                StoreStep::Mask { store, layer, mode, entries } => {
+                    let own = prepared.store.as_ref().filter(|own| own.path() == store);
+                    let kept = match own {
+                        Some(own) => own.mask(*mode, entries)?,
+                        None => Store::open(store)?.mask(*mode, entries)?,
+                    };
+                    prepared.layers.keep(*layer, kept);
+                }
             }
         }
         Ok(prepared)

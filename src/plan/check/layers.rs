@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::CheckError;
-use crate::plan::step::{Action, FsStep, Plan, Stage, StoreStep, Upper};
+use crate::plan::facts::{Facts, StoreState};
+use crate::plan::step::{Action, FsStep, Plan, ScratchEntry, Stage, StoreStep, Upper};
+use crate::spec::HostPath;
 
 /// Every layer is made once, before it is used once, and described.
-pub(super) fn check_layers(plan: &Plan) -> Result<(), CheckError> {
+pub(super) fn check_layers(facts: &Facts, plan: &Plan) -> Result<(), CheckError> {
     let (mut made, mut used, mut in_memory) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut opened = false;
     for (number, step) in (1..).zip(&plan.steps) {
@@ -17,6 +19,9 @@ pub(super) fn check_layers(plan: &Plan) -> Result<(), CheckError> {
                     return Err(CheckError::NotAsked { number, what: "a second store" });
                 }
                 opened = true;
+            }
+            Action::Store(StoreStep::Mask { store, entries, .. }) => {
+                check_mask(facts, number, store, entries)?;
             }
             Action::Store(StoreStep::Layer(layer))
                 if !opened || !made.insert(*layer) || usize::from(layer.0) >= plan.layers.len() =>
@@ -45,5 +50,28 @@ pub(super) fn check_layers(plan: &Plan) -> Result<(), CheckError> {
             what: "make every layer that is described",
             stage: Stage::Prepare,
         })
+    }
+}
+
+/// A mask is kept where the caller's layers may be, and holds nothing of the host.
+fn check_mask(
+    facts: &Facts,
+    number: usize,
+    store: &HostPath,
+    entries: &[ScratchEntry],
+) -> Result<(), CheckError> {
+    let is_ours = |known: &crate::plan::facts::StoreCandidate| {
+        known.path == *store && known.state == StoreState::Usable
+    };
+    let is_empty = |entry: &ScratchEntry| {
+        matches!(entry, ScratchEntry::Directory { .. } | ScratchEntry::Whiteout { .. })
+    };
+    if !facts.stores.iter().any(is_ours) {
+        return Err(CheckError::NotAsked { number, what: "a directory that is no store" });
+    }
+    if entries.iter().all(is_empty) {
+        Ok(())
+    } else {
+        Err(CheckError::NotAsked { number, what: "files that are kept" })
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::CheckError;
 use crate::plan::step::{
     Action, Cover, FsStep, Lower, MountAccess, MountFlags, OverlayServer, Plan, ScratchEntry,
-    ScratchLayer,
+    ScratchLayer, StoreStep,
 };
 use crate::spec::{HostPath, SandboxPath};
 
@@ -57,8 +57,12 @@ struct Layer<'p> {
 pub(super) fn built(plan: &Plan) -> Result<Tree<'_>, CheckError> {
     let mut tree = Tree::default();
     for (number, step) in (1..).zip(&plan.steps) {
-        if let Action::Fs(step) = &step.action {
-            tree.take(number, step)?;
+        match &step.action {
+            Action::Fs(step) => tree.take(number, step)?,
+            Action::Store(StoreStep::Mask { layer, entries, .. }) => {
+                tree.scratch_layer(number, *layer, entries)?;
+            }
+            _ => {}
         }
     }
     Ok(tree)
@@ -88,10 +92,7 @@ impl<'p> Tree<'p> {
         match step {
             FsStep::MakePrivate | FsStep::Scratch | FsStep::Pivot => Ok(()),
             FsStep::ScratchLayer { layer, entries, .. } => {
-                match self.scratch.insert(*layer, held(number, entries)?) {
-                    Some(_) => Err(CheckError::Number { number, what: "the scratch layer" }),
-                    None => Ok(()),
-                }
+                self.scratch_layer(number, *layer, entries)
             }
             FsStep::NewRoot => {
                 self.made.insert(b"/");
@@ -128,6 +129,18 @@ impl<'p> Tree<'p> {
             }
             FsStep::Cover { at, with } => self.cover(number, at, *with),
             FsStep::Seal { at } => self.seal(number, at),
+        }
+    }
+
+    fn scratch_layer(
+        &mut self,
+        number: usize,
+        layer: ScratchLayer,
+        entries: &'p [ScratchEntry],
+    ) -> Result<(), CheckError> {
+        match self.scratch.insert(layer, held(number, entries)?) {
+            Some(_) => Err(CheckError::Number { number, what: "the scratch layer" }),
+            None => Ok(()),
         }
     }
 

@@ -174,9 +174,14 @@ impl Trees<'_> {
 
     /// A scratch layer with these entries.
     fn scratch_layer(&mut self, mode: u32, entries: Vec<ScratchEntry>) -> ScratchLayer {
+        let layer = self.scratch_number();
+        self.draft.fs(FsStep::ScratchLayer { layer, mode, entries });
+        layer
+    }
+
+    fn scratch_number(&mut self) -> ScratchLayer {
         let layer = ScratchLayer(self.scratch_layers);
         self.scratch_layers += 1;
-        self.draft.fs(FsStep::ScratchLayer { layer, mode, entries });
         layer
     }
 

@@ -6,7 +6,7 @@ use super::super::error::PlanError;
 use super::super::facts::Kind;
 use super::super::step::{
     Backend, Copied, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer,
-    ScratchEntry, Stage, StoreStep, Upper,
+    ScratchEntry, ScratchLayer, Stage, StoreStep, Upper,
 };
 use super::super::view::{Rule, View};
 use super::mask::inside;
@@ -14,6 +14,9 @@ use super::serve::{self, Purpose, UpperHome};
 use super::split::LARGEST_COPY;
 use super::{Ground, Node, Trees};
 use crate::spec::{HostPath, SandboxPath};
+
+/// Entries from which on looking a mask up costs less than making it.
+const WORTH_KEEPING: usize = 16;
 
 /// A tree that becomes one overlay, or several where mounts are below it.
 pub(super) struct Tree<'n> {
@@ -75,7 +78,7 @@ impl Trees<'_> {
         let entries = self.mask(tree)?;
         let mut lower = Vec::new();
         if !entries.is_empty() {
-            lower.push(Lower::Scratch(self.scratch_layer(mode, entries)));
+            lower.push(Lower::Scratch(self.mask_layer(tree, &server, mode, entries)));
         }
         let mount = self.table.mount_of(&tree.rule.from).id;
         lower.push(Lower::Host { path: tree.rule.from.clone(), mount });
@@ -86,6 +89,31 @@ impl Trees<'_> {
             server,
         );
         self.below_overlay(tree)
+    }
+
+    /// The layer of a mask: kept in a store where it is long and can be, else in scratch.
+    fn mask_layer(
+        &mut self,
+        tree: &Tree<'_>,
+        server: &OverlayServer,
+        mode: u32,
+        entries: Vec<ScratchEntry>,
+    ) -> ScratchLayer {
+        let is_kept = |entry: &ScratchEntry| {
+            matches!(entry, ScratchEntry::Directory { .. } | ScratchEntry::Whiteout { .. })
+        };
+        let is_worth_it = *server == OverlayServer::Kernel
+            && entries.len() >= WORTH_KEEPING
+            && entries.iter().all(is_kept);
+        match serve::mask_store(self.facts, &tree.rule.from).filter(|_| is_worth_it) {
+            Some(store) => {
+                let layer = self.scratch_number();
+                let store = store.clone();
+                self.draft.push(Stage::Prepare, StoreStep::Mask { store, layer, mode, entries });
+                layer
+            }
+            None => self.scratch_layer(mode, entries),
+        }
     }
 
     fn below_overlay(&mut self, tree: &Tree<'_>) -> Result<(), PlanError> {

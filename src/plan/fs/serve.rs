@@ -148,3 +148,21 @@ pub(in crate::plan) fn kernel_upper_is_possible(spec: &Spec, facts: &Facts) -> b
         Err(_) => false,
     }
 }
+
+/// The store that keeps the mask of a tree: the kernel refuses a lower layer within another, so one that
+/// is not in the tree. A store that was named is the only one.
+pub(super) fn mask_store<'f>(facts: &'f Facts, tree: &HostPath) -> Option<&'f HostPath> {
+    let named = facts.stores.iter().find(|store| store.source == StoreSource::Variable);
+    let holds = |store: &&StoreCandidate| {
+        let is_apart = !store.path.starts_with(tree) && !tree.starts_with(&store.path);
+        store.state == StoreState::Usable && holds_upper(store, facts) && is_apart
+    };
+    if facts.is_refuted(Refuted::StoreHoldsUpper) {
+        return None;
+    }
+    let found = match named {
+        Some(named) => Some(named).filter(holds),
+        None => facts.stores.iter().find(holds),
+    };
+    found.map(|store| &store.path)
+}
