@@ -59,6 +59,8 @@ struct Supervisor<'a> {
     stage: Stage,
     /// Who was told to stop, and waits for the payload to.
     stopping: Option<(Whom, Instant)>,
+    /// When we were continued before the payload had stopped: its stop is over when we hear of it.
+    overtaken: Option<Instant>,
     servers: Vec<Server>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
@@ -95,6 +97,7 @@ pub(super) fn run(
         insistence: Insistence::default(),
         stage,
         stopping: None,
+        overtaken: None,
         servers,
         doomed: None,
         stuck: None,
@@ -296,10 +299,14 @@ impl Supervisor<'_> {
             Reaction::Forward => self.forward(signal),
             Reaction::Resize => self.stage.resize().map_err(SuperviseError::Terminal),
             Reaction::Stop(whom) => {
+                self.overtaken = None;
                 self.stopping = Some((whom, Instant::now()));
                 self.forward(SignalNumber::TSTP)
             }
-            Reaction::Continue => self.resume(),
+            Reaction::Continue => {
+                self.overtaken = self.stopping.take().map(|_| Instant::now());
+                self.resume()
+            }
             Reaction::Ignore => Ok(()),
         }
     }
@@ -320,6 +327,9 @@ impl Supervisor<'_> {
         let wants_terminal = [SignalNumber::TTIN, SignalNumber::TTOU].contains(&signal);
         if wants_terminal && self.stage.can_have_terminal() {
             return self.resume();
+        }
+        if self.overtaken.take().is_some_and(|since| since.elapsed() < ORDERED) {
+            return Ok(());
         }
         let ordered = self.stopping.take().filter(|(_, since)| since.elapsed() < ORDERED);
         let whom = match ordered {

@@ -16,4 +16,5 @@ mod fuse;
 mod kill;
 mod readme;
 mod regression;
+mod terminal;
 mod testbed;

@@ -209,6 +209,25 @@ fn a_stop_from_outside_stops_the_payload_first() {
 }
 
 #[test]
+fn a_stop_that_was_overtaken_by_its_end_is_none() {
+    alone(module_path!(), "a_stop_that_was_overtaken_by_its_end_is_none", || {
+        let mut person = Person::starts(Place::Foreground, Setup::bare(), |init| {
+            rustix::io::write(rustix::stdio::stdout(), b"ready").unwrap();
+            assert_eq!(init.order(), ToSandbox::Signal { signal: 20 });
+            assert_eq!(init.order(), ToSandbox::Continue);
+            init.say(&TSTP);
+            init.exits(0);
+        });
+        person.sees("ready");
+        signal::kill(person.bryo, SignalNumber::TSTP).unwrap();
+        // Signals of one process may be read in the order of their numbers.
+        std::thread::sleep(Duration::from_millis(50));
+        signal::kill(person.bryo, SignalNumber::CONT).unwrap();
+        assert!(person.ends().contains("Exited(0)"));
+    });
+}
+
+#[test]
 fn without_a_pty_ctrl_c_and_ctrl_z_work_through_the_callers_terminal() {
     alone(
         module_path!(),
