@@ -29,13 +29,13 @@ use crate::sys::{pidfd, socket};
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///
-/// `meanwhile` is done while the sandbox mounts: what the payload need not wait for. The signals that
+/// `record` writes the run's record, and is done before the sandbox begins. The signals that
 /// the supervisor wants must be blocked already; the payload unblocks all. On an error everything that
 /// was started has been killed and reaped.
 pub fn launch(
     plan: &Plan,
     host: &Host<'_>,
-    meanwhile: impl FnOnce() -> Result<(), StateError>,
+    record: impl FnOnce() -> Result<(), StateError>,
 ) -> Result<Running, LaunchError> {
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     rootfs::check_lowers(plan).map_err(|(step, failure)| {
@@ -59,7 +59,7 @@ pub fn launch(
             drop((inside_control, inside_report, payload));
             let mut start =
                 Start { plan, host, pid, pidfd, control, report, heard: Progress::default() };
-            match start.carry_through(meanwhile) {
+            match start.carry_through(record) {
                 Ok(()) => Ok(start.into_running(relays)),
                 Err(error) => Err(start.give_up(error)),
             }
@@ -132,15 +132,16 @@ enum From {
 impl Start<'_> {
     fn carry_through(
         &mut self,
-        meanwhile: impl FnOnce() -> Result<(), StateError>,
+        record: impl FnOnce() -> Result<(), StateError>,
     ) -> Result<(), LaunchError> {
         for (_, action) in self.plan.of(Stage::Launch) {
             if let Action::Ids(step) = action {
                 self.map_ids(step)?;
             }
         }
+        // Before anything inside can be written: what a payload wrote must never be without a record.
+        record().map_err(|error| LaunchError::Record(Box::new(error)))?;
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
-        meanwhile().map_err(|error| LaunchError::Meanwhile(Box::new(error)))?;
         while !(self.heard.executed && self.heard.init_ready) {
             self.listen()?;
         }

@@ -212,9 +212,9 @@ pub enum LaunchError {
     /// A process ended without a word, as by a kill from outside.
     #[error("cannot go on: a process of the sandbox ended before the payload started")]
     Lost,
-    /// What is done while the sandbox mounts: its record.
+    /// The record could not be written.
     #[error("cannot go on with the sandbox")]
-    Meanwhile(#[source] Box<crate::state::StateError>),
+    Record(#[source] Box<crate::state::StateError>),
     /// A message that means nothing.
     #[error("cannot go on with the sandbox")]
     Malformed(#[source] wire::Malformed),

@@ -270,3 +270,31 @@ fn everything_dies_with_the_launcher() {
         }
     });
 }
+
+#[test]
+fn the_record_is_written_before_the_payload_runs() {
+    alone(module_path!(), "the_record_is_written_before_the_payload_runs", || {
+        ordinary_user();
+        let plan = plan(&["date", "+%s%N"]);
+        let layers = LayerDirectories::default();
+        let host = Host {
+            layers: &layers,
+            payload_filter: filter("default"),
+            init_filter: filter("init"),
+            server_filter: None,
+            terminal: None,
+        };
+        let mut recorded = 0;
+        let mut running = launch(&plan, &host, || {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            recorded = now.as_nanos();
+            Ok(())
+        })
+        .unwrap();
+        let mut printed = String::new();
+        std::fs::File::from(running.relays.remove(0).end).read_to_string(&mut printed).unwrap();
+        pidfd::wait(&running.pidfd).unwrap();
+        assert!(printed.trim().parse::<u128>().unwrap() > recorded, "{printed}");
+    });
+}

@@ -200,7 +200,7 @@ impl Prepared {
             });
         }
         let LaunchError::Step { step, source, .. } = &error else { return error.into() };
-        if source.errno == Errno::ESTALE {
+        if matches!(source.errno, Errno::ESTALE | Errno::ENOENT) {
             return Failed::Stale { error: Box::new(error.into()), signals: Box::new(signals) };
         }
         let action = plan.steps.get(*step).map(|step| &step.action);
