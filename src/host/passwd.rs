@@ -129,6 +129,24 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// The caller's own homes by passwd, links resolved, without `$HOME` and `/`: whoever sets `$HOME` to
+/// something else, as services and `env -i` do, still has secrets in these.
+pub(super) fn probe_own_homes(
+    caller: &Caller,
+    resolver: &mut Resolver,
+) -> Result<Vec<HostPath>, HostError> {
+    let passwd = read_passwd()?;
+    let mut homes = BTreeSet::new();
+    for user in parse_users(&passwd).filter(|user| user.uid == caller.uid) {
+        let Ok(named) = HostPath::new(OsStr::from_bytes(user.home)) else { continue };
+        let home = resolver.resolve(&named, Last::Follow).real;
+        if !home.is_root() && caller.home.as_ref() != Some(&home) {
+            homes.insert(home);
+        }
+    }
+    Ok(homes.into_iter().collect())
+}
+
 /// Homes of other accounts: directories that belong to the account whose home they are. Those beside
 /// the caller's own are left out, as everything there is hidden.
 pub(super) fn probe_other_homes(

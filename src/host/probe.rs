@@ -95,8 +95,12 @@ impl Probe {
         hidden: &[Pattern],
         warned: &[Pattern],
     ) -> Result<(), HostError> {
+        let homes = passwd::probe_own_homes(&self.facts.caller, &mut self.resolver)?;
+        let elsewhere =
+            homes.iter().flat_map(|home| secrets.iter().filter_map(|one| one.below_home(home)));
+        let secrets: Vec<Pattern> = secrets.iter().cloned().chain(elsewhere).collect();
         let mut expander = Expander::new(&self.facts.caller, &mut self.resolver);
-        let secrets = expander.expand(secrets)?;
+        let secrets = expander.expand(&secrets)?;
         let hidden = expander.expand(hidden)?;
         let warned = expander.expand(warned)?;
         self.facts.absent = secrets.absent;
@@ -144,7 +148,9 @@ impl Probe {
     pub fn stores(&mut self) -> Result<(), HostError> {
         use crate::plan::facts::StoreState;
         let variables = Variables::from_environment();
-        self.facts.stores = store::probe(&variables, &self.facts.caller, &mut self.resolver)?;
+        let homes = passwd::probe_own_homes(&self.facts.caller, &mut self.resolver)?;
+        self.facts.stores =
+            store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
         let first = self.facts.stores.iter().find(|store| store.state == StoreState::Usable);
         if let Some(store) = first {
             self.facts.refuted = refuted::recall(&store.path, &self.status);

@@ -33,9 +33,10 @@ impl Variables {
 pub(super) fn probe(
     variables: &Variables,
     caller: &Caller,
+    homes: &[HostPath],
     resolver: &mut Resolver,
 ) -> Result<Vec<StoreCandidate>, HostError> {
-    let named = candidates(variables, caller)?;
+    let named = candidates(variables, caller, homes)?;
     Ok(named
         .into_iter()
         .map(|(source, path)| {
@@ -54,6 +55,7 @@ pub(super) fn probe(
 fn candidates(
     variables: &Variables,
     caller: &Caller,
+    homes: &[HostPath],
 ) -> Result<Vec<(StoreSource, HostPath)>, HostError> {
     let mut found = Vec::new();
     if let Some(value) = variables.store.clone().filter(|value| !value.is_empty()) {
@@ -69,6 +71,12 @@ fn candidates(
     found.extend(data_home.map(|path| (StoreSource::DataHome, path)));
     let var_tmp = HostPath::new(format!("/var/tmp/bryo-{}", caller.uid));
     found.extend(var_tmp.map(|path| (StoreSource::VarTmp, path)));
+    // Last, for the sake of hiding them: other runs, with other variables, keep their layers there.
+    for home in caller.home.iter().chain(homes) {
+        let path = home.join(".local/share/bryo").ok();
+        let path = path.filter(|path| !found.iter().any(|(_, known)| known == path));
+        found.extend(path.map(|path| (StoreSource::DataHome, path)));
+    }
     Ok(found)
 }
 
@@ -125,7 +133,7 @@ mod tests {
     fn state_of(path: &Path) -> StoreState {
         let variables = Variables { store: Some(path.into()), data_home: None };
         let caller = caller(path);
-        probe(&variables, &caller, &mut Resolver::default()).unwrap()[0].state
+        probe(&variables, &caller, &[], &mut Resolver::default()).unwrap()[0].state
     }
 
     fn set_mode(path: &Path, mode: u32) {
@@ -138,7 +146,7 @@ mod tests {
         let home = std::fs::canonicalize(dir.path()).unwrap();
         let at = |path: &str| HostPath::new(home.join(path)).unwrap();
         let sources = |variables: &Variables| -> Vec<_> {
-            let found = probe(variables, &caller(&home), &mut Resolver::default()).unwrap();
+            let found = probe(variables, &caller(&home), &[], &mut Resolver::default()).unwrap();
             found.into_iter().map(|c| (c.source, c.path)).collect()
         };
         let uid = rustix::process::geteuid().as_raw();
@@ -168,11 +176,11 @@ mod tests {
     fn a_relative_store_is_an_error_and_a_relative_data_home_is_not() {
         let home = Path::new("/");
         let store = Variables { store: Some("s".into()), data_home: None };
-        let error = probe(&store, &caller(home), &mut Resolver::default()).unwrap_err();
+        let error = probe(&store, &caller(home), &[], &mut Resolver::default()).unwrap_err();
         assert_eq!(error.to_string(), "cannot use `s` as the store");
         let data = Variables { store: None, data_home: Some("d".into()) };
         assert_eq!(
-            candidates(&data, &caller(home)).unwrap()[0].1.to_string(),
+            candidates(&data, &caller(home), &[]).unwrap()[0].1.to_string(),
             "/.local/share/bryo"
         );
     }

@@ -54,7 +54,6 @@ use crate::spec::Spec;
 use crate::spec::rootfs::Base;
 use draft::Draft;
 use mounts::MountTable;
-use stdio::FileRules;
 use step::{ConfineStep, Notice, ProcessStep};
 use view::Rules;
 
@@ -88,12 +87,8 @@ fn plan_payload(
 ) -> Result<(), PlanError> {
     let workdir = workdir::start(spec, facts, rules, draft);
     let rules = landlock::plan_landlock(spec, facts, draft)?;
-    let file_rules = match &rules {
-        Some(rules) if !rules.paths.is_empty() => FileRules::InForce,
-        _ => FileRules::Absent,
-    };
     draft.push(Stage::Payload, ConfineStep::Keyring);
-    process::plan_payload(spec, facts, workdir, file_rules, draft)?;
+    process::plan_payload(spec, facts, workdir, draft)?;
     confine::plan_payload(spec, rules, draft);
     let listens = confine::listens(spec, facts, draft)?;
     confine::plan_filter(spec, facts, listens, draft)?;

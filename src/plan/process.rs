@@ -6,7 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::Facts;
-use super::stdio::{self, FileRules};
+use super::stdio;
 use super::step::{ProcessStep, Stage};
 use crate::spec::{Command, SandboxPath, Spec, Text};
 
@@ -61,14 +61,13 @@ pub(super) fn plan_payload(
     spec: &Spec,
     facts: &Facts,
     workdir: SandboxPath,
-    rules: FileRules,
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
     let command = &spec.command;
     let foreground = stdio::begins_in_foreground(command.terminal, facts);
     draft.push(Stage::Payload, ProcessStep::ProcessGroup { foreground });
     for (number, stands) in (0..).zip(facts.stdio) {
-        let with = stdio::plan_stdio(number, stands, command.terminal, rules)?;
+        let with = stdio::plan_stdio(number, stands, command.terminal)?;
         draft.push(Stage::Payload, ProcessStep::Stdio { number, with });
     }
     let mut keep = command.descriptors.pass.clone();

@@ -4,8 +4,9 @@
 //! Each descriptor is looked at on its own: a terminal on one of them says nothing about the others.
 //! What can be handed over as it is, is; a relay costs a copy of every byte.
 //!
-//! - A writable regular file is handed over only under Landlock's file system rules: through
-//!   `/proc/self/fd/1` it can be opened anew and truncated.
+//! - A regular file is relayed, also one that is open for reading only: whoever holds a descriptor of
+//!   a file of the caller's can change its mode, times and attributes, and through one that can be
+//!   written, `O_APPEND` or not, all of it.
 //! - A socket is relayed: the descriptor would be a way to its peer that no policy sees.
 //! - A directory, an `O_PATH` descriptor, or a device is refused: a directory as standard input opens
 //!   the host's whole tree to `openat(0, "..")`.
@@ -45,7 +46,6 @@ pub(super) fn plan_stdio(
     number: u8,
     stands: Stdio,
     terminal: Terminal,
-    landlock: FileRules,
 ) -> Result<StdioPlan, PlanError> {
     if let Stdio::Directory | Stdio::Path | Stdio::Other = stands {
         return Err(PlanError::UnsuitableStdio { number, stands });
@@ -53,21 +53,11 @@ pub(super) fn plan_stdio(
     if terminal == Terminal::Always {
         return Ok(StdioPlan::Pty);
     }
-    Ok(match (stands, landlock) {
-        (Stdio::Terminal, _) if terminal == Terminal::Never => StdioPlan::Relay,
-        (Stdio::Terminal, _) => StdioPlan::Pty,
-        (Stdio::Pipe | Stdio::Null | Stdio::FileRead, _)
-        | (Stdio::FileWrite, FileRules::InForce) => StdioPlan::Keep,
-        (Stdio::Closed, _) => StdioPlan::Null,
+    Ok(match stands {
+        Stdio::Terminal if terminal == Terminal::Never => StdioPlan::Relay,
+        Stdio::Terminal => StdioPlan::Pty,
+        Stdio::Pipe | Stdio::Null => StdioPlan::Keep,
+        Stdio::Closed => StdioPlan::Null,
         _ => StdioPlan::Relay,
     })
-}
-
-/// Whether Landlock's file system rules bound what can be opened anew.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FileRules {
-    /// They do.
-    InForce,
-    /// They do not.
-    Absent,
 }

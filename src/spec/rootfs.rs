@@ -213,6 +213,13 @@ impl Pattern {
         &self.rest
     }
 
+    /// The same pattern below another home directory; none when it is not relative to the home.
+    pub fn below_home(&self, home: &HostPath) -> Option<Self> {
+        let relative = self.rest.as_bytes().get(1..).unwrap_or_default();
+        let rest = home.same_in_sandbox().join(OsStr::from_bytes(relative)).ok()?;
+        (self.base == PatternBase::Home).then_some(Self { base: PatternBase::Root, rest })
+    }
+
     /// The path it names when no wildcard is looked at; none when it needs a home or a current
     /// directory that is not there, or would be too long.
     pub fn resolve(&self, home: Option<&HostPath>, workdir: Option<&HostPath>) -> Option<HostPath> {

@@ -279,6 +279,21 @@ pub fn is_open(number: u32) -> bool {
         .is_ok_and(|number| check(unsafe { libc::fcntl(number, libc::F_GETFD) }).is_ok())
 }
 
+/// Whether what is open at a number leads into a file tree: a directory, or anything opened with
+/// `O_PATH`. `EBADF` when nothing is open there.
+pub fn leads_into_a_tree(number: u32) -> Result<bool> {
+    let number = libc::c_int::try_from(number).map_err(|_| Errno::EBADF)?;
+    // SAFETY: F_GETFL touches no memory and changes nothing.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFL) })?;
+    let mut stat = std::mem::MaybeUninit::<libc::stat>::zeroed();
+    // SAFETY: `stat` is room for one struct stat.
+    check(unsafe { libc::fstat(number, stat.as_mut_ptr()) })?;
+    // SAFETY: plain integers, zeroed and then filled in by the kernel.
+    let stat = unsafe { stat.assume_init() };
+    let opened_as_path = flags & libc::c_long::from(libc::O_PATH) != 0;
+    Ok(opened_as_path || stat.st_mode & libc::S_IFMT == libc::S_IFDIR)
+}
+
 /// Takes the close-on-exec flag off a descriptor that is known by its number alone, as one that the
 /// caller of the program named; `EBADF` when nothing is open there.
 pub fn keep_on_exec(number: u32) -> Result<()> {

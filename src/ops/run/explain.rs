@@ -16,6 +16,9 @@ impl Explain for RunError {
             Self::NotOpen(number) => Some(format!(
                 "a shell opens it as in `bryo run --pass-fd {number} COMMAND {number}< FILE`"
             )),
+            Self::LeadsOut(_) => Some(
+                "`--read`, `--write` or `-v` shows a directory at a place of its own".to_owned(),
+            ),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
             Self::Host(error) => error.hint(),
             Self::Facts(error) => error.hint(),

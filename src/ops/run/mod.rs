@@ -33,7 +33,7 @@ use crate::spec::text::escape_json;
 use crate::state::{Record, StateError};
 use crate::supervise::{self, Ended, SuperviseError};
 use crate::sys::errno::Errno;
-use crate::sys::process::is_open;
+use crate::sys::process::{is_open, leads_into_a_tree};
 
 /// A run that is over.
 #[derive(Debug)]
@@ -52,6 +52,9 @@ pub enum RunError {
     /// A descriptor to pass that the caller has not opened.
     #[error("cannot pass descriptor {0}: it is not open")]
     NotOpen(u32),
+    /// A descriptor to pass that is a directory's, or was opened with `O_PATH`.
+    #[error("cannot pass descriptor {0}: it is a directory, which would open the host's tree")]
+    LeadsOut(u32),
     /// Looking at this machine.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -170,10 +173,16 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
 /// Before anything of ours is opened: it would get the number of one that is not open, and the payload
 /// would be handed the store.
 fn verify_descriptors(numbers: &[u32]) -> Result<(), RunError> {
-    match numbers.iter().find(|number| !is_open(**number)) {
-        Some(number) => Err(RunError::NotOpen(*number)),
-        None => Ok(()),
+    for number in numbers {
+        if !is_open(*number) {
+            return Err(RunError::NotOpen(*number));
+        }
+        // From a directory of the host `..` leads to all of it, and relative names to its sockets.
+        if leads_into_a_tree(*number).map_err(RunError::Descriptor)? {
+            return Err(RunError::LeadsOut(*number));
+        }
     }
+    Ok(())
 }
 
 /// An errno of the clone has several causes each; the machine's settings tell them apart.
