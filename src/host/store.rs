@@ -167,7 +167,9 @@ mod tests {
             [
                 (StoreSource::Variable, at("s")),
                 (StoreSource::DataHome, at("d/bryo")),
-                (StoreSource::VarTmp, var_tmp)
+                (StoreSource::VarTmp, var_tmp),
+                // Where runs without these variables keep theirs: last, and hidden with the others.
+                (StoreSource::DataHome, at(".local/share/bryo"))
             ]
         );
     }

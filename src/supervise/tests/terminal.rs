@@ -1,4 +1,6 @@
 //! Job control, modes, and what goes over the terminal.
+//!
+//! Long because each claim is a small play of its own between a person, a shell and the supervisor.
 
 use rustix::termios::tcgetwinsize;
 
