@@ -288,6 +288,8 @@ pub enum Refuted {
     ProcfsMountable,
     /// sysfs cannot be mounted.
     SysfsMountable,
+    /// The store cannot hold masks: no whiteout can be made there, as inside another sandbox.
+    StoreHoldsMasks,
 }
 
 impl Facts {

@@ -15,7 +15,7 @@ use crate::plan::step::{
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, Spec};
 use crate::state::{
-    Beginning, Effort, Launcher, Record, SandboxDirectory, SandboxId, Store, Timestamp,
+    Beginning, Effort, Launcher, Record, SandboxDirectory, SandboxId, StateError, Store, Timestamp,
 };
 use crate::supervise::{self, Call, Duties, Signals};
 use crate::sys::errno::Errno;
@@ -67,7 +67,13 @@ pub(super) fn carry_out(
     plan: &Plan,
     signals: Signals,
 ) -> Result<Finished, Failed> {
-    let prepared = Prepared::new(spec, plan)?;
+    let prepared = match Prepared::new(spec, plan) {
+        Err(error @ RunError::State(StateError::Mask { .. })) => {
+            let (error, signals) = (Box::new(error), Box::new(signals));
+            return Err(Failed::Refuted { fact: Refuted::StoreHoldsMasks, error, signals });
+        }
+        other => other?,
+    };
     let record = prepared.begin(spec, facts, plan)?;
     let started = Instant::now();
     let launched = launch::launch(plan, &prepared.host(plan)?, || match &prepared.directory {

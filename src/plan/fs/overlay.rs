@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::error::PlanError;
-use super::super::facts::Kind;
+use super::super::facts::{Kind, Refuted};
 use super::super::step::{
     Backend, Copied, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer,
     ScratchEntry, ScratchLayer, Stage, StoreStep, Upper,
@@ -103,6 +103,7 @@ impl Trees<'_> {
             matches!(entry, ScratchEntry::Directory { .. } | ScratchEntry::Whiteout { .. })
         };
         let is_worth_it = *server == OverlayServer::Kernel
+            && !self.facts.is_refuted(Refuted::StoreHoldsMasks)
             && entries.len() >= WORTH_KEEPING
             && entries.iter().all(is_kept);
         match serve::mask_store(self.facts, &tree.rule.from).filter(|_| is_worth_it) {
