@@ -79,9 +79,9 @@ fn modes_that_the_payload_left_are_switched_off() {
     terminal.shows("\u{1b}[31m.\u{1b}[?25h\u{1b}[?1003l\u{1b}[?1049l\u{1b}[?2004l\u{1b}[0m");
     terminal.shows("prompt> ");
     // Nothing is added where nothing was left.
-    terminal
-        .types("\"$@\" -- printf 'x\\033[1my\\033[0mz'\r")
-        .shows("x\u{1b}[1my\u{1b}[0mzprompt> ");
+    terminal.types("\"$@\" -- printf 'x\\033[1my\\033[0mz'\r").shows("x\u{1b}[1my\u{1b}[0mz");
+    terminal.shows("prompt> ");
+    assert!(!terminal.screen().contains("\u{1b}[0mz\u{1b}[?"));
     leave(terminal);
 }
 
