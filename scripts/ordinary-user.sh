@@ -65,8 +65,10 @@ fi
 remove() {
 	local status=$? left
 	trap '' INT TERM HUP
+	# Whatever fails here, the rest is done: files of others in /tmp come and go while find looks.
+	set +e
 	# A zombie has ended; whether it is reaped is pid 1's business.
-	left=$(ps -o pid=,stat=,args= -u "$uid" | awk '$2 !~ /^Z/' || true)
+	left=$(ps -o pid=,stat=,args= -u "$uid" | awk '$2 !~ /^Z/')
 	if [ -n "$left" ]; then
 		say "left running:"$'\n'"$left"
 		[ "$status" != 0 ] || status=1
@@ -78,7 +80,7 @@ remove() {
 	left=$(find /tmp /var/tmp /dev/shm /run -xdev -uid "$uid" 2>/dev/null | sed -n 1,20p || true)
 	if [ -n "$left" ]; then
 		say "left on the disk:"$'\n'"$left"
-		find /tmp /var/tmp /dev/shm /run -xdev -depth -uid "$uid" -delete 2>/dev/null || true
+		find /tmp /var/tmp /dev/shm /run -xdev -depth -uid "$uid" -delete 2>/dev/null
 		[ "$status" != 0 ] || status=1
 	fi
 	accounts groupdel "$name-team" || say "cannot remove the group \`$name-team\`"
