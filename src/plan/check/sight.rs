@@ -178,8 +178,16 @@ impl<'t> Windows<'t> {
     /// hidden by a mask, so a bind does not count for it.
     fn sighting(&self, path: &HostPath, appears: bool) -> Option<SandboxPath> {
         self.all.iter().find_map(|(host, mounted)| {
-            let is_bind = matches!(mounted.what, What::Bind { .. });
-            let at = seen_at(path, host, &mounted.at).filter(|_| !(appears && is_bind))?;
+            if !path.starts_with(host) || appears && matches!(mounted.what, What::Bind { .. }) {
+                return None;
+            }
+            // A whiteout is how nearly everything is hidden: looked at first, and without a copy.
+            let above = if host.is_root() { 0 } else { host.as_bytes().len() };
+            let in_layer = path.as_bytes().get(above..).unwrap_or_default();
+            if self.tree.masks(mounted, in_layer) {
+                return None;
+            }
+            let at = seen_at(path, host, &mounted.at)?;
             self.tree.shows(mounted, &at).then_some(at)
         })
     }

@@ -44,13 +44,18 @@ pub(super) enum What<'p> {
     Own,
 }
 
-/// What a scratch layer holds, by place.
+/// What a scratch layer holds.
 #[derive(Debug, Default)]
 struct Layer<'p> {
-    whiteouts: HashSet<&'p [u8]>,
-    directories: HashSet<&'p [u8]>,
-    files: HashSet<&'p [u8]>,
+    by_place: HashMap<&'p [u8], Held>,
     copies: Vec<(&'p SandboxPath, &'p HostPath)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Whiteout,
+    Directory,
+    File,
 }
 
 /// The tree that the steps build. Errors: a step that cannot work, or undoes another.
@@ -225,11 +230,13 @@ impl<'p> Tree<'p> {
         let Some(mounted) = self.mount_of(at.as_bytes()) else { return fault("is in no tree") };
         match &mounted.what {
             What::Tmpfs { .. } if !self.made.contains(at.as_bytes()) => fault("does not exist"),
-            What::Overlay { masks, .. } if self.hides(masks, &mounted.at, at.as_bytes()) => {
+            What::Overlay { masks, .. }
+                if self.hides(masks, in_layer(&mounted.at, at.as_bytes())) =>
+            {
                 fault("is hidden, and would be mounted on")
             }
             What::Overlay { hosts, masks, .. }
-                if hosts.is_empty() && !self.has(masks, &mounted.at, at.as_bytes()) =>
+                if hosts.is_empty() && !self.has(masks, in_layer(&mounted.at, at.as_bytes())) =>
             {
                 fault("does not exist")
             }
@@ -290,15 +297,17 @@ impl<'p> Tree<'p> {
         masks.iter().filter_map(|mask| self.scratch.get(mask))
     }
 
-    fn hides(&self, masks: &[ScratchLayer], mount_point: &SandboxPath, at: &[u8]) -> bool {
-        let at = in_layer(mount_point, at);
-        self.layers(masks).any(|layer| way(at).any(|place| layer.whiteouts.contains(place)))
+    /// Whether a place in an overlay, named as its layers name it, is whited out.
+    fn hides(&self, masks: &[ScratchLayer], in_layer: &[u8]) -> bool {
+        self.layers(masks).any(|layer| {
+            let mut way = way(in_layer);
+            way.any(|place| layer.by_place.get(place) == Some(&Held::Whiteout))
+        })
     }
 
-    fn has(&self, masks: &[ScratchLayer], mount_point: &SandboxPath, at: &[u8]) -> bool {
-        let at = in_layer(mount_point, at);
-        let mut layers = self.layers(masks);
-        layers.any(|layer| layer.directories.contains(at) || layer.files.contains(at))
+    fn has(&self, masks: &[ScratchLayer], in_layer: &[u8]) -> bool {
+        let is_mountable = |held: Option<&Held>| held.is_some_and(|held| *held != Held::Whiteout);
+        self.layers(masks).any(|layer| is_mountable(layer.by_place.get(in_layer)))
     }
 
     /// The files of the host that scratch layers copy: where each is seen, what it is a copy of, and how
@@ -316,45 +325,46 @@ impl<'p> Tree<'p> {
         })
     }
 
-    /// Whether what a mount shows at `at` is really seen there: nothing is mounted on it, and it is
-    /// neither whited out nor covered.
+    /// Whether what a mount shows at `at` is really seen there: it is neither whited out nor covered,
+    /// and nothing is mounted on it.
     pub(super) fn shows(&self, mounted: &Mounted<'_>, at: &SandboxPath) -> bool {
-        let is_on_top =
-            self.mount_of(at.as_bytes()).is_some_and(|top| top.number == mounted.number);
-        let is_masked = match &mounted.what {
-            What::Overlay { masks, .. } => self.hides(masks, &mounted.at, at.as_bytes()),
-            _ => false,
-        };
-        is_on_top && !is_masked && !self.is_covered(at.as_bytes())
+        !self.masks(mounted, in_layer(&mounted.at, at.as_bytes()))
+            && !self.is_covered(at.as_bytes())
+            && self.mount_of(at.as_bytes()).is_some_and(|top| top.number == mounted.number)
+    }
+
+    /// Whether a mount hides a place in it, which is named from its root with a slash before it.
+    pub(super) fn masks(&self, mounted: &Mounted<'_>, in_layer: &[u8]) -> bool {
+        matches!(&mounted.what, What::Overlay { masks, .. } if self.hides(masks, in_layer))
     }
 }
 
 /// What a layer holds: parents first, nothing twice, nothing below a whiteout or a file.
 fn held(number: usize, entries: &[ScratchEntry]) -> Result<Layer<'_>, CheckError> {
-    let mut layer = Layer::default();
-    layer.directories.insert(b"/");
+    let mut layer =
+        Layer { by_place: HashMap::with_capacity(entries.len() + 1), copies: Vec::new() };
+    layer.by_place.insert(b"/", Held::Directory);
+    // Most entries stand beside the one before.
+    let mut last: &[u8] = b"/";
     for entry in entries {
-        let (path, is_new) = match entry {
-            ScratchEntry::Directory { path, .. } => {
-                (path, layer.directories.insert(path.as_bytes()))
-            }
-            ScratchEntry::Whiteout { path } => (path, layer.whiteouts.insert(path.as_bytes())),
+        let (path, held) = match entry {
+            ScratchEntry::Directory { path, .. } => (path, Held::Directory),
+            ScratchEntry::Whiteout { path } => (path, Held::Whiteout),
             ScratchEntry::Copy { path, from } => {
                 layer.copies.push((path, from));
-                (path, layer.files.insert(path.as_bytes()))
+                (path, Held::File)
             }
             ScratchEntry::Link { path, .. } | ScratchEntry::Placeholder { path } => {
-                (path, layer.files.insert(path.as_bytes()))
+                (path, Held::File)
             }
         };
-        let at = path.as_bytes();
-        let sets = [&layer.directories, &layer.whiteouts, &layer.files];
-        let is_once = sets.iter().filter(|set| set.contains(at)).count() == 1;
-        let has_parent = way(at).nth(1).is_some_and(|parent| layer.directories.contains(parent));
-        if !is_new || !is_once || !has_parent {
+        let parent = way(path.as_bytes()).nth(1).unwrap_or_default();
+        let has_parent = parent == last || layer.by_place.get(parent) == Some(&Held::Directory);
+        if !has_parent || layer.by_place.insert(path.as_bytes(), held).is_some() {
             let fault = "has no directory in its layer, or is made twice";
             return Err(CheckError::Place { number, at: path.clone(), fault });
         }
+        last = parent;
     }
     Ok(layer)
 }

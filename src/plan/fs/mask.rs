@@ -74,12 +74,13 @@ impl Trees<'_> {
         for child in tree.children.iter().filter(|child| child.is_seen()) {
             self.mount_point(tree, child, &mut entries)?;
         }
-        let mut last: Option<(SandboxPath, bool)> = None;
-        for child in tree.children.iter().filter(|child| !child.is_seen()) {
+        let hidden = tree.children.iter().filter(|child| !child.is_seen());
+        let mut last: Option<(&[u8], bool)> = None;
+        for child in hidden {
+            let parent = above(&child.rule.at);
             let path = inside(tree, &child.rule.at);
-            let parent = path.parent().unwrap_or_else(SandboxPath::root);
-            let is_open = match &last {
-                Some((known, is_open)) if *known == parent => *is_open,
+            let is_open = match last {
+                Some((known, is_open)) if known == parent => is_open,
                 _ => self.open_way(tree, &path, child.rule.kind != Kind::Absent, &mut entries)?,
             };
             last = Some((parent, is_open));
@@ -179,6 +180,13 @@ impl Trees<'_> {
         }
         Ok(true)
     }
+}
+
+/// The bytes of the directory that a place stands in.
+fn above(path: &SandboxPath) -> &[u8] {
+    let bytes = path.as_bytes();
+    let end = bytes.iter().rposition(|byte| *byte == b'/').unwrap_or_default();
+    bytes.get(..end).unwrap_or_default()
 }
 
 /// Where `at` is in the layer of a tree.
