@@ -261,6 +261,11 @@ impl Output {
         output
     }
 
+    /// Everything was read: the reader, which has the only other handle, is gone.
+    pub(super) fn at_end(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(super) fn bytes(&self) -> MutexGuard<'_, Vec<u8>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -339,8 +344,7 @@ impl Running {
             .collect();
         self.keeper.wait().unwrap();
         // The readers are at the end of the pipes, or about to be: nobody holds the other side.
-        let settled =
-            || Arc::strong_count(&self.stdout.0) == 1 && Arc::strong_count(&self.stderr.0) == 1;
+        let settled = || self.stdout.at_end() && self.stderr.at_end();
         wait_until(self.patience, settled)
             .unwrap_or_else(|()| panic!("{}: a pipe of it is still open elsewhere", self.command));
         assert!(left.is_empty(), "{} left processes: {left:?}\n{}", self.command, self.so_far());

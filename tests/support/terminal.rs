@@ -98,6 +98,10 @@ impl Terminal {
     #[track_caller]
     pub(crate) fn ends(self) -> Ended {
         let mut ended = self.running.ends();
+        // With the last descriptor of the far side gone the reader comes to the end of what was written.
+        drop(self.far);
+        wait_until(self.patience, || self.screen.at_end())
+            .unwrap_or_else(|()| panic!("{}: its terminal is still open elsewhere", ended.command));
         ended.stdout.clone_from(&self.screen.bytes());
         ended
     }

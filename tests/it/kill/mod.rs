@@ -12,7 +12,8 @@ mod launcher;
 mod processes;
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, File, Metadata};
+use std::os::unix::fs::MetadataExt as _;
 
 use serde_json::Value;
 
@@ -94,20 +95,31 @@ fn children(pid: i32) -> Vec<(i32, String)> {
         .collect()
 }
 
-/// Processes that are in one of these namespaces, as far as the caller may look: all of its own.
-fn inside(namespaces: &[String]) -> Vec<String> {
-    let processes = fs::read_dir("/proc").unwrap().flatten();
-    let processes =
-        processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
-    let links =
-        processes.flat_map(|entry| fs::read_dir(entry.path().join("ns")).into_iter().flatten());
-    links
-        .flatten()
-        .filter(|link| {
-            fs::read_link(link.path()).is_ok_and(|to| {
-                namespaces.iter().any(|namespace| to.as_os_str() == namespace.as_str())
-            })
-        })
-        .map(|link| link.path().display().to_string())
-        .collect()
+/// The namespaces of a run, held open: the kernel gives the number of a namespace that is gone to the
+/// next one that is made, by any test. Not the mount namespace, which would keep its mounts, and whose
+/// processes are all in the user namespace as well.
+struct Namespaces(Vec<File>);
+
+impl Namespaces {
+    /// Those of a process.
+    fn of(pid: i32) -> Self {
+        let open = |kind| File::open(format!("/proc/{pid}/ns/{kind}")).unwrap();
+        Self(["user", "pid", "net"].map(open).into())
+    }
+
+    /// Processes that are in one of them, as far as the caller may look: all of its own.
+    fn processes(&self) -> Vec<String> {
+        let number = |metadata: Metadata| (metadata.dev(), metadata.ino());
+        let own: Vec<_> = self.0.iter().map(|file| number(file.metadata().unwrap())).collect();
+        let processes = fs::read_dir("/proc").unwrap().flatten();
+        let processes =
+            processes.filter(|entry| entry.file_name().to_string_lossy().parse::<u32>().is_ok());
+        let links =
+            processes.flat_map(|entry| fs::read_dir(entry.path().join("ns")).into_iter().flatten());
+        links
+            .flatten()
+            .filter(|link| fs::metadata(link.path()).is_ok_and(|to| own.contains(&number(to))))
+            .map(|link| link.path().display().to_string())
+            .collect()
+    }
 }

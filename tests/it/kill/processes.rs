@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{WRITES, children, id, inside, listed, strace, usable_and_removed};
+use super::{Namespaces, WRITES, children, id, listed, strace, usable_and_removed};
 use crate::support::{Ended, Overlay, Running, World, overlay, overlay_is_one_of};
 
 /// What pid 1 and the payload's process call while they set up, and the launcher hardly at all.
@@ -23,21 +23,14 @@ const SET_UP: &[&str] = &[
     "prctl",
 ];
 
-/// A run whose payload writes all the time, with its namespaces as the payload has told them.
-fn writing(world: &World) -> (Running, Vec<String>) {
-    let running = world.sandbox().start(
-        "readlink /proc/self/ns/mnt /proc/self/ns/pid /proc/self/ns/net >ns; cat ns; rm ns; \
-                echo written >x; echo up; while :; do echo more >x; done 2>/dev/null",
-    );
+/// A run whose payload writes all the time, with its namespaces.
+fn writing(world: &World) -> (Running, Namespaces) {
+    let running = world
+        .sandbox()
+        .start("echo written >x; echo up; while :; do echo more >x; done 2>/dev/null");
     running.says("up\n");
-    let namespaces: Vec<String> = running
-        .stdout_so_far()
-        .lines()
-        .filter(|line| line.contains(":["))
-        .map(str::to_owned)
-        .collect();
-    assert_eq!(namespaces.len(), 3);
-    assert!(!inside(&namespaces).is_empty(), "the control: the payload is seen in {namespaces:?}");
+    let namespaces = Namespaces::of(payload(&running));
+    assert!(!namespaces.processes().is_empty(), "the control: the payload is seen");
     (running, namespaces)
 }
 
@@ -54,16 +47,23 @@ fn parts(running: &Running) -> (i32, Option<i32>) {
     (inits[0].0, servers.first().map(|(pid, _)| *pid))
 }
 
+/// The payload's first process, which pid 1 has forked.
+fn payload(running: &Running) -> i32 {
+    let payload = children(parts(running).0);
+    assert_eq!(payload.len(), 1, "{payload:?}");
+    payload[0].0
+}
+
 /// Ends, with nobody left in the namespaces; the changes are there.
 #[track_caller]
 fn over(
     world: &World,
     running: Running,
-    namespaces: &[String],
+    namespaces: &Namespaces,
     state: &serde_json::Value,
 ) -> Ended {
     let ended = running.ends();
-    assert_eq!(inside(namespaces), Vec::<String>::new());
+    assert_eq!(namespaces.processes(), Vec::<String>::new());
     if overlay() != Overlay::None {
         let all = listed(world);
         assert_eq!(all.len(), 1, "{all:?}");
@@ -93,9 +93,7 @@ fn an_init_that_is_killed_ends_the_run() {
 fn a_payload_that_is_killed_from_outside_is_told_like_any_death() {
     let world = World::new();
     let (running, namespaces) = writing(&world);
-    let payload = children(parts(&running).0);
-    assert_eq!(payload.len(), 1, "{payload:?}");
-    kill(payload[0].0);
+    kill(payload(&running));
     over(&world, running, &namespaces, &serde_json::json!({"exited": {"signal": 9}}))
         .exits_with(137);
 }
@@ -122,7 +120,7 @@ fn all_processes_killed_together_leave_nothing() {
     _ = kill_process(running.pid(), Signal::KILL);
     let ended = running.ends();
     assert!(!ended.status.success(), "{ended}");
-    assert_eq!(inside(&namespaces), Vec::<String>::new());
+    assert_eq!(namespaces.processes(), Vec::<String>::new());
     usable_and_removed(&world);
 }
 
