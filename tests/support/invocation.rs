@@ -309,11 +309,6 @@ impl Running {
         self
     }
 
-    /// What it has written to descriptor 1 until now.
-    pub(crate) fn stdout_so_far(&self) -> String {
-        String::from_utf8_lossy(&self.stdout.bytes()).into_owned()
-    }
-
     fn so_far(&self) -> String {
         let (stdout, stderr) = (self.stdout.bytes().clone(), self.stderr.bytes().clone());
         format!(
