@@ -3,6 +3,8 @@
 //! # Not here
 //! Which network a sandbox has (`plan`).
 
+pub mod egress;
+
 use crate::plan::step::NetStep;
 use crate::sys::errno::Result;
 use crate::sys::namespace;

@@ -1,0 +1,80 @@
+//! What may leave the sandbox: asked by the netstack for each new flow, and about its first bytes.
+//!
+//! # Theory of operation
+//! The netstack sees every packet and knows no policy. For each flow it asks [`Egress::open`] once,
+//! before any socket is made. The answer names the address that is dialled: it is never looked up
+//! again. A flow whose bytes decide (a name in TLS or HTTP) comes with an [`Inspect`], which sees what the
+//! payload sends before anybody else does.
+//!
+//! # Not here
+//! Packets and sockets (`net::user`).
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+/// Where a new flow wants to go, as the payload asked for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Destination {
+    /// A TCP connection.
+    Tcp(SocketAddr),
+    /// Datagrams.
+    Udp(SocketAddr),
+    /// ICMP echo.
+    Echo(IpAddr),
+}
+
+impl Destination {
+    /// The address.
+    pub fn address(&self) -> IpAddr {
+        match self {
+            Self::Tcp(to) | Self::Udp(to) => to.ip(),
+            Self::Echo(to) => *to,
+        }
+    }
+}
+
+/// What becomes of a flow.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It is dialled at this address; often the one that was asked for.
+    Allow(SocketAddr),
+    /// As [`Self::Allow`], and what the payload sends is looked at first. TCP alone.
+    Inspect(SocketAddr, Box<dyn Inspect>),
+    /// Nothing listens there: TCP gets a reset, datagrams *port unreachable*.
+    Closed,
+    /// Not allowed: the payload gets *administratively prohibited*.
+    Deny,
+}
+
+/// What becomes of bytes that were looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sight {
+    /// More is needed to decide: they are held.
+    Hold,
+    /// They may go on, and those held before them; what follows is looked at again.
+    Pass,
+    /// They may go on, and everything that follows unseen.
+    Trust,
+    /// They may not: the flow is reset.
+    Refuse,
+}
+
+/// Looks at what a payload sends over one flow.
+pub trait Inspect: fmt::Debug {
+    /// The next bytes, each byte once and in order. The netstack holds 64 KiB at most: whoever
+    /// wants more has to refuse before that, or the flow is reset.
+    fn look(&mut self, bytes: &[u8]) -> Sight;
+
+    /// Nothing more comes: the payload closed its side, or has sent nothing for [`HOLD`] while bytes
+    /// were held. Anything but [`Sight::Hold`] is done; `Hold` counts as a refusal.
+    fn end(&mut self) -> Sight;
+}
+
+/// How long bytes are held for more to come.
+pub const HOLD: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Decides about flows.
+pub trait Egress {
+    /// A new flow, before anything of it left.
+    fn open(&mut self, to: Destination) -> Verdict;
+}
