@@ -38,13 +38,16 @@ fn change(layer: &OpenLayer, copied: &Copied) -> Result<Option<Change>, Errno> {
     let Some(above) = copied.from.parent() else { return Ok(None) };
     let host = openat(CWD, above.as_path(), LOOK_UP, rustix::fs::Mode::empty())?;
     let was = stat(&host, &host_name)?;
+    let was_node = was.map(|was| node(&host, &host_name, &was));
+    let stale = layer.is_stale(was_node.as_ref());
     let empty = Change {
         path: copied.from.clone(),
         kind: Kind::Deleted,
         differs: Aspects::default(),
         now: None,
-        was: was.map(|was| node(&host, &host_name, &was)),
+        was: was_node,
         hidden: false,
+        stale,
         trouble: None,
         layer: layer.number,
     };

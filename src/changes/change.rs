@@ -27,6 +27,9 @@ pub struct Change {
     /// The host has something there, or below it, that the sandbox was not shown.
     #[serde(skip_serializing_if = "is_false")]
     pub hidden: bool,
+    /// What the host has there has changed since the sandbox started.
+    #[serde(skip_serializing_if = "is_false")]
+    pub stale: bool,
     /// What could not be told, or must not be applied.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub trouble: Option<Trouble>,
@@ -37,6 +40,11 @@ pub struct Change {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_one(value: &u64) -> bool {
+    *value == 1
 }
 
 /// In which way a path differs.
@@ -172,14 +180,30 @@ pub struct Node {
     /// Permission bits, in octal.
     #[serde(serialize_with = "octal")]
     pub mode: u32,
+    /// The user it belongs to, as a number.
+    pub owner: u32,
+    /// The group it belongs to, as a number.
+    pub group: u32,
+    /// How many names it has; of directories it says nothing.
+    #[serde(skip_serializing_if = "is_one")]
+    pub links: u64,
+    /// Device and number of its inode: two names with the same are one file.
+    #[serde(skip)]
+    pub inode: (u64, u64),
     /// Bytes; of regular files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
     /// Where it leads; of links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Text>,
+    /// Major and minor number; of devices.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub device: Option<(u32, u32)>,
     /// Time of modification.
     pub modified: Timestamp,
+    /// When it was changed last in any way, which nobody can set.
+    #[serde(skip)]
+    pub changed: Timestamp,
 }
 
 impl Node {
@@ -187,12 +211,20 @@ impl Node {
     pub fn new(stat: &Stat, target: Option<Text>) -> Self {
         let kind = FileKind::of(stat);
         let size = (kind == FileKind::File).then(|| u64::try_from(stat.st_size).unwrap_or(0));
+        let device = (kind == FileKind::Device)
+            .then(|| (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev)));
         Self {
             kind,
             mode: stat.st_mode & 0o7777,
+            owner: stat.st_uid,
+            group: stat.st_gid,
+            links: if kind == FileKind::Directory { 1 } else { u64::from(stat.st_nlink) },
+            inode: (stat.st_dev, stat.st_ino),
             size,
             target,
+            device,
             modified: Timestamp::from_parts(stat.st_mtime, stat.st_mtime_nsec),
+            changed: Timestamp::from_parts(stat.st_ctime, stat.st_ctime_nsec),
         }
     }
 }

@@ -8,6 +8,7 @@ use rustix::io::{Errno, pread};
 use rustix::process::{getegid, geteuid};
 
 use super::change::{Aspect, Aspects, FileKind};
+use super::content::next_data;
 use super::marks::Marks;
 use crate::plan::step::Backend;
 
@@ -78,8 +79,9 @@ impl Pair<'_> {
             FileKind::File if !differs.has(Aspect::Size) && !differs.has(Aspect::Time) => {
                 let upper = open_file(self.upper)?;
                 let host = open_file(self.host)?;
+                let size = u64::try_from(now.st_size).unwrap_or(0);
                 differs.set(Aspect::Attributes, !self.same_attributes(&upper, &host)?);
-                differs.set(Aspect::Content, !same_content(&upper, &host, budget)?);
+                differs.set(Aspect::Content, !same_content(&upper, &host, size, budget)?);
             }
             _ => {}
         }
@@ -93,7 +95,7 @@ impl Pair<'_> {
 }
 
 /// Opens a regular file for reading, never waiting for the other end of what took its place.
-fn open_file((directory, name): (BorrowedFd<'_>, &CStr)) -> Result<OwnedFd, Errno> {
+pub(super) fn open_file((directory, name): (BorrowedFd<'_>, &CStr)) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = openat(directory, name, flags | OFlags::CLOEXEC, Mode::empty())?;
     match FileType::from_raw_mode(fstat(&file)?.st_mode) {
@@ -103,10 +105,16 @@ fn open_file((directory, name): (BorrowedFd<'_>, &CStr)) -> Result<OwnedFd, Errn
     }
 }
 
-fn same_content(a: impl AsFd, b: impl AsFd, budget: &mut u64) -> Result<bool, Errno> {
+/// Of files of one size. What is a hole in both is not read.
+fn same_content(a: impl AsFd, b: impl AsFd, size: u64, budget: &mut u64) -> Result<bool, Errno> {
     let mut chunks = (vec![0_u8; CHUNK], vec![0_u8; CHUNK]);
     let mut offset = 0;
-    loop {
+    while offset < size {
+        if size > CHUNK as u64 {
+            let next = (next_data(&a, offset, size)?, next_data(&b, offset, size)?);
+            let begin = |next: Option<(u64, u64)>| next.map_or(size, |(begin, _)| begin);
+            offset = begin(next.0).min(begin(next.1));
+        }
         let read = (fill(&a, &mut chunks.0, offset)?, fill(&b, &mut chunks.1, offset)?);
         if chunks.0[..read.0] != chunks.1[..read.1] {
             return Ok(false);
@@ -120,6 +128,7 @@ fn same_content(a: impl AsFd, b: impl AsFd, budget: &mut u64) -> Result<bool, Er
             None => return Ok(false),
         }
     }
+    Ok(true)
 }
 
 /// Reads until the buffer is full or the file ends.

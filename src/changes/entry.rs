@@ -59,8 +59,9 @@ impl Walk {
             Err(error) => return Err(error),
         };
         let hidden = was.kind == FileKind::Directory && self.hides(places);
+        let stale = self.layer.is_stale(Some(&was));
         let was = Some(was);
-        Ok(self.change(Kind::Deleted).map(|change| Change { was, hidden, ..change }))
+        Ok(self.change(Kind::Deleted).map(|change| Change { was, hidden, stale, ..change }))
     }
 
     /// Something that the layer has.
@@ -161,7 +162,9 @@ impl Walk {
         let replaces = was.as_ref().is_some_and(|was| was.kind == FileKind::Directory)
             && differs.has(Aspect::Type);
         let hidden = found.hidden || replaces && self.hides(&found.places);
-        self.change(kind).map(|change| Change { differs, now, was, hidden, trouble, ..change })
+        let stale = self.layer.is_stale(was.as_ref());
+        let known = |change| Change { differs, now, was, hidden, stale, trouble, ..change };
+        self.change(kind).map(known)
     }
 
     /// Goes into a directory of the layer's. `host` is the host's directory of that name, if there is

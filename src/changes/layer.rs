@@ -2,13 +2,16 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use super::ChangesError;
+use super::change::Node;
 use crate::plan::step::{Backend, Copied, LayerNumber};
 use crate::spec::{HostPath, SandboxPath};
+use crate::state::Timestamp;
 use crate::state::record::LayerRecord;
 
 /// A layer, ready to be read.
@@ -26,6 +29,8 @@ pub(super) struct OpenLayer {
     pub(super) only_shown: bool,
     /// Files of the host that were copied to a place with another name.
     pub(super) aliases: Vec<Copied>,
+    /// What of the host's changed later than this changed since the sandbox started.
+    pub(super) mark: Option<Timestamp>,
 }
 
 /// A relative place in a layer that is not the layer's own matter.
@@ -74,7 +79,22 @@ impl OpenLayer {
         places.extend(record.masked.iter().map(place(Why::Masked)));
         places.extend(record.shown.iter().flatten().map(place(Why::Shown)));
         let (backend, only_shown) = (layer.backend, record.shown.is_some());
-        Ok(Self { number, root, backend, upper, below, places, only_shown, aliases })
+        let mark = record.mark;
+        Ok(Self { number, root, backend, upper, below, places, only_shown, aliases, mark })
+    }
+
+    /// Where in the layer the change of a host's path lies: relative, empty for the layer's own root.
+    pub(super) fn relative(&self, path: &HostPath) -> Option<Vec<u8>> {
+        let alias = self.aliases.iter().find(|copied| copied.from == *path);
+        match alias {
+            Some(copied) => copied.path.as_bytes().get(1..).map(<[u8]>::to_vec),
+            None => path.relative_to(&self.root).map(|path| path.as_os_str().as_bytes().to_vec()),
+        }
+    }
+
+    /// Whether what the host has in a place was changed since the sandbox started.
+    pub(super) fn is_stale(&self, was: Option<&Node>) -> bool {
+        matches!((self.mark, was), (Some(mark), Some(was)) if was.changed > mark)
     }
 }
 

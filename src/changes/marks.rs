@@ -79,6 +79,16 @@ impl Marks {
         Ok(())
     }
 
+    /// The payload's own attributes, under the names it gave them, with their values; sorted by name. What
+    /// vanished meanwhile is left out.
+    pub(super) fn values(&self, upper: impl AsFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+        let read = |(name, stored): (&Vec<u8>, &Vec<u8>)| match value(&upper, stored) {
+            Ok(value) => value.map(|value| Ok((name.clone(), value))),
+            Err(error) => Some(Err(error)),
+        };
+        self.own.iter().filter_map(read).collect()
+    }
+
     /// Whether the payload's own attributes are those of the host's file.
     pub(super) fn same_as(
         &self,

@@ -32,11 +32,18 @@
 mod alias;
 mod change;
 mod compare;
+mod content;
+mod digest;
 mod directory;
 mod entry;
 mod layer;
 mod marks;
+mod source;
 mod walk;
+
+pub use content::{BLOCK, ContentHash, ContentHasher, hash_file, next_data};
+pub use digest::{Digest, Digester, Fingerprint, NoDigest};
+pub use source::{Attribute, Content, Held, Sources};
 
 pub use change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};
 

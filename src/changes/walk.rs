@@ -186,6 +186,7 @@ impl Walk {
             now: None,
             was: None,
             hidden: false,
+            stale: false,
             trouble: None,
             layer: self.layer.number,
         })

@@ -1,0 +1,177 @@
+//! Opens what changes name, in the layers they are in.
+//!
+//! # Theory of operation
+//! A change has a path of the host; its layer's root is taken off, and what remains is opened beneath the
+//! layer: no link followed in any part, no way out of it. The directory that was opened last is kept, for
+//! changes come sorted.
+//!
+//! # Decisions
+//! - Only regular files and directories are opened. A sandbox that runs may put a pipe in a file's place:
+//!   it is opened without waiting, looked at, and closed.
+//! - Where a file lies under another name than the host's (a copy of a single file), the layer's is used.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use rustix::fs::{Mode, fstat, openat};
+use rustix::io::Errno;
+
+use super::ChangesError;
+use super::change::{Change, FileKind};
+use super::compare::open_file;
+use super::content::{ContentHash, hash_file};
+use super::layer::OpenLayer;
+use super::marks::Marks;
+use super::walk::{LOOK_UP, READ, open_beneath};
+use crate::plan::step::{Backend, LayerNumber};
+use crate::state::record::LayerRecord;
+
+/// An extended attribute: its name, as the payload gave it, and its value.
+pub type Attribute = (Vec<u8>, Vec<u8>);
+
+/// What a layer holds for a change, beside what the change itself tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// The bytes of a file.
+    pub content: Content,
+    /// The payload's own attributes, access control lists among them, sorted by name; none when they cannot
+    /// be read.
+    pub attributes: Option<Vec<Attribute>>,
+}
+
+/// The bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// It is no regular file, or not there.
+    None,
+    /// It was read.
+    Hashed {
+        /// How many there are.
+        size: u64,
+        /// What they are.
+        hash: ContentHash,
+    },
+    /// It cannot be read.
+    Unreadable,
+}
+
+impl Held {
+    /// What something holds that is neither a file nor a directory.
+    pub const NOTHING: Self = Self { content: Content::None, attributes: Some(Vec::new()) };
+}
+
+/// The layers of a sandbox, to open what changes name.
+#[derive(Debug)]
+pub struct Sources {
+    layers: Vec<Option<OpenLayer>>,
+    /// The directory that was opened last: its layer, and its path from that layer's root.
+    last: Option<(LayerNumber, Vec<u8>, OwnedFd)>,
+    buffer: Vec<u8>,
+}
+
+impl Sources {
+    /// Over these layers. `open` gives the upper directory of each; none where it is empty.
+    ///
+    /// Errors: `open`'s, and [`ChangesError::OpenHost`].
+    pub fn open<E: From<ChangesError>>(
+        layers: &[LayerRecord],
+        mut open: impl FnMut(LayerNumber) -> Result<Option<OwnedFd>, E>,
+    ) -> Result<Self, E> {
+        let mut opened = Vec::new();
+        for (number, record) in (0..).map(LayerNumber).zip(layers) {
+            let upper = open(number)?;
+            opened.push(upper.map(|upper| OpenLayer::new(number, record, upper)).transpose()?);
+        }
+        Ok(Self { layers: opened, last: None, buffer: Vec::new() })
+    }
+
+    /// The kind of overlay that a change was made through.
+    pub fn backend(&self, change: &Change) -> Option<Backend> {
+        Some(self.layer(change.layer)?.backend)
+    }
+
+    fn layer(&self, number: LayerNumber) -> Option<&OpenLayer> {
+        self.layers.get(usize::from(number.0))?.as_ref()
+    }
+
+    /// The directory of the layer that a change lies in, and its name there; `.` for the layer's own root.
+    ///
+    /// Errors: `ENOENT` when nothing of the layer can be there, else those of `openat2(2)`.
+    pub fn place(&mut self, change: &Change) -> Result<(BorrowedFd<'_>, CString), Errno> {
+        let layer = self.layers.get(usize::from(change.layer.0)).and_then(Option::as_ref);
+        let layer = layer.ok_or(Errno::NOENT)?;
+        let relative = layer.relative(&change.path).ok_or(Errno::NOENT)?;
+        let cut = relative.iter().rposition(|byte| *byte == b'/');
+        let (above, name) = match cut {
+            Some(slash) => (&relative[..slash], &relative[slash + 1..]),
+            None => (&[][..], &relative[..]),
+        };
+        let name = if name.is_empty() { b"." } else { name };
+        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+        if above.is_empty() {
+            return Ok((layer.upper.as_fd(), name));
+        }
+        let known = self.last.as_ref().is_some_and(|(n, p, _)| *n == change.layer && p == above);
+        if !known {
+            let directory = open_beneath(&layer.upper, OsStr::from_bytes(above), LOOK_UP)?;
+            self.last = Some((change.layer, above.to_vec(), directory));
+        }
+        let (_, _, directory) = self.last.as_ref().ok_or(Errno::NOENT)?;
+        Ok((directory.as_fd(), name))
+    }
+
+    /// Opens the regular file of a change for reading. `ESTALE` when it is none any more.
+    pub fn file(&mut self, change: &Change) -> Result<OwnedFd, Errno> {
+        let (directory, name) = self.place(change)?;
+        open_file((directory, &name))
+    }
+
+    /// Opens the directory of a change for reading.
+    pub fn directory(&mut self, change: &Change) -> Result<OwnedFd, Errno> {
+        let (directory, name) = self.place(change)?;
+        openat(directory, &*name, READ, Mode::empty())
+    }
+
+    /// The payload's own attributes of an open file or directory of a change.
+    pub fn attributes(&self, change: &Change, file: impl AsFd) -> Result<Vec<Attribute>, Errno> {
+        let backend = self.backend(change).ok_or(Errno::NOENT)?;
+        Marks::of_upper(&file, backend)?.values(&file)
+    }
+
+    /// Reads all that a change would bring to the host.
+    ///
+    /// Errors are those of a layer that changes while it is read; what the payload closed to its owner is
+    /// [`Content::Unreadable`].
+    pub fn hold(&mut self, change: &Change) -> Result<Held, Errno> {
+        let closed = |error: Errno| matches!(error, Errno::ACCESS | Errno::PERM);
+        match change.now.as_ref().map(|now| now.kind) {
+            Some(FileKind::File) => match self.file(change) {
+                Ok(file) => self.hold_file(change, &file),
+                Err(error) if closed(error) => {
+                    Ok(Held { content: Content::Unreadable, attributes: None })
+                }
+                Err(error) => Err(error),
+            },
+            Some(FileKind::Directory) => match self.directory(change) {
+                Ok(directory) => {
+                    let attributes = Some(self.attributes(change, directory)?);
+                    Ok(Held { content: Content::None, attributes })
+                }
+                Err(error) if closed(error) => {
+                    Ok(Held { content: Content::None, attributes: None })
+                }
+                Err(error) => Err(error),
+            },
+            _ => Ok(Held::NOTHING),
+        }
+    }
+
+    /// As [`Sources::hold`], of a file that is open.
+    pub fn hold_file(&mut self, change: &Change, file: &OwnedFd) -> Result<Held, Errno> {
+        let attributes = Some(self.attributes(change, file)?);
+        let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
+        let hash = hash_file(file, &mut self.buffer)?;
+        Ok(Held { content: Content::Hashed { size, hash }, attributes })
+    }
+}
