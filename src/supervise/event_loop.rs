@@ -1,31 +1,29 @@
 //! The loop: waits for the next event, and does what it calls for.
 
+mod jobs;
+
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
 use super::denials::Denials;
 use super::pump::Role;
-use super::signals::{self, Insistence, Reaction, Signals, Whom, react};
+use super::signals::{Insistence, Signals, Whom};
 use super::stage::Stage;
-use super::standin::StandIn;
 use super::watch::{self, WRITE_BACK, Watch};
 use super::{Duties, Ended, How, SuperviseError};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
-use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::launch::wire::FromSandbox;
 use crate::sys::errno::Errno;
 use crate::sys::event::{Poller, Ready};
-use crate::sys::signal::{Received, SignalNumber};
+use crate::sys::signal::SignalNumber;
 
 /// Init exits at once after its last word; one that does not is killed.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// A server ends with its overlay, which ends with init; this much earlier is no accident.
 const SERVER_FIRST: Duration = Duration::from_millis(200);
-
-/// A stop that comes later than this after we were told to is another one.
-const ORDERED: Duration = Duration::from_secs(2);
 
 /// How often to look whether we came to the foreground.
 const LOOK: Duration = Duration::from_millis(250);
@@ -112,13 +110,6 @@ pub(super) fn run(
 }
 
 impl Supervisor<'_> {
-    /// Takes the terminal or leaves it; whether init was told, so that the payload goes on.
-    fn find_place(&mut self) -> Result<bool, SuperviseError> {
-        let order = self.stage.find_place().map_err(SuperviseError::Terminal)?;
-        order.map_or(Ok(()), |order| self.order(order))?;
-        Ok(order == Some(ToSandbox::Foreground))
-    }
-
     fn go_on(&mut self) -> Result<(), SuperviseError> {
         while self.phase == Phase::Running || !self.stage.pumps.is_empty() {
             for (event, ready) in self.wait().map_err(SuperviseError::Wait)? {
@@ -195,7 +186,7 @@ impl Supervisor<'_> {
     /// Ends the sandbox, or what is left to be written; what had ended it before stays the reason.
     fn kill(&mut self, how: How) -> Result<(), SuperviseError> {
         if self.phase == Phase::Draining {
-            self.stage.pumps.clear();
+            self.stage.abandon();
             return Ok(());
         }
         self.how.get_or_insert(how);
@@ -274,97 +265,6 @@ impl Supervisor<'_> {
             }
             _ => Ok(()),
         }
-    }
-
-    fn take_signals(&mut self) -> Result<(), SuperviseError> {
-        while let Some(received) = self.signals.next().map_err(SuperviseError::Signals)? {
-            self.take_signal(received)?;
-        }
-        Ok(())
-    }
-
-    fn take_signal(&mut self, received: Received) -> Result<(), SuperviseError> {
-        let signal = received.signal;
-        if self.phase == Phase::Draining {
-            if signals::asks_for_an_end(signal) {
-                self.stage.pumps.clear();
-            }
-            return Ok(());
-        }
-        if self.insistence.is_too_much(signal, Instant::now()) {
-            return self.kill(How::Insisted(signal));
-        }
-        let stage = if self.stage.has_pty() { signals::Stage::Pty } else { signals::Stage::Bare };
-        match react(signal, received.code, stage) {
-            Reaction::Forward => self.forward(signal),
-            Reaction::Resize => self.stage.resize().map_err(SuperviseError::Terminal),
-            Reaction::Stop(whom) => {
-                self.overtaken = None;
-                self.stopping = Some((whom, Instant::now()));
-                self.forward(SignalNumber::TSTP)
-            }
-            Reaction::Continue => {
-                self.overtaken = self.stopping.take().map(|_| Instant::now());
-                self.resume()
-            }
-            Reaction::Ignore => Ok(()),
-        }
-    }
-
-    fn forward(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
-        match u8::try_from(signal.raw()) {
-            Ok(signal) => self.order(ToSandbox::Signal { signal }),
-            Err(_) => Ok(()),
-        }
-    }
-
-    fn order(&mut self, order: ToSandbox) -> Result<(), SuperviseError> {
-        self.control.order(order).map_err(SuperviseError::Control)
-    }
-
-    /// The payload was stopped: so are we, when somebody is there to continue us.
-    fn stopped(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
-        let wants_terminal = [SignalNumber::TTIN, SignalNumber::TTOU].contains(&signal);
-        if wants_terminal && self.stage.can_have_terminal() {
-            return self.resume();
-        }
-        if self.overtaken.take().is_some_and(|since| since.elapsed() < ORDERED) {
-            return Ok(());
-        }
-        let ordered = self.stopping.take().filter(|(_, since)| since.elapsed() < ORDERED);
-        let whom = match ordered {
-            Some((whom, _)) => whom,
-            None if self.stage.stops_with_payload() => Whom::Group,
-            None => return Ok(()),
-        };
-        let signal = if wants_terminal { signal } else { SignalNumber::TSTP };
-        self.stage.settle().map_err(SuperviseError::Terminal)?;
-        self.stage.return_terminal().map_err(SuperviseError::Terminal)?;
-        self.be_stopped(signal, whom)?;
-        self.resume()?;
-        // The signal that continued us is not passed on once more.
-        while let Some(received) = self.signals.next().map_err(SuperviseError::Signals)? {
-            if received.signal != SignalNumber::CONT {
-                self.take_signal(received)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Stops this process; somebody stands in for it meanwhile.
-    fn be_stopped(&mut self, signal: SignalNumber, whom: Whom) -> Result<(), SuperviseError> {
-        let stand_in = self.watch.is_needed().then(|| StandIn::start(&mut self.watch)).transpose();
-        let stand_in = stand_in.map_err(SuperviseError::StandIn)?;
-        let stopped = signals::stop_calling(signal, whom);
-        let how = stand_in.map(|one| one.relieve(&mut self.watch)).transpose();
-        if let Some(how) = how.map_err(SuperviseError::StandIn)?.flatten() {
-            self.kill(how)?;
-        }
-        stopped.map_err(SuperviseError::Signals)
-    }
-
-    fn resume(&mut self) -> Result<(), SuperviseError> {
-        if self.find_place()? { Ok(()) } else { self.order(ToSandbox::Continue) }
     }
 
     fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {

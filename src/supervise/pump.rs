@@ -103,6 +103,11 @@ impl Pump {
         self.source.is_none()
     }
 
+    /// Whether the sink takes no more.
+    pub(super) fn is_broken(&self) -> bool {
+        self.failed.is_some()
+    }
+
     /// Why the sink took no more, unless its reader just went away.
     pub(super) fn failure(&self) -> Option<Errno> {
         self.failed.filter(|errno| *errno != Errno::EPIPE && *errno != Errno::ECONNRESET)
@@ -139,6 +144,18 @@ impl Pump {
         if let Some(reset) = self.lens.as_ref().map(|lens| lens.modes.reset()) {
             self.append(&reset);
         }
+    }
+
+    /// Gives up what is not written yet. A terminal is put back as well as can be without waiting for it.
+    pub(super) fn abandon(mut self) -> Option<Lens> {
+        if let (Some(lens), Some(sink)) = (&self.lens, &self.sink) {
+            let reset = lens.modes.reset();
+            // In the middle of a sequence, for all we know.
+            let cut: &[u8] = if self.pending().is_empty() { b"" } else { b"\x18\x1b\\" };
+            // A terminal that takes nothing now, or is gone, cannot be helped.
+            sink.write(&[cut, &reset].concat()).unwrap_or_default();
+        }
+        self.lens.take()
     }
 
     /// Adds bytes that were not read, behind those that were.

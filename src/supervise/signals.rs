@@ -51,7 +51,6 @@ const LEFT_ALONE: &[i32] = &[
 #[derive(Debug)]
 pub struct Signals {
     fd: SignalFd,
-    before: SignalSet,
 }
 
 /// Blocks the signals that [`supervise`](super::supervise) takes. To be called before the launch, so that a signal
@@ -68,13 +67,7 @@ impl Signals {
                 taken.push(signal);
             }
         }
-        let before = SignalSet::of(&[]).block()?;
-        Ok(Self { fd: SignalFd::new(&SignalSet::of(&taken))?, before })
-    }
-
-    /// What was blocked before.
-    pub fn before(&self) -> &SignalSet {
-        &self.before
+        Ok(Self { fd: SignalFd::new(&SignalSet::of(&taken))? })
     }
 
     /// The next one, if there is one now.

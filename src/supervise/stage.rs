@@ -232,7 +232,7 @@ impl Stage {
         match &mut self.console {
             // Somebody else has it now.
             Some(console) if !console.is_foreground() && !console.is_gone() => console.forget(),
-            _ => self.hang_up(),
+            _ => self.break_off(),
         }
     }
 
@@ -252,14 +252,30 @@ impl Stage {
     }
 
     fn retire(&mut self, pump: &Pump) {
-        if let Some(lens) = &pump.lens {
+        self.look_back(pump.lens.as_ref());
+        let (Role::RelayOut(number) | Role::Screen(number)) = pump.role else { return };
+        self.lost.extend(pump.failure().map(|errno| Lost { number, errno }));
+        match pump.role {
+            Role::Screen(_) if pump.is_broken() => self.break_off(),
+            Role::Screen(_) => self.hang_up(),
+            _ => {}
+        }
+    }
+
+    fn look_back(&mut self, lens: Option<&Lens>) {
+        if let Some(lens) = lens {
             self.clipboard += lens.clipboard.dropped();
             self.asked |= lens.modes.asked();
         }
-        let (Role::RelayOut(number) | Role::Screen(number)) = pump.role else { return };
-        self.lost.extend(pump.failure().map(|errno| Lost { number, errno }));
-        if let Role::Screen(_) = pump.role {
-            self.hang_up();
+    }
+
+    /// The caller's terminal, or one of two, is gone while the payload runs: there is no more use for the
+    /// other one being raw, and Ctrl-C at it is for us again.
+    fn break_off(&mut self) {
+        self.hang_up();
+        if let Some(console) = &mut self.console {
+            // One that is gone has no modes to give back.
+            console.leave_raw().unwrap_or_default();
         }
     }
 
@@ -291,6 +307,14 @@ impl Stage {
             }
         }
         self.tidy();
+    }
+
+    /// Nothing more is moved.
+    pub(super) fn abandon(&mut self) {
+        for pump in std::mem::take(&mut self.pumps) {
+            let lens = pump.abandon();
+            self.look_back(lens.as_ref());
+        }
     }
 
     /// Writes to the terminal what the payload wrote before it was stopped.
@@ -327,6 +351,7 @@ impl Stage {
 
     /// The end: gives the terminal back, without what it may have typed by itself.
     pub(super) fn finish(mut self) -> Result<(u64, Vec<Lost>)> {
+        self.abandon();
         if let Some(console) = self.console.as_ref().filter(|console| console.is_raw()) {
             if self.asked && console.is_foreground() {
                 hung_up_is_fine(wait_for_answers(console.number()))?;

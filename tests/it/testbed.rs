@@ -163,8 +163,9 @@ fn a_terminal_types_shows_resizes_and_interrupts() {
     terminal.types("stty -echo; echo do''ne\r").shows("done");
     let echo = rustix::termios::LocalModes::ECHO;
     assert!(!terminal.settings().local_modes.contains(echo));
+    // Who says so is who is in the foreground by then, and so is interrupted.
     terminal
-        .types("echo st''art; cat\r")
+        .types("sh -c 'echo start; exec cat'\r")
         .shows("start")
         .types("\x03")
         .shows("> ")

@@ -412,3 +412,21 @@ fn a_pty_that_was_asked_for_without_a_terminal_is_served_from_pipes() {
         },
     );
 }
+
+#[test]
+fn an_error_puts_the_terminal_back_too() {
+    alone(module_path!(), "an_error_puts_the_terminal_back_too", || {
+        let mut person = Person::starts(Place::Foreground, Setup::on_pty(), |init| {
+            init.writes(b"\x1b[?1049hready");
+            init.reads(b"now\n");
+            socket::send(&init.control, b"what?", &[]).unwrap();
+            std::thread::sleep(Duration::from_mins(1));
+        });
+        person.sees("ready");
+        assert!(person.is_raw());
+        person.types(b"now\r");
+        assert!(person.ends().contains("Malformed"));
+        person.sees("\x1b[?1049l");
+        assert!(!person.is_raw());
+    });
+}

@@ -4,7 +4,7 @@ use rustix::process::{Signal, kill_process};
 use rustix::termios::LocalModes;
 
 use super::{leave, shell};
-use crate::support::{Terminal, World};
+use crate::support::{Stdin, Terminal, World};
 
 fn is_raw(terminal: &Terminal) -> bool {
     !terminal.settings().local_modes.contains(LocalModes::ICANON)
@@ -112,18 +112,20 @@ fn a_job_in_the_background_ends_by_itself_and_by_kill() {
 fn a_shell_inside_has_job_control_of_its_own() {
     let world = World::new();
     let mut terminal = shell(&world);
+    // Says whether it has the keys, each time that changes.
+    let job = "perl -MPOSIX -e '$|=1; for (;; select undef, undef, undef, .02) \
+               { $now = tcgetpgrp(0) == getpgrp ? 1 : 0; next if $now eq $before; $before = $now; \
+               print $now ? \"fro\" . \"nt\\n\" : \"ba\" . \"ck\\n\" }'";
     terminal.types("\"$@\" -- env PS1='inside> ' HISTFILE= bash --norc --noediting -i\r");
-    terminal.shows("inside> ").types("sleep 100\r").shows("sleep 100\r\n");
-    std::thread::sleep(std::time::Duration::from_millis(300));
-    // Stops the sleep, not the shell inside, nor bryo.
+    terminal.shows("inside> ").types(&format!("{job}\r")).shows("front\r\n");
+    // Stops the job, not the shell inside, nor bryo.
     terminal.types("\x1a").shows("Stopped").shows("inside> ");
     terminal
         .types("bg; jobs\r")
         .shows("Running")
-        .shows("inside> ")
+        .shows("back\r\n")
         .types("fg\r")
-        .shows("sleep 100");
-    std::thread::sleep(std::time::Duration::from_millis(300));
+        .shows("front\r\n");
     terminal.types("\x03").shows("inside> ").types("echo status=$?\r").shows("status=130");
     // The shell inside stops itself, as `suspend` does in any shell.
     terminal.shows("inside> ").types("suspend -f\r").shows("Stopped").shows("prompt> ");
@@ -141,8 +143,9 @@ fn a_stop_sent_to_bryo_stops_the_payload_too() {
         "bash -c 'echo rea''dy; n=0; while sleep 0.05; do n=$((n+1)); echo $n >count; done'";
     terminal.types(&format!("\"$@\" -- {counts}; echo status=$?\r")).shows("ready\r\n");
     terminal.types("\x1a").shows("Stopped").shows("prompt> ");
-    terminal.types("kill -CONT %1; sleep 0.2; kill -TSTP %1; sleep 0.5; jobs\r");
-    terminal.shows("sleep 0.5; jobs").shows("Stopped").shows("prompt> ");
+    let wait = "while [ -z \"$(jobs -s)\" ]; do sleep 0.1; done";
+    terminal.types(&format!("kill -CONT %1; sleep 0.2; kill -TSTP %1; {wait}; jobs\r"));
+    terminal.shows("done; jobs").shows("Stopped").shows("prompt> ");
     terminal.types("kill %1; fg\r").shows("prompt> ");
     leave(terminal);
 }
@@ -158,6 +161,38 @@ fn without_a_terminal_inside_keys_become_signals_for_the_payload() {
     terminal.types("\x1a").shows("Stopped").shows("prompt> ").types("fg\r").shows("cat");
     terminal.types("\x03").shows("handled").shows("prompt> ");
     leave(terminal);
+}
+
+#[test]
+fn where_no_terminal_is_wanted_inside_the_callers_own_line_discipline_serves() {
+    let world = World::new();
+    let mut terminal = shell(&world);
+    let payload = "sh -c 'test -t 0 || echo none; cat; echo en''d'";
+    terminal.types(&format!("\"$@\" --tty=false -- {payload}\r")).shows("none\r\n");
+    assert!(!is_raw(&terminal));
+    terminal.types("line\r").shows("line\r\nline\r\n").types("\x04").shows("end\r\n");
+    terminal
+        .shows("prompt> ")
+        .types(&format!("\"$@\" --tty=false -- {WAITS}\r"))
+        .shows("ready\r\n");
+    terminal.types("\x1a").shows("Stopped").shows("prompt> ").types("fg\r").shows("sleep 100");
+    terminal.types("\x03").shows("prompt> ").types("echo status=$?\r").shows("status=130");
+    terminal.shows("prompt> ");
+    leave(terminal);
+}
+
+#[test]
+fn a_terminal_inside_can_be_had_without_one_outside() {
+    let world = World::new();
+    let payload = "test -t 0 && test -t 1 && stty -echo && cat && echo end";
+    world
+        .sandbox()
+        .args(["--rm", "--tty"])
+        .stdin(Stdin::Text(b"from a pipe\n".to_vec()))
+        .run(payload)
+        .succeeds()
+        .stdout_has("from a pipe\r\n")
+        .stdout_has("end\r\n");
 }
 
 #[test]
