@@ -9,8 +9,16 @@
 //! # Not here
 //! Packets and sockets (`net::user`).
 
+mod kind;
+pub mod policy;
+mod reason;
+
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+
+pub use kind::Kind;
+pub use policy::Policy;
+pub use reason::Reason;
 
 /// Where a new flow wants to go, as the payload asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
