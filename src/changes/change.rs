@@ -218,7 +218,7 @@ impl Node {
             mode: stat.st_mode & 0o7777,
             owner: stat.st_uid,
             group: stat.st_gid,
-            links: if kind == FileKind::Directory { 1 } else { u64::from(stat.st_nlink) },
+            links: if kind == FileKind::Directory { 1 } else { wide(stat.st_nlink) },
             inode: (stat.st_dev, stat.st_ino),
             size,
             target,
@@ -227,6 +227,11 @@ impl Node {
             changed: Timestamp::from_parts(stat.st_ctime, stat.st_ctime_nsec),
         }
     }
+}
+
+/// Its type is another one on every architecture.
+fn wide(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]

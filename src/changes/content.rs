@@ -246,7 +246,8 @@ mod tests {
         ) {
             let mut bytes = Vec::new();
             for (kind, length) in runs {
-                bytes.extend((0..length).map(|n| if kind == 0 { 0 } else { (n % 7) as u8 }));
+                let byte = |n: usize| if kind == 0 { 0 } else { n.to_le_bytes()[0] % 7 };
+                bytes.extend((0..length).map(byte));
             }
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&bytes).unwrap();

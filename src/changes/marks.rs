@@ -12,6 +12,7 @@ use std::os::fd::AsFd;
 use rustix::fs::{fgetxattr, flistxattr};
 use rustix::io::Errno;
 
+use super::source::Attribute;
 use crate::plan::step::Backend;
 
 /// As long as the kernel lets a list of names or a value be.
@@ -81,7 +82,7 @@ impl Marks {
 
     /// The payload's own attributes, under the names it gave them, with their values; sorted by name. What
     /// vanished meanwhile is left out.
-    pub(super) fn values(&self, upper: impl AsFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+    pub(super) fn values(&self, upper: impl AsFd) -> Result<Vec<Attribute>, Errno> {
         let read = |(name, stored): (&Vec<u8>, &Vec<u8>)| match value(&upper, stored) {
             Ok(value) => value.map(|value| Ok((name.clone(), value))),
             Err(error) => Some(Err(error)),

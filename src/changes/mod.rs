@@ -36,6 +36,7 @@ mod content;
 mod digest;
 mod directory;
 mod entry;
+mod executed;
 mod layer;
 mod marks;
 mod source;
@@ -43,6 +44,7 @@ mod walk;
 
 pub use content::{BLOCK, ContentHash, ContentHasher, hash_file, next_data};
 pub use digest::{Digest, Digester, Fingerprint, NoDigest};
+pub use executed::{Executed, Later};
 pub use source::{Attribute, Content, Held, Sources};
 
 pub use change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};
