@@ -66,13 +66,7 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
         }
         None => None,
     };
-    let finished = match op::run(&run.spec) {
-        Ok(finished) => finished,
-        Err(error) => {
-            report.into_iter().for_each(ReportFile::discard);
-            return Err(Failure::new(&error));
-        }
-    };
+    let finished = op::run(&run.spec).map_err(|e| Failure::new(&e))?;
     tell(&finished, run.show);
     if let Some(report) = report {
         let json = finished.record.to_pretty_json();

@@ -2,9 +2,9 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::profile::Library;
@@ -114,8 +114,8 @@ fn without_parents(path: &Path) -> std::io::Result<PathBuf> {
     Ok(resolved)
 }
 
-/// The bytes of a file that a flag names, if there are at most `most`. A FIFO is waited for: a shell's
-/// `<(…)` is one, and has a writer.
+/// The bytes of a file that a flag names, if there are at most `most`. A pipe that somebody writes to is
+/// read to its end: a shell's `<(…)` is one. Anything that may never end is refused.
 pub fn read_bounded(
     flag: &'static str,
     typed: &OsStr,
@@ -123,14 +123,31 @@ pub fn read_bounded(
     most: usize,
 ) -> Result<Vec<u8>, CliError> {
     let unreadable = |source| CliError::Unreadable { flag, path: quoted(typed), source };
-    let opened = fs::OpenOptions::new()
+    let unusable = |why| CliError::Unusable {
+        flag,
+        value: quoted(typed),
+        why,
+        instead: "name a regular file, or write `<(COMMAND)`",
+    };
+    // A FIFO that nobody writes to is not waited for.
+    let mut opened = fs::OpenOptions::new()
         .read(true)
-        .custom_flags(libc::O_NOCTTY)
+        .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
         .open(path.as_path())
         .map_err(unreadable)?;
+    let kind = opened.metadata().map_err(unreadable)?.file_type();
     let mut bytes = Vec::new();
-    let limit = u64::try_from(most).unwrap_or(u64::MAX).saturating_add(1);
-    opened.take(limit).read_to_end(&mut bytes).map_err(unreadable)?;
+    if kind.is_fifo() {
+        if !read_first(&mut opened, &mut bytes).map_err(unreadable)? {
+            return Err(unusable("it is a pipe that nobody writes to"));
+        }
+    } else if kind.is_dir() {
+        return Err(unusable("it is a directory"));
+    } else if !kind.is_file() {
+        return Err(unusable("it is a device"));
+    }
+    let limit = u64::try_from(most.saturating_sub(bytes.len())).unwrap_or(u64::MAX);
+    opened.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() > most {
         return Err(CliError::BadValue {
             flag,
@@ -139,6 +156,20 @@ pub fn read_bounded(
         });
     }
     Ok(bytes)
+}
+
+/// What is in a pipe now; whether anybody has the other end open, or had. From then on a read waits.
+fn read_first(pipe: &mut fs::File, bytes: &mut Vec<u8>) -> io::Result<bool> {
+    let mut first = [0; 4096];
+    match pipe.read(&mut first) {
+        Ok(0) => return Ok(false),
+        Ok(length) => bytes.extend_from_slice(&first[..length]),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(error) => return Err(error),
+    }
+    let flags = rustix::fs::fcntl_getfl(&*pipe)?;
+    rustix::fs::fcntl_setfl(&*pipe, flags.difference(rustix::fs::OFlags::NONBLOCK))?;
+    Ok(true)
 }
 
 /// The part of a text before its first `separator`, and what follows.

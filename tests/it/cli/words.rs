@@ -69,7 +69,7 @@ fn a_report_that_cannot_be_written_is_an_error_before_the_run() {
     let world = World::new();
     for place in ["/nowhere/r.json", "/", "/proc/version"] {
         let run = world.sandbox().args(["--report", place]).run("echo started");
-        run.stdout_is("").refuses_with(&[&format!("bryo: cannot open `{place}` for the report")]);
+        run.stdout_is("").refuses_with(&[&format!("bryo: cannot write a report to `{place}`")]);
     }
     // It is made and removed again, which the directory's times show.
     world.host(Host::MayChange);
@@ -88,12 +88,28 @@ fn a_link_put_in_place_of_the_report_is_not_followed() {
     world.outside(&format!("cd project; {attack}; echo theirs > out/r.json")).succeeds();
     assert_eq!(world.read("victim"), "theirs\n");
     world.outside("rm project/out/r.json; echo mine > victim").succeeds();
+    world.bryo(["run", "--rm", "--write", "out", "--report", "out/r.json"]).run(attack).succeeds();
+    assert_eq!(world.read("victim"), "mine\n");
+    assert!(world.read("project/out/r.json").contains("victim"), "the record, with the command");
+}
+
+#[test]
+fn a_report_does_not_follow_its_directory_to_another_place() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.folder("project/out/deep");
+    world.folder("other");
+    let attack = "mv out/deep out/moved; ln -s ../../other out/deep";
     world
-        .bryo(["run", "--rm", "--write", "out", "--report", "out/r.json"])
+        .bryo(["run", "--rm", "--write", "out", "--report", "out/deep/r.json"])
         .run(attack)
         .exits_with(125)
-        .stderr_has("another file took its place during the run");
-    assert_eq!(world.read("victim"), "mine\n");
+        .stderr_has("cannot leave the report at")
+        .stderr_has("its directory was replaced during the run");
+    assert!(world.exists("project/out/moved/r.json"), "where it was asked for");
+    // The control: whoever opens the name afterwards writes there.
+    world.outside("echo theirs >project/out/deep/r.json").succeeds();
+    assert!(world.exists("other/r.json"));
 }
 
 #[test]

@@ -1,1 +1,3 @@
-//! One test for each bug that was fixed, named by what went wrong.
+//! One test for each bug that was fixed.
+
+mod files;
