@@ -1,20 +1,26 @@
 //! Names for ids: the caller's account, and the homes of others.
 //!
 //! # Decisions
-//! - The files first. Only an id they do not name is asked of `getpwuid_r(3)`, which may load libraries
-//!   and talk to daemons: on a machine with local accounts nothing of that is touched.
+//! - The files first. Only an id they do not name is asked of `getent(1)`, which asks the directory
+//!   services of `nsswitch.conf` for us: they are libraries that glibc loads, and bryo is linked
+//!   statically. On a machine with local accounts nothing of that is touched.
 //! - Homes come from the file alone: a directory service is not walked through.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{Account, Caller};
 use crate::spec::{HostPath, SandboxPath, Text};
 
 use super::HostError;
 use super::bounded::{self, FILE};
+use super::fuse::find_program;
 use super::resolve::{Last, Resolver};
+use super::subid::output_of;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -89,11 +95,12 @@ pub(super) fn probe_account(
     caller: &Caller,
     uid_inside: u32,
     gid_inside: u32,
+    resolver: &mut Resolver,
 ) -> Result<Account, HostError> {
     let group = bounded::read_optional(GROUP, FILE)?.unwrap_or_default();
     let mut account = account(caller, passwd, &group);
     if account.name.is_none() {
-        ask_name_service(caller.uid, &mut account);
+        ask_name_service(caller.uid, resolver, &mut account);
     }
     let user_is_named = parse_users(passwd).any(|user| user.uid == uid_inside);
     let group_is_named = parse_groups(&group).any(|group| group.gid == gid_inside);
@@ -114,12 +121,16 @@ fn account(caller: &Caller, passwd: &[u8], group: &[u8]) -> Account {
     }
 }
 
-/// A directory service may know who it is. One that fails is one that does not know.
-fn ask_name_service(uid: u32, account: &mut Account) {
-    let uid = rustix::fs::Uid::from_raw(uid);
-    if let Ok(Some(entry)) = crate::sys::user::passwd_entry(uid) {
-        account.name = Some(entry.name.into());
-        account.shell = SandboxPath::new(entry.shell).ok();
+/// A directory service may know who it is. One that fails, or takes too long, is one that does not know.
+fn ask_name_service(uid: u32, resolver: &mut Resolver, account: &mut Account) {
+    let Some((getent, _)) = find_program("getent", resolver) else { return };
+    let mut command = Command::new(getent.as_path());
+    command.args(["passwd", &uid.to_string()]);
+    command.env_clear().stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
+    let answer = output_of(&mut command).unwrap_or_default();
+    if let Some(user) = parse_users(&answer).find(|user| user.uid == uid) {
+        account.name = Some(text(user.name));
+        account.shell = SandboxPath::new(OsStr::from_bytes(user.shell)).ok();
     }
 }
 
@@ -213,7 +224,14 @@ mod tests {
     #[test]
     fn the_text_is_given_only_where_a_line_is_missing() {
         let caller = Caller::default();
-        let account = probe_account(&read_passwd().unwrap(), &caller, 3_999_999_999, 0).unwrap();
+        let account = probe_account(
+            &read_passwd().unwrap(),
+            &caller,
+            3_999_999_999,
+            0,
+            &mut Resolver::default(),
+        )
+        .unwrap();
         assert!(account.passwd_without.is_some_and(|text| text.as_bytes().starts_with(b"root:")));
         assert_eq!(account.group_without, None);
         assert_eq!(account.name, Some("root".into()));

@@ -1,9 +1,10 @@
 //! Collects facts one by one, so that each run pays for what it needs.
 
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{Facts, HostDirectory, Kernel, Kind, Mount};
 use crate::spec::HostPath;
@@ -182,8 +183,13 @@ impl Probe {
     /// How the caller and the ids inside are called.
     pub fn account(&mut self, uid_inside: u32, gid_inside: u32) -> Result<(), HostError> {
         let passwd = self.passwd()?;
-        self.facts.account =
-            passwd::probe_account(&passwd, &self.facts.caller, uid_inside, gid_inside)?;
+        self.facts.account = passwd::probe_account(
+            &passwd,
+            &self.facts.caller,
+            uid_inside,
+            gid_inside,
+            &mut self.resolver,
+        )?;
         Ok(())
     }
 

@@ -14,6 +14,7 @@ pub mod caps;
 pub mod clone;
 pub mod errno;
 pub mod event;
+pub mod heap;
 pub mod landlock;
 pub mod mount;
 pub mod namespace;
@@ -26,7 +27,6 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod stat;
-pub mod user;
 
 #[cfg(test)]
 pub(crate) mod testing;
