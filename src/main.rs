@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use bryo::front::cli;
 use bryo::report::Look;
+use bryo::sys::heap::Heap;
+
+#[global_allocator]
+static HEAP: Heap = Heap::new();
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();

@@ -11,10 +11,11 @@
 //! - in a directory in which names that differ in case are different names, which is tried;
 //! - when it is short enough to be read at once.
 
-use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use foldhash::{HashSet, HashSetExt as _};
 
 use crate::spec::HostPath;
 use crate::sys::stat::FsType;

@@ -12,10 +12,11 @@
 //!
 //! Format: `proc_pid_mountinfo(5)`, and `show_mountinfo` of the kernel.
 
-use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
+
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use crate::plan::facts::Mount;
 use crate::spec::{HostPath, Text};

@@ -11,12 +11,12 @@
 //!   following links, and the kernel decides.
 //! - Nothing is mounted by looking: `lstat(2)` of an automount point does not trigger it.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
 
+use foldhash::HashMap;
 use rustix::fs::{Access, AtFlags, CWD, FileType, Stat};
 use rustix::io::Errno;
 

@@ -14,9 +14,10 @@
 //! - More entries or matches than the bounds is an error: a secret that was not looked for would be
 //!   shown.
 
-use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+
+use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{Caller, Kind, Match};
 use crate::spec::HostPath;

@@ -1,6 +1,8 @@
 //! Carries the steps on the tree out on paper.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
+
+use foldhash::{HashMap, HashMapExt as _, HashSet};
 
 use super::CheckError;
 use crate::plan::step::{

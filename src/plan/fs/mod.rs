@@ -25,7 +25,9 @@ mod place;
 mod serve;
 mod split;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
+
+use foldhash::HashMap;
 
 use super::draft::Draft;
 use super::error::PlanError;
