@@ -39,12 +39,14 @@ mod entry;
 mod executed;
 mod layer;
 mod marks;
+mod selection;
 mod source;
 mod walk;
 
 pub use content::{BLOCK, ContentHash, ContentHasher, hash_file, next_data};
 pub use digest::{Digest, Digester, Fingerprint, NoDigest};
 pub use executed::{Executed, Later};
+pub use selection::{Glob, Selection};
 pub use source::{Attribute, Content, Held, Sources};
 
 pub use change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};

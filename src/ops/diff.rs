@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::changes::{Change, Changes, Kind, Trouble};
-use crate::spec::HostPath;
+pub use crate::changes::{Glob, Selection};
 use crate::spec::text::escape_json;
 use crate::state::record::ChangeCounts;
 use crate::state::{SandboxId, Stores, Which};
@@ -41,11 +41,11 @@ pub struct Shown {
     pub counts: ChangeCounts,
 }
 
-/// Writes the changes of a sandbox: of everything, or at and below the given paths.
+/// Writes the changes of a sandbox: of those that are selected.
 pub fn diff(
     stores: &Stores,
     which: Which<'_>,
-    paths: &[HostPath],
+    selection: &Selection,
     form: Form,
     out: &mut dyn Write,
 ) -> Result<Shown, OpsError> {
@@ -58,7 +58,7 @@ pub fn diff(
     writer.begin(found.id(), running)?;
     for change in changes {
         let change = change?;
-        if paths.is_empty() || paths.iter().any(|path| change.path.starts_with(path)) {
+        if selection.takes(&change.path) {
             writer.change(&change)?;
         }
     }

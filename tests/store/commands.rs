@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bryo::ops::diff::{Form, diff};
+use bryo::ops::diff::{Form, Selection, diff};
 use bryo::ops::inspect::inspect;
 use bryo::ops::ps::{PsState, Scope, list, table};
 use bryo::ops::rm::{Running, remove};
@@ -33,7 +33,8 @@ fn kept(fixture: &Fixture, name: &str, files: &[&[u8]]) -> SandboxId {
 
 fn shown(fixture: &Fixture, form: Form) -> Vec<u8> {
     let mut out = Vec::new();
-    diff(&fixture.stores(), Which::Named(&"n".into()), &[], form, &mut out).unwrap();
+    diff(&fixture.stores(), Which::Named(&"n".into()), &Selection::default(), form, &mut out)
+        .unwrap();
     out
 }
 
@@ -81,9 +82,11 @@ fn diff_can_be_of_some_paths_and_of_the_newest_from_here() {
     let id = kept(&fixture, "n", &[b"a", b"b"]);
     let mut out = Vec::new();
     let paths = [host(&fixture.path("over/b"))];
+    let selection = Selection { paths: paths.to_vec(), ..Selection::default() };
     let here = host(fixture.directory.path());
     let shown =
-        diff(&fixture.stores(), Which::NewestFrom(&here), &paths, Form::Names, &mut out).unwrap();
+        diff(&fixture.stores(), Which::NewestFrom(&here), &selection, Form::Names, &mut out)
+            .unwrap();
     assert_eq!(String::from_utf8(out).unwrap(), format!("{}\n", paths[0]));
     assert_eq!((shown.id, shown.running, shown.counts.added), (id, false, 1));
 }

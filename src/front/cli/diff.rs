@@ -3,34 +3,23 @@
 use std::ffi::OsString;
 use std::io::{self, BufWriter, Write as _};
 
-use clap::builder::ValueParser;
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Command};
 
 use crate::ops::OpsError;
 use crate::ops::diff::{Form, diff};
 use crate::ops::stores::Here;
 use crate::report::Failure;
 
-use super::error::CliError;
-use super::flag::{is_set, many, one, sandbox, switch};
+use super::flag::{is_set, switch};
 use super::output::Answer;
+use super::selection::{self, Selected};
 use super::surroundings::Surroundings;
 use super::usage::{self, Asked};
 
 /// `bryo diff`, as clap knows it.
 pub fn command() -> Command {
-    Command::new("diff")
+    selection::arguments(Command::new("diff"))
         .about("List what a sandbox changed: A added, C changed, D deleted")
-        .override_usage("bryo diff [FLAGS] [SANDBOX] [-- PATH...]")
-        .arg(sandbox())
-        .arg(
-            Arg::new("path")
-                .value_name("PATH")
-                .help("Only these, and what lies below")
-                .num_args(1..)
-                .last(true)
-                .value_parser(ValueParser::os_string()),
-        )
         .arg(switch("json", "Answer as JSON").conflicts_with_all(["names", "null"]))
         .arg(switch("names", "Only paths").conflicts_with("null"))
         .arg(switch("null", "Only paths, as they are, each with a NUL byte behind it").short('0'))
@@ -47,13 +36,12 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
 
 fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
-    let paths = many(matches, "path").map(|path| caller.host_path("PATH", path));
-    let paths = paths.collect::<Result<Vec<_>, CliError>>().map_err(|e| Failure::new(&e))?;
-    let named = one(matches, "sandbox").map(Into::into);
+    let Selected { sandbox, selection } =
+        selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
     // A layer may hold millions of changes: they are written as they are found.
     let mut out = BufWriter::new(io::stdout().lock());
     let shown = Here::look().and_then(|here| {
-        diff(&here.stores, here.which(named.as_ref())?, &paths, form(matches), &mut out)?;
+        diff(&here.stores, here.which(sandbox.as_ref())?, &selection, form(matches), &mut out)?;
         out.flush().map_err(OpsError::Write)
     });
     match shown {

@@ -18,6 +18,7 @@ pub mod ps;
 mod report_file;
 pub mod rm;
 pub mod run;
+pub mod selection;
 pub mod surroundings;
 pub mod usage;
 
