@@ -4,6 +4,7 @@
 //! Which network a sandbox has (`plan`).
 
 pub mod egress;
+pub mod user;
 
 use crate::plan::step::NetStep;
 use crate::sys::errno::Result;

@@ -18,6 +18,7 @@ pub mod heap;
 pub mod landlock;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
 pub mod open;
 pub mod pidfd;
 pub mod process;
@@ -27,6 +28,7 @@ pub mod seccomp;
 pub mod signal;
 pub mod socket;
 pub mod stat;
+pub mod tun;
 
 #[cfg(test)]
 pub(crate) mod testing;

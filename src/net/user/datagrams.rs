@@ -1,0 +1,190 @@
+//! Flows without a connection: UDP between two ports, and echoes of one `ping`.
+//!
+//! Each has a socket of the host that is connected to its one peer, so that nobody else's datagrams come
+//! in, and what goes wrong is told.
+
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
+use std::io::IoSlice;
+
+use super::frame::{Frame, Quote};
+use super::link::{Link, unreachable};
+use super::packet::{Echo, protocol};
+use super::stream::Ends;
+use crate::sys::errno::Errno;
+
+/// Datagrams that one turn moves.
+const TURN: usize = 64;
+
+/// A flow that was answered lives this long after its last datagram; RFC 4787 asks for two minutes.
+const ANSWERED: Duration = Duration::from_mins(3);
+/// One that was not.
+const UNANSWERED: Duration = Duration::from_mins(1);
+/// A look-up that was answered has nothing more to say.
+const LOOKED_UP: Duration = Duration::from_secs(5);
+
+/// What is exchanged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// UDP.
+    Udp,
+    /// Echoes of one sender inside.
+    Echo {
+        /// Its number, which the host's kernel replaces by its own.
+        ident: u16,
+    },
+}
+
+/// Names a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Both ends; without ports for echoes.
+    pub ends: Ends,
+    /// What.
+    pub kind: Kind,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Datagrams {
+    key: Key,
+    socket: OwnedFd,
+    last: Instant,
+    answered: bool,
+    /// Whether it stands in the engine's list of work.
+    pub queued: bool,
+}
+
+impl Datagrams {
+    /// A flow whose first datagram is about to be sent.
+    pub fn new(key: Key, socket: OwnedFd, now: Instant) -> Self {
+        Self { key, socket, last: now, answered: false, queued: false }
+    }
+
+    /// When it was used last.
+    pub fn last(&self) -> Instant {
+        self.last
+    }
+
+    /// Whether nobody waits for more of it.
+    pub fn is_over(&self, now: Instant) -> bool {
+        let lookup = self.key.ends.outside.port() == 53;
+        let life = match (self.answered, lookup) {
+            (true, true) => LOOKED_UP,
+            (true, false) => ANSWERED,
+            (false, _) => UNANSWERED,
+        };
+        now.saturating_duration_since(self.last) > life
+    }
+
+    /// Sends a datagram of the payload.
+    pub fn send_udp(&mut self, payload: &[u8], link: &Link, now: Instant) {
+        self.last = now;
+        let sent = again(|| rustix::net::send(&self.socket, payload, SendFlags::NOSIGNAL));
+        self.told(sent.map(drop), payload.len(), link);
+    }
+
+    /// Sends a request of the payload for an echo.
+    pub fn send_echo(&mut self, echo: &Echo<'_>, link: &Link, now: Instant) {
+        self.last = now;
+        let kind = if self.key.ends.outside.is_ipv4() { 8 } else { 128 };
+        let [a, b] = echo.sequence.to_be_bytes();
+        // Sum and number are the kernel's to fill in.
+        let header = [kind, 0, 0, 0, 0, 0, a, b];
+        let pieces = [IoSlice::new(&header), IoSlice::new(echo.payload)];
+        let sent = again(|| {
+            let mut nothing = SendAncillaryBuffer::default();
+            rustix::net::sendmsg(&self.socket, &pieces, &mut nothing, SendFlags::NOSIGNAL)
+        });
+        self.told(sent.map(drop), echo.payload.len(), link);
+    }
+
+    /// Takes what came from the host; whether there may be more at once.
+    pub fn receive(&mut self, room: &mut [u8], link: &Link, now: Instant) -> bool {
+        for _ in 0..TURN {
+            match rustix::net::recv(&self.socket, &mut *room, RecvFlags::empty()) {
+                Ok((_, length)) => {
+                    self.last = now;
+                    self.answered = true;
+                    self.pass(room.get(..length).unwrap_or_default(), link);
+                }
+                Err(rustix::io::Errno::AGAIN) => return false,
+                // An error that waited: what it is about was sent before.
+                Err(errno) => self.told(Err(errno), 0, link),
+            }
+        }
+        true
+    }
+
+    fn pass(&self, bytes: &[u8], link: &Link) {
+        let Ends { inside, outside } = self.key.ends;
+        match self.key.kind {
+            Kind::Udp => link.send(&Frame::udp(outside, inside, bytes.len()), [bytes, &[]]),
+            Kind::Echo { ident } => {
+                let reply = if outside.is_ipv4() { 0 } else { 129 };
+                let [kind, _, _, _, _, _, a, b, payload @ ..] = bytes else { return };
+                if *kind == reply {
+                    let sequence = u16::from_be_bytes([*a, *b]);
+                    let (from, to): (IpAddr, IpAddr) = (outside.ip(), inside.ip());
+                    let frame = Frame::echo_reply(from, to, ident, sequence, payload);
+                    link.send(&frame, [payload, &[]]);
+                }
+            }
+        }
+    }
+
+    /// Tells the payload of an error of the host.
+    fn told(&self, outcome: rustix::io::Result<()>, length: usize, link: &Link) {
+        if let Err(errno) = outcome {
+            refuse(&self.key, length, errno.into(), link);
+        }
+    }
+}
+
+impl AsFd for Datagrams {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// The first error may be one that waited, of a datagram before: then this one is not sent yet.
+fn again(mut send: impl FnMut() -> rustix::io::Result<usize>) -> rustix::io::Result<usize> {
+    match send() {
+        Err(rustix::io::Errno::CONNREFUSED) => send(),
+        other => other,
+    }
+}
+
+/// Tells the payload that a datagram of `length` bytes could not go.
+pub fn refuse(key: &Key, length: usize, errno: Errno, link: &Link) {
+    if let Some(why) = unreachable(errno) {
+        link.send_unreachable(why, &quote(key, length));
+    }
+}
+
+/// The beginning of a datagram as the payload sent it.
+pub fn quote(key: &Key, length: usize) -> Quote {
+    let Ends { inside, outside } = key.ends;
+    match key.kind {
+        Kind::Udp => {
+            let length = u16::try_from(length + 8).unwrap_or(u16::MAX);
+            let more = u32::from(length) << 16;
+            Quote::of_ports(inside, outside, protocol::UDP, more)
+        }
+        Kind::Echo { ident } => {
+            let is_v4 = inside.is_ipv4();
+            let (kind, number) = if is_v4 { (8, protocol::ICMP) } else { (128, protocol::ICMPV6) };
+            let [a, b] = ident.to_be_bytes();
+            let first = [kind, 0, 0, 0, a, b, 0, 0];
+            Quote { from: inside.ip(), to: outside.ip(), protocol: number, first }
+        }
+    }
+}
+
+/// The ends of a flow that has no ports.
+pub fn portless(inside: IpAddr, outside: IpAddr) -> Ends {
+    Ends { inside: SocketAddr::new(inside, 0), outside: SocketAddr::new(outside, 0) }
+}

@@ -1,0 +1,356 @@
+//! The loop: waits, takes packets, and lets each flow do its work.
+//!
+//! # Theory of operation
+//! A turn: wait for events; read up to [`BATCH`] packets, each handed to its flow; then every flow that has
+//! something to do works once, which also sends one acknowledgement for all it got in this turn. Timers are a heap
+//! with at most one entry for each flow, looked at again when it comes up.
+//!
+//! # Decisions
+//! - The first packet of a flow asks the policy, and a refusal is remembered by nobody: what is
+//!   asked again is decided again.
+//! - When there is no room for a flow, a SYN is dropped (it will come again), and the datagram
+//!   flow that was quiet for the longest time makes room.
+
+mod packets;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+
+use super::Inside;
+use super::datagrams::{Datagrams, Key};
+use super::dial::Dial;
+use super::link::{Inbox, Link};
+use super::packet::parse;
+use super::ring::Pool;
+use super::stream::{Ends, Fate, Means, Stream};
+use super::table::{Table, Token};
+use super::waiting::Waiting;
+use crate::net::egress::Egress;
+use crate::sys::errno::Result;
+
+/// Packets that are read in one turn.
+const BATCH: usize = 64;
+
+/// Events that are taken in one turn.
+const EVENTS: usize = 256;
+
+/// How often flows without a timer of their own are looked over.
+const ROUND: Duration = Duration::from_secs(1);
+
+/// How long the last bytes of a payload that has ended may take to leave, without any progress.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+/// How many flows there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Most {
+    /// TCP connections.
+    pub streams: usize,
+    /// Of which the host may still be dialling so many.
+    pub dialling: usize,
+    /// UDP flows and echoes.
+    pub datagrams: usize,
+}
+
+/// What an event is about, in its two highest bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    Link,
+    Master,
+    Stream(Token),
+    Datagrams(Token),
+}
+
+impl Source {
+    fn bits(self) -> epoll::EventData {
+        let (kind, rest) = match self {
+            Self::Link => (0, 0),
+            Self::Master => (1, 0),
+            Self::Stream(token) => (2, token.bits()),
+            Self::Datagrams(token) => (3, token.bits()),
+        };
+        epoll::EventData::new_u64(kind << 62 | rest)
+    }
+
+    fn from_bits(data: epoll::EventData) -> Self {
+        let token = Token::from_bits(data.u64());
+        match data.u64() >> 62 {
+            0 => Self::Link,
+            1 => Self::Master,
+            2 => Self::Stream(token),
+            _ => Self::Datagrams(token),
+        }
+    }
+}
+
+/// What whoever started the netstack says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Nothing more.
+    Go,
+    /// The payload has ended: let what it said leave, then end.
+    Finish,
+    /// End.
+    Stop,
+}
+
+/// See the module.
+pub struct Engine<E, D> {
+    link: Link,
+    inside: Inside,
+    egress: E,
+    dial: D,
+    most: Most,
+    events: OwnedFd,
+    pool: Pool,
+    streams: Table<Ends, Stream>,
+    dialling: usize,
+    datagrams: Table<Key, Datagrams>,
+    ended: Waiting,
+    work: VecDeque<Source>,
+    timers: BinaryHeap<Reverse<(Instant, Token)>>,
+    next_round: Instant,
+    now: Instant,
+    more_packets: bool,
+    secret: u64,
+    room: Box<[u8]>,
+}
+
+impl<E: Egress, D: Dial> Engine<E, D> {
+    /// For a link; `secret` makes first numbers of connections unguessable.
+    pub fn new(
+        link: Link,
+        inside: Inside,
+        egress: E,
+        dial: D,
+        most: Most,
+        secret: u64,
+    ) -> Result<Self> {
+        let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        epoll::add(&events, &link, Source::Link.bits(), epoll::EventFlags::IN)?;
+        let now = Instant::now();
+        Ok(Self {
+            link,
+            inside,
+            egress,
+            dial,
+            most,
+            events,
+            pool: Pool::default(),
+            streams: Table::new(most.streams),
+            dialling: 0,
+            datagrams: Table::new(most.datagrams),
+            ended: Waiting::default(),
+            work: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            next_round: now,
+            now,
+            more_packets: false,
+            secret,
+            room: vec![0; 0x1_0000].into_boxed_slice(),
+        })
+    }
+
+    /// Works until `master` says otherwise; `hear` reads what it says.
+    pub fn run(&mut self, master: BorrowedFd<'_>, hear: impl Fn() -> Order) -> Result<()> {
+        epoll::add(&self.events, master, Source::Master.bits(), epoll::EventFlags::IN)?;
+        let mut inbox = Inbox::default();
+        loop {
+            if self.turn(&mut inbox)? {
+                match hear() {
+                    Order::Go => {}
+                    Order::Finish => return self.finish(&mut inbox),
+                    Order::Stop => return Ok(()),
+                }
+            }
+        }
+    }
+
+    /// Lets the last bytes leave. The payload's own kernel goes on sending what it has.
+    fn finish(&mut self, inbox: &mut Inbox) -> Result<()> {
+        let mut until = self.now + FAREWELL;
+        let mut before = usize::MAX;
+        loop {
+            let unsaid = self.streams.iter_mut().filter(|(_, stream)| !stream.is_said()).count();
+            if unsaid == 0 && !self.more_packets || self.now >= until {
+                return Ok(());
+            }
+            if unsaid + self.pool.out() != before {
+                before = unsaid + self.pool.out();
+                until = self.now + FAREWELL;
+            }
+            self.next_round = self.next_round.min(self.now + FAREWELL / 8);
+            self.turn(inbox)?;
+        }
+    }
+
+    /// One turn; whether the master has something to say.
+    pub fn turn(&mut self, inbox: &mut Inbox) -> Result<bool> {
+        let mut master = false;
+        let mut readable = self.more_packets;
+        for (source, flags) in self.wait()? {
+            match source {
+                Source::Link => readable = true,
+                Source::Master => master = true,
+                Source::Stream(token) => self.notice(token, flags),
+                Source::Datagrams(token) => self.queue_datagrams(token),
+            }
+        }
+        if readable {
+            self.read_link(inbox)?;
+        }
+        self.do_work();
+        self.run_timers();
+        Ok(master)
+    }
+
+    fn wait(&mut self) -> Result<Vec<(Source, epoll::EventFlags)>> {
+        let busy = self.more_packets || !self.work.is_empty();
+        let timer = self.timers.peek().map(|Reverse((when, _))| *when);
+        let idle = self.datagrams.is_empty() && self.ended.is_empty();
+        let round = (!idle).then_some(self.next_round);
+        let next = timer.into_iter().chain(round).min();
+        let timeout = match next {
+            _ if busy => Some(Duration::ZERO),
+            Some(when) => Some(when.saturating_duration_since(Instant::now())),
+            None => None,
+        };
+        let timeout = timeout.and_then(|span| Timespec::try_from(span).ok());
+        let mut events = Vec::with_capacity(EVENTS);
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(&self.events, spare, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        self.now = Instant::now();
+        Ok(events.iter().map(|event| (Source::from_bits(event.data), event.flags)).collect())
+    }
+
+    fn read_link(&mut self, inbox: &mut Inbox) -> Result<()> {
+        self.more_packets = false;
+        for _ in 0..BATCH {
+            let Some(length) = self.link.read(inbox)? else { return Ok(()) };
+            if let Some(packet) = parse(inbox.packet(length)) {
+                self.take(&packet);
+            }
+        }
+        self.more_packets = true;
+        Ok(())
+    }
+
+    fn notice(&mut self, token: Token, flags: epoll::EventFlags) {
+        use epoll::EventFlags as F;
+        if let Some(stream) = self.streams.get(token) {
+            let hung_up = flags.intersects(F::HUP | F::ERR | F::RDHUP);
+            stream.notice(flags.contains(F::IN), flags.contains(F::OUT), hung_up);
+            self.queue_stream(token);
+        }
+    }
+
+    fn queue_stream(&mut self, token: Token) {
+        if let Some(stream) = self.streams.get(token).filter(|stream| !stream.queued) {
+            stream.queued = true;
+            self.work.push_back(Source::Stream(token));
+        }
+    }
+
+    fn queue_datagrams(&mut self, token: Token) {
+        if let Some(flow) = self.datagrams.get(token).filter(|flow| !flow.queued) {
+            flow.queued = true;
+            self.work.push_back(Source::Datagrams(token));
+        }
+    }
+
+    /// Lets each flow that is in the list work once.
+    fn do_work(&mut self) {
+        for _ in 0..self.work.len() {
+            match self.work.pop_front() {
+                Some(Source::Stream(token)) => {
+                    let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+                    let Some(stream) = self.streams.get(token) else { continue };
+                    stream.queued = false;
+                    let dialled = stream.is_connecting();
+                    let fate = stream.work(&mut means);
+                    if dialled && !stream.is_connecting() {
+                        self.dialling -= 1;
+                    }
+                    self.settle(token, fate);
+                }
+                Some(Source::Datagrams(token)) => {
+                    let Some(flow) = self.datagrams.get(token) else { continue };
+                    flow.queued = false;
+                    if flow.receive(&mut self.room, &self.link, self.now) {
+                        self.queue_datagrams(token);
+                    }
+                }
+                Some(Source::Link | Source::Master) | None => {}
+            }
+        }
+    }
+
+    /// Does what follows from the fate of a stream.
+    fn settle(&mut self, token: Token, fate: Fate) {
+        match fate {
+            Fate::Waits => {}
+            Fate::More => self.queue_stream(token),
+            Fate::Ended { first } => {
+                let Some(mut stream) = self.streams.remove(token) else { return };
+                if first {
+                    self.ended.add(stream.ends(), stream.last_word(), self.now);
+                }
+                let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+                stream.leave(&mut means);
+                return;
+            }
+            Fate::Gone => {
+                let stream = self.streams.remove(token);
+                if stream.is_some_and(|stream| stream.is_connecting()) {
+                    self.dialling -= 1;
+                }
+                return;
+            }
+        }
+        let Some(stream) = self.streams.get(token) else { return };
+        if let Some(deadline) = stream.deadline()
+            && stream.armed.is_none_or(|armed| deadline < armed)
+        {
+            stream.armed = Some(deadline);
+            self.timers.push(Reverse((deadline, token)));
+        }
+    }
+
+    fn run_timers(&mut self) {
+        while let Some(Reverse((when, token))) = self.timers.peek().copied()
+            && when <= self.now
+        {
+            self.timers.pop();
+            let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+            let Some(stream) = self.streams.get(token) else { continue };
+            stream.armed = None;
+            let is_due = stream.deadline().is_some_and(|deadline| deadline <= self.now);
+            let fate = if is_due { stream.expire(&mut means) } else { Fate::Waits };
+            self.settle(token, fate);
+        }
+        if self.next_round <= self.now {
+            self.next_round = self.now + ROUND;
+            self.ended.expire(self.now);
+            let now = self.now;
+            let over = self.datagrams.iter_mut().filter(|(_, flow)| flow.is_over(now));
+            let over: Vec<Token> = over.map(|(token, _)| token).collect();
+            for token in over {
+                self.datagrams.remove(token);
+            }
+        }
+    }
+}
+
+/// For the one who looks at it from outside.
+impl<E, D> Engine<E, D> {
+    /// How many streams, datagram flows and bytes of buffers there are.
+    pub fn size(&self) -> (usize, usize, usize) {
+        (self.streams.len(), self.datagrams.len(), self.pool.out())
+    }
+}

@@ -1,0 +1,197 @@
+//! What each packet of the payload leads to.
+
+use std::net::IpAddr;
+use std::time::Instant;
+
+use rustix::event::epoll;
+
+use super::{Engine, Source};
+use crate::net::egress::{Destination, Egress, Verdict};
+use crate::net::user::datagrams::{self, Datagrams, Key, Kind};
+use crate::net::user::dial::{Dial, Progress};
+use crate::net::user::endpoint::Endpoint;
+use crate::net::user::frame::{Quote, Unreachable};
+use crate::net::user::link::Link;
+use crate::net::user::packet::{Body, Flags, Packet, Segment};
+use crate::net::user::stream::{self, Ends, Means, Stream};
+use crate::net::user::table::Token;
+use crate::sys::errno::Errno;
+
+impl<E: Egress, D: Dial> Engine<E, D> {
+    /// Takes one packet of the payload.
+    pub(super) fn take(&mut self, packet: &Packet<'_>) {
+        // A source that is not the sandbox's is forged; nobody but one host is a destination.
+        if !self.inside.is_source(packet.from) || !is_host(packet.to) {
+            return;
+        }
+        match packet.body {
+            Body::Tcp(segment) => {
+                let (inside, outside) = packet.ends(segment.source, segment.destination);
+                self.take_segment(Ends { inside, outside }, &segment);
+            }
+            Body::Udp(datagram) => {
+                let (inside, outside) = packet.ends(datagram.source, datagram.destination);
+                let key = Key { ends: Ends { inside, outside }, kind: Kind::Udp };
+                let to = Destination::Udp(outside);
+                if let Some(flow) = self.flow(key, to, datagram.payload.len()) {
+                    flow.0.send_udp(datagram.payload, flow.1, flow.2);
+                }
+            }
+            Body::Echo(echo) => {
+                let ends = datagrams::portless(packet.from, packet.to);
+                let key = Key { ends, kind: Kind::Echo { ident: echo.ident } };
+                let to = Destination::Echo(packet.to);
+                if let Some(flow) = self.flow(key, to, echo.payload.len()) {
+                    flow.0.send_echo(&echo, flow.1, flow.2);
+                }
+            }
+            Body::Other(protocol, first) => {
+                let quote = Quote { from: packet.from, to: packet.to, protocol, first };
+                self.link.send_unreachable(Unreachable::Protocol, &quote);
+            }
+        }
+    }
+
+    fn take_segment(&mut self, ends: Ends, segment: &Segment<'_>) {
+        if let Some(token) = self.streams.find(&ends) {
+            let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+            let Some(stream) = self.streams.get(token) else { return };
+            let fate = stream.receive(segment, &mut means);
+            return self.settle(token, fate);
+        }
+        let opens = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
+        if opens {
+            self.ended.remove(&ends);
+            return self.open(ends, segment);
+        }
+        if segment.flags.has(Flags::RST) {
+            self.ended.remove(&ends);
+        } else if let Some(control) = self.ended.answer(&ends) {
+            self.link.send_tcp(ends.outside, ends.inside, &control, [&[], &[]]);
+        } else {
+            let length = u32::try_from(segment.payload.len()).unwrap_or(0);
+            let ack = segment.seq.wrapping_add(length);
+            let seq = if segment.flags.has(Flags::ACK) { segment.ack } else { 0 };
+            stream::send_reset(&ends, seq, ack, &self.link);
+        }
+    }
+
+    /// A connection that the payload asks for.
+    fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
+        if self.streams.is_full() || self.dialling >= self.most.dialling {
+            return;
+        }
+        let (to, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
+            Verdict::Allow(to) => (to, None),
+            Verdict::Inspect(to, inspect) => (to, Some(inspect)),
+            Verdict::Closed => {
+                return stream::refuse_syn(&ends, syn.seq, Errno::ECONNREFUSED, &self.link);
+            }
+            Verdict::Deny => {
+                return stream::refuse_syn(&ends, syn.seq, Errno::EACCES, &self.link);
+            }
+        };
+        let added = self.dial.tcp(to).and_then(|(socket, progress)| {
+            let token = self.streams.next();
+            let flags = epoll::EventFlags::IN
+                | epoll::EventFlags::OUT
+                | epoll::EventFlags::RDHUP
+                | epoll::EventFlags::ET;
+            epoll::add(&self.events, &socket, Source::Stream(token).bits(), flags)?;
+            Ok((socket, progress))
+        });
+        let (socket, progress) = match added {
+            Ok(added) => added,
+            Err(errno) => return stream::refuse_syn(&ends, syn.seq, errno, &self.link),
+        };
+        let mss = self.inside.mss(ends.inside);
+        let endpoint = Endpoint::passive(syn, self.first_number(), mss);
+        let mut stream = Stream::new(ends, socket, endpoint, mss, inspect);
+        stream.notice(false, progress == Progress::Connected, false);
+        let token = self.streams.insert(ends, stream);
+        self.dialling += 1;
+        if progress == Progress::Connected {
+            self.queue_stream(token);
+        }
+    }
+
+    /// A step of a generator that nobody outside sees the state of (splitmix64).
+    fn first_number(&mut self) -> u32 {
+        self.secret = self.secret.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.secret;
+        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        u32::try_from((mixed ^ mixed >> 31) >> 32).unwrap_or(0)
+    }
+
+    /// The flow of a datagram of `length` bytes; made when there is none. The policy may not want it.
+    fn flow(
+        &mut self,
+        key: Key,
+        to: Destination,
+        length: usize,
+    ) -> Option<(&mut Datagrams, &Link, Instant)> {
+        let token = match self.datagrams.find(&key) {
+            Some(token) => token,
+            None => self.open_flow(key, to, length)?,
+        };
+        let flow = self.datagrams.get(token)?;
+        Some((flow, &self.link, self.now))
+    }
+
+    fn open_flow(&mut self, key: Key, to: Destination, length: usize) -> Option<Token> {
+        let to = match self.egress.open(to) {
+            Verdict::Allow(to) => to,
+            verdict => {
+                let errno = if matches!(verdict, Verdict::Closed) {
+                    Errno::ECONNREFUSED
+                } else {
+                    Errno::EACCES
+                };
+                datagrams::refuse(&key, length, errno, &self.link);
+                return None;
+            }
+        };
+        if self.datagrams.is_full() {
+            self.forget_quietest();
+        }
+        let dialled = match key.kind {
+            Kind::Udp => self.dial.udp(to),
+            Kind::Echo { .. } => self.dial.echo(to.ip()),
+        };
+        let token = self.datagrams.next();
+        let added = dialled.and_then(|socket| {
+            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+            epoll::add(&self.events, &socket, Source::Datagrams(token).bits(), flags)?;
+            Ok(socket)
+        });
+        match added {
+            Ok(socket) => Some(self.datagrams.insert(key, Datagrams::new(key, socket, self.now))),
+            Err(errno) => {
+                datagrams::refuse(&key, length, errno, &self.link);
+                None
+            }
+        }
+    }
+
+    fn forget_quietest(&mut self) {
+        let flows = self.datagrams.iter_mut();
+        let quietest = flows.min_by_key(|(_, flow)| flow.last()).map(|(token, _)| token);
+        if let Some(token) = quietest {
+            self.datagrams.remove(token);
+        }
+    }
+}
+
+/// Whether an address is that of one host, which a socket may be connected to.
+fn is_host(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            !(v4.is_multicast()
+                || v4.is_broadcast()
+                || v4.octets()[0] == 0
+                || v4.octets()[0] >= 240)
+        }
+        IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_unspecified()),
+    }
+}

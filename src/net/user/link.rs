@@ -1,0 +1,121 @@
+//! The link to the payload's kernel: one packet a call, in and out.
+
+use std::cell::Cell;
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::frame::{Control, Frame, PREFIX, Quote, Unreachable};
+use crate::sys::errno::{Errno, Result};
+
+/// The longest packet, with its prefix.
+const LONGEST: usize = PREFIX + 0xffff;
+
+/// The netstack's own addresses: from them come errors about what it does not pass on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gateway {
+    /// Of IPv4.
+    pub v4: IpAddr,
+    /// Of IPv6.
+    pub v6: IpAddr,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Link {
+    fd: OwnedFd,
+    gateway: Gateway,
+    lost: Cell<u64>,
+}
+
+/// Room for a packet that was read.
+#[derive(Debug)]
+pub struct Inbox(Box<[u8]>);
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self(vec![0; LONGEST].into_boxed_slice())
+    }
+}
+
+impl Inbox {
+    /// The packet of a length that [`Link::read`] gave.
+    pub fn packet(&self, length: usize) -> &[u8] {
+        self.0.get(PREFIX..length).unwrap_or_default()
+    }
+}
+
+impl Link {
+    /// `fd` does not block, and has a header of virtio before each packet.
+    pub fn new(fd: OwnedFd, gateway: Gateway) -> Self {
+        Self { fd, gateway, lost: Cell::new(0) }
+    }
+
+    /// The next packet; none when there is none now.
+    pub fn read(&self, inbox: &mut Inbox) -> Result<Option<usize>> {
+        match rustix::io::read(&self.fd, &mut inbox.0[..]) {
+            Ok(length) => Ok(Some(length)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Sends a packet. One that does not get through is lost, as on any link: TCP sends it again.
+    pub fn send(&self, frame: &Frame, payload: [&[u8]; 2]) {
+        let [first, second] = payload.map(IoSlice::new);
+        let pieces = [IoSlice::new(frame.bytes()), first, second];
+        let used = if payload[1].is_empty() { 2 } else { 3 };
+        if rustix::io::writev(&self.fd, &pieces[..used]).is_err() {
+            self.lost.set(self.lost.get() + 1);
+        }
+    }
+
+    /// How many packets did not get through.
+    pub fn lost(&self) -> u64 {
+        self.lost.get()
+    }
+
+    /// Sends a TCP segment.
+    pub fn send_tcp(
+        &self,
+        from: SocketAddr,
+        to: SocketAddr,
+        control: &Control,
+        payload: [&[u8]; 2],
+    ) {
+        let length = payload[0].len() + payload[1].len();
+        self.send(&Frame::tcp(from, to, control, length), payload);
+    }
+
+    /// Tells that a packet did not get there.
+    pub fn send_unreachable(&self, why: Unreachable, quote: &Quote) {
+        let from = if quote.from.is_ipv4() { self.gateway.v4 } else { self.gateway.v6 };
+        // Where nothing listens, or nothing is served, the host itself says so.
+        let from = match why {
+            Unreachable::Port | Unreachable::Protocol => quote.to,
+            Unreachable::Network | Unreachable::Host | Unreachable::Prohibited => from,
+        };
+        let (frame, quoted) = Frame::unreachable(from, why, quote);
+        self.send(&frame, [quoted.bytes(), &[]]);
+    }
+}
+
+impl AsFd for Link {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// What the payload is told about an error of a host's socket; nothing where waiting is the answer.
+pub fn unreachable(errno: Errno) -> Option<Unreachable> {
+    match errno {
+        Errno::ECONNREFUSED => Some(Unreachable::Port),
+        Errno::ENETUNREACH | Errno::ENETDOWN | Errno::EAFNOSUPPORT => Some(Unreachable::Network),
+        Errno::EHOSTUNREACH | Errno::EHOSTDOWN | Errno::EINVAL => Some(Unreachable::Host),
+        // A firewall of the host, or an address that nobody may send to.
+        Errno::EACCES | Errno::EPERM => Some(Unreachable::Prohibited),
+        Errno::EPROTONOSUPPORT => Some(Unreachable::Protocol),
+        // Nobody answers (ETIMEDOUT), or the host is short of something: asked again, it may do.
+        _ => None,
+    }
+}

@@ -1,0 +1,218 @@
+//! Bytes that wait: a ring that grows when it is full, and gives its memory back when it is empty.
+//!
+//! # Theory of operation
+//! A flow that waits for nothing has no buffer at all. Buffers come from one [`Pool`], in a few sizes,
+//! and the pool knows how much is out: above its limit no ring grows, and a flow without a
+//! buffer gets one of the smallest only as long as there is some reserve. So the memory of all flows
+//! together is bounded, whatever a payload does.
+
+use std::io::{IoSlice, IoSliceMut};
+
+/// The sizes of buffers: each four times the one before.
+const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
+
+/// Buffers of one size that are kept for the next flow.
+const KEPT: usize = 8;
+
+/// Bytes of all buffers that are out: above this, rings do not grow.
+const LIMIT: usize = 96 << 20;
+
+/// Above this, nothing is handed out.
+const RESERVE: usize = LIMIT + (32 << 20);
+
+/// Hands out buffers.
+#[derive(Debug, Default)]
+pub struct Pool {
+    free: [Vec<Box<[u8]>>; SIZES.len()],
+    out: usize,
+}
+
+impl Pool {
+    /// A buffer of a size; none when too much is out.
+    fn get(&mut self, size: usize) -> Option<Box<[u8]>> {
+        let length = *SIZES.get(size)?;
+        let most = if size == 0 { RESERVE } else { LIMIT };
+        if self.out + length > most {
+            return None;
+        }
+        self.out += length;
+        let kept = self.free.get_mut(size)?.pop();
+        Some(kept.unwrap_or_else(|| vec![0; length].into_boxed_slice()))
+    }
+
+    fn put(&mut self, buffer: Box<[u8]>) {
+        self.out = self.out.saturating_sub(buffer.len());
+        let size = SIZES.iter().position(|size| *size == buffer.len());
+        let free = size.and_then(|size| self.free.get_mut(size));
+        if let Some(free) = free.filter(|free| free.len() < KEPT) {
+            free.push(buffer);
+        }
+    }
+
+    /// Bytes that are out.
+    pub fn out(&self) -> usize {
+        self.out
+    }
+}
+
+/// A queue of bytes.
+#[derive(Debug, Default)]
+pub struct Ring {
+    buffer: Option<Box<[u8]>>,
+    start: usize,
+    length: usize,
+}
+
+impl Ring {
+    /// Bytes in it.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    fn capacity(&self) -> usize {
+        self.buffer.as_ref().map_or(0, |buffer| buffer.len())
+    }
+
+    /// Room behind them, without growing.
+    pub fn free(&self) -> usize {
+        self.capacity() - self.length
+    }
+
+    /// Makes room for more than there is, up to `most` bytes in all. Whether there is more now.
+    pub fn grow(&mut self, most: usize, pool: &mut Pool) -> bool {
+        let next = SIZES.iter().position(|size| *size > self.capacity() && *size <= most);
+        let Some(mut larger) = next.and_then(|size| pool.get(size)) else { return false };
+        let (first, second) = self.slices(0, self.length);
+        larger[..first.len()].copy_from_slice(first);
+        larger[first.len()..self.length].copy_from_slice(second);
+        self.start = 0;
+        if let Some(old) = self.buffer.replace(larger) {
+            pool.put(old);
+        }
+        true
+    }
+
+    /// Gives the memory back.
+    pub fn release(&mut self, pool: &mut Pool) {
+        if let Some(buffer) = self.buffer.take() {
+            pool.put(buffer);
+        }
+        self.start = 0;
+        self.length = 0;
+    }
+
+    /// `length` bytes from `offset` on, in two pieces; fewer when there are fewer.
+    pub fn slices(&self, offset: usize, length: usize) -> (&[u8], &[u8]) {
+        let Some(buffer) = &self.buffer else { return (&[], &[]) };
+        let offset = offset.min(self.length);
+        let length = length.min(self.length - offset);
+        let from = (self.start + offset) % buffer.len();
+        let first = length.min(buffer.len() - from);
+        (&buffer[from..from + first], &buffer[..length - first])
+    }
+
+    /// The same, for a gathering write.
+    pub fn gather(&self, offset: usize, length: usize) -> [IoSlice<'_>; 2] {
+        let (first, second) = self.slices(offset, length);
+        [IoSlice::new(first), IoSlice::new(second)]
+    }
+
+    /// Room for at most `length` bytes behind the last one, for a scattering read; then [`Self::filled`].
+    pub fn scatter(&mut self, length: usize) -> [IoSliceMut<'_>; 2] {
+        let length = length.min(self.free());
+        let (start, used) = (self.start, self.length);
+        let Some(buffer) = &mut self.buffer else {
+            return [IoSliceMut::new(&mut []), IoSliceMut::new(&mut [])];
+        };
+        let from = (start + used) % buffer.len();
+        let first = length.min(buffer.len() - from);
+        let (head, tail) = buffer.split_at_mut(from);
+        [IoSliceMut::new(&mut tail[..first]), IoSliceMut::new(&mut head[..length - first])]
+    }
+
+    /// Notes that `length` bytes were read into it.
+    pub fn filled(&mut self, length: usize) {
+        self.length = (self.length + length).min(self.capacity());
+    }
+
+    /// Appends what there is room for, growing up to `most` bytes; how much that was.
+    pub fn append(&mut self, bytes: &[u8], most: usize, pool: &mut Pool) -> usize {
+        while self.free() < bytes.len() && self.grow(most, pool) {}
+        let mut done = 0;
+        for mut room in self.scatter(bytes.len()) {
+            let length = room.len();
+            room.copy_from_slice(&bytes[done..done + length]);
+            done += length;
+        }
+        self.filled(done);
+        done
+    }
+
+    /// Drops the first `length` bytes.
+    pub fn consume(&mut self, length: usize) {
+        let length = length.min(self.length);
+        self.length -= length;
+        // From the beginning once it is empty: the same memory, still in the cache.
+        self.start = match self.capacity() {
+            0 => 0,
+            _ if self.length == 0 => 0,
+            capacity => (self.start + length) % capacity,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    proptest! {
+        #[test]
+        fn it_is_a_queue(steps in proptest::collection::vec((any::<bool>(), 0usize..40_000), 1..60)) {
+            let mut pool = Pool::default();
+            let (mut ring, mut model) = (Ring::default(), VecDeque::<u8>::new());
+            let mut next = 0u8;
+            for (puts, length) in steps {
+                if puts {
+                    let bytes: Vec<u8> = (0..length).map(|_| { next = next.wrapping_add(1); next }).collect();
+                    let taken = ring.append(&bytes, 256 << 10, &mut pool);
+                    prop_assert!(taken == length || ring.len() == 256 << 10);
+                    model.extend(&bytes[..taken]);
+                } else {
+                    ring.consume(length);
+                    model.drain(..length.min(model.len()));
+                }
+                let (first, second) = ring.slices(0, ring.len());
+                let all: Vec<u8> = first.iter().chain(second).copied().collect();
+                prop_assert_eq!(&all, &model.iter().copied().collect::<Vec<_>>());
+                let (a, b) = ring.slices(5, 7);
+                prop_assert_eq!(a.len() + b.len(), ring.len().saturating_sub(5).min(7));
+            }
+            ring.release(&mut pool);
+            prop_assert_eq!(pool.out(), 0);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_and_comes_back() {
+        let mut pool = Pool::default();
+        let mut rings: Vec<Ring> = (0..20_000).map(|_| Ring::default()).collect();
+        let most = 1 << 20;
+        for ring in &mut rings {
+            ring.append(&vec![1; 20_000], most, &mut pool);
+        }
+        assert!(pool.out() <= RESERVE && pool.out() > LIMIT, "{}", pool.out());
+        assert!(rings.iter().any(Ring::is_empty));
+        for ring in &mut rings {
+            ring.release(&mut pool);
+        }
+        assert_eq!(pool.out(), 0);
+        assert!(pool.free.iter().all(|free| free.len() <= KEPT));
+    }
+}

@@ -1,0 +1,79 @@
+//! What the host's other end sends, on its way to the payload.
+
+use super::{DOWN, Ends, Means, Stream, TURN};
+use crate::net::user::packet::Flags;
+use crate::sys::errno::Errno;
+
+impl Stream {
+    /// Reads from the host and sends to the payload; whether there may be more at once.
+    pub(super) fn pump(&mut self, means: &mut Means<'_>) -> Result<bool, Errno> {
+        let mut moved = 0;
+        while self.readable && !self.host_fin && self.endpoint.is_open() {
+            if moved >= TURN {
+                return Ok(true);
+            }
+            let usable = self.endpoint.usable();
+            if usable == 0 {
+                self.endpoint.wait_for_window(means.now);
+                break;
+            }
+            if self.down.free() == 0 && !self.down.grow(DOWN, means.pool) {
+                break;
+            }
+            let want = usable.min(self.down.free());
+            match rustix::io::readv(&self.socket, &mut self.down.scatter(want)) {
+                Ok(0) => self.host_fin = true,
+                Ok(length) => {
+                    self.readable = length == want || self.hung_up;
+                    let offset = self.down.len();
+                    self.down.filled(length);
+                    self.send_bytes(offset, length, means);
+                    moved += length;
+                }
+                Err(rustix::io::Errno::AGAIN) => self.readable = false,
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        if self.down.is_empty() {
+            self.down.release(means.pool);
+        }
+        if self.host_fin && !self.endpoint.has_our_fin() {
+            let flags = Flags::FIN;
+            let control = self.endpoint.segment(self.down.len(), flags, self.room());
+            self.say(&control, means);
+            self.endpoint.sent_fin(means.now);
+        }
+        Ok(false)
+    }
+
+    /// Sends new bytes of `down` as segments.
+    fn send_bytes(&mut self, offset: usize, length: usize, means: &Means<'_>) {
+        let (mss, room) = (self.endpoint.mss(), self.room());
+        let end = offset + length;
+        for at in (offset..end).step_by(mss) {
+            let size = mss.min(end - at);
+            let flags = if at + size == end { Flags::PSH } else { Flags::ACK };
+            self.send_piece(at, size, flags, room, means);
+            self.endpoint.sent(size, means.now);
+        }
+    }
+
+    fn send_piece(&mut self, at: usize, size: usize, flags: Flags, room: usize, means: &Means<'_>) {
+        let control = self.endpoint.segment(at, flags, room);
+        let (first, second) = self.down.slices(at, size);
+        let Ends { inside, outside } = self.ends;
+        means.link.send_tcp(outside, inside, &control, [first, second]);
+        self.owes = false;
+    }
+
+    /// Sends the oldest piece once more.
+    pub(super) fn resend(&mut self, means: &Means<'_>) {
+        if !self.endpoint.is_open() {
+            return self.send_syn(means);
+        }
+        let size = self.endpoint.mss().min(self.down.len());
+        let is_last = size == self.down.len() && self.endpoint.has_our_fin();
+        let flags = if is_last { Flags::FIN } else { Flags::PSH };
+        self.send_piece(0, size, flags, self.room(), means);
+    }
+}
