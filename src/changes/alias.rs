@@ -94,7 +94,7 @@ fn upper_directory(layer: &OpenLayer, copied: &Copied) -> Result<Option<OwnedFd>
     }
 }
 
-fn is_whiteout(stat: &Stat) -> bool {
+pub(super) fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }
 

@@ -22,6 +22,8 @@ pub(super) struct OpenLayer {
     pub(super) root: HostPath,
     pub(super) backend: Backend,
     pub(super) upper: OwnedFd,
+    /// Permission bits that its root was made with.
+    pub(super) mode: u32,
     /// None when the host has no such directory.
     pub(super) below: Option<OwnedFd>,
     pub(super) places: Vec<Place>,
@@ -78,9 +80,9 @@ impl OpenLayer {
         places.extend(aliases.iter().map(|copied| &copied.path).map(place(Why::Covered)));
         places.extend(record.masked.iter().map(place(Why::Masked)));
         places.extend(record.shown.iter().flatten().map(place(Why::Shown)));
-        let (backend, only_shown) = (layer.backend, record.shown.is_some());
+        let (backend, mode, only_shown) = (layer.backend, layer.mode, record.shown.is_some());
         let mark = record.mark;
-        Ok(Self { number, root, backend, upper, below, places, only_shown, aliases, mark })
+        Ok(Self { number, root, backend, upper, mode, below, places, only_shown, aliases, mark })
     }
 
     /// Where in the layer the change of a host's path lies: relative, empty for the layer's own root.

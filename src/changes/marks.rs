@@ -90,6 +90,11 @@ impl Marks {
         self.own.iter().filter_map(read).collect()
     }
 
+    /// The payload's own attributes, by the names under which they are stored.
+    pub(super) fn stored(&self) -> impl Iterator<Item = &[u8]> {
+        self.own.values().map(Vec::as_slice)
+    }
+
     /// Whether the payload's own attributes are those of the host's file.
     pub(super) fn same_as(
         &self,

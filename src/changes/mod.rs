@@ -37,6 +37,7 @@ mod digest;
 mod directory;
 mod entry;
 mod executed;
+mod forget;
 mod layer;
 mod marks;
 mod selection;
@@ -50,6 +51,8 @@ pub use selection::{Glob, Selection};
 pub use source::{Attribute, Content, Held, Sources};
 
 pub use change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};
+
+pub use forget::{Forgot, forget, take_origins};
 
 use std::os::fd::OwnedFd;
 
@@ -89,6 +92,15 @@ pub enum ChangesError {
     /// Something in a layer, or the same path on the host.
     #[error("cannot compare `{path}` with the host")]
     Compare {
+        /// Which.
+        path: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// Something that is to leave its layer.
+    #[error("cannot take `{path}` out of the layer")]
+    Forget {
         /// Which.
         path: HostPath,
         #[source]

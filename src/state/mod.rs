@@ -15,6 +15,7 @@
 //! # Not here
 //! What a layer's content means (`changes`), where the store is (`host` and `plan`).
 
+mod bin;
 mod directory;
 pub mod error;
 mod find;
@@ -31,12 +32,14 @@ mod store;
 mod sweep;
 pub mod timestamp;
 
+pub use bin::Bin;
 pub use error::StateError;
 pub use find::{Stores, Which};
 pub use found::Found;
 pub use id::SandboxId;
 pub use launcher::Launcher;
 pub use record::{Beginning, Enforced, Exit, Outcome, Record, Summary};
+pub use remove::make_accessible;
 pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;
 pub use sweep::{Effort, HoldsChanges, Swept};

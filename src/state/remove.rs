@@ -28,14 +28,26 @@ const REREADS: u32 = 8;
 
 /// Removes the directory of a sandbox below `parent`, or as many entries of it as `budget` allows, from
 /// which they are taken. Gives whether all is gone.
+///
+/// With subordinate ids a payload writes files that are not the caller's:
+/// [`StateError::ForeignIds`] unless the calling process has all rights on them.
 pub(super) fn remove_tree(
     parent: BorrowedFd<'_>,
     id: SandboxId,
     budget: &mut u64,
 ) -> Result<bool, StateError> {
-    let name = CString::new(id.as_str()).unwrap_or_default();
+    remove_named(parent, &CString::new(id.as_str()).unwrap_or_default(), id, budget)
+}
+
+/// As [`remove_tree`], of a directory with another name; `id` is whose it was.
+pub(super) fn remove_named(
+    parent: BorrowedFd<'_>,
+    name: &CStr,
+    id: SandboxId,
+    budget: &mut u64,
+) -> Result<bool, StateError> {
     let mut removal = Removal { parent, levels: Vec::new(), moved: 0, budget };
-    removal.run(&name).map_err(|fault| match fault.owner {
+    removal.run(name).map_err(|fault| match fault.owner {
         Some(owner) => StateError::ForeignIds { id, at: fault.at, owner },
         None => StateError::Remove { id, at: fault.at, source: fault.source },
     })
@@ -193,8 +205,8 @@ fn fault(name: &CStr, source: Errno) -> Fault {
     Fault { at: OsStr::from_bytes(name.to_bytes()).to_owned().into(), source, owner: None }
 }
 
-/// Gives the owner all rights on a directory that cannot be opened.
-fn make_accessible(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
+/// Gives the owner all rights on a directory that cannot be opened; no link is followed.
+pub fn make_accessible(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), Errno> {
     fchmodat(parent, name, NixMode::S_IRWXU, FchmodatFlags::NoFollowSymlink)
         .map_err(|error| Errno::from_raw_os_error(error as i32))
 }

@@ -103,6 +103,11 @@ impl SandboxDirectory {
         Self { name, ..self }
     }
 
+    /// Where it is.
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// Which sandbox.
     pub fn id(&self) -> SandboxId {
         self.id
