@@ -3,6 +3,7 @@
 //! # Not here
 //! Which network a sandbox has (`plan`).
 
+pub mod dns;
 pub mod egress;
 pub mod user;
 
