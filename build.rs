@@ -138,8 +138,8 @@ fn write_profiles(out: &Path) -> Result<(), Failure> {
 
 /// The compiler would say only that a library is missing.
 fn check_archive() -> Result<(), Failure> {
-    let static_link = std::env::var("LIBSECCOMP_LINK_TYPE").is_ok_and(|kind| kind == "static");
-    if let (true, Ok(folder)) = (static_link, std::env::var("LIBSECCOMP_LIB_PATH")) {
+    // Without it, whoever builds has chosen the shared library.
+    if let Ok(folder) = std::env::var("LIBSECCOMP_LIB_PATH") {
         let archive = Path::new(&folder).join("libseccomp.a");
         if !archive.is_file() {
             let archive = archive.display();
