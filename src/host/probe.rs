@@ -16,7 +16,7 @@ use super::place::LookInto;
 use super::resolve::{Last, Resolver, Seen, look, split_last};
 use super::status::ProcessStatus;
 use super::store::Variables;
-use super::wildcard::Expander;
+use super::wildcard::{Expander, Sought};
 use super::{
     HostError, caller, fuse, kernel, passwd, place, refuted, sockets, split, status, stdio, store,
     subid,
@@ -101,9 +101,9 @@ impl Probe {
             homes.iter().flat_map(|home| secrets.iter().filter_map(|one| one.below_home(home)));
         let secrets: Vec<Pattern> = secrets.iter().cloned().chain(elsewhere).collect();
         let mut expander = Expander::new(&self.facts.caller, &mut self.resolver);
-        let secrets = expander.expand(&secrets)?;
-        let hidden = expander.expand(hidden)?;
-        let warned = expander.expand(warned)?;
+        let secrets = expander.expand(&secrets, Sought::Secrets)?;
+        let hidden = expander.expand(hidden, Sought::Others)?;
+        let warned = expander.expand(warned, Sought::Others)?;
         self.facts.absent = secrets.absent;
         if !hidden.absent.is_empty() {
             self.facts.absent.extend(hidden.absent);

@@ -8,7 +8,8 @@
 //! # Decisions
 //! - `*` matches a leading dot too: to hide more is the safe side.
 //! - A secret that is a link gives two matches, the link and the caller's own file it leads to, so
-//!   that `~/.ssh -> dotfiles/ssh` does not leave the keys visible under their other name.
+//!   that `~/.ssh -> dotfiles/ssh` does not leave the keys visible under their other name, also to who
+//!   stands there. Other places that are hidden give way to who stands in what they lead to.
 //! - A directory the caller cannot enter stands for what may be below: the payload could make it
 //!   readable again in a copy-on-write tree, where the directory is the caller's own.
 //! - More entries or matches than the bounds is an error: a secret that was not looked for would be
@@ -46,15 +47,30 @@ pub(super) struct Expander<'a> {
     caller: &'a Caller,
     resolver: &'a mut Resolver,
     listed: HashMap<HostPath, Vec<OsString>>,
+    sought: Sought,
+}
+
+/// What patterns are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sought {
+    /// Secrets.
+    Secrets,
+    /// Places that are hidden by default, files to warn about.
+    Others,
 }
 
 impl<'a> Expander<'a> {
     pub(super) fn new(caller: &'a Caller, resolver: &'a mut Resolver) -> Self {
-        Self { caller, resolver, listed: HashMap::new() }
+        Self { caller, resolver, listed: HashMap::new(), sought: Sought::Others }
     }
 
     /// All that `patterns` match.
-    pub(super) fn expand(&mut self, patterns: &[Pattern]) -> Result<Matches, HostError> {
+    pub(super) fn expand(
+        &mut self,
+        patterns: &[Pattern],
+        sought: Sought,
+    ) -> Result<Matches, HostError> {
+        self.sought = sought;
         let mut found = Found::default();
         for pattern in patterns {
             let Some(base) = self.base(pattern) else { continue };
@@ -169,13 +185,13 @@ impl<'a> Expander<'a> {
     }
 
     /// Whether a link leads to something of the caller's that can be hidden: not to `/dev/null`, and
-    /// not to a directory that holds the home or the current directory.
+    /// not to a directory that holds the home or, but for a secret, the current directory.
     fn may_hide(&self, target: &resolve::Found) -> bool {
         let holds = |path: &HostPath| path.starts_with(&target.real);
         matches!(target.kind, Kind::File | Kind::Directory)
             && self.is_callers(target)
             && !self.caller.home.as_ref().is_some_and(holds)
-            && !self.caller.workdir.path().is_some_and(holds)
+            && (self.sought == Sought::Secrets || !self.caller.workdir.path().is_some_and(holds))
     }
 }
 
@@ -287,7 +303,8 @@ mod tests {
             let patterns: Vec<Pattern> =
                 patterns.iter().map(|p| Pattern::new(p).unwrap()).collect();
             let mut resolver = Resolver::default();
-            Expander::new(&self.caller, &mut resolver).expand(&patterns).unwrap()
+            let mut expander = Expander::new(&self.caller, &mut resolver);
+            expander.expand(&patterns, Sought::Secrets).unwrap()
         }
 
         fn relative(&self, path: &HostPath) -> String {
@@ -348,6 +365,19 @@ mod tests {
         let tree = Tree::new(&["x"]);
         symlink(".", tree.root.join(".ssh")).unwrap();
         assert_eq!(tree.there(&["~/.ssh"]), [".ssh"]);
+    }
+
+    #[test]
+    fn who_stands_where_the_link_of_a_secret_leads_stands_in_a_secret() {
+        let mut tree = Tree::new(&["dots/ssh/id"]);
+        symlink("dots/ssh", tree.root.join(".ssh")).unwrap();
+        tree.caller.workdir = Workdir::At(HostPath::new(&tree.root.join("dots/ssh")).unwrap());
+        assert_eq!(tree.there(&["~/.ssh"]), [".ssh", "dots/ssh"]);
+        let mut resolver = Resolver::default();
+        let mut expander = Expander::new(&tree.caller, &mut resolver);
+        let pattern = [Pattern::new("~/.ssh").unwrap()];
+        let others = expander.expand(&pattern, Sought::Others).unwrap();
+        assert_eq!(others.there.len(), 1, "a place of another kind gives way: {others:?}");
     }
 
     #[test]

@@ -74,7 +74,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     draft.push(Stage::Sandbox, ProcessStep::Session { pty });
     confine::plan_init(&mut draft);
     plan_payload(spec, facts, &rules, &mut draft)?;
-    draft.warn(facts);
+    draft.warn(facts, &rules);
     Ok(draft.finish())
 }
 
@@ -134,9 +134,13 @@ fn open_rules(spec: &Spec, facts: &Facts, table: &MountTable) -> Result<Rules, P
 
 impl Draft {
     /// Names the files that may hold secrets and are shown.
-    fn warn(&mut self, facts: &Facts) {
+    fn warn(&mut self, facts: &Facts, rules: &Rules) {
         for path in &facts.warned {
-            self.notice(Notice::Warned(path.clone()));
+            let decides = rules.deciding(&path.same_in_sandbox());
+            if decides.is_some_and(|rule| rule.shows_host() && rule.at.same_on_host() == rule.from)
+            {
+                self.notice(Notice::Warned(path.clone()));
+            }
         }
     }
 }

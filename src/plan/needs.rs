@@ -94,14 +94,15 @@ impl TreeNeeds {
 pub fn needs(spec: &Spec) -> Needs {
     let rootfs = &spec.rootfs;
     let on_host = rootfs.base == Base::Host;
-    let shows_homes = !matches!(rootfs.base, Base::Directory(_)) || !rootfs.volumes.is_empty();
+    let shows_host = !matches!(rootfs.base, Base::Directory(_));
+    let shows_homes = shows_host || !rootfs.volumes.is_empty();
     Needs {
         mounts: true,
-        root_entries: !matches!(rootfs.base, Base::Directory(_)),
+        root_entries: shows_host,
         places: places(spec),
         secrets: if shows_homes { rootfs.secrets.clone() } else { Vec::new() },
         hidden: if on_host { rootfs.hidden.clone() } else { Vec::new() },
-        warned: if on_host { rootfs.warned.clone() } else { Vec::new() },
+        warned: if shows_host { rootfs.warned.clone() } else { Vec::new() },
         other_homes: on_host,
         account: on_host.then(|| match spec.ids.user {
             User::Caller => AccountIds::default(),

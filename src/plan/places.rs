@@ -92,12 +92,23 @@ fn request_rule(
         _ => {}
     }
     refuse_own(&place.real, access, flag(access))?;
+    if request.origin == Origin::Flag && !need_not_exist {
+        refuse_store(&place.real, facts)?;
+    }
     let rule = Rule::of(place, request_view(place, access, rank)?, rank);
     let view = match rule.view {
         View::Read if rule.kind == Kind::Directory && is_system(&rule.from, facts) => View::System,
         view => view,
     };
     Ok(Some((asked, Rule { view, ..rule })))
+}
+
+/// The store outranks every flag: one that names it would be ignored.
+fn refuse_store(real: &HostPath, facts: &Facts) -> Result<(), PlanError> {
+    match facts.stores.iter().any(|store| real.starts_with(&store.path)) {
+        true => Err(PlanError::StoreStaysHidden(real.clone())),
+        false => Ok(()),
+    }
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden.

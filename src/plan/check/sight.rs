@@ -174,11 +174,14 @@ impl<'t> Windows<'t> {
         Self { tree, all: all.collect() }
     }
 
-    /// The first place inside at which a path of the host is seen. What is not there yet can only be
-    /// hidden by a mask, so a bind does not count for it.
-    fn sighting(&self, path: &HostPath, appears: bool) -> Option<SandboxPath> {
+    /// The first place inside at which a path of the host is seen. What is not there yet, or is a link,
+    /// can only be hidden by a mask, so a bind does not count for it: what a link leads to is looked for
+    /// by itself.
+    fn sighting(&self, path: &HostPath, kind: &Kind) -> Option<SandboxPath> {
+        let by_mask_only = matches!(kind, Kind::Absent | Kind::Link(_));
         self.all.iter().find_map(|(host, mounted)| {
-            if !path.starts_with(host) || appears && matches!(mounted.what, What::Bind { .. }) {
+            if !path.starts_with(host) || by_mask_only && matches!(mounted.what, What::Bind { .. })
+            {
                 return None;
             }
             // A whiteout is how nearly everything is hidden: looked at first, and without a copy.
@@ -200,13 +203,13 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
     };
     let windows = Windows::of(tree);
     for store in &facts.stores {
-        if let Some(at) = windows.sighting(&store.path, false) {
+        if let Some(at) = windows.sighting(&store.path, &Kind::Directory) {
             return seen(&store.path, &at);
         }
     }
-    let secrets = facts.secrets.iter().map(|found| (&found.path, false));
-    for (path, appears) in secrets.chain(facts.absent.iter().map(|path| (path, true))) {
-        if let Some(at) = windows.sighting(path, appears)
+    let secrets = facts.secrets.iter().map(|found| (&found.path, &found.kind));
+    for (path, kind) in secrets.chain(facts.absent.iter().map(|path| (path, &Kind::Absent))) {
+        if let Some(at) = windows.sighting(path, kind)
             && !is_shown_by_name(spec, facts, path, Origin::Flag)
         {
             return seen(path, &at);
@@ -228,7 +231,7 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
     }
     let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
     for found in &facts.hidden {
-        if let Some(at) = windows.sighting(&found.path, false)
+        if let Some(at) = windows.sighting(&found.path, &found.kind)
             && !is_shown_by_name(spec, facts, &found.path, Origin::Profile)
             && !own.contains(&Some(&found.path))
         {

@@ -1,0 +1,64 @@
+//! What is shown of the host, and what is said of it.
+
+use crate::support::{Host, Overlay, World, overlay_is_one_of};
+
+#[test]
+fn a_home_with_a_link_for_a_secret_can_be_written_and_the_secret_is_not_seen() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file("dots/aws/credentials", "the key\n");
+    std::os::unix::fs::symlink("dots/aws", world.path(".aws")).unwrap();
+    std::os::unix::fs::symlink("nowhere", world.path(".netrc")).unwrap();
+    let look = "cat ~/.aws/credentials ~/dots/aws/credentials";
+    world.outside(look).succeeds().stdout_is("the key\nthe key\n");
+    let run = || world.bryo(["run", "--rm", "--write"]).arg(world.home());
+    run().run(&format!("{look}; echo written >~/file")).succeeds().stdout_is("");
+    assert_eq!(world.read("file"), "written\n", "the control: it is the host's");
+}
+
+#[test]
+fn who_starts_where_the_link_of_a_secret_leads_is_told_that_it_is_one() {
+    if !overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
+        return;
+    }
+    let world = World::new();
+    world.file("dots/ssh/id", "the key\n");
+    std::os::unix::fs::symlink("dots/ssh", world.path(".ssh")).unwrap();
+    let at = world.path("dots/ssh");
+    world.outside("cat dots/ssh/id").stdout_is("the key\n");
+    let said = format!("bryo: cannot start in `{0}`: `{0}` holds secrets", at.display());
+    let run = || world.sandbox().in_folder(&at);
+    run().run("cat id").stdout_is("").refuses_with(&[&said, "--read"]);
+    run().arg("--read").arg(&at).run("cat id").succeeds().stdout_is("the key\n");
+}
+
+#[test]
+fn the_store_is_refused_by_name_whatever_flag_names_it() {
+    let world = World::new();
+    // The first run makes it.
+    world.sandbox().run("true").succeeds();
+    world.folder(".local/share/bryo");
+    for flag in ["--read", "--write", "--cow"] {
+        let run = world.bryo(["run", flag]).arg(world.store()).run("echo started");
+        run.stdout_is("")
+            .refuses_with(&["bryo keeps its layers there, and no sandbox may see them"]);
+    }
+    // To hide it is to ask for what is so anyway.
+    world.bryo(["run", "--rm", "--hide"]).arg(world.store()).run("true").succeeds();
+}
+
+#[test]
+fn strict_tells_which_files_may_hold_secrets() {
+    if !overlay_is_one_of(&[Overlay::Kernel]) {
+        return;
+    }
+    let world = World::new();
+    world.file("project/.env", "PASSWORD=x\n");
+    let notices = |hide: &[&str]| {
+        let plan = ["run", "--profile", "strict", "--dry-run"];
+        let shown = world.bryo(plan).args(hide).args(["--", "true"]).ends().succeeds().stdout();
+        shown.contains("project/.env` may hold secrets and is visible")
+    };
+    assert!(notices(&[]));
+    assert!(!notices(&["--hide", ".env"]), "it is not visible");
+}
