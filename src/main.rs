@@ -6,12 +6,13 @@ use std::process::ExitCode;
 
 use bryo::front::cli;
 use bryo::report::Look;
-use bryo::sys::heap::Heap;
+use bryo::sys::heap;
 
 #[global_allocator]
-static HEAP: Heap = Heap::new();
+static HEAP: heap::Global = heap::Global;
 
 fn main() -> ExitCode {
+    heap::warm_up();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match cli::main(&arguments) {
         Ok(code) => ExitCode::from(code),

@@ -25,7 +25,7 @@ use crate::sys::namespace::{self, IdMap};
 use crate::sys::pty::Master;
 use crate::sys::seccomp::Listener;
 use crate::sys::signal::SignalNumber;
-use crate::sys::{pidfd, socket};
+use crate::sys::{heap, pidfd, socket};
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///
@@ -45,6 +45,7 @@ pub fn launch(
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
     let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
     let payload = payload::Prepared::new(plan, host, inside_relays);
+    heap::keep_freed();
     match clone::clone3(flags(plan), None).map_err(LaunchError::Clone)? {
         Cloned::Child => {
             drop((control, report, relays));
