@@ -9,6 +9,7 @@
 //! # Not here
 //! Packets and sockets (`net::user`).
 
+pub mod inspect;
 mod kind;
 pub mod policy;
 mod reason;

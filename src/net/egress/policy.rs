@@ -183,6 +183,13 @@ impl Policy {
         }
     }
 
+    /// What a connection must say that a proxy is asked to make to `name`. That it may be made is known.
+    pub fn check_through(&self, name: &HostName, service: Service) -> Check {
+        let rules: Vec<&Rule> =
+            self.about(service).filter(|rule| rule.target.is_name(name)).collect();
+        self.check_of(service, &rules).unwrap_or_else(|| self.check_denied(service))
+    }
+
     /// Whether an address can be dialled at all for this name: others are left out of answers.
     pub fn may_pin(&self, name: &HostName, address: IpAddr, source: Source) -> Result<(), Reason> {
         let address = address.to_canonical();

@@ -1,0 +1,383 @@
+//! What a connection says of itself: the name in TLS, the host of every HTTP request.
+//!
+//! # Theory of operation
+//! [`Listener::feed`] sees the payload's bytes before anybody else. The first ones tell the protocol. Of TLS the
+//! greeting is read, and what follows is not looked at. HTTP/1 is followed from request to request,
+//! through all bodies, for each request names a host of its own. What a proxy is asked for must be
+//! allowed as if it were dialled; after `CONNECT` everything begins anew.
+//!
+//! Whatever the pieces in which bytes come: the same stream is refused, or not.
+//!
+//! # Decisions
+//! - HTTP/2 without TLS is refused: its names are compressed, and one connection serves many.
+//! - What could still become a request is held, not passed: the wait for more does not let it through.
+//! - `Upgrade` changes nothing: what follows must be requests, for whether the server agreed it alone knows.
+
+mod head;
+mod tls;
+
+use super::policy::{Check, Other, Policy, Ruling, Service};
+use super::reason::Reason;
+use crate::spec::net::HostName;
+use head::{Authority, Body, Head, Host, Through, check_trailer, chunk_size, is_token};
+use tls::Hello;
+
+/// Longest head of a request.
+const HEAD: usize = 32 * 1024;
+/// Longest line before a chunk or after the last one.
+const LINE: usize = 4096;
+/// Longest method; and longest first line of a protocol that could be HTTP.
+const METHOD: usize = 32;
+const FIRST_LINE: usize = 16 * 1024;
+
+/// What is known after some bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// Too little: what came since the last [`Heard::Pass`] must wait.
+    More,
+    /// What came can go on.
+    Pass,
+    /// That, and all that follows.
+    Trust,
+    /// Nothing may go on.
+    Refuse(Reason),
+}
+
+/// Follows one direction of one connection.
+#[derive(Debug)]
+pub struct Listener {
+    service: Service,
+    check: Check,
+    state: State,
+    /// What could not be read yet.
+    held: Vec<u8>,
+    /// How much of it holds no end of a head.
+    scanned: usize,
+    said: Option<HostName>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// The first bytes.
+    First,
+    Tls(Hello),
+    Head,
+    Body(u64),
+    ChunkSize,
+    Chunk(u64),
+    ChunkEnd,
+    Trailer,
+}
+
+/// What one step made of what is held.
+enum Step {
+    /// Look again.
+    Go,
+    /// There is not enough.
+    Wait,
+    /// Nothing more needs to be seen.
+    Trust,
+}
+
+impl Listener {
+    /// For a flow to `service` that must say what `check` wants.
+    pub fn new(service: Service, check: Check) -> Self {
+        let held = Vec::new();
+        Self { service, check, state: State::First, held, scanned: 0, said: None }
+    }
+
+    /// The name that was said last.
+    pub fn said(&self) -> Option<&HostName> {
+        self.said.as_ref()
+    }
+
+    /// The next bytes.
+    pub fn feed(&mut self, policy: &Policy, bytes: &[u8]) -> Heard {
+        let length = bytes.len() as u64;
+        match &mut self.state {
+            _ if self.check == Check::Nothing => return Heard::Trust,
+            State::Body(left) | State::Chunk(left) if self.held.is_empty() && *left > length => {
+                *left -= length;
+                return Heard::Pass;
+            }
+            _ => self.held.extend_from_slice(bytes),
+        }
+        loop {
+            match self.step(policy) {
+                Ok(Step::Go) => {}
+                Ok(Step::Trust) => return Heard::Trust,
+                Ok(Step::Wait) => return if self.holds() { Heard::More } else { Heard::Pass },
+                Err(reason) => return Heard::Refuse(reason),
+            }
+        }
+    }
+
+    /// Whether what came must wait. Parts of a line between chunks need not: they ask for nothing.
+    fn holds(&self) -> bool {
+        match self.state {
+            State::Tls(_) => true,
+            State::First | State::Head => !self.held.is_empty(),
+            State::Body(_)
+            | State::ChunkSize
+            | State::Chunk(_)
+            | State::ChunkEnd
+            | State::Trailer => false,
+        }
+    }
+
+    /// Nothing more comes.
+    pub fn end(&self) -> Heard {
+        if self.holds() { Heard::Refuse(Reason::TooLate) } else { Heard::Pass }
+    }
+
+    fn step(&mut self, policy: &Policy) -> Result<Step, Reason> {
+        match &mut self.state {
+            State::First => self.first(),
+            State::Tls(hello) => {
+                let bytes = std::mem::take(&mut self.held);
+                match hello.feed(&bytes)? {
+                    Some(greeting) => self.greeted(policy, greeting.name),
+                    None => Ok(Step::Wait),
+                }
+            }
+            State::Head => self.head(policy),
+            State::Body(left) => {
+                let left = skip(&mut self.held, *left);
+                self.state = if left == 0 { State::Head } else { State::Body(left) };
+                Ok(if left == 0 && !self.held.is_empty() { Step::Go } else { Step::Wait })
+            }
+            State::Chunk(left) => {
+                let left = skip(&mut self.held, *left);
+                self.state = if left == 0 { State::ChunkEnd } else { State::Chunk(left) };
+                Ok(if left == 0 { Step::Go } else { Step::Wait })
+            }
+            State::ChunkEnd => {
+                let wrong = Err(Reason::Ambiguous("the end of a chunk"));
+                self.line()?.map_or(Ok(Step::Wait), |line| {
+                    if line.is_empty() { Ok(self.then(State::ChunkSize)) } else { wrong }
+                })
+            }
+            State::ChunkSize => match self.line()? {
+                None => Ok(Step::Wait),
+                Some(line) => match chunk_size(&line)? {
+                    0 => Ok(self.then(State::Trailer)),
+                    size => Ok(self.then(State::Chunk(size))),
+                },
+            },
+            State::Trailer => match self.line()? {
+                None => Ok(Step::Wait),
+                Some(line) if line.is_empty() => Ok(self.then(State::Head)),
+                Some(line) => check_trailer(&line).map(|()| Step::Go),
+            },
+        }
+    }
+
+    fn then(&mut self, state: State) -> Step {
+        self.state = state;
+        Step::Go
+    }
+
+    /// Tells the protocol by the first bytes.
+    fn first(&mut self) -> Result<Step, Reason> {
+        match protocol(&self.held) {
+            None if self.held.len() > FIRST_LINE => Err(Reason::TooLate),
+            None => Ok(Step::Wait),
+            Some(Protocol::Tls) => Ok(self.then(State::Tls(Hello::default()))),
+            Some(Protocol::Http) if self.service == Service::Tcp(443) && self.must_name() => {
+                Err(Reason::NoProtocol)
+            }
+            Some(Protocol::Http) => Ok(self.then(State::Head)),
+            Some(Protocol::Other) => match self.check {
+                Check::Names { other: Other::Refused } => Err(Reason::NoProtocol),
+                Check::Names { other: Other::Passed } | Check::Denied | Check::Nothing => {
+                    Ok(Step::Trust)
+                }
+            },
+        }
+    }
+
+    fn must_name(&self) -> bool {
+        matches!(self.check, Check::Names { .. })
+    }
+
+    fn greeted(&mut self, policy: &Policy, name: Option<HostName>) -> Result<Step, Reason> {
+        match name {
+            Some(name) => {
+                policy.speaks(&name, self.service, self.check)?;
+                self.said = Some(name);
+                Ok(Step::Trust)
+            }
+            None if self.must_name() => Err(Reason::NoName),
+            None => Ok(Step::Trust),
+        }
+    }
+
+    /// Reads a head, once it is whole.
+    fn head(&mut self, policy: &Policy) -> Result<Step, Reason> {
+        // Empty lines before a request belong to nothing (RFC 9112 section 2.2).
+        while self.held.starts_with(b"\r\n") {
+            self.held.drain(..2);
+            self.scanned = 0;
+        }
+        if b"PRI * HTTP/2.0".starts_with(self.held.get(..14).unwrap_or(&self.held)) {
+            let whole = self.held.len() >= 14;
+            return if whole { Err(Reason::NoProtocol) } else { Ok(Step::Wait) };
+        }
+        let from = self.scanned.saturating_sub(3);
+        let end = self.held[from..].windows(4).position(|four| four == b"\r\n\r\n");
+        let Some(end) = end.map(|end| from + end) else {
+            self.scanned = self.held.len();
+            bare_newline(&self.held)?;
+            let long = self.held.len() > HEAD;
+            return if long { Err(Reason::TooLate) } else { Ok(Step::Wait) };
+        };
+        if end > HEAD {
+            return Err(Reason::TooLate);
+        }
+        let head = Head::read(&self.held[..end])?;
+        self.held.drain(..end + 4);
+        self.scanned = 0;
+        self.judge(policy, &head)?;
+        match (&head.through, head.body) {
+            (Some(Through::Connection(to)), _) => self.tunnel(policy, to),
+            (_, Body::Bytes(length)) => {
+                self.state = if length == 0 { State::Head } else { State::Body(length) };
+                Ok(if self.held.is_empty() { Step::Wait } else { Step::Go })
+            }
+            (_, Body::Chunked) => Ok(self.then(State::ChunkSize)),
+        }
+    }
+
+    /// Whether those a request names may be talked to.
+    fn judge(&mut self, policy: &Policy, head: &Head) -> Result<(), Reason> {
+        match (&head.through, &head.to) {
+            (Some(Through::Request(to) | Through::Connection(to)), _) => {
+                let service = Service::Tcp(to.port.unwrap_or(80));
+                self.named(policy, &to.host, service, true)
+            }
+            (None, Some(to)) => self.named(policy, &to.host, self.service, false),
+            (None, None) if self.must_name() => Err(Reason::NoName),
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn named(
+        &mut self,
+        policy: &Policy,
+        host: &Host,
+        service: Service,
+        dialled: bool,
+    ) -> Result<(), Reason> {
+        match host {
+            Host::Name(name) => {
+                policy.speaks(name, service, self.check)?;
+                self.said = Some(name.clone());
+                Ok(())
+            }
+            // Who goes through a proxy dials there.
+            Host::Address(address) if dialled => match policy.decide(*address, service, &[]) {
+                Ruling::Dial { .. } => Ok(()),
+                Ruling::Refuse(reason) => Err(reason),
+            },
+            Host::Address(_) if self.must_name() => Err(Reason::NoName),
+            Host::Address(_) => Ok(()),
+        }
+    }
+
+    /// What follows goes to somebody else.
+    fn tunnel(&mut self, policy: &Policy, to: &Authority) -> Result<Step, Reason> {
+        let service = Service::Tcp(to.port.unwrap_or(443));
+        self.service = service;
+        self.check = match &to.host {
+            Host::Name(name) => policy.check_through(name, service),
+            Host::Address(address) => match policy.decide(*address, service, &[]) {
+                Ruling::Dial { check, .. } => check,
+                Ruling::Refuse(reason) => return Err(reason),
+            },
+        };
+        self.state = State::First;
+        let open = self.check == Check::Nothing;
+        Ok(match (open, self.held.is_empty()) {
+            (true, _) => Step::Trust,
+            (false, true) => Step::Wait,
+            (false, false) => Step::Go,
+        })
+    }
+
+    /// The next line of what is held, without its end.
+    fn line(&mut self) -> Result<Option<Vec<u8>>, Reason> {
+        let Some(end) = self.held.iter().position(|byte| *byte == b'\n') else {
+            let long = self.held.len() > LINE;
+            return if long { Err(Reason::TooLate) } else { Ok(None) };
+        };
+        let line: Vec<u8> = self.held.drain(..=end).collect();
+        match line.strip_suffix(b"\r\n") {
+            Some(line) if line.len() <= LINE && !line.contains(&b'\r') => Ok(Some(line.to_vec())),
+            _ => Err(Reason::Ambiguous("a line within a body")),
+        }
+    }
+}
+
+/// Takes up to `left` bytes off; gives how many are still to come.
+fn skip(held: &mut Vec<u8>, left: u64) -> u64 {
+    let here = usize::try_from(left).unwrap_or(usize::MAX).min(held.len());
+    held.drain(..here);
+    left - here as u64
+}
+
+/// A head that has a line ending in LF alone will not become a good one.
+fn bare_newline(held: &[u8]) -> Result<(), Reason> {
+    let bare = held.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r');
+    if bare || held.starts_with(b"\n") {
+        return Err(Reason::Ambiguous("a line that ends in LF alone"));
+    }
+    Ok(())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Tls,
+    Http,
+    Other,
+}
+
+/// Words that begin a request even where no version ends the line.
+const METHODS: [&[u8]; 10] = [
+    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI",
+];
+
+/// The protocol that some first bytes are of; `None` while they could be of two.
+fn protocol(bytes: &[u8]) -> Option<Protocol> {
+    match *bytes {
+        [] | [22] => return None,
+        [22, 3, ..] => return Some(Protocol::Tls),
+        _ => {}
+    }
+    // Servers pass over blanks before a request.
+    let blank = bytes.iter().take_while(|byte| b"\r\n\t ".contains(byte)).count();
+    let rest = &bytes[blank..];
+    let word = rest.iter().take_while(|byte| is_token(**byte)).count();
+    let method = &rest[..word];
+    match rest.get(word) {
+        _ if word > METHOD => Some(Protocol::Other),
+        None => None,
+        Some(b' ' | b'\t' | 0x0b | 0x0c) if word > 0 => {
+            let known = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
+            let line = rest.iter().position(|byte| *byte == b'\n');
+            match line.map(|end| &rest[..end]) {
+                _ if known => Some(Protocol::Http),
+                None => None,
+                Some(line) if has_version(line) => Some(Protocol::Http),
+                Some(_) => Some(Protocol::Other),
+            }
+        }
+        Some(_) => Some(Protocol::Other),
+    }
+}
+
+fn has_version(line: &[u8]) -> bool {
+    line.windows(5).any(|five| five.eq_ignore_ascii_case(b"HTTP/"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,379 @@
+//! What connections may say, and every way to say two things at once.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::spec::net::{Egress, Rule};
+
+fn policy(allow: &[&str], deny: &[&str]) -> Policy {
+    let rules = |texts: &[&str]| texts.iter().map(|text| Rule::parse(text).unwrap()).collect();
+    let egress = Egress { allow: rules(allow), deny: rules(deny), ..Egress::default() };
+    Policy::new(&egress, Vec::new())
+}
+
+fn good() -> Policy {
+    policy(&["good.test", "*.good.test", "proxy.test:3128", "192.0.2.7:443"], &["bad.good.test"])
+}
+
+const STRICT: Check = Check::Names { other: Other::Refused };
+const LENIENT: Check = Check::Names { other: Other::Passed };
+const HTTP: Service = Service::Tcp(80);
+const HTTPS: Service = Service::Tcp(443);
+
+fn hear(service: Service, check: Check, pieces: &[&[u8]]) -> Heard {
+    let (policy, mut listener) = (good(), Listener::new(service, check));
+    let mut last = Heard::Pass;
+    for piece in pieces {
+        last = listener.feed(&policy, piece);
+        if !matches!(last, Heard::More | Heard::Pass) {
+            return last;
+        }
+    }
+    last
+}
+
+fn http(text: &str) -> Heard {
+    hear(HTTP, STRICT, &[text.as_bytes()])
+}
+
+fn is_refused(heard: &Heard) -> bool {
+    matches!(heard, Heard::Refuse(_))
+}
+
+/// Bytes after their length in `width` bytes.
+fn counted(width: usize, content: &[u8]) -> Vec<u8> {
+    let mut bytes = content.len().to_be_bytes()[8 - width..].to_vec();
+    bytes.extend(content);
+    bytes
+}
+
+fn extension(kind: u16, content: &[u8]) -> Vec<u8> {
+    [kind.to_be_bytes().to_vec(), counted(2, content)].concat()
+}
+
+fn sni(name: &[u8]) -> Vec<u8> {
+    extension(0, &counted(2, &[vec![0], counted(2, name)].concat()))
+}
+
+/// A greeting with these extensions, as one handshake message.
+fn greeting(extensions: &[Vec<u8>]) -> Vec<u8> {
+    let body = [
+        vec![3, 3],
+        vec![7; 32],
+        counted(1, &[1; 32]),
+        counted(2, &[0x13, 1, 0x13, 2]),
+        counted(1, &[0]),
+        counted(2, &extensions.concat()),
+    ]
+    .concat();
+    [vec![1], counted(3, &body)].concat()
+}
+
+fn records(message: &[u8], size: usize) -> Vec<u8> {
+    message.chunks(size).flat_map(|part| [vec![22, 3, 1], counted(2, part)].concat()).collect()
+}
+
+fn hello(name: &str) -> Vec<u8> {
+    let other = extension(10, &[0, 2, 0, 29]);
+    records(&greeting(&[other.clone(), sni(name.as_bytes()), extension(16, b"")]), 16384)
+}
+
+#[test]
+fn tls_must_say_an_allowed_name() {
+    for service in [HTTPS, Service::Tcp(8443)] {
+        for check in [STRICT, LENIENT] {
+            let heard = |bytes: &[u8]| hear(service, check, &[bytes]);
+            assert_eq!(heard(&hello("good.test")), Heard::Trust);
+            assert_eq!(heard(&hello("A.GOOD.test")), Heard::Trust);
+            let other =
+                |name: &str| Heard::Refuse(Reason::OtherName(HostName::parse(name).unwrap()));
+            assert_eq!(heard(&hello("evil.test")), other("evil.test"));
+            assert_eq!(heard(&hello("good.test.evil.test")), other("good.test.evil.test"));
+            assert!(is_refused(&heard(&hello("bad.good.test"))));
+            assert_eq!(heard(&records(&greeting(&[]), 9999)), Heard::Refuse(Reason::NoName));
+        }
+    }
+}
+
+#[test]
+fn a_greeting_is_put_together_from_records_and_pieces() {
+    let message = greeting(&[extension(21, &[0; 9000]), sni(b"good.test")]);
+    for size in [1000, 100, 16] {
+        assert_eq!(hear(HTTPS, STRICT, &[&records(&message, size)]), Heard::Trust, "{size}");
+    }
+    let short = greeting(&[sni(b"evil.test")]);
+    assert!(is_refused(&hear(HTTPS, STRICT, &[&records(&short, 1)])));
+    let bytes = hello("good.test");
+    for cut in 1..bytes.len() {
+        assert_eq!(hear(HTTPS, STRICT, &[&bytes[..cut]]), Heard::More);
+        assert_eq!(hear(HTTPS, STRICT, &[&bytes[..cut], &bytes[cut..]]), Heard::Trust);
+    }
+}
+
+#[test]
+fn a_greeting_that_two_read_differently_is_refused() {
+    let two_names = [vec![0], counted(2, b"good.test"), vec![0], counted(2, b"evil.test")].concat();
+    let strange: Vec<Vec<u8>> = vec![
+        records(&greeting(&[sni(b"good.test"), sni(b"good.test")]), 9999),
+        records(&greeting(&[extension(0, &counted(2, &two_names))]), 9999),
+        records(&greeting(&[sni(b"good.test\0.evil.test")]), 9999),
+        records(&greeting(&[sni(b"")]), 9999),
+        records(&greeting(&[sni(b"192.0.2.7")]), 9999),
+        records(&greeting(&[extension(0, b"")]), 9999),
+        records(&greeting(&[sni(b"good.test"), vec![0, 9, 0, 9]]), 9999),
+        records(&[greeting(&[]), vec![0]].concat()[..60], 9999),
+        b"\x16\x03\x01\x00\x00".to_vec(),
+        b"\x16\x03\x01\x40\x01".to_vec(),
+        b"\x16\x03\x01\x00\x04\x02\0\0\0".to_vec(),
+        [records(&greeting(&[sni(b"good.test")])[..20], 9999), b"\x15\x03\x01\0\x02\0\0".to_vec()]
+            .concat(),
+        records(&[vec![1, 0, 0xff, 0xff], vec![0; 200]].concat(), 9999),
+    ];
+    for bytes in strange {
+        let heard = hear(HTTPS, STRICT, &[&bytes]);
+        let waits = heard == Heard::More && bytes.len() < 70;
+        assert!(is_refused(&heard) || waits, "{bytes:?} {heard:?}");
+    }
+    let small = records(&[vec![1, 0, 0x40, 0], vec![0; 16000]].concat(), 1);
+    assert_eq!(hear(HTTPS, STRICT, &[&small]), Heard::Refuse(Reason::TooLate));
+}
+
+#[test]
+fn every_request_must_name_an_allowed_host() {
+    let get = |host: &str| format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    assert_eq!(http(&get("good.test")), Heard::Pass);
+    assert_eq!(http(&get("GOOD.test:8080")), Heard::Pass);
+    assert_eq!(http(&get("good.test.")), Heard::Pass);
+    assert_eq!(http("GET / HTTP/1.0\r\nHost: good.test\r\n\r\n"), Heard::Pass);
+    assert_eq!(http("OPTIONS * HTTP/1.1\r\nHost: good.test\r\n\r\n"), Heard::Pass);
+    for host in ["evil.test", "bad.good.test", "192.0.2.1", "[2001:db8::1]", "192.0.2.7"] {
+        assert!(is_refused(&http(&get(host))), "{host}");
+    }
+    // The second one, right behind the first, behind a body, and behind chunks.
+    let evil = get("evil.test");
+    assert!(is_refused(&http(&format!("{}{evil}", get("good.test")))));
+    let post = "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\n\r\nhello";
+    assert_eq!(http(post), Heard::Pass);
+    assert!(is_refused(&http(&format!("{post}{evil}"))));
+    let chunked = "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n\
+                   5;x=y\r\nhello\r\n00\r\nX-Trailer: 1\r\n\r\n";
+    assert_eq!(http(chunked), Heard::Pass);
+    assert!(is_refused(&http(&format!("{chunked}{evil}"))));
+    // What only looks like a request is none.
+    let body = format!(
+        "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: {}\r\n\r\n{evil}",
+        evil.len()
+    );
+    assert_eq!(http(&body), Heard::Pass);
+}
+
+/// Each hides a request to `evil.test`, or who is asked, from one of two readers.
+const SMUGGLED: &[&str] = &[
+    "GET / HTTP/1.1\r\nHost: good.test\r\nHost: evil.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test\r\n Host: evil.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nX: a\r\n\tHost: evil.test\r\nHost: good.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost : good.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test\nX: y\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test\r\nX: a\rHost: evil.test\r\n\r\n",
+    "GET / HTTP/1.1\nHost: good.test\n\n",
+    "GET / HTTP/1.1\r\nHost: good.test\0.evil.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test, evil.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test@evil.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: evil.test#good.test\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test:80:80\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost: good.test:99999\r\n\r\n",
+    "GET / HTTP/1.1\r\nHost:\r\n\r\n",
+    "GET / HTTP/1.1\r\n\r\n",
+    "GET / HTTP/1.0\r\n\r\n",
+    "GET / HTTP/1.1 \r\nHost: good.test\r\n\r\n",
+    "GET  / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET\t/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET / http/1.1\r\nHost: good.test\r\n\r\n",
+    "GET / HTTP/2.0\r\nHost: good.test\r\n\r\n",
+    " GET / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    "GET http://evil.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET http://good.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n",
+    "GET http://good.test@evil.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET http://good.test:80\\@evil.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET ftp://good.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET good.test HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "CONNECT evil.test:443 HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "CONNECT good.test HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "CONNECT 10.0.0.1:443 HTTP/1.1\r\nHost: 10.0.0.1\r\n\r\n",
+    "connect good.test:443 HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5, 5\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: +5\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 0x5\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: \r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 99999999999999999999\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding:\x0bchunked\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: x\r\n\r\n",
+    "POST / HTTP/1.0\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n 5\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n5 \r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n5\nhello\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000001\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nHost: evil.test\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\n",
+];
+
+#[test]
+fn what_can_be_read_in_two_ways_is_refused() {
+    for text in SMUGGLED {
+        assert!(is_refused(&http(text)), "{text:?}: {:?}", http(text));
+        assert!(is_refused(&hear(Service::Tcp(8080), LENIENT, &[text.as_bytes()])), "{text:?}");
+    }
+}
+
+#[test]
+fn what_a_proxy_is_asked_for_must_be_allowed_too() {
+    let hear = |pieces: &[&[u8]]| hear(Service::Tcp(3128), LENIENT, pieces);
+    let absolute = b"GET http://good.test/x HTTP/1.1\r\nHost: good.test\r\n\r\n";
+    assert_eq!(hear(&[absolute]), Heard::Pass);
+    let connect = b"CONNECT good.test:443 HTTP/1.1\r\nHost: good.test:443\r\n\r\n";
+    assert_eq!(hear(&[connect]), Heard::Pass);
+    assert_eq!(hear(&[connect, &hello("good.test")]), Heard::Trust);
+    assert_eq!(hear(&[&[&connect[..], &hello("good.test")].concat()]), Heard::Trust);
+    assert!(is_refused(&hear(&[connect, &hello("evil.test")])));
+    assert!(is_refused(&hear(&[connect, b"\x01\x02\x03\x04"])));
+    let address = b"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n\r\n";
+    assert!(!is_refused(&hear(&[address])));
+    let refused_first =
+        [&connect[..], b"GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"].concat();
+    assert!(is_refused(&hear(&[&refused_first])));
+}
+
+#[test]
+fn other_protocols_pass_only_on_a_port_that_was_named() {
+    for bytes in [
+        &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
+        b"EHLO me\r\n",
+        b"\0\0\0\x08\x04\xd2\x16\x2f",
+        b"\x80\x2e\x01",
+    ] {
+        assert_eq!(hear(Service::Tcp(22), LENIENT, &[bytes]), Heard::Trust, "{bytes:?}");
+        assert_eq!(hear(Service::Tcp(22), STRICT, &[bytes]), Heard::Refuse(Reason::NoProtocol));
+    }
+    let plain = b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n";
+    assert_eq!(hear(HTTPS, STRICT, &[plain]), Heard::Refuse(Reason::NoProtocol));
+}
+
+#[test]
+fn the_wait_for_more_lets_nothing_through() {
+    for bytes in [
+        &b"GE"[..],
+        b"GET",
+        b"GET / HTTP/1.1\r\nHost: good.test\r\n",
+        b"\x16",
+        b"\x16\x03\x01",
+        b"FOO bar",
+        b"GET /\r\n",
+        b"\r\n",
+    ] {
+        let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), LENIENT));
+        let heard = listener.feed(&policy, bytes);
+        assert_eq!(heard, Heard::More, "{bytes:?}");
+        assert!(is_refused(&listener.end()));
+    }
+    let (policy, mut listener) = (good(), Listener::new(HTTP, STRICT));
+    let begun = b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\n\r\nhe";
+    assert_eq!(listener.feed(&policy, begun), Heard::Pass);
+    assert_eq!(listener.end(), Heard::Pass);
+}
+
+#[test]
+fn what_is_too_long_is_refused_before_it_is_held_too_long() {
+    let endless: [&[u8]; 4] = [
+        b"GET / HTTP/1.1\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+        b"POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n5;",
+        b"FOO ",
+        b"\r\n\r\n",
+    ];
+    for start in endless {
+        let (policy, mut listener) = (good(), Listener::new(HTTP, STRICT));
+        let mut heard = listener.feed(&policy, start);
+        let mut fed = 0;
+        while !is_refused(&heard) {
+            heard = listener.feed(&policy, &[if start == b"\r\n\r\n" { b'\n' } else { b'a' }; 100]);
+            fed += 100;
+            assert!(fed < 48 * 1024, "{start:?}");
+        }
+    }
+}
+
+#[test]
+fn a_denied_name_is_heard_and_all_else_passes() {
+    let heard = |bytes: &[u8]| hear(HTTPS, Check::Denied, &[bytes]);
+    assert_eq!(heard(&hello("any.test")), Heard::Trust);
+    assert_eq!(heard(&records(&greeting(&[]), 9999)), Heard::Trust);
+    assert_eq!(heard(b"SSH-2.0-x\r\n"), Heard::Trust);
+    assert!(is_refused(&heard(&hello("bad.good.test"))));
+    let get = b"GET / HTTP/1.1\r\nHost: bad.good.test\r\n\r\n";
+    assert!(is_refused(&hear(HTTP, Check::Denied, &[get])));
+}
+
+/// Streams, good and bad, and parts of them.
+fn stream() -> impl Strategy<Value = Vec<u8>> {
+    let part = prop_oneof![
+        prop::sample::select(SMUGGLED).prop_map(|text| text.as_bytes().to_vec()),
+        Just(b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n".to_vec()),
+        Just(b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 9\r\n\r\nGET / HTT".to_vec()),
+        Just(b"POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n".to_vec()),
+        Just(b"CONNECT good.test:443 HTTP/1.1\r\nHost: good.test\r\n\r\n".to_vec()),
+        Just(hello("good.test")),
+        Just(hello("evil.test")),
+        Just(records(&greeting(&[sni(b"good.test")]), 7)),
+        prop::collection::vec(any::<u8>(), 0..20),
+    ];
+    let cut = any::<prop::sample::Index>();
+    (prop::collection::vec(part, 1..4), cut).prop_map(|(parts, cut)| {
+        let mut bytes = parts.concat();
+        let keep = bytes.len() / 2 + cut.index(bytes.len() / 2 + 1);
+        bytes.truncate(keep);
+        bytes
+    })
+}
+
+/// Whether a stream is refused at some time, and how much of it went on before.
+fn outcome(bytes: &[u8], pieces: &[usize], check: Check) -> (bool, usize) {
+    let (policy, mut listener) = (good(), Listener::new(Service::Tcp(8080), check));
+    let (mut at, mut gone) = (0, 0);
+    let mut sizes = pieces.iter().copied().cycle();
+    while at < bytes.len() {
+        let next = (at + sizes.next().unwrap_or(1)).min(bytes.len());
+        match listener.feed(&policy, &bytes[at..next]) {
+            Heard::More => {}
+            Heard::Pass => gone = next,
+            Heard::Trust => return (false, bytes.len()),
+            Heard::Refuse(_) => return (true, gone),
+        }
+        at = next;
+    }
+    (false, gone)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #[test]
+    fn the_pieces_a_stream_comes_in_do_not_matter(
+        bytes in stream(),
+        pieces in prop::collection::vec(1usize..40, 1..5),
+        check in prop::sample::select(vec![STRICT, LENIENT, Check::Denied]),
+    ) {
+        let (whole, _) = outcome(&bytes, &[usize::MAX / 2], check);
+        let (single, _) = outcome(&bytes, &[1], check);
+        let (some, gone) = outcome(&bytes, &pieces, check);
+        prop_assert_eq!(whole, single);
+        prop_assert_eq!(whole, some);
+        // What went on before a refusal is allowed by itself.
+        prop_assert!(!outcome(&bytes[..gone], &[usize::MAX / 2], check).0);
+    }
+}
