@@ -193,6 +193,9 @@ pub struct Node {
     /// Bytes; of regular files.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub size: Option<u64>,
+    /// Bytes that are no hole, as far as the file system tells; of regular files.
+    #[serde(skip)]
+    pub data: u64,
     /// Where it leads; of links.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<Text>,
@@ -221,6 +224,7 @@ impl Node {
             links: if kind == FileKind::Directory { 1 } else { wide(stat.st_nlink) },
             inode: (stat.st_dev, stat.st_ino),
             size,
+            data: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
             target,
             device,
             modified: Timestamp::from_parts(stat.st_mtime, stat.st_mtime_nsec),

@@ -37,6 +37,7 @@
 //! - The sandbox is not in it: two that did the same have the same digest.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::str::FromStr;
 
@@ -103,14 +104,13 @@ pub struct Fingerprint([u8; 32]);
 #[derive(Debug)]
 pub struct Digester {
     hash: Sha256,
-    /// Where files with several names were met first.
-    links: HashMap<(u64, u64), HostPath>,
+    links: Links,
     encoded: Vec<u8>,
 }
 
 impl Default for Digester {
     fn default() -> Self {
-        Self { hash: Sha256::new_with_prefix(MAGIC), links: HashMap::new(), encoded: Vec::new() }
+        Self { hash: Sha256::new_with_prefix(MAGIC), links: Links::default(), encoded: Vec::new() }
     }
 }
 
@@ -118,8 +118,7 @@ impl Digester {
     /// Takes in the next change, in the order of the list.
     pub fn add(&mut self, change: &Change, held: &Held) -> Fingerprint {
         self.encoded.clear();
-        let first = change.now.as_ref().and_then(|now| self.first_link(now, &change.path));
-        encode(change, held, first.as_ref(), &mut self.encoded);
+        encode(change, held, self.links.first(change), &mut self.encoded);
         let fingerprint = Fingerprint(Sha256::digest(&self.encoded).into());
         self.hash.update(fingerprint.0);
         fingerprint
@@ -130,16 +129,23 @@ impl Digester {
     pub fn finish(self) -> Digest {
         Digest(self.hash.finalize().into())
     }
+}
 
-    /// The earlier path that is the same file; none when this is the first.
-    fn first_link(&mut self, now: &Node, path: &HostPath) -> Option<HostPath> {
+/// Where files with several names were met first.
+#[derive(Debug, Default)]
+pub struct Links(HashMap<(u64, u64), HostPath>);
+
+impl Links {
+    /// The path that was asked about earlier and is the same file; none when this is the first.
+    pub fn first(&mut self, change: &Change) -> Option<&HostPath> {
+        let now = change.now.as_ref()?;
         if now.links < 2 || now.kind == FileKind::Directory {
             return None;
         }
-        match self.links.entry(now.inode) {
-            std::collections::hash_map::Entry::Occupied(first) => Some(first.get().clone()),
-            std::collections::hash_map::Entry::Vacant(place) => {
-                place.insert(path.clone());
+        match self.0.entry(now.inode) {
+            Entry::Occupied(first) => Some(first.into_mut()),
+            Entry::Vacant(place) => {
+                place.insert(change.path.clone());
                 None
             }
         }
@@ -242,6 +248,7 @@ mod tests {
             links: 1,
             inode: (1, 2),
             size: Some(5),
+            data: 512,
             target: None,
             device: None,
             modified: Timestamp::from_parts(1_000_000_000, 5),

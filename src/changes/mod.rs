@@ -29,6 +29,7 @@
 //! # Not here
 //! Which sandboxes there are and their locks (`state`); what is printed (`ops::diff`).
 
+mod ahead;
 mod alias;
 mod change;
 mod compare;
@@ -44,8 +45,9 @@ mod selection;
 mod source;
 mod walk;
 
+pub use ahead::InBackground;
 pub use content::{BLOCK, ContentHash, ContentHasher, hash_file, next_data};
-pub use digest::{Digest, Digester, Fingerprint, NoDigest};
+pub use digest::{Digest, Digester, Fingerprint, Links, NoDigest};
 pub use executed::{Executed, Later};
 pub use selection::{Glob, Selection};
 pub use source::{Attribute, Content, Held, Sources};
@@ -116,7 +118,7 @@ pub struct Changes {
 
 /// A stream and what comes next in it.
 struct Ahead {
-    stream: Box<dyn Iterator<Item = Result<Change, ChangesError>>>,
+    stream: Box<dyn Iterator<Item = Result<Change, ChangesError>> + Send>,
     head: Option<Result<Change, ChangesError>>,
 }
 
@@ -153,7 +155,9 @@ impl Changes {
 }
 
 impl Ahead {
-    fn new(mut stream: impl Iterator<Item = Result<Change, ChangesError>> + 'static) -> Self {
+    fn new(
+        mut stream: impl Iterator<Item = Result<Change, ChangesError>> + Send + 'static,
+    ) -> Self {
         let head = stream.next();
         Self { stream: Box::new(stream), head }
     }

@@ -14,11 +14,11 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Mode, fstat, openat};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, fstat, openat, openat2};
 use rustix::io::Errno;
 
 use super::ChangesError;
-use super::change::{Change, FileKind};
+use super::change::{Change, FileKind, Node};
 use super::compare::open_file;
 use super::content::{ContentHash, hash_file};
 use super::layer::OpenLayer;
@@ -139,6 +139,34 @@ impl Sources {
         Marks::of_upper(&file, backend)?.values(&file)
     }
 
+    /// Opens the regular file that the host has where a change is; `ESTALE` when it is no more the one the
+    /// change tells of.
+    pub fn host_file(change: &Change) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let path = change.path.as_path();
+        let file = openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)?;
+        let found = Node::new(&fstat(&file)?, None);
+        let is_meant = |was: &Node| was.kind == FileKind::File && was.inode == found.inode;
+        if found.kind == FileKind::File && change.was.as_ref().is_some_and(is_meant) {
+            Ok(file)
+        } else {
+            Err(Errno::STALE)
+        }
+    }
+
+    /// The attributes of an open file or directory of the host, as those of a layer's are given.
+    pub fn host_attributes(file: impl AsFd) -> Result<Vec<Attribute>, Errno> {
+        Marks::of_host(&file)?.values(&file)
+    }
+
+    /// The hash of an open file's content, and its size.
+    pub fn content(&mut self, file: &OwnedFd) -> Result<Content, Errno> {
+        let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
+        let hash = hash_file(file, &mut self.buffer)?;
+        Ok(Content::Hashed { size, hash })
+    }
+
     /// Reads all that a change would bring to the host.
     ///
     /// Errors are those of a layer that changes while it is read; what the payload closed to its owner is
@@ -170,8 +198,6 @@ impl Sources {
     /// As [`Sources::hold`], of a file that is open.
     pub fn hold_file(&mut self, change: &Change, file: &OwnedFd) -> Result<Held, Errno> {
         let attributes = Some(self.attributes(change, file)?);
-        let size = u64::try_from(fstat(file)?.st_size).unwrap_or(0);
-        let hash = hash_file(file, &mut self.buffer)?;
-        Ok(Held { content: Content::Hashed { size, hash }, attributes })
+        Ok(Held { content: self.content(file)?, attributes })
     }
 }

@@ -9,6 +9,7 @@ pub mod amount;
 pub mod failure;
 pub mod footer;
 pub mod notice;
+pub mod pager;
 pub mod quote;
 pub mod remedy;
 pub mod table;
@@ -16,6 +17,7 @@ pub mod terminal;
 
 pub use failure::{EXIT_FAILED, Explain, Failure};
 pub use footer::{Detail, Kept, footer};
+pub use pager::{Pager, Screen};
 pub use quote::shell_quote;
 pub use table::Table;
 pub use terminal::{Colour, Look};

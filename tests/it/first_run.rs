@@ -30,7 +30,7 @@ fn what_is_written_stays_in_a_layer_that_diff_shows() {
     let project = world.project();
     let project = project.display();
     world
-        .bryo(["diff"])
+        .bryo(["diff", "--name-status"])
         .ends()
         .succeeds()
         .stdout_is(&format!("A {project}/added\nC {project}/changed\nD {project}/deleted\n"));

@@ -53,7 +53,7 @@ fn a_tree_of_another_group_is_served_by_fuse_overlayfs_and_can_be_written() {
     // The set-group-id bits that fuse-overlayfs loses are no change of the payload's.
     let project = world.project();
     let expected = format!("A {0}/shared/new\nC {0}/theirs\n", project.display());
-    world.bryo(["diff"]).ends().succeeds().stdout_is(&expected);
+    world.bryo(["diff", "--name-status"]).ends().succeeds().stdout_is(&expected);
     world.keeps(1);
 }
 
@@ -71,7 +71,7 @@ fn root_over_the_tree_of_the_host_writes_below_usr() {
     assert!(!std::path::Path::new("/usr/bin/written").exists());
     assert!(std::path::Path::new("/usr/bin/env").exists());
     let expected = "D /usr/bin/env\nA /usr/bin/written\n";
-    world.bryo(["diff"]).ends().succeeds().stdout_is(expected);
+    world.bryo(["diff", "--name-status"]).ends().succeeds().stdout_is(expected);
 }
 
 #[test]

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use bryo::ops::diff::{Form, Selection, diff};
 use bryo::ops::inspect::inspect;
 use bryo::ops::ps::{PsState, Scope, list, table};
 use bryo::ops::rm::{Running, remove};
@@ -17,7 +16,7 @@ use bryo::spec::Text;
 use bryo::state::record::ChangeCounts;
 use bryo::state::{Launcher, Outcome, Record, SandboxId, StateError, Timestamp, Which};
 
-use crate::fixture::{Fixture, exited, host};
+use crate::fixture::{Fixture, exited};
 
 /// A sandbox that ended, whose layer has these files.
 fn kept(fixture: &Fixture, name: &str, files: &[&[u8]]) -> SandboxId {
@@ -29,75 +28,6 @@ fn kept(fixture: &Fixture, name: &str, files: &[&[u8]]) -> SandboxId {
     let id = sandbox.id();
     sandbox.keep(&Record { changes: Some(changes), ..exited(record) }).unwrap();
     id
-}
-
-fn shown(fixture: &Fixture, form: Form) -> Vec<u8> {
-    let mut out = Vec::new();
-    diff(&fixture.stores(), Which::Named(&"n".into()), &Selection::default(), form, &mut out)
-        .unwrap();
-    out
-}
-
-#[test]
-fn diff_shows_each_form_and_no_name_reaches_the_reader_raw() {
-    let fixture = Fixture::new();
-    let id = kept(&fixture, "n", &[b"a\x1b[2J", b"b\nC etc", b"c\xff"]);
-    fs::write(fixture.path("over/gone"), "").unwrap();
-    let over = fixture.path("over");
-    let over = over.to_str().unwrap();
-    let text = String::from_utf8(shown(&fixture, Form::Text)).unwrap();
-    assert_eq!(text, format!("A {over}/a\\u{{1b}}[2J\nA {over}/b\\nC etc\nA {over}/c\\xff\n"));
-    let names = String::from_utf8(shown(&fixture, Form::Names)).unwrap();
-    assert_eq!(names, text.replace("A /", "/"));
-    let raw = shown(&fixture, Form::NulNames);
-    let raw: Vec<&[u8]> = raw.split(|byte| *byte == 0).collect();
-    assert_eq!(raw[2], [over.as_bytes(), b"/c\xff"].concat());
-    assert_eq!(raw.len(), 4);
-    let json: serde_json::Value = serde_json::from_slice(&shown(&fixture, Form::Json)).unwrap();
-    assert_eq!(json["version"], 1);
-    assert_eq!(json["sandbox"], id.to_string());
-    assert_eq!(json["running"], false);
-    assert_eq!(json["changes"][1]["path"], format!("{over}/b\nC etc"));
-    assert!(json["changes"][2]["path"]["hex"].is_string());
-    let keys: Vec<&String> = json["changes"][0].as_object().unwrap().keys().collect();
-    assert_eq!(keys, ["kind", "layer", "now", "path"]);
-    assert_eq!(json["changes"][0]["now"]["type"], "file");
-    assert_eq!(json["changes"][0]["now"]["mode"].as_str().unwrap().len(), 4);
-}
-
-#[test]
-fn diff_of_nothing_is_nothing_and_an_empty_list() {
-    let fixture = Fixture::new();
-    kept(&fixture, "n", &[]);
-    assert_eq!(shown(&fixture, Form::Text), b"");
-    let json: serde_json::Value = serde_json::from_slice(&shown(&fixture, Form::Json)).unwrap();
-    assert_eq!(json["changes"], serde_json::json!([]));
-}
-
-#[test]
-fn diff_can_be_of_some_paths_and_of_the_newest_from_here() {
-    let fixture = Fixture::new();
-    kept(&fixture, "old", &[b"old"]);
-    std::thread::sleep(Duration::from_millis(15));
-    let id = kept(&fixture, "n", &[b"a", b"b"]);
-    let mut out = Vec::new();
-    let paths = [host(&fixture.path("over/b"))];
-    let selection = Selection { paths: paths.to_vec(), ..Selection::default() };
-    let here = host(fixture.directory.path());
-    let shown =
-        diff(&fixture.stores(), Which::NewestFrom(&here), &selection, Form::Names, &mut out)
-            .unwrap();
-    assert_eq!(String::from_utf8(out).unwrap(), format!("{}\n", paths[0]));
-    assert_eq!((shown.id, shown.running, shown.counts.added), (id, false, 1));
-}
-
-#[test]
-fn diff_of_a_running_sandbox_says_so() {
-    let fixture = Fixture::new();
-    let (sandbox, _) = fixture.started(Some("n"));
-    fs::write(fixture.upper(&sandbox).join("file"), "").unwrap();
-    let json: serde_json::Value = serde_json::from_slice(&shown(&fixture, Form::Json)).unwrap();
-    assert_eq!(json["running"], true);
 }
 
 #[test]

@@ -8,4 +8,5 @@ mod commands;
 mod fixture;
 mod lifecycle;
 mod record;
+mod review;
 mod spare;

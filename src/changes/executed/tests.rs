@@ -15,6 +15,7 @@ fn change(path: &str, kind: Kind, now: FileKind, mode: u32) -> Change {
         links: 1,
         inode: (1, 1),
         size: Some(0),
+        data: 0,
         target: None,
         device: None,
         modified: time,

@@ -1,14 +1,14 @@
 //! `bryo diff`.
 
-use std::ffi::OsString;
-use std::io::{self, BufWriter, Write as _};
+use std::ffi::{OsStr, OsString};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use clap::{ArgMatches, Command};
 
 use crate::ops::OpsError;
-use crate::ops::diff::{Form, diff};
+use crate::ops::diff::{Form, Request, Shown, Wanted, diff};
 use crate::ops::stores::Here;
-use crate::report::Failure;
+use crate::report::{Colour, Failure, Look, Pager, Screen};
 
 use super::flag::{is_set, switch};
 use super::output::Answer;
@@ -19,11 +19,42 @@ use super::usage::{self, Asked};
 /// `bryo diff`, as clap knows it.
 pub fn command() -> Command {
     selection::arguments(Command::new("diff"))
-        .about("List what a sandbox changed: A added, C changed, D deleted")
-        .arg(switch("json", "Answer as JSON").conflicts_with_all(["names", "null"]))
-        .arg(switch("names", "Only paths").conflicts_with("null"))
-        .arg(switch("null", "Only paths, as they are, each with a NUL byte behind it").short('0'))
+        .about("Show what a sandbox changed: A added, C changed, D deleted")
+        .arg(switch("content", "Also in which lines the files differ").short('c'))
+        .arg(switch("stat", "Also how many lines were added and removed"))
+        .arg(
+            switch("name-only", "Only paths")
+                .alias("names")
+                .conflicts_with_all(["content", "stat", "json"]),
+        )
+        .arg(switch("name-status", "Only letters and paths").conflicts_with_all([
+            "content",
+            "stat",
+            "json",
+            "name-only",
+            "null",
+        ]))
+        .arg(
+            switch("null", "Only paths, as they are, each with a NUL byte behind it")
+                .short('z')
+                .short_alias('0')
+                .conflicts_with_all(["content", "stat", "json"]),
+        )
+        .arg(switch("json", "Answer as JSON; with --content the lines too").conflicts_with("stat"))
+        .arg(switch("digest", "End with the digest, however much has to be read for it"))
+        .arg(switch("no-pager", "Write to the terminal, however long it is"))
+        .mut_arg("content", |arg| arg.conflicts_with("stat"))
+        .after_help(AFTER)
 }
+
+const AFTER: &str = "\
+Ends with the digest of what was shown: `bryo apply --reviewed DIGEST` applies exactly that. Paths \
+that other programs will execute are marked. On a terminal, what is longer than the screen goes \
+through $PAGER, or `less -R`.
+
+  bryo diff                       what the newest sandbox started here changed
+  bryo diff --content src/        the lines, below src/
+  bryo diff --exclude target -z   paths for xargs -0";
 
 /// Answers the words after `bryo diff`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
@@ -36,30 +67,93 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
 
 fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
-    let Selected { sandbox, selection } =
-        selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
-    // A layer may hold millions of changes: they are written as they are found.
-    let mut out = BufWriter::new(io::stdout().lock());
-    let shown = Here::look().and_then(|here| {
-        diff(&here.stores, here.which(sandbox.as_ref())?, &selection, form(matches), &mut out)?;
-        out.flush().map_err(OpsError::Write)
-    });
+    let selected = selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
+    let form = form(matches);
+    let shown = match screen(form, is_set(matches, "no-pager")) {
+        Some(screen) => {
+            let pager = caller.variable("PAGER").filter(|program| !program.is_empty());
+            if matches!(pager.map(OsStr::as_encoded_bytes), Some(b"cat")) {
+                straight(matches, &caller, &selected)
+            } else {
+                let mut pager = Pager::new(screen, pager);
+                let shown = write(matches, &caller, &selected, &mut pager);
+                pager.finish().map_err(OpsError::Write).and(shown)
+            }
+        }
+        None => straight(matches, &caller, &selected),
+    };
     match shown {
-        Err(error) if error.is_broken_pipe() => {
-            // What is left in the buffer has no reader.
-            drop(out.into_parts());
+        Err(error) if error.is_broken_pipe() => Ok(Answer::text("")),
+        Err(error) => Err(Failure::new(&error)),
+        Ok(shown) => {
+            say_whether_it_runs(&shown);
             Ok(Answer::text(""))
         }
-        Err(error) => Err(Failure::new(&error)),
-        Ok(()) => Ok(Answer::text("")),
+    }
+}
+
+/// The screen, where a long answer is for people who look at one.
+fn screen(form: Form, no_pager: bool) -> Option<Screen> {
+    let machine = matches!(form, Form::Json | Form::JsonContent | Form::NulNames);
+    if no_pager || machine || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
+        return None;
+    }
+    Screen::of_stdout()
+}
+
+fn straight(
+    matches: &ArgMatches,
+    caller: &Surroundings,
+    selected: &Selected,
+) -> Result<Shown, OpsError> {
+    // A layer may hold millions of changes: they are written as they are found.
+    let mut out = BufWriter::with_capacity(64 * 1024, io::stdout().lock());
+    let shown = write(matches, caller, selected, &mut out)
+        .and_then(|shown| out.flush().map_err(OpsError::Write).map(|()| shown));
+    // What is left in the buffer of a failure has no reader.
+    drop(out.into_parts());
+    shown
+}
+
+fn write(
+    matches: &ArgMatches,
+    caller: &Surroundings,
+    selected: &Selected,
+    out: &mut dyn Write,
+) -> Result<Shown, OpsError> {
+    let here = Here::look()?;
+    let digest = if is_set(matches, "digest") { Wanted::Always } else { Wanted::Usual };
+    let form = form(matches);
+    let colour = match form {
+        Form::Json | Form::JsonContent | Form::NulNames | Form::Names | Form::Status => Colour::No,
+        Form::List | Form::Content | Form::Stat => Look::of_stdout().colour,
+    };
+    let later = selection::later(caller);
+    let request = Request { selection: &selected.selection, form, colour, digest, later };
+    diff(&here.stores, here.which(selected.sandbox.as_ref())?, request, out)
+}
+
+/// What is written after the list was made is not in it.
+fn say_whether_it_runs(shown: &Shown) {
+    if shown.running {
+        let text =
+            format!("sandbox {} still runs: what it changes from now on is not shown", shown.id);
+        let text = Look::of_stderr().paragraph("bryo: ", &text);
+        // There is nobody left to tell that stderr is closed.
+        io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
     }
 }
 
 fn form(matches: &ArgMatches) -> Form {
+    let content = is_set(matches, "content");
     match () {
+        () if is_set(matches, "json") && content => Form::JsonContent,
         () if is_set(matches, "json") => Form::Json,
-        () if is_set(matches, "names") => Form::Names,
         () if is_set(matches, "null") => Form::NulNames,
-        () => Form::Text,
+        () if is_set(matches, "name-only") => Form::Names,
+        () if is_set(matches, "name-status") => Form::Status,
+        () if is_set(matches, "stat") => Form::Stat,
+        () if content => Form::Content,
+        () => Form::List,
     }
 }

@@ -7,11 +7,12 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::ops::diff::{Glob, Selection};
+use crate::ops::diff::{Glob, Later, Selection};
 use crate::profile::value::ValueError;
 use crate::spec::{HostPath, Text};
 
@@ -62,6 +63,15 @@ pub fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<Selected, Cli
     let exclude = many(matches, "exclude").map(|text| glob(text, caller));
     let exclude = exclude.collect::<Result<_, _>>()?;
     Ok(Selected { sandbox, selection: Selection { paths, exclude } })
+}
+
+/// What knows the paths that other programs will execute: with the caller's home and search path, links
+/// resolved, for a directory of commands is looked up through them.
+pub fn later(caller: &Surroundings) -> Later {
+    let resolved = |path: PathBuf| HostPath::new(std::fs::canonicalize(&path).unwrap_or(path)).ok();
+    let home = caller.variable("HOME").map(PathBuf::from).and_then(resolved);
+    let path = caller.variable("PATH").unwrap_or_default();
+    Later::new(home.as_ref(), std::env::split_paths(path).filter_map(resolved))
 }
 
 fn is_path(word: &OsStr) -> bool {

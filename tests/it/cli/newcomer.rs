@@ -11,7 +11,11 @@ fn run_diff_ps_inspect_and_rm_follow_each_other() {
     world.sandbox().run("echo hello > note").succeeds().stdout_is("").stderr_is("");
     assert!(!world.exists("project/note"), "the host stays as it is");
     let note = world.path("project/note");
-    world.bryo(["diff"]).ends().succeeds().stdout_is(&format!("A {}\n", note.display()));
+    world
+        .bryo(["diff", "--name-status"])
+        .ends()
+        .succeeds()
+        .stdout_is(&format!("A {}\n", note.display()));
 
     let ids = world.bryo(["ps", "-aq"]).ends().succeeds().stdout();
     let id = ids.trim();

@@ -75,7 +75,8 @@ fn usable_and_removed(world: &World) -> (usize, usize) {
         assert!(sandbox["command"][0] == "/bin/sh", "a record that says nothing: {sandbox}");
         let id = id(sandbox);
         world.bryo(["inspect", &id]).ends().succeeds().stderr_is("").stdout_has(&id);
-        let changes = world.bryo(["diff", &id]).ends().succeeds().stderr_is("").stdout();
+        let changes =
+            world.bryo(["diff", &id, "--name-status"]).ends().succeeds().stderr_is("").stdout();
         let line = format!("A {}\n", world.path("project/x").display());
         assert!(changes == line, "{sandbox}: {changes:?}");
         world.bryo(["rm", &id]).ends().succeeds();

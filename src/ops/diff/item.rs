@@ -1,0 +1,133 @@
+//! One change with all that is shown of it.
+
+use super::side::{Side, read_both};
+use crate::changes::{
+    Aspect, Attribute, Change, Content, ContentHasher, Digester, Executed, FileKind, Held, Kind,
+    Later, Links, Sources,
+};
+use crate::spec::HostPath;
+use rustix::io::Errno;
+
+/// A change and what was found out about it.
+pub(crate) struct Item {
+    pub(crate) change: Change,
+    /// Who will execute it.
+    pub(crate) executed: Option<Executed>,
+    /// The first path that was shown and is the same file.
+    pub(crate) link_of: Option<HostPath>,
+    /// What it would bring over; none when contents are not read.
+    pub(crate) held: Option<Held>,
+    /// Both sides, where contents are shown.
+    pub(crate) sides: Option<(Side, Side)>,
+}
+
+/// How much of a change is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Depth {
+    /// What the walk tells.
+    Outside,
+    /// What it would bring over too, while that costs little.
+    Cheaply,
+    /// What it would bring over too, and attributes and content compared with the host's.
+    Wholly,
+    /// Both texts too.
+    Texts,
+}
+
+/// Bytes whose reading costs little.
+const CHEAP: u64 = 256 << 20;
+
+/// Looks at changes, one after another.
+pub(crate) struct Review<'a> {
+    pub(crate) sources: Sources,
+    pub(crate) later: &'a mut Later,
+    pub(crate) depth: Depth,
+    /// None when something was not read.
+    pub(crate) digester: Option<Digester>,
+    links: Links,
+    budget: u64,
+}
+
+impl<'a> Review<'a> {
+    pub(crate) fn new(sources: Sources, later: &'a mut Later, depth: Depth) -> Self {
+        let digester = (depth > Depth::Outside).then(Digester::default);
+        let budget = if depth == Depth::Cheaply { CHEAP } else { u64::MAX };
+        Self { sources, later, depth, digester, links: Links::default(), budget }
+    }
+
+    /// Everything about a change. None when a sandbox that runs has removed it meanwhile.
+    pub(crate) fn look_at(&mut self, mut change: Change) -> Result<Option<Item>, Errno> {
+        let executed = self.later.executes(&change);
+        let link_of = self.links.first(&change).cloned();
+        let (mut held, mut sides) = (None, None);
+        if self.digester.is_some() && self.spend(&change) {
+            match self.look_inside(&mut change) {
+                Ok((inside, texts)) => (held, sides) = (Some(inside), texts),
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::LOOP | Errno::ISDIR) => {
+                    self.digester = None;
+                    return Ok(None);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let (Some(digester), Some(held)) = (&mut self.digester, &held) {
+            digester.add(&change, held);
+        }
+        Ok(Some(Item { change, executed, link_of, held, sides }))
+    }
+
+    /// Whether a file may be read; when not, nothing is from here on.
+    fn spend(&mut self, change: &Change) -> bool {
+        let costs = change.now.as_ref().and_then(|now| Some(now.size?.min(now.data))).unwrap_or(0);
+        match self.budget.checked_sub(costs) {
+            Some(rest) => self.budget = rest,
+            None => self.digester = None,
+        }
+        self.digester.is_some()
+    }
+
+    fn look_inside(&mut self, change: &mut Change) -> Result<(Held, Option<(Side, Side)>), Errno> {
+        if self.depth < Depth::Texts {
+            let held = self.sources.hold(change)?;
+            self.compare(change, &held)?;
+            return Ok((held, None));
+        }
+        let (old, new) = read_both(change, &mut self.sources)?;
+        let mut held = self.sources.hold(change)?;
+        if let (Side::Text(text), Content::Hashed { .. }) = (&new, held.content) {
+            // What is shown is what is summed up, also when somebody writes to it between the two looks.
+            let mut hasher = ContentHasher::new();
+            hasher.update(0, text);
+            let size = text.len() as u64;
+            held.content = Content::Hashed { size, hash: hasher.finish(size) };
+        }
+        self.compare(change, &held)?;
+        Ok((held, Some((old, new))))
+    }
+
+    /// Completes what differs, where the walk did not look: in files whose size or time differs.
+    fn compare(&mut self, change: &mut Change, held: &Held) -> Result<(), Errno> {
+        let is_file = |node: &crate::changes::Node| node.kind == FileKind::File;
+        let both =
+            change.now.as_ref().is_some_and(is_file) && change.was.as_ref().is_some_and(is_file);
+        let has_attributes = held.attributes.as_ref().is_some_and(|list| !list.is_empty());
+        if change.kind != Kind::Changed || !both || self.depth < Depth::Wholly && !has_attributes {
+            return Ok(());
+        }
+        let host = match Sources::host_file(change) {
+            Ok(host) => host,
+            Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::STALE | Errno::LOOP) => {
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let was: Vec<Attribute> = Sources::host_attributes(&host)?;
+        let differ = held.attributes.as_ref().is_some_and(|now| *now != was);
+        change.differs.set(Aspect::Attributes, differ);
+        if self.depth >= Depth::Wholly && !change.differs.has(Aspect::Size) {
+            let same = self.sources.content(&host)? == held.content;
+            change.differs.set(Aspect::Content, !same);
+        }
+        Ok(())
+    }
+}
