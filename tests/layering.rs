@@ -68,7 +68,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // level 6
     ("front", &["ops", "profile", "spec", "report"]),
     // level 7
-    ("main", &["front", "report"]),
+    ("main", &["front", "report", "sys"]),
 ];
 
 /// Performs steps of a plan, and never meets its neighbours.

@@ -14,14 +14,24 @@
 //! * A SIGKILL of the supervisor leaves the terminal raw: no other process of ours may touch it.
 
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use rustix::termios::{
     LocalModes, OptionalActions, QueueSelector, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp,
     tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
-use super::port::of_caller;
+use super::port::{Got, Port, of_caller};
 use crate::sys::errno::Result;
+use crate::sys::event::Poller;
+
+/// A terminal that was asked something is given this long to answer.
+const ANSWER: Duration = Duration::from_millis(500);
+
+/// Asks whether the terminal is well, to which it says [`WELL`]: answers come in order, so whatever it
+/// was asked before is answered then.
+const ARE_YOU_WELL: &[u8] = b"\x1b[5n";
+const WELL: &[u8] = b"\x1b[0n";
 
 /// Who else uses the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +55,6 @@ pub(super) struct Console {
 impl Console {
     pub(super) fn new(number: u8, usage: Use) -> Self {
         Self { number, usage, before: None }
-    }
-
-    /// Which of the caller's descriptors it is.
-    pub(super) fn number(&self) -> u8 {
-        self.number
     }
 
     /// Whether it has hung up, so that nothing works with it any more.
@@ -106,6 +111,30 @@ impl Console {
     /// Forgets keys that were typed but not read.
     pub(super) fn flush_input(&self) -> Result<()> {
         Ok(rustix::termios::tcflush(of_caller(self.number), QueueSelector::IFlush)?)
+    }
+
+    /// Waits until the terminal has answered whatever the payload asked it.
+    pub(super) fn wait_for_answers(&self) -> Result<()> {
+        let terminal = Port::caller(self.number)?;
+        terminal.write(ARE_YOU_WELL)?;
+        let until = Instant::now() + ANSWER;
+        let mut heard = Vec::new();
+        let mut bytes = [0; 1024];
+        while !heard.windows(WELL.len()).any(|window| window == WELL) {
+            let left = until.saturating_duration_since(Instant::now());
+            let mut poller = Poller::new();
+            poller.readable((), terminal.as_fd());
+            if left.is_zero() || poller.wait(Some(left))?.is_empty() {
+                break;
+            }
+            match terminal.read(&mut bytes)? {
+                Got::Bytes(length) => {
+                    heard.extend_from_slice(bytes.get(..length).unwrap_or_default());
+                }
+                Got::Nothing | Got::End => break,
+            }
+        }
+        Ok(())
     }
 
     /// Gives the pty the terminal's size.

@@ -37,14 +37,6 @@ const BEFORE_STOP: Duration = Duration::from_millis(500);
 /// A message that a stop has happened may cross the order that ends it.
 const CROSSING: Duration = Duration::from_millis(200);
 
-/// A terminal that was asked something is given this long to answer.
-const ANSWER: Duration = Duration::from_millis(500);
-
-/// Asks whether the terminal is well, to which it says [`WELL`]: answers come in order, so whatever it
-/// was asked before is answered then.
-const ARE_YOU_WELL: &[u8] = b"\x1b[5n";
-const WELL: &[u8] = b"\x1b[0n";
-
 /// Who has the foreground of the pty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Holder {
@@ -354,7 +346,7 @@ impl Stage {
         self.abandon();
         if let Some(console) = self.console.as_ref().filter(|console| console.is_raw()) {
             if self.asked && console.is_foreground() {
-                hung_up_is_fine(wait_for_answers(console.number()))?;
+                hung_up_is_fine(console.wait_for_answers())?;
             }
             hung_up_is_fine(console.flush_input())?;
         }
@@ -377,26 +369,4 @@ fn hung_up_is_fine(result: Result<()>) -> Result<()> {
         Err(Errno::EIO | Errno::ENXIO | Errno::ENOTTY) => Ok(()),
         other => other,
     }
-}
-
-/// Waits until the terminal has answered whatever the payload asked it.
-fn wait_for_answers(number: u8) -> Result<()> {
-    let terminal = Port::caller(number)?;
-    terminal.write(ARE_YOU_WELL)?;
-    let until = Instant::now() + ANSWER;
-    let mut heard = Vec::new();
-    let mut bytes = [0; 1024];
-    while !heard.windows(WELL.len()).any(|window| window == WELL) {
-        let left = until.saturating_duration_since(Instant::now());
-        let mut poller = Poller::new();
-        poller.readable((), std::os::fd::AsFd::as_fd(&terminal));
-        if left.is_zero() || poller.wait(Some(left))?.is_empty() {
-            break;
-        }
-        match terminal.read(&mut bytes)? {
-            Got::Bytes(length) => heard.extend_from_slice(bytes.get(..length).unwrap_or_default()),
-            Got::Nothing | Got::End => break,
-        }
-    }
-    Ok(())
 }
