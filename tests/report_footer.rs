@@ -66,6 +66,12 @@ fn nothing_to_say_is_nothing_said() {
     record.notices.push(Notice::Missing(Missing::Landlock));
     assert_eq!(said(&record, Kept::No), "");
     assert!(footer(&record, Kept::No, Detail::All, &Look::plain()).contains("no Landlock"));
+    // Where nobody sits at a terminal, only what is not as it was asked for.
+    record.notices.push(Notice::LostWorkdir);
+    assert_eq!(
+        footer(&record, Kept::Yes, Detail::Least, &Look::plain()),
+        "bryo: the current directory was removed or cannot be entered; the payload starts in `/`\n"
+    );
 }
 
 #[test]

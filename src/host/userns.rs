@@ -89,7 +89,7 @@ impl UsernsProblem {
             Self::TooDeep => "run it outside of the sandboxes it is nested in",
             Self::Filtered => {
                 "start the container with a seccomp profile that allows `clone3`, `unshare` and \
-                 `mount` (Docker: `--security-opt seccomp=unconfined`), or run bryo on the host"
+                 `mount` (Docker: `--security-opt seccomp=unconfined`; bryo: `--nesting`), or run bryo on the host"
             }
             Self::Chroot => "enter the tree by `pivot_root` or a container instead of `chroot`",
             Self::Unmapped => "run it as a user that the outer namespace maps",

@@ -105,10 +105,10 @@ fn request_rule(
 
 /// The store outranks every flag: one that names it would be ignored.
 fn refuse_store(real: &HostPath, facts: &Facts) -> Result<(), PlanError> {
-    match facts.stores.iter().any(|store| real.starts_with(&store.path)) {
-        true => Err(PlanError::StoreStaysHidden(real.clone())),
-        false => Ok(()),
+    if facts.stores.iter().any(|store| real.starts_with(&store.path)) {
+        return Err(PlanError::StoreStaysHidden(real.clone()));
     }
+    Ok(())
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden.

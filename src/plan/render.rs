@@ -187,6 +187,9 @@ impl fmt::Display for Notice {
             Self::NoWorkdir => {
                 f.write_str("the current directory is not seen inside; the payload starts in `/`")
             }
+            Self::LostWorkdir => f.write_str(
+                "the current directory was removed or cannot be entered; the payload starts in `/`",
+            ),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
             Self::Fuse { at, why } => {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")

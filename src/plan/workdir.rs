@@ -129,7 +129,7 @@ pub(super) fn start(spec: &Spec, facts: &Facts, rules: &Rules, draft: &mut Draft
         return SandboxPath::root();
     }
     let Some(path) = facts.caller.workdir.path() else {
-        draft.notice(Notice::NoWorkdir);
+        draft.notice(Notice::LostWorkdir);
         return SandboxPath::root();
     };
     let at = path.same_in_sandbox();

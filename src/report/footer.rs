@@ -32,6 +32,8 @@ pub enum Kept {
 /// How much is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
+    /// What one has to know also where nobody sits at a terminal.
+    Least,
     /// What most people want to know.
     Usual,
     /// Everything but the steps.
@@ -40,17 +42,20 @@ pub enum Detail {
 
 /// The lines; empty when there is nothing to say.
 pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> String {
-    let mut lines: Vec<String> = record
-        .notices
-        .iter()
-        .filter(|notice| detail == Detail::All || weight(notice) == Weight::Said)
-        .filter_map(sentence)
-        .collect();
-    lines.extend(warned(&record.notices));
-    lines.extend(end(record));
-    lines.extend(changes(record, kept));
-    lines.extend(denials(&record.denied, record, kept));
-    lines.extend(variables(record));
+    let is_said = |weight| match detail {
+        Detail::Least => weight == Weight::Needed,
+        Detail::Usual => weight != Weight::Detail,
+        Detail::All => true,
+    };
+    let notices = record.notices.iter().filter(|notice| is_said(weight(notice)));
+    let mut lines: Vec<String> = notices.filter_map(sentence).collect();
+    if detail != Detail::Least {
+        lines.extend(warned(&record.notices));
+        lines.extend(end(record));
+        lines.extend(changes(record, kept));
+        lines.extend(denials(&record.denied, record, kept));
+        lines.extend(variables(record));
+    }
     lines.iter().map(|line| look.paragraph("bryo: ", line)).collect()
 }
 

@@ -8,6 +8,8 @@ use crate::spec::HostPath;
 /// Whether a notice matters to everybody, or only to somebody who asked for details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Weight {
+    /// Something else is done than was asked for: said also where nobody sits at a terminal.
+    Needed,
     /// It changes what one may expect.
     Said,
     /// The record has it.
@@ -25,6 +27,7 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::ProcessLimit
             | Missing::UserCounts => Weight::Detail,
         },
+        Notice::LostWorkdir => Weight::Needed,
         Notice::LoopbackReachable
         | Notice::PrivateWorkdir(_)
         | Notice::NoWorkdir

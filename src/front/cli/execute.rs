@@ -82,13 +82,14 @@ fn disconnect_input() -> Result<(), InputError> {
     rustix::stdio::dup2_stdin(&null).map_err(|errno| InputError(errno.into()))
 }
 
-/// Only a person wants to hear it: on a terminal, or when asked for.
+/// Most of it only a person wants to hear: on a terminal, or when asked for.
 fn tell(finished: &Finished, show: Show) {
     let mut stderr = std::io::stderr().lock();
     let detail = match show {
         Show::Everything => Detail::All,
         Show::Summary if stderr.is_terminal() => Detail::Usual,
-        Show::Summary | Show::Nothing | Show::Plan { .. } => return,
+        Show::Summary => Detail::Least,
+        Show::Nothing | Show::Plan { .. } => return,
     };
     let kept = if finished.kept { Kept::Yes } else { Kept::No };
     let text = footer(&finished.record, kept, detail, &Look::of_stderr());

@@ -2,6 +2,7 @@
 
 use crate::host::cgroup::Cgroups;
 use crate::host::fuse::Device;
+use crate::host::missing::{MissingCall, probe_missing_call};
 use crate::host::subid::first_free;
 use crate::host::trial::{
     Confinement, IdRanges, NamespaceTrials, Told, TrialError, try_confinement, try_namespaces,
@@ -22,6 +23,8 @@ pub struct Machine {
     pub facts: Facts,
     /// What could not be read, and why.
     pub unread: Vec<HostError>,
+    /// A call that is not there, and that a run cannot do without.
+    pub missing_call: Option<MissingCall>,
     /// Namespaces and mounts.
     pub namespaces: NamespaceTrials,
     /// Landlock and seccomp.
@@ -70,6 +73,7 @@ impl Machine {
         let service_manager = probe.service_manager();
         let facts = probe.finish();
         Self {
+            missing_call: probe_missing_call(),
             namespaces: try_namespaces(),
             confinement: try_confinement(),
             settings: UsernsSettings::probe(),

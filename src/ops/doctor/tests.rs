@@ -1,6 +1,7 @@
 //! Machines that nobody has at hand: what is said of each, word for word where it matters.
 
 use crate::host::cgroup::{CgroupVersion, Cgroups, Delegated};
+use crate::host::missing::MissingCall;
 use crate::host::trial::{
     Confinement, IdRanges, NamespaceTrials, Outcome, Subject, Told, TrialError,
 };
@@ -60,6 +61,7 @@ fn well() -> Machine {
     Machine {
         facts,
         unread: Vec::new(),
+        missing_call: None,
         namespaces: namespaces(&[]),
         confinement: Ok(Confinement {
             landlock_abi: Ok(7),
@@ -266,6 +268,15 @@ fn each_thing_that_subordinate_ids_lack_has_its_own_text() {
     let mut machine = well();
     machine.subids = Some(Ok(IdRanges { uids: true, gids: false }));
     assert_eq!(finding(&diagnose(&machine), "subids").detail, "`newgidmap` refuses the range");
+}
+
+#[test]
+fn a_call_that_is_not_there_is_named_whatever_the_release_says() {
+    let missing_call = Some(MissingCall { name: "mount_setattr", since: "5.12" });
+    let report = diagnose(&Machine { missing_call, ..well() });
+    assert_eq!(not_well(&report), [("kernel", State::Broken)]);
+    let detail = &finding(&report, "kernel").detail;
+    assert!(detail.ends_with(" has no `mount_setattr`, which Linux 5.12 brought"), "{detail}");
 }
 
 #[test]

@@ -20,6 +20,10 @@ impl Explain for RunError {
                 "`--read`, `--write` or `-v` shows a directory at a place of its own".to_owned(),
             ),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
+            Self::Kernel { .. } => Some(
+                "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call"
+                    .to_owned(),
+            ),
             Self::Host(error) => error.hint(),
             Self::Facts(error) => error.hint(),
             Self::Plan(error) => error.hint(),

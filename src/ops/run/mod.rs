@@ -21,9 +21,10 @@ use std::collections::BTreeSet;
 use crate::changes::ChangesError;
 use attempt::Failed;
 
+use crate::host::missing::MissingCall;
 use crate::host::userns::UsernsProblem;
 use crate::host::{self, FactsError, HostError, Probe, ProcessStatus};
-use crate::launch::LaunchError;
+use crate::launch::{LaunchError, StepError};
 
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
@@ -72,6 +73,18 @@ pub enum RunError {
         /// What failed.
         #[source]
         source: Box<LaunchError>,
+    },
+    /// The kernel is too old, or a filter makes it look so.
+    #[error(
+        "cannot make a sandbox: the kernel has no `{}`, which Linux {} brought, or a filter hides it",
+        missing.name, missing.since
+    )]
+    Kernel {
+        /// What it does not know.
+        missing: MissingCall,
+        /// What failed.
+        #[source]
+        source: Box<RunError>,
     },
     /// A plan that breaks an invariant: a mistake of the planner, and nothing was started.
     #[error("cannot use the plan that was made")]
@@ -137,6 +150,10 @@ pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
 
 /// Runs `spec`. Returns when every process of the sandbox has ended.
 pub fn run(spec: &Spec) -> Result<Finished, RunError> {
+    try_run(spec).map_err(explained)
+}
+
+fn try_run(spec: &Spec) -> Result<Finished, RunError> {
     verify_descriptors(&spec.command.descriptors.pass)?;
     let probe = Probe::begin()?;
     let status = *probe.status();
@@ -147,7 +164,7 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
         let plan = checked_plan(spec, &facts)?;
         match attempt::carry_out(spec, &facts, &plan, signals) {
             Ok(finished) => return Ok(finished),
-            Err(Failed::Finally(error)) => return Err(namespaces_explained(*error)),
+            Err(Failed::Finally(error)) => return Err(*error),
             Err(Failed::Refuted { fact, error, signals: again }) => {
                 // A fact that was refuted already cannot be what it rested on.
                 if !facts.refuted.insert(fact) {
@@ -185,15 +202,35 @@ fn verify_descriptors(numbers: &[u32]) -> Result<(), RunError> {
     Ok(())
 }
 
-/// An errno of the clone has several causes each; the machine's settings tell them apart.
-fn namespaces_explained(error: RunError) -> RunError {
+/// An errno of the clone has several causes each; the machine's settings tell them apart. One that says
+/// that a call is not there does not say which.
+fn explained(error: RunError) -> RunError {
     match error {
         RunError::Launch(source @ LaunchError::Clone(errno)) => {
             let problem = host::userns::explain_clone_error(errno);
             RunError::Namespaces { problem, source: Box::new(source) }
         }
+        other if is_unknown_call(&other) => match host::missing::probe_missing_call() {
+            Some(missing) => RunError::Kernel { missing, source: Box::new(other) },
+            None => other,
+        },
         other => other,
     }
+}
+
+/// Whether a call was answered as if the kernel did not have it.
+fn is_unknown_call(error: &RunError) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        let step = error.downcast_ref::<StepError>().map(|error| error.errno);
+        let ours = || error.downcast_ref::<Errno>().copied();
+        let theirs = || error.downcast_ref::<rustix::io::Errno>().copied().map(Errno::from);
+        if step.or_else(ours).or_else(theirs) == Some(Errno::ENOSYS) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 fn checked_plan(spec: &Spec, facts: &Facts) -> Result<Plan, RunError> {

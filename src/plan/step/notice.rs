@@ -14,6 +14,8 @@ pub enum Notice {
     PrivateWorkdir(SandboxPath),
     /// The current directory does not exist or cannot be entered; the payload starts in `/`.
     NoWorkdir,
+    /// The current directory was removed, or cannot be entered: the payload starts in `/`.
+    LostWorkdir,
     /// A file that may hold secrets is visible.
     Warned(HostPath),
     /// A tree is served by fuse-overlayfs, which is slower.

@@ -29,7 +29,7 @@ fn where_user_namespaces_are_switched_off_a_run_is_refused() {
 const FILTERED: &str = "bryo: cannot make a sandbox: a filter of system calls forbids user namespaces, as in a container: \
      cannot make the namespaces of a sandbox: EPERM (operation not permitted)\n\
      hint: start the container with a seccomp profile that allows `clone3`, `unshare` and `mount` (Docker: \
-     `--security-opt seccomp=unconfined`), or run bryo on the host\n";
+     `--security-opt seccomp=unconfined`; bryo: `--nesting`), or run bryo on the host\n";
 
 #[test]
 fn where_a_filter_forbids_namespaces_a_run_is_refused() {

@@ -30,18 +30,29 @@ fn with_only_the_old_clone_a_run_works() {
 #[test]
 fn without_the_new_mount_calls_a_run_is_refused() {
     let world = World::new();
-    for call in [libc::SYS_mount_setattr, libc::SYS_open_tree, libc::SYS_openat2, libc::SYS_fsopen]
-    {
+    for (call, name, since) in [
+        (libc::SYS_mount_setattr, "mount_setattr", "5.12"),
+        (libc::SYS_open_tree, "open_tree", "5.2"),
+        (libc::SYS_openat2, "openat2", "5.6"),
+        (libc::SYS_fsopen, "fsopen", "5.2"),
+        (libc::SYS_move_mount, "move_mount", "5.2"),
+        (libc::SYS_fsconfig, "fsconfig", "5.2"),
+        (libc::SYS_fsmount, "fsmount", "5.2"),
+    ] {
         let ended = world.sandbox().under(refusing(&world, &[(call, libc::ENOSYS)])).run("echo up");
         let said = ended.stderr();
         let ended = ended.exits_with(125).stdout_is("");
         let lines: Vec<&str> = said.lines().collect();
         assert_eq!(lines.len(), 2, "call {call}: {ended}");
-        assert!(lines[0].starts_with("bryo: cannot "), "call {call}: {ended}");
+        let begins = format!(
+            "bryo: cannot make a sandbox: the kernel has no `{name}`, which Linux {since} brought, or a filter \
+             hides it: cannot "
+        );
+        assert!(lines[0].starts_with(&begins), "call {call}: {ended}");
         assert!(lines[0].ends_with(": ENOSYS (function not implemented)"), "call {call}: {ended}");
         assert_eq!(
-            lines[1], "hint: `bryo doctor` looks for what is missing on this machine",
-            "call {call}"
+            lines[1],
+            "hint: boot Linux 5.12 or later; in a container, let its seccomp profile allow the call"
         );
     }
     // The control: the same filter for a call that nobody makes.

@@ -16,6 +16,14 @@ const NO_RUN: &str = "no sandbox can be made";
 pub(super) fn kernel(machine: &Machine) -> Finding {
     let kernel = machine.facts.kernel;
     let detail = format!("Linux {}.{}", kernel.major, kernel.minor);
+    if let Some(missing) = &machine.missing_call {
+        let detail =
+            format!("{detail} has no `{}`, which Linux {} brought", missing.name, missing.since);
+        let remedy = Remedy::by_hand(
+            "boot a newer kernel of your distribution; in a container, let its seccomp profile allow the call",
+        );
+        return Finding::ok("kernel", "kernel", detail).but(State::Broken, NO_RUN).remedy(remedy);
+    }
     if kernel.at_least(OLDEST.0, OLDEST.1) {
         return Finding::ok("kernel", "kernel", detail);
     }
