@@ -32,6 +32,7 @@
 mod ahead;
 mod alias;
 mod allocated;
+pub mod apply;
 mod change;
 mod compare;
 mod content;

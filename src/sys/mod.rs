@@ -16,6 +16,7 @@ pub mod errno;
 pub mod event;
 pub mod heap;
 pub mod landlock;
+pub mod lease;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;
