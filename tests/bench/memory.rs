@@ -1,4 +1,7 @@
 //! What one sandbox that waits holds for itself.
+//!
+//! Anonymous memory: the pages of programs and libraries are shared by all sandboxes, and are no part of
+//! what one more costs. What launcher and init share is counted once.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +9,12 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use crate::row::{Aim, Row, Side};
 use crate::tools::Tools;
 
-/// `Private_*` of all processes of a run but the payload's.
+/// Anonymous memory of all processes of a run but the payload's.
 pub(crate) fn rows(tools: &Tools) -> Vec<Row> {
     let sleeper = |mut command: Command| {
         command.arg("60");
@@ -20,7 +25,7 @@ pub(crate) fn rows(tools: &Tools) -> Vec<Row> {
         Side::new("bwrap --unshare-all", || sleeper(tools.bwrap("/bin/sleep"))),
     ];
     vec![Row::compare(
-        "memory: private memory of one sandbox, without the payload",
+        "memory: anonymous memory of one sandbox, without the payload",
         "MB",
         5,
         sides,
@@ -32,10 +37,18 @@ fn overhead(command: &mut Command) -> Result<f64, String> {
     let mut child = command.spawn().map_err(|e| e.to_string())?;
     let measured = wait_for_payload(&child).and_then(|processes| {
         let bytes: Result<Vec<f64>, String> =
-            processes.iter().map(|pid| private_bytes(*pid)).collect();
+            processes.iter().map(|pid| anonymous_bytes(*pid)).collect();
         Ok(bytes?.iter().sum::<f64>() / 1e6)
     });
-    child.kill().and_then(|()| child.wait()).map_err(|e| e.to_string())?;
+    // bwrap's child outlives it.
+    for pid in descendants(child.id()).into_iter().skip(1) {
+        let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or("no process id")?;
+        // One that ended meanwhile needs no killing.
+        kill_process(pid, Signal::KILL).unwrap_or_default();
+    }
+    // It may have ended with its child.
+    child.kill().unwrap_or_default();
+    child.wait().map_err(|e| e.to_string())?;
     measured
 }
 
@@ -74,19 +87,19 @@ fn status_line(pid: u32, field: &str) -> Option<String> {
     Some(status.lines().find_map(|line| line.strip_prefix(field))?.trim().to_owned())
 }
 
-/// The sum of `Private_*`. A process that cannot be looked at by its owner (bryo's init) is asked of
-/// the sampler that `make bench` runs as root; without one, all its anonymous memory is counted, which
-/// is more.
-fn private_bytes(pid: u32) -> Result<f64, String> {
+/// The process's part of its anonymous memory. A process that cannot be looked at by its owner (bryo's
+/// init) is asked of the sampler that `make bench` runs as root; without one, all its anonymous memory is
+/// counted, which is more.
+fn anonymous_bytes(pid: u32) -> Result<f64, String> {
     let rollup = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
     if let Ok(text) = fs::read_to_string(&rollup) {
-        return Ok(kilobytes(&text, "Private_") * 1024.0);
+        return Ok(kilobytes(&text, "Pss_Anon:") * 1024.0);
     }
     if let Some(folder) = std::env::var_os("BRYO_BENCH_SAMPLER") {
         return ask_sampler(Path::new(&folder), pid);
     }
     let anonymous = status_line(pid, "RssAnon:").ok_or_else(|| format!("process {pid} is gone"))?;
-    Ok(kilobytes(&format!("Private_: {anonymous}"), "Private_") * 1024.0)
+    Ok(kilobytes(&format!("RssAnon: {anonymous}"), "RssAnon:") * 1024.0)
 }
 
 fn kilobytes(text: &str, field: &str) -> f64 {
@@ -104,7 +117,7 @@ fn ask_sampler(folder: &Path, pid: u32) -> Result<f64, String> {
         if let Ok(text) = fs::read_to_string(&answer)
             && text.ends_with("end\n")
         {
-            return Ok(kilobytes(&text, "Private_") * 1024.0);
+            return Ok(kilobytes(&text, "Pss_Anon:") * 1024.0);
         }
         sleep(Duration::from_millis(5));
     }
