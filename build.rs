@@ -71,7 +71,7 @@ const ARCHIVES: [(&str, &str); 7] = [
 type Failure = Box<dyn std::error::Error>;
 
 /// Compiled for every common variant. `default-32` is rare: it is compiled when it is asked for.
-const COMPILED: [&str; 4] = ["default", "strict", "init", "fuse"];
+const COMPILED: [&str; 5] = ["default", "strict", "init", "fuse", "netstack"];
 
 fn main() {
     for path in [

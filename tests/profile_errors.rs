@@ -165,7 +165,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "[network]\nmode = 'bridge'",
-        "`bridge` cannot be in `mode`: it is none of `none`, `host`",
+        "`bridge` cannot be in `mode`: it is none of `none`, `user`, `host`",
         "",
     ),
     ("[confine]\ncapabilities = ['ROOT']", "cannot find a capability named `ROOT`", ""),

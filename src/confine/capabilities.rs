@@ -37,6 +37,17 @@ pub fn irrevocably_drop_capabilities(keep: &[Capability]) -> Result<(), Failure>
         .try_for_each(|set| read_back(set, &wanted))
 }
 
+/// Keeps none in the permitted, effective, inheritable and ambient sets, of whoever it may be: an ordinary
+/// user cannot change the bounding set. `no_new_privs` has to make that one mean nothing.
+pub fn irrevocably_drop_held() -> Result<(), Failure> {
+    caps::clear(None, CapSet::Ambient).map_err(|error| refused(&error))?;
+    let none = HashSet::new();
+    [CapSet::Inheritable, CapSet::Effective, CapSet::Permitted].into_iter().try_for_each(|set| {
+        caps::set(None, set, &none).map_err(|error| refused(&error))?;
+        read_back(set, &none)
+    })
+}
+
 fn drop_bounding(keep: &[Capability]) -> Result<(), Failure> {
     for number in 0..64 {
         if keep.iter().any(|capability| u32::from(capability.number()) == number) {

@@ -49,7 +49,6 @@ impl Probe {
         let mut resolver = Resolver::default();
         let facts = Facts {
             kernel,
-            memory: kernel::probe_memory(),
             caller: caller::probe(&status, &mut resolver),
             stdio: stdio::probe(),
             background: stdio::probe_background(),

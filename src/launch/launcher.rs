@@ -7,6 +7,7 @@ use rustix::process::Pid;
 
 use super::channel::{self, Heard, Inside};
 use super::fuse::{self, Server};
+use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
     Enforced, Host, LaunchError, Relay, Running, StepError, action, kind_name, payload, sandbox,
@@ -104,10 +105,14 @@ fn relays(plan: &Plan) -> Result<(Vec<Relay>, Vec<Relay>), Errno> {
 
 /// What was heard so far.
 #[derive(Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "one for each thing that is waited for")]
 struct Progress {
     pty: Option<Master>,
     listener: Option<Listener>,
     servers: Vec<Server>,
+    netstack: Option<Netstack>,
+    /// The netstack is confined, or there is none.
+    netstack_ready: bool,
     init_ready: bool,
     confined: bool,
     executed: bool,
@@ -128,6 +133,7 @@ struct Start<'a> {
 enum From {
     Control,
     Report,
+    Netstack,
 }
 
 impl Start<'_> {
@@ -143,7 +149,8 @@ impl Start<'_> {
         // Before anything inside can be written: what a payload wrote must never be without a record.
         record().map_err(|error| LaunchError::Record(Box::new(error)))?;
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
-        while !(self.heard.executed && self.heard.init_ready) {
+        self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
+        while !(self.heard.executed && self.heard.init_ready && self.heard.netstack_ready) {
             self.listen()?;
         }
         if self.heard.confined { Ok(()) } else { Err(LaunchError::Lost) }
@@ -194,10 +201,17 @@ impl Start<'_> {
         if !self.heard.executed {
             poller.readable(From::Report, self.report.as_fd());
         }
+        if let Some(netstack) = self.heard.netstack.as_ref().filter(|_| !self.heard.netstack_ready)
+        {
+            poller.readable(From::Netstack, netstack.control());
+        }
         let ready = match poller.wait(None) {
             Err(Errno::EINTR) => return Ok(()),
             other => other.map_err(LaunchError::Connect)?,
         };
+        if ready.iter().any(|(from, _)| *from == From::Netstack) {
+            return self.hear_netstack();
+        }
         // What the payload's process says comes first: when both have ended, it knows why.
         let from = if ready.iter().any(|(from, _)| *from == From::Report) {
             From::Report
@@ -213,6 +227,22 @@ impl Start<'_> {
             }
             // Closed by init's fork before the payload's process spoke, or by a death.
             Heard::End => Err(self.lost()),
+            Heard::Malformed(malformed) => Err(LaunchError::Malformed(malformed)),
+        }
+    }
+
+    /// The netstack is confined, or failed to be.
+    fn hear_netstack(&mut self) -> Result<(), LaunchError> {
+        let Some(netstack) = &self.heard.netstack else { return Err(LaunchError::Lost) };
+        match channel::hear(netstack.control()).map_err(LaunchError::Connect)? {
+            Heard::Message(FromSandbox::Confined { .. }, _) => {
+                self.heard.netstack_ready = true;
+                Ok(())
+            }
+            Heard::Message(FromSandbox::Failed { step, errno, note }, _) => {
+                Err(self.failed(usize::from(step), errno, note.text()))
+            }
+            Heard::Message(..) | Heard::End => Err(LaunchError::Lost),
             Heard::Malformed(malformed) => Err(LaunchError::Malformed(malformed)),
         }
     }
@@ -234,6 +264,10 @@ impl Start<'_> {
             FromSandbox::FuseWanted { step } => {
                 let server = Server::start(self.plan, self.host, usize::from(*step), fds)?;
                 self.heard.servers.push(server);
+            }
+            FromSandbox::Link { .. } => {
+                let link = fds.pop().ok_or(LaunchError::Lost)?;
+                self.heard.netstack = Some(Netstack::start(self.plan, self.host, link)?);
             }
             // Init says that it is ready first, so none of these belongs to this phase.
             FromSandbox::Stopped { .. }
@@ -296,6 +330,7 @@ impl Start<'_> {
             pty: self.heard.pty,
             relays,
             servers: self.heard.servers,
+            netstack: self.heard.netstack,
             enforced: Enforced { steps },
         }
     }
@@ -310,7 +345,8 @@ impl Start<'_> {
         // Servers first: what waits for an answer of one cannot be killed.
         let servers = self.heard.servers.into_iter().map(Server::kill).fold(killed, Result::and);
         let ended = pidfd::wait(&self.pidfd).map(drop);
-        match servers.and(ended) {
+        let netstack = self.heard.netstack.map_or(Ok(()), Netstack::kill);
+        match servers.and(ended).and(netstack) {
             Ok(()) => error,
             Err(errno) => LaunchError::Connect(errno),
         }

@@ -22,7 +22,7 @@
 //! Everything dies with the launcher: pid 1 asks for SIGKILL when its parent ends, and waits for
 //! orders on a socket whose other end only the launcher holds; when pid 1 dies the kernel kills
 //! everything in its pid namespace. Mounts, the network and limits belong to the namespaces. The
-//! server of an overlay ([`fuse`]) has asked for the same signal as pid 1.
+//! server of an overlay ([`fuse`]) and the netstack ([`netstack`]) have asked for the same signal as pid 1.
 //!
 //! The launcher must have one thread: the child is a copy that goes on running this program.
 //!
@@ -34,6 +34,7 @@ mod channel;
 pub mod fuse;
 mod init;
 mod launcher;
+pub mod netstack;
 mod payload;
 mod sandbox;
 #[cfg(test)]
@@ -73,6 +74,8 @@ pub struct Running {
     /// The fuse-overlayfs processes, each with its overlay. They end after the sandbox, by themselves;
     /// whoever holds this ends them with [`fuse::Server::end`].
     pub servers: Vec<fuse::Server>,
+    /// The netstack, where the plan has one; ended with [`netstack::Netstack::end`] after the servers.
+    pub netstack: Option<netstack::Netstack>,
     /// What the processes reported as done.
     pub enforced: Enforced,
 }
@@ -109,6 +112,8 @@ pub struct Host<'a> {
     pub init_filter: Option<Vec<Instruction>>,
     /// The filter of fuse-overlayfs; none when no overlay of the plan has a server.
     pub server_filter: Option<Vec<Instruction>>,
+    /// The netstack's filter; none when the plan has none.
+    pub netstack_filter: Option<Vec<Instruction>>,
     /// What the pty takes over from the caller's terminal.
     pub terminal: Option<Likeness>,
 }

@@ -113,7 +113,11 @@ impl Mapped<'_> {
                         fuse::want_server(plan, step, wanted, &self.0.control).map_err(failed)?;
                     }
                 }
-                Action::Net(net) => net::apply(*net).map_err(failed)?,
+                Action::Net(net) => {
+                    if let Some(link) = net::apply(*net).map_err(failed)? {
+                        self.hand_over(step, &link).map_err(failed)?;
+                    }
+                }
                 Action::Limit(limit) => limits::apply(limit).map_err(failed)?,
                 Action::Process(process) => {
                     slave = slave.or(self.take(process, host).map_err(failed)?);
@@ -122,6 +126,7 @@ impl Mapped<'_> {
                 | Action::Clone(_)
                 | Action::Ids(_)
                 | Action::Confine(_)
+                | Action::Netstack(_)
                 | Action::Watch(_) => {
                     return Err(failed(Errno::EINVAL));
                 }
@@ -137,6 +142,12 @@ impl Mapped<'_> {
             .tell(&FromSandbox::Rooted, None)
             .map_err(|errno| Failed::new(last, errno))?;
         Ok(Rooted { slave })
+    }
+
+    /// Sends the netstack's end of the interface away: nothing inside ever holds it.
+    fn hand_over(&self, step: usize, link: &std::os::fd::OwnedFd) -> Result<(), Errno> {
+        let step = u16::try_from(step).map_err(|_| Errno::EOVERFLOW)?;
+        self.0.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
     }
 
     fn take(

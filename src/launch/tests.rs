@@ -140,6 +140,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         payload_filter: filter("default"),
         init_filter: filter("init"),
         server_filter: None,
+        netstack_filter: None,
         terminal: None,
     };
     launch(plan, &host, || Ok(()))
@@ -282,6 +283,7 @@ fn the_record_is_written_before_the_payload_runs() {
             payload_filter: filter("default"),
             init_filter: filter("init"),
             server_filter: None,
+            netstack_filter: None,
             terminal: None,
         };
         let mut recorded = 0;

@@ -44,6 +44,11 @@ pub enum FromSandbox {
         /// Its index.
         step: u16,
     },
+    /// The netstack's end of this step's interface comes with this message.
+    Link {
+        /// Its index.
+        step: u16,
+    },
     /// Init is confined and waits for orders.
     InitReady,
     /// The payload's process did every step but the exec; its listener comes along if `listener`.
@@ -83,6 +88,8 @@ pub enum ToSandbox {
     /// Give the pty's foreground to the group that had it before [`Self::Background`], to the payload's
     /// at first, and continue the payload's.
     Foreground,
+    /// To the netstack: the payload has ended; end once the last bytes have left.
+    Finish,
     /// Take the pty's foreground away: whoever reads it is stopped by SIGTTIN, as in the background of
     /// any terminal.
     Background,
@@ -194,6 +201,7 @@ impl FromSandbox {
             Self::Stopped { signal } => Writer::tag(8).bytes(&[*signal]),
             Self::Exited { code } => Writer::tag(9).bytes(&[*code]),
             Self::Killed { signal } => Writer::tag(10).bytes(&[*signal]),
+            Self::Link { step } => Writer::tag(11).bytes(&step.to_le_bytes()),
         }
         .frame
     }
@@ -219,6 +227,7 @@ impl FromSandbox {
             8 => Self::Stopped { signal: reader.signal()? },
             9 => Self::Exited { code: reader.u8()? },
             10 => Self::Killed { signal: reader.signal()? },
+            11 => Self::Link { step: reader.step()? },
             _ => return Err(Malformed),
         };
         reader.end(message)
@@ -234,6 +243,7 @@ impl ToSandbox {
             Self::Continue => Writer::tag(68),
             Self::Foreground => Writer::tag(69),
             Self::Background => Writer::tag(70),
+            Self::Finish => Writer::tag(71),
         }
         .frame
     }
@@ -250,6 +260,7 @@ impl ToSandbox {
             68 => Self::Continue,
             69 => Self::Foreground,
             70 => Self::Background,
+            71 => Self::Finish,
             _ => return Err(Malformed),
         };
         reader.end(message)
@@ -271,6 +282,7 @@ mod tests {
             Just(FromSandbox::Rooted),
             Just(FromSandbox::Pty),
             any::<u16>().prop_map(|step| FromSandbox::FuseWanted { step }),
+            any::<u16>().prop_map(|step| FromSandbox::Link { step }),
             Just(FromSandbox::InitReady),
             any::<bool>().prop_map(|listener| FromSandbox::Confined { listener }),
             (1u8..=64).prop_map(|signal| FromSandbox::Stopped { signal }),
@@ -311,6 +323,7 @@ mod tests {
             ToSandbox::Continue,
             ToSandbox::Foreground,
             ToSandbox::Background,
+            ToSandbox::Finish,
         ] {
             assert_eq!(ToSandbox::decode(&order.encode()), Ok(order));
         }

@@ -1,19 +1,23 @@
-//! Performs the network's steps inside the new network namespace.
+//! Performs the network's steps inside the new network namespace; beside it lies the netstack.
 //!
 //! # Not here
-//! Which network a sandbox has (`plan`).
+//! Which network a sandbox has (`plan`); the netstack's process (`launch::netstack`).
 
 pub mod dns;
 pub mod egress;
+pub mod interface;
 pub mod user;
+
+use std::os::fd::OwnedFd;
 
 use crate::plan::step::NetStep;
 use crate::sys::errno::Result;
 use crate::sys::namespace;
 
-/// Takes one step.
-pub fn apply(step: NetStep) -> Result<()> {
+/// Takes one step; gives the netstack's end of the interface, if one was made.
+pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {
     match step {
-        NetStep::LoopbackUp => namespace::bring_loopback_up(),
+        NetStep::LoopbackUp => namespace::bring_loopback_up().map(|()| None),
+        NetStep::Tun(link) => interface::make(&link).map(Some),
     }
 }

@@ -107,6 +107,7 @@ pub fn check(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> 
     order::check_stages(plan)?;
     order::check_launch(spec, plan)?;
     order::check_sandbox(plan)?;
+    order::check_netstack(spec, plan)?;
     order::check_init(plan)?;
     order::check_payload(spec, plan)?;
     let tree = tree::built(plan)?;

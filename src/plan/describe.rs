@@ -7,8 +7,8 @@ use std::fmt;
 
 use super::step::{
     Action, Allowed, Backend, ConfineStep, Cover, FilterProgram, FsStep, IdKind, IdMapping,
-    IdsStep, LimitStep, MountAccess, MountFlags, Namespaces, NetStep, OverlayServer, ProcessStep,
-    Stage, StdioPlan, StoreStep, WatchStep,
+    IdsStep, LimitStep, Link, MountAccess, MountFlags, Namespaces, NetStep, NetstackStep,
+    OverlayServer, ProcessStep, Stage, StdioPlan, StoreStep, WatchStep,
 };
 
 impl fmt::Display for Action {
@@ -18,7 +18,8 @@ impl fmt::Display for Action {
             Self::Clone(namespaces) => namespaces.fmt(f),
             Self::Ids(step) => step.fmt(f),
             Self::Fs(step) => step.fmt(f),
-            Self::Net(NetStep::LoopbackUp) => f.write_str("bring the loopback interface up"),
+            Self::Net(step) => step.fmt(f),
+            Self::Netstack(step) => step.fmt(f),
             Self::Limit(step) => step.fmt(f),
             Self::Confine(step) => step.fmt(f),
             Self::Process(step) => step.fmt(f),
@@ -33,6 +34,7 @@ impl fmt::Display for Stage {
             Self::Prepare => "prepare",
             Self::Launch => "launch",
             Self::Sandbox => "sandbox",
+            Self::Netstack => "netstack",
             Self::Init => "init",
             Self::Payload => "payload",
             Self::Supervise => "supervise",
@@ -163,6 +165,47 @@ impl fmt::Display for Backend {
             Self::Kernel => "kernel",
             Self::Fuse => "fuse-overlayfs",
         })
+    }
+}
+
+impl fmt::Display for NetStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::LoopbackUp => f.write_str("bring the loopback interface up"),
+            Self::Tun(link) => {
+                write!(f, "make the interface `{}`, MTU {}", Link::NAME, link.mtu)?;
+                let mut families = link.families();
+                families.try_for_each(|(own, prefix, gateway)| {
+                    write!(f, ", {own}/{prefix} by way of {gateway}")
+                })
+            }
+        }
+    }
+}
+
+impl fmt::Display for NetstackStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Confine { landlock_abi } => {
+                f.write_str("give up files, programs and capabilities")?;
+                match landlock_abi {
+                    Some(abi) => write!(f, ", with Landlock, ABI {abi}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Serve(egress) => {
+                f.write_str("pass on what goes to ")?;
+                if egress.everything || egress.allow.is_empty() {
+                    f.write_str("public addresses")?;
+                }
+                for (n, rule) in egress.allow.iter().enumerate() {
+                    let comma = n > 0 || egress.everything;
+                    write!(f, "{}`{rule}`", if comma { ", " } else { "" })?;
+                }
+                let mut denied = egress.deny.iter();
+                denied.try_for_each(|rule| write!(f, ", not `{rule}`"))
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! A plan while it is made: planners append, the end sorts by stage.
 
 use super::step::{
-    Action, ConfineStep, FsStep, IdsStep, Layer, LimitStep, NetStep, Notice, Plan, ProcessStep,
-    Stage, Step, StoreStep, WatchStep,
+    Action, ConfineStep, FsStep, IdsStep, Layer, LimitStep, NetStep, NetstackStep, Notice, Plan,
+    ProcessStep, Stage, Step, StoreStep, WatchStep,
 };
 use crate::spec::{HostPath, SandboxPath};
 
@@ -71,6 +71,7 @@ action_from! {
     IdsStep => Ids,
     FsStep => Fs,
     NetStep => Net,
+    NetstackStep => Netstack,
     LimitStep => Limit,
     ConfineStep => Confine,
     ProcessStep => Process,

@@ -23,8 +23,6 @@ use crate::spec::{HostPath, SandboxPath, Text};
 pub struct Facts {
     /// The kernel's release.
     pub kernel: Kernel,
-    /// Bytes of main memory; 0 where that is not known.
-    pub memory: u64,
     /// Who calls.
     pub caller: Caller,
     /// The mount table of the caller's namespace, in its order.
@@ -292,6 +290,8 @@ pub enum Refuted {
     SysfsMountable,
     /// The store cannot hold masks: no whiteout can be made there, as inside another sandbox.
     StoreHoldsMasks,
+    /// The kernel has no IPv6.
+    Ipv6,
 }
 
 impl Facts {

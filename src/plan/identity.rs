@@ -6,6 +6,7 @@
 //! - `/etc/machine-id` is the same in every sandbox: it names the machine to whoever reads it, and
 //!   programs refuse to start when it is missing or zero.
 //! - `/etc/hosts` names the sandbox itself and loopback; with the host's network it is the host's.
+//! - `/etc/resolv.conf` names the netstack's name server, where there is a netstack.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -14,11 +15,13 @@ use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Kind};
 use super::ids;
+use super::net;
+use super::places::RESOLV_CONF;
 use super::process::hostname;
 use super::step::FsStep;
 use super::view::{Rank, Rule, Rules, fixed};
 use crate::spec::rootfs::Base;
-use crate::spec::{Network, Spec, Text};
+use crate::spec::{HostPath, Network, Spec, Text};
 
 /// The machine id of every sandbox: `bryo`, four times.
 const MACHINE_ID: &str = "6272796f6272796f6272796f6272796f\n";
@@ -44,35 +47,40 @@ pub(super) fn plan_identity(
         let name = field(account.name.as_ref(), "user");
         let numbers = format!(":x:{uid}:{gid}::");
         let line = [&name, numbers.as_bytes(), &clean(home), b":", &clean(shell)].concat();
-        over(rules, "/etc/passwd", appended(passwd, &line), draft);
+        over(rules, &fixed("/etc/passwd"), appended(passwd, &line), draft);
     }
     if let Some(group) = &account.group_without {
         let name = field(account.group.as_ref(), "user");
         let line = [&name, format!(":x:{gid}:").as_bytes()].concat();
-        over(rules, "/etc/group", appended(group, &line), draft);
+        over(rules, &fixed("/etc/group"), appended(group, &line), draft);
     }
     let name = hostname(spec)?;
     let [machine_id, hostname_file, hosts] = FILES;
+    let is_file = |place: &&super::facts::Place| place.kind == Kind::File;
     let mut replace = |path: &str, content: String| {
-        let is_file = |place: &&super::facts::Place| place.kind == Kind::File;
         if let Some(place) = facts.place(&fixed(path)).filter(is_file)
             && place.real == fixed(path)
         {
-            over(rules, path, Text::from(content), draft);
+            over(rules, &fixed(path), Text::from(content), draft);
         }
     };
     replace(machine_id, MACHINE_ID.to_owned());
     replace(hostname_file, format!("{name}\n"));
-    if spec.network == Network::None {
+    if spec.network.is_own() {
         let local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
         replace(hosts, format!("{local}127.0.1.1\t{name}\n"));
+    }
+    if spec.network == Network::User
+        && let Some(place) = facts.place(&fixed(RESOLV_CONF)).filter(is_file)
+    {
+        over(rules, &place.real, net::resolver(facts), draft);
     }
     Ok(())
 }
 
 /// Only over what the host shows there: a flag that speaks of the file itself wins.
-fn over(rules: &Rules, path: &str, content: Text, draft: &mut Draft) {
-    let at = fixed(path).same_in_sandbox();
+fn over(rules: &Rules, path: &HostPath, content: Text, draft: &mut Draft) {
+    let at = path.same_in_sandbox();
     let is_hosts = |rule: &Rule| rule.shows_host() && !(rule.at == at && rule.rank == Rank::Flag);
     if rules.deciding(&at).is_some_and(is_hosts) {
         draft.fs(FsStep::FileOver { at, content, mode: 0o644 });

@@ -10,7 +10,7 @@ use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Helper, IdRange, Subids};
 use super::step::{Action, IdKind, IdMapping, IdsStep, Namespaces, ProcessStep, Stage};
-use crate::spec::{HostPath, IdMode, Network, Spec, User};
+use crate::spec::{HostPath, IdMode, Spec, User};
 
 /// The most lines the kernel takes in a map (`user_namespaces(7)`, since Linux 4.15).
 const MOST_LINES: usize = 340;
@@ -30,7 +30,7 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
         Stage::Launch,
         Action::Clone(Namespaces {
             pid: true,
-            net: spec.network == Network::None,
+            net: spec.network.is_own(),
             ipc: true,
             uts: true,
             cgroup: true,

@@ -25,7 +25,7 @@ use super::view::fixed;
 use crate::spec::{Need, SandboxPath, Spec};
 
 /// Rights up to this ABI are known to us.
-const NEWEST: u32 = 9;
+pub(super) const NEWEST: u32 = 9;
 /// The first ABI that can allow renames across directories.
 const REFER: u32 = 2;
 /// The first with scopes for signals and abstract sockets.

@@ -110,7 +110,7 @@ pub fn needs(spec: &Spec) -> Needs {
             User::Numeric { uid, gid } => AccountIds { uid: Some(uid), gid: Some(gid) },
         }),
         stores: true,
-        landlock_abi: spec.confine.landlock != Need::Off,
+        landlock_abi: spec.confine.landlock != Need::Off || spec.network == Network::User,
         seccomp_notify: spec.confine.notify && spec.confine.seccomp != SeccompChoice::Unconfined,
         kernel_overlay: true,
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
@@ -136,7 +136,7 @@ fn places(spec: &Spec) -> Vec<WantedPlace> {
             for path in identity::FILES.iter().chain(&["/var/tmp"]) {
                 wanted.add(Pattern::new(path).ok(), false);
             }
-            if spec.network == Network::Host {
+            if spec.network.reaches_out() {
                 wanted.add(Pattern::new(super::places::RESOLV_CONF).ok(), false);
             }
         }

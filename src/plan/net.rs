@@ -1,13 +1,48 @@
-//! Plans the network: an empty one of its own, or the host's.
+//! Plans the network: an empty one of its own, one with a netstack, or the host's.
 
 use super::draft::Draft;
-use super::step::{NetStep, Notice, Stage};
-use crate::spec::{Network, Spec};
+use super::facts::{Facts, Refuted};
+use super::landlock;
+use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
+use crate::spec::seccomp::{Notifications, PolicyVariant};
+use crate::spec::{Network, Spec, Text};
+
+/// The built-in policy that the netstack lives under.
+const NETSTACK_POLICY: &str = "netstack";
+
+/// Landlock's first ABI.
+const LANDLOCK: u32 = 1;
 
 /// Appends what the network needs.
-pub(super) fn plan_network(spec: &Spec, draft: &mut Draft) {
+pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) {
     match spec.network {
         Network::None => draft.push(Stage::Sandbox, NetStep::LoopbackUp),
+        Network::User => {
+            draft.push(Stage::Sandbox, NetStep::LoopbackUp);
+            draft.push(Stage::Sandbox, NetStep::Tun(link(facts)));
+            plan_netstack(spec, facts, draft);
+        }
         Network::Host => draft.notice(Notice::LoopbackReachable),
     }
+}
+
+/// What the sandbox sees of its network. Whether the kernel has IPv6, the step tells.
+pub(super) fn link(facts: &Facts) -> Link {
+    Link::usual(!facts.is_refuted(Refuted::Ipv6))
+}
+
+/// What `/etc/resolv.conf` holds.
+pub(super) fn resolver(facts: &Facts) -> Text {
+    Text::from(format!("nameserver {}\n", link(facts).v4.resolver))
+}
+
+/// The netstack is our own program: it is confined as far as the host can, whatever the payload is.
+fn plan_netstack(spec: &Spec, facts: &Facts, draft: &mut Draft) {
+    let landlock_abi = facts.landlock_abi.filter(|abi| *abi >= LANDLOCK);
+    let landlock_abi = landlock_abi.map(|abi| abi.min(landlock::NEWEST));
+    draft.push(Stage::Netstack, NetstackStep::Confine { landlock_abi });
+    let variant = PolicyVariant { notify: Notifications::Off, ..PolicyVariant::default() };
+    let program = FilterProgram::Builtin { name: NETSTACK_POLICY.to_owned(), variant };
+    draft.push(Stage::Netstack, ConfineStep::Seccomp { program, listen: false });
+    draft.push(Stage::Netstack, NetstackStep::Serve(spec.egress.clone()));
 }

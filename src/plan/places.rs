@@ -8,7 +8,7 @@ use super::workdir::is_private;
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, PathRequest, Pattern, PatternBase, VolumeMode,
 };
-use crate::spec::{HostPath, SandboxPath, Spec, Text};
+use crate::spec::{HostPath, Network, SandboxPath, Spec, Text};
 
 /// The host's path of a request; none when it needs a home or a current directory that is not there.
 pub(super) fn resolve(pattern: &Pattern, facts: &Facts) -> Option<HostPath> {
@@ -248,14 +248,19 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
 /// Names the servers that answer DNS questions; often a link into `/run`, which is private.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// With the host's network, the file that names its DNS servers is seen where it really is.
+/// With the host's network, the file that names its DNS servers is seen where it really is; with a
+/// netstack, one of ours is.
 pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     if let Some(place) = facts.place(&fixed(RESOLV_CONF))
         && spec.network.reaches_out()
         && place.kind == Kind::File
         && !rules.deciding(&place.real.same_in_sandbox()).is_some_and(Rule::shows_host)
     {
-        rules.add(Rule::of(place, View::Read, Rank::Default));
+        let view = match spec.network {
+            Network::User => View::File(super::net::resolver(facts)),
+            Network::None | Network::Host => View::Read,
+        };
+        rules.add(Rule::of(place, view, Rank::Default));
     }
 }
 

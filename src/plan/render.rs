@@ -53,6 +53,7 @@ fn who(stage: Stage) -> &'static str {
         Stage::Prepare => "on the host, before anything is cloned",
         Stage::Launch => "on the host, around the clone",
         Stage::Sandbox => "pid 1 of the new namespaces",
+        Stage::Netstack => "the netstack, on the host",
         Stage::Init => "pid 1, once the payload is forked",
         Stage::Payload => "the payload's process",
         Stage::Supervise => "on the host, while the payload runs",

@@ -8,6 +8,7 @@
 //! number and an errno.
 
 mod confine;
+mod net;
 mod notice;
 mod process;
 mod tree;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use confine::{
     ConfineStep, FilterProgram, LandlockGrant, LandlockPath, LandlockRules, LandlockTcp,
 };
+pub use net::{Link, NetStep, NetstackStep, Network4, Network6};
 pub use notice::{FuseReason, Missing, Notice};
 pub use process::{ProcessStep, StdioPlan};
 pub use tree::{
@@ -63,6 +65,8 @@ pub enum Stage {
     Launch,
     /// Pid 1 inside, with all capabilities of its user namespace: mounts, network, limits.
     Sandbox,
+    /// The netstack, a process on the host: gives up what it does not need, then serves.
+    Netstack,
     /// Pid 1 after the payload was forked: gives up what it does not need.
     Init,
     /// The payload's process before its exec, in this order.
@@ -85,6 +89,8 @@ pub enum Action {
     Fs(FsStep),
     /// The network.
     Net(NetStep),
+    /// The netstack's own.
+    Netstack(NetstackStep),
     /// Limits.
     Limit(LimitStep),
     /// Confinement.
@@ -219,14 +225,6 @@ pub struct IdMapping {
     pub outside: u32,
     /// How many.
     pub count: u32,
-}
-
-/// Steps on the network, by pid 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum NetStep {
-    /// Brings `lo` up in the new network namespace.
-    LoopbackUp,
 }
 
 /// Steps on limits, by pid 1.

@@ -48,6 +48,8 @@ pub(super) enum View {
     Device,
     /// A symbolic link of ours.
     Link(Text),
+    /// A file of ours with this content.
+    File(Text),
     /// A file system of the kernel's.
     Own(Pseudo),
 }
@@ -62,7 +64,12 @@ impl View {
             Self::Hidden => "--hide",
             Self::Socket => "--socket",
             Self::Device => "--device",
-            Self::Skeleton | Self::System | Self::Read | Self::Link(_) | Self::Own(_) => "--read",
+            Self::Skeleton
+            | Self::System
+            | Self::Read
+            | Self::Link(_)
+            | Self::File(_)
+            | Self::Own(_) => "--read",
         }
     }
 }

@@ -50,7 +50,7 @@ const PATHS: &[&str] = &[
 const ENVIRONMENT: &[&str] = &["pass", "set"];
 const NETWORK: &[&str] = &["mode", "refuse"];
 /// Modes of the network, as `--network` calls them.
-const NETWORKS: &[&str] = &["none", "host"];
+const NETWORKS: &[&str] = &["none", "user", "host"];
 const CONFINE: &[&str] = &["capabilities", "landlock", "seccomp", "notify", "nesting"];
 const LIMITS: &[&str] = &["processes", "processes-need", "ulimits", "timeout"];
 const REMOVE: &[&str] =
@@ -248,7 +248,8 @@ fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locat
     each_key(at.table()?, "in `[network]`", NETWORK, |at| {
         let network = &mut settings.network;
         if at.key() == "mode" {
-            network.mode = Some(at.choice(NETWORKS, &[Network::None, Network::Host])?);
+            network.mode =
+                Some(at.choice(NETWORKS, &[Network::None, Network::User, Network::Host])?);
         } else {
             network.refuse = read_list(at, read_network_name)?;
         }

@@ -206,6 +206,7 @@ fn network(settings: &Settings) -> Table<'static> {
         "mode",
         settings.network.mode.map(|network| match network {
             Network::None => "none",
+            Network::User => "user",
             Network::Host => "host",
         }),
     );

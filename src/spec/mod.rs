@@ -45,6 +45,9 @@ pub struct Spec {
     pub rootfs: Rootfs,
     /// What it can talk to.
     pub network: Network,
+    /// What may leave, where the network is one of its own with a way out.
+    #[serde(default)]
+    pub egress: net::Egress,
     /// What it may ask of the kernel.
     pub confine: Confine,
     /// How much it may use.

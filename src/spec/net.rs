@@ -19,6 +19,8 @@ pub enum Network {
     /// An empty network namespace with loopback up.
     #[default]
     None,
+    /// A network of its own whose packets the netstack turns into sockets of the host.
+    User,
     /// The host's network namespace. Abstract unix sockets stay closed, by Landlock's scope or,
     /// where the kernel has none, by refusing unix sockets.
     Host,
@@ -27,7 +29,12 @@ pub enum Network {
 impl Network {
     /// Whether bytes can leave the machine.
     pub fn reaches_out(self) -> bool {
-        self == Self::Host
+        self != Self::None
+    }
+
+    /// Whether the sandbox has a network namespace of its own.
+    pub fn is_own(self) -> bool {
+        self != Self::Host
     }
 }
 

@@ -31,7 +31,6 @@ mod spare;
 mod store;
 mod sweep;
 pub mod timestamp;
-mod usage;
 
 pub use bin::Bin;
 pub use error::StateError;
@@ -45,4 +44,3 @@ pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;
 pub use sweep::{Effort, HoldsChanges, Swept};
 pub use timestamp::Timestamp;
-pub use usage::Usage;

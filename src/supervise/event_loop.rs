@@ -231,6 +231,7 @@ impl Supervisor<'_> {
             | FromSandbox::Rooted
             | FromSandbox::Pty
             | FromSandbox::FuseWanted { .. }
+            | FromSandbox::Link { .. }
             | FromSandbox::InitReady
             | FromSandbox::Confined { .. } => {
                 return Err(SuperviseError::Malformed(crate::launch::wire::Malformed));
@@ -286,6 +287,7 @@ impl Supervisor<'_> {
             clipboard,
             lost,
             servers: servers.map_err(SuperviseError::Servers)?,
+            network: None,
         })
     }
 }

@@ -53,6 +53,7 @@ pub use signals::{Signals, block_signals};
 
 use crate::launch::Running;
 use crate::launch::fuse::End;
+use crate::launch::netstack;
 use crate::launch::wire::Malformed;
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::sys::errno::Errno;
@@ -128,6 +129,8 @@ pub struct Ended {
     pub clipboard: u64,
     /// How the servers of overlays ended.
     pub servers: Vec<End>,
+    /// How the netstack ended, where there was one.
+    pub network: Option<netstack::End>,
     /// Output that could not be written, and not because its reader went away.
     pub lost: Vec<Lost>,
 }
@@ -208,6 +211,9 @@ pub enum SuperviseError {
     /// Waiting for the servers of overlays, or killing them.
     #[error("cannot end the servers of the overlays")]
     Servers(#[source] Errno),
+    /// Ending the netstack.
+    #[error("cannot end the netstack")]
+    Netstack(#[source] Errno),
     /// Killing or reaping init.
     #[error("cannot end the sandbox")]
     End(#[source] Errno),
@@ -227,11 +233,21 @@ impl SuperviseError {
 
 /// Watches over a run until nothing of it is left.
 pub fn supervise(
-    running: Running,
+    mut running: Running,
     duties: Duties<'_>,
     signals: Signals,
 ) -> Result<Ended, SuperviseError> {
-    event_loop::run(running, duties, signals)
+    // The last to end: what the payload wrote may still have to leave.
+    let netstack = running.netstack.take();
+    let ended = event_loop::run(running, duties, signals);
+    let Some(netstack) = netstack else { return ended };
+    match ended {
+        Ok(ended) => {
+            let network = netstack.end(watch::WRITE_BACK).map_err(SuperviseError::Netstack)?;
+            Ok(Ended { network: Some(network), ..ended })
+        }
+        Err(error) => netstack.kill().map_err(SuperviseError::Netstack).and(Err(error)),
+    }
 }
 
 #[cfg(test)]

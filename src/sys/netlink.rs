@@ -85,12 +85,11 @@ impl Changes {
         const FAMILIES: u16 = 26;
         const ADDRESS_MODE: u16 = 8;
         const MODE_NONE: u8 = 1;
-        let up = libc::IFF_UP.cast_unsigned();
         // struct ifinfomsg
-        let mut body = vec![0; 4];
-        body.extend(link.index.to_ne_bytes());
-        body.extend(up.to_ne_bytes());
-        body.extend(up.to_ne_bytes());
+        let body = |flags: u32| {
+            let fields = [0, link.index, flags, flags];
+            fields.into_iter().flat_map(u32::to_ne_bytes).collect::<Vec<u8>>()
+        };
         let mut attributes = vec![
             attribute(MTU, &link.mtu.to_ne_bytes()),
             attribute(QUEUE, &link.queue.to_ne_bytes()),
@@ -100,7 +99,9 @@ impl Changes {
             let mode = attribute(ADDRESS_MODE, &[MODE_NONE]);
             attributes.push(attribute(FAMILIES, &attribute(of_v6, &mode)));
         }
-        self.push(NEW_LINK, 0, &body, &attributes);
+        // The kernel brings it up before it looks at the families: hence two.
+        self.push(NEW_LINK, 0, &body(0), &attributes);
+        self.push(NEW_LINK, 0, &body(libc::IFF_UP.cast_unsigned()), &[]);
         self
     }
 

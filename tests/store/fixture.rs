@@ -35,6 +35,7 @@ pub(crate) fn spec(name: Option<&str>) -> Spec {
         ids: wanted.ids,
         rootfs: wanted.rootfs,
         network: wanted.network,
+        egress: bryo::spec::net::Egress::default(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime::default(),

@@ -58,6 +58,7 @@ struct Prepared {
     payload_filter: Option<Program>,
     init_filter: Option<Program>,
     server_filter: Option<Program>,
+    netstack_filter: Option<Program>,
 }
 
 /// Carries the plan out. On an error nothing is left, in the store neither.
@@ -106,10 +107,12 @@ impl Prepared {
             payload_filter: None,
             init_filter: None,
             server_filter: None,
+            netstack_filter: None,
         };
         prepared.payload_filter = filter(plan, Stage::Payload)?;
         prepared.init_filter = filter(plan, Stage::Init)?;
         prepared.server_filter = server_filter(plan)?;
+        prepared.netstack_filter = filter(plan, Stage::Netstack)?;
         for (_, action) in plan.of(Stage::Prepare) {
             let Action::Store(step) = action else { continue };
             match step {
@@ -167,6 +170,7 @@ impl Prepared {
             payload_filter: instructions(&self.payload_filter)?,
             init_filter: instructions(&self.init_filter)?,
             server_filter: instructions(&self.server_filter)?,
+            netstack_filter: instructions(&self.netstack_filter)?,
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })
     }

@@ -5,7 +5,7 @@
 //! other failure is an error.
 
 use crate::plan::facts::Refuted;
-use crate::plan::step::{Action, ConfineStep, FsStep, OverlayServer, Upper};
+use crate::plan::step::{Action, ConfineStep, FsStep, Link, NetStep, OverlayServer, Upper};
 use crate::sys::errno::Errno;
 
 /// The fact that this failure refutes, if it is one.
@@ -18,6 +18,11 @@ pub(super) fn refuted(action: &Action, errno: Errno) -> Option<Refuted> {
         Action::Fs(FsStep::Sysfs { .. }) => only(errno, Errno::EPERM, Refuted::SysfsMountable),
         Action::Confine(ConfineStep::Seccomp { listen: true, .. }) => {
             only(errno, Errno::EBUSY, Refuted::SeccompNotify)
+        }
+        // No address or no family of that kind.
+        Action::Net(NetStep::Tun(Link { v6: Some(_), .. })) => {
+            let means = [Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP];
+            means.contains(&errno).then_some(Refuted::Ipv6)
         }
         _ => None,
     }

@@ -1,7 +1,9 @@
 //! Which process does what, and when.
 
 use super::CheckError;
-use crate::plan::step::{Action, ConfineStep, FsStep, IdsStep, NetStep, Plan, ProcessStep, Stage};
+use crate::plan::step::{
+    Action, ConfineStep, FsStep, IdsStep, NetStep, NetstackStep, Plan, ProcessStep, Stage,
+};
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
 /// The steps of one process, with their numbers as shown.
@@ -40,7 +42,10 @@ pub(super) fn check_stages(plan: &Plan) -> Result<(), CheckError> {
             Action::Store(_) => step.stage == Stage::Prepare,
             Action::Clone(_) | Action::Ids(_) => step.stage == Stage::Launch,
             Action::Fs(_) | Action::Net(_) | Action::Limit(_) => step.stage == Stage::Sandbox,
-            Action::Confine(_) => matches!(step.stage, Stage::Init | Stage::Payload),
+            Action::Confine(_) => {
+                matches!(step.stage, Stage::Netstack | Stage::Init | Stage::Payload)
+            }
+            Action::Netstack(_) => step.stage == Stage::Netstack,
             Action::Process(_) => matches!(step.stage, Stage::Sandbox | Stage::Payload),
             Action::Watch(_) => step.stage == Stage::Supervise,
         };
@@ -59,7 +64,7 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
         match action {
             Action::Clone(namespaces) => {
                 let all = namespaces.pid && namespaces.ipc && namespaces.uts && namespaces.cgroup;
-                if !all || namespaces.net != (spec.network == Network::None) {
+                if !all || namespaces.net != spec.network.is_own() {
                     return Err(CheckError::NotAsked { number, what: "its namespaces" });
                 }
             }
@@ -116,6 +121,28 @@ pub(super) fn check_sandbox(plan: &Plan) -> Result<(), CheckError> {
 
 fn is_fs(action: &Action, step: &FsStep) -> bool {
     matches!(action, Action::Fs(other) if other == step)
+}
+
+/// One exactly where the spec asks for it: confined before it serves, and serving what the spec says.
+pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
+    let stage = Stage::Netstack;
+    let is_link = |action: &Action| matches!(action, Action::Net(NetStep::Tun(_)));
+    if spec.network != Network::User {
+        let link = of(plan, Stage::Sandbox).find(|(_, action)| is_link(action));
+        return match link.or_else(|| of(plan, stage).next()) {
+            Some((number, _)) => Err(CheckError::NotAsked { number, what: "a way out" }),
+            None => Ok(()),
+        };
+    }
+    only(plan, Stage::Sandbox, "make the interface", is_link)?;
+    let is_confined =
+        |action: &Action| matches!(action, Action::Netstack(NetstackStep::Confine { .. }));
+    let is_serving = |action: &Action| matches!(action, Action::Netstack(NetstackStep::Serve(egress)) if *egress == spec.egress);
+    let confined = only(plan, stage, "give up what it does not need", is_confined)?;
+    let filter = only(plan, stage, "install the system call filter", is_filter)?;
+    let serving = only(plan, stage, "serve what the spec says", is_serving)?;
+    before(confined, filter, "a filter needs no_new_privs")?;
+    before(filter, serving, "no packet comes before the filter")
 }
 
 /// Init keeps nothing, and its filter comes last.

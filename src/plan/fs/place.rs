@@ -36,6 +36,7 @@ impl Trees<'_> {
                 self.single(node, ground, MountFlags::READ_ONLY);
             }
             View::Link(target) => self.link(node, target, ground),
+            View::File(content) => self.file(node, content, ground),
             _ => self.tree(node, ground)?,
         }
         Ok(())
@@ -49,6 +50,12 @@ impl Trees<'_> {
         }
     }
 
+    fn file(&mut self, node: &Node<'_>, content: &Text, ground: Ground) {
+        self.point(node, ground);
+        let (at, content) = (node.rule.at.clone(), content.clone());
+        self.draft.fs(FsStep::FileOver { at, content, mode: 0o644 });
+    }
+
     /// A place that is a directory.
     fn tree(&mut self, node: &Node<'_>, ground: Ground) -> Result<(), PlanError> {
         match &node.rule.view {
@@ -60,7 +67,7 @@ impl Trees<'_> {
             View::System => self.system(node, ground),
             View::Read | View::Cow | View::CowAsRoot => self.overlay_of(node, ground),
             View::Private => self.private(node, ground),
-            View::Link(_) | View::Socket | View::Device => Ok(()),
+            View::Link(_) | View::File(_) | View::Socket | View::Device => Ok(()),
         }
     }
 
@@ -103,14 +110,9 @@ impl Trees<'_> {
     ) -> Result<(), PlanError> {
         self.point(node, ground);
         let at = node.rule.at.clone();
-        let size = size.or_else(|| self.tmpfs_size());
+        let size = size.or(self.spec.rootfs.tmpfs_size);
         self.take(vec![FsStep::Tmpfs { at, size, mode, flags: MountFlags::WRITABLE }]);
         self.below(node, Ground::Ours)
-    }
-
-    /// Bytes that a private file system may hold where its own flag does not say.
-    fn tmpfs_size(&self) -> Option<u64> {
-        self.spec.rootfs.tmpfs_size.or(pseudo::share_of_memory(self.facts))
     }
 
     /// A hidden directory that something visible lies in: an empty one with just that. Hidden places
@@ -134,7 +136,7 @@ impl Trees<'_> {
     fn own(&mut self, node: &Node<'_>, pseudo: Pseudo, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
         match pseudo {
-            Pseudo::Dev => self.take(pseudo::dev(self.spec, self.facts)),
+            Pseudo::Dev => self.take(pseudo::dev(self.spec)),
             Pseudo::Proc => {
                 if !pseudo::procfs_is_mountable(self.facts) {
                     self.draft.notice(Notice::Missing(Missing::Procfs));
@@ -143,7 +145,7 @@ impl Trees<'_> {
             }
             Pseudo::Sys => self.take(pseudo::sys(self.spec, self.facts)),
             Pseudo::Run => {
-                let (at, size) = (node.rule.at.clone(), self.tmpfs_size());
+                let (at, size) = (node.rule.at.clone(), self.spec.rootfs.tmpfs_size);
                 let flags = MountFlags { access: MountAccess::Writable, ..MountFlags::WRITABLE };
                 self.take(vec![FsStep::Tmpfs { at, size, mode: 0o755, flags }]);
                 self.take(pseudo::run(ids_inside(self).0));

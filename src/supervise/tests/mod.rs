@@ -157,6 +157,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         pty,
         relays,
         servers: Vec::new(),
+        netstack: None,
         enforced: crate::launch::Enforced::default(),
     };
     // Something that nothing else would answer.

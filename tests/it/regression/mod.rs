@@ -1,5 +1,4 @@
 //! One test for each bug that was fixed.
 
 mod files;
-mod memory;
 mod places;

@@ -173,6 +173,7 @@ fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
         ids: wanted.ids,
         rootfs: wanted.rootfs,
         network: wanted.network,
+        egress: spec::net::Egress::default(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime { timeout: wanted.timeout, ..Lifetime::default() },

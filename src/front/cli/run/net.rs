@@ -10,14 +10,14 @@ use crate::spec::{Network, Spec};
 pub(super) const HEADING: &str = "Network";
 
 /// Modes there are.
-const MODES: &[&str] = &["none", "host"];
+const MODES: &[&str] = &["none", "user", "host"];
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
         value(
             "network",
             "MODE",
-            "Talk to nobody (`none`), or as any program of this machine (`host`)",
+            "Talk to nobody (`none`), to public addresses (`user`), or as any program of this machine (`host`)",
         )
         .visible_alias("net"),
     ]
@@ -31,13 +31,14 @@ pub(super) fn apply(
     if let Some(value) = one(matches, "network") {
         spec.network = match text("--network", value)? {
             "none" => Network::None,
+            "user" => Network::User,
             "host" => Network::Host,
             mode if is_known_elsewhere(mode) => {
                 return Err(CliError::Unusable {
                     flag: "--network",
                     value: quoted(mode),
-                    why: "this version has the networks `none` and `host`",
-                    instead: "`none` reaches nothing; `host` reaches everything this machine reaches",
+                    why: "this version has the networks `none`, `user` and `host`",
+                    instead: "`none` reaches nothing; `user` public addresses; `host` everything this machine reaches",
                 });
             }
             mode => {
@@ -54,6 +55,7 @@ pub(super) fn apply(
     }
     let mode = match spec.network {
         Network::None => "none",
+        Network::User => "user",
         Network::Host => "host",
     };
     if refused.iter().any(|name| name == mode) {
@@ -70,14 +72,6 @@ fn is_known_elsewhere(mode: &str) -> bool {
     let name = mode.split_once(':').map_or(mode, |(name, _)| name);
     matches!(
         name,
-        "user"
-            | "bridge"
-            | "sandbox"
-            | "container"
-            | "default"
-            | "slirp4netns"
-            | "pasta"
-            | "private"
-            | "ns"
+        "bridge" | "sandbox" | "container" | "default" | "slirp4netns" | "pasta" | "private" | "ns"
     )
 }

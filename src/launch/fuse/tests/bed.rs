@@ -163,6 +163,7 @@ impl Bed {
             payload_filter: None,
             init_filter: None,
             server_filter: filter(),
+            netstack_filter: None,
             terminal: None,
         };
         launch(plan, &host, || Ok(()))

@@ -1,0 +1,130 @@
+//! The netstack's process: asked for by the sandbox process, started and ended by the launcher.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! sandbox                        launcher                    netstack
+//!    │ makes the interface          │
+//!    │ ────── Link, its end ──────▶ │ ─────────fork──────────▶ │ closes all but that end and a socket
+//!    │ goes on building             │                          │ confines itself
+//!    │                              │ ◀─────── Confined ────── │
+//!    ▼                              ▼                          │ packets ↔ sockets of the host
+//!  payload                      supervisor ─────Finish───────▶ │ lets the last bytes leave, ends
+//! ```
+//!
+//! It stays in the host's namespaces, where its sockets have to be, and is a copy of the launcher: all it is to
+//! do is in the plan. Before it reads the first packet it has no file to open and no program to start, no
+//! capability, little memory, and a system call filter that knows sockets and nothing else; nobody but root may
+//! look into it.
+//!
+//! *Death.* The payload's processes end first, then the servers of overlays; then the supervisor says
+//! `Finish`: the payload's kernel may still hold what was written before a `close`, and the end of
+//! the interface keeps that kernel's network alive. When the launcher dies, the socket's other end closes,
+//! which ends it at once; it has also asked for SIGKILL. When it dies first, the
+//! interface is gone: the payload's connections fail, and new ones find the network unreachable. The run
+//! goes on, and its end tells ([`End::Lost`]).
+//!
+//! # Not here
+//! The engine (`net::user`); what may leave (`net::egress`).
+
+mod process;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::channel::{self, Inside};
+use super::wire::ToSandbox;
+use super::{Host, LaunchError};
+use crate::plan::step::Plan;
+use crate::sys::clone::{self, Cloned};
+use crate::sys::errno::{Errno, Result};
+use crate::sys::event::Poller;
+use crate::sys::pidfd::{self, Exit};
+use crate::sys::signal::SignalNumber;
+use crate::sys::socket;
+
+/// How long one that was killed is waited for.
+const KILLED: Duration = Duration::from_secs(5);
+
+/// The netstack of a run.
+#[derive(Debug)]
+pub struct Netstack {
+    pidfd: OwnedFd,
+    control: OwnedFd,
+}
+
+/// How a netstack ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// When it was told to.
+    Complete,
+    /// Before: from then on there was no network.
+    Lost(Exit),
+    /// It had to be killed: what the payload sent last may not have left.
+    Killed,
+}
+
+impl Netstack {
+    /// Starts it with the end of the interface that the sandbox process sent.
+    pub(super) fn start(
+        plan: &Plan,
+        host: &Host<'_>,
+        link: OwnedFd,
+    ) -> std::result::Result<Self, LaunchError> {
+        let filter = host.netstack_filter.as_deref();
+        let filter = filter.ok_or(LaunchError::Connect(Errno::EINVAL))?;
+        let (control, inside) = socket::pair().map_err(LaunchError::Connect)?;
+        let launcher = rustix::process::getpid();
+        match clone::fork().map_err(LaunchError::Connect)? {
+            Cloned::Child => {
+                let control = Inside(inside);
+                process::run(process::Order { plan, link, control, filter, launcher })
+            }
+            Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control }),
+        }
+    }
+
+    /// What it says while it starts.
+    pub(super) fn control(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+
+    /// Readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    /// Tells it to end once the last bytes have left, and waits for that; kills it when it takes longer than
+    /// `patience`.
+    pub fn end(self, patience: Duration) -> Result<End> {
+        match channel::send(&self.control, ToSandbox::Finish) {
+            Ok(()) | Err(Errno::EPIPE) => {}
+            Err(errno) => return self.kill().and(Err(errno)),
+        }
+        if !self.has_ended(patience)? {
+            return self.kill().map(|()| End::Killed);
+        }
+        match pidfd::wait(&self.pidfd)? {
+            Exit::Code(0) => Ok(End::Complete),
+            exit => Ok(End::Lost(exit)),
+        }
+    }
+
+    /// Kills and reaps it.
+    pub fn kill(self) -> Result<()> {
+        match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+        if !self.has_ended(KILLED)? {
+            return Err(Errno::ETIMEDOUT);
+        }
+        pidfd::wait(&self.pidfd).map(drop)
+    }
+
+    fn has_ended(&self, within: Duration) -> Result<bool> {
+        let mut poller = Poller::new();
+        poller.readable((), self.pidfd.as_fd());
+        Ok(!poller.wait(Some(within))?.is_empty())
+    }
+}

@@ -1,0 +1,199 @@
+//! What runs in the netstack's process: leaving the launcher, confinement, the engine.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use landlock::{
+    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError,
+    RulesetStatus, Scope,
+};
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
+
+use crate::confine::capabilities;
+use crate::launch::channel::Inside;
+use crate::launch::sandbox::Failed;
+use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::net::egress::Gate;
+use crate::net::user::Inside as InsideAddresses;
+use crate::net::user::dial::Host;
+use crate::net::user::engine::{Engine, Most, Order as Say};
+use crate::net::user::link::{Gateway, Link};
+use crate::plan::step::{
+    Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Plan, Stage,
+};
+use crate::sys::errno::{Errno, Result};
+use crate::sys::interfaces;
+use crate::sys::process::{self, Dumpable, exit_now};
+use crate::sys::resource::{self, Limit, Resource};
+use crate::sys::seccomp::{self, Instruction};
+use crate::sys::signal::{self, SignalNumber};
+
+/// What the launcher gives along.
+pub(super) struct Order<'a> {
+    pub(super) plan: &'a Plan,
+    /// The end of the interface.
+    pub(super) link: OwnedFd,
+    /// To the launcher.
+    pub(super) control: Inside,
+    /// The filter of system calls.
+    pub(super) filter: &'a [Instruction],
+    /// Whose death is its own.
+    pub(super) launcher: Pid,
+}
+
+/// Bytes of address space: its buffers are bounded far below.
+const MEMORY: u64 = 1 << 30;
+
+/// Descriptors, if the host lets us: each flow has one.
+const DESCRIPTORS: u64 = 20_000;
+
+/// Those that are not of flows.
+const RESERVED: u64 = 32;
+
+/// Runs the netstack to its end.
+pub(super) fn run(order: Order<'_>) -> ! {
+    let Order { plan, link, control, filter, launcher } = order;
+    let first = plan.of(Stage::Netstack).next().map_or(0, |(step, _)| step);
+    let prepared = leave_launcher(&link, &control).and_then(|()| set_limits());
+    let started = prepared
+        .and_then(|most| engine(plan, link, most))
+        .map_err(|errno| Failed::new(first, errno))
+        .and_then(|engine| confine(plan, filter, launcher).map(|()| engine));
+    let mut engine = match started {
+        Ok(engine) => engine,
+        Err(failed) => {
+            let told = control.tell(&failed.message(), None);
+            exit_now(u8::from(told.is_err()) + 1)
+        }
+    };
+    let ready = control.tell(&FromSandbox::Confined { listener: false }, None);
+    let hear = || match control.order() {
+        Ok(Some(ToSandbox::Finish)) => Say::Finish,
+        // It is gone, or says something that means nothing.
+        Ok(_) | Err(_) => Say::Stop,
+    };
+    match ready.and_then(|()| engine.run(control.as_fd(), hear)) {
+        Ok(()) => exit_now(0),
+        Err(_) => exit_now(1),
+    }
+}
+
+/// Keeps nothing of the launcher: descriptors, terminal, signals.
+fn leave_launcher(link: &OwnedFd, control: &Inside) -> Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+    rustix::stdio::dup2_stdin(&null)?;
+    rustix::stdio::dup2_stdout(&null)?;
+    rustix::stdio::dup2_stderr(&null)?;
+    std::mem::forget(null);
+    let keep: [BorrowedFd<'_>; 2] = [link.as_fd(), control.as_fd()];
+    process::irrevocably_close_from(3, &keep)?;
+    // Keys typed at the terminal are for the payload.
+    rustix::process::setsid()?;
+    process::set_name(c"bryo-netstack")?;
+    signal::reset_all()
+}
+
+/// Bounds memory and descriptors; how many flows the latter allow.
+fn set_limits() -> Result<u64> {
+    let old = resource::get_limit(None, Resource::OpenFiles)?;
+    let files = old.hard.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
+    for (which, most) in [
+        (Resource::OpenFiles, files),
+        (Resource::AddressSpace, MEMORY),
+        (Resource::Core, 0),
+        (Resource::LockedMemory, 0),
+        (Resource::FileSize, 0),
+    ] {
+        let hard = resource::get_limit(None, which)?.hard;
+        // A lower one cannot be raised, and need not be.
+        let most = hard.map_or(most, |hard| hard.min(most));
+        resource::set_limit(None, which, Limit { soft: Some(most), hard: Some(most) })?;
+    }
+    Ok(files.saturating_sub(RESERVED))
+}
+
+fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Engine<Gate, Host>> {
+    let (at, egress) = (link_plan(plan), served(plan));
+    let (at, egress) = at.zip(egress).ok_or(Errno::EINVAL)?;
+    let files = usize::try_from(files).map_err(|_| Errno::EOVERFLOW)?;
+    // Most of them for connections; the rest for what has no end of its own.
+    let datagrams = (files / 8).clamp(16, 2048);
+    let streams = files.saturating_sub(datagrams);
+    let most = Most { streams, dialling: streams.min(1024), datagrams };
+    let v6 = at.v6.map_or(std::net::Ipv6Addr::UNSPECIFIED, |v6| v6.gateway);
+    let gateway = Gateway { v4: at.v4.gateway.into(), v6: v6.into() };
+    let inside =
+        InsideAddresses { v4: at.v4.own.into(), v6: at.v6.map(|v6| v6.own.into()), mtu: at.mtu };
+    let mut secret = [0; 8];
+    rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
+    let gate = Gate::new(egress, interfaces::addresses()?);
+    let secret = u64::from_ne_bytes(secret);
+    Engine::new(Link::new(link, gateway), inside, gate, Host, most, secret)
+}
+
+fn link_plan(plan: &Plan) -> Option<LinkPlan> {
+    plan.of(Stage::Sandbox).find_map(|(_, action)| match action {
+        Action::Net(NetStep::Tun(link)) => Some(*link),
+        _ => None,
+    })
+}
+
+fn served(plan: &Plan) -> Option<&crate::spec::net::Egress> {
+    plan.of(Stage::Netstack).find_map(|(_, action)| match action {
+        Action::Netstack(NetstackStep::Serve(egress)) => Some(egress),
+        _ => None,
+    })
+}
+
+/// Takes the confining steps.
+fn confine(plan: &Plan, filter: &[Instruction], launcher: Pid) -> std::result::Result<(), Failed> {
+    for (step, action) in plan.of(Stage::Netstack) {
+        let failed = |errno| Failed::new(step, errno);
+        match action {
+            Action::Netstack(NetstackStep::Confine { landlock_abi }) => {
+                give_up(*landlock_abi, launcher).map_err(|(errno, said)| Failed {
+                    step,
+                    errno,
+                    said,
+                })?;
+            }
+            Action::Confine(ConfineStep::Seccomp { .. }) => {
+                seccomp::irrevocably_install_filter(filter).map_err(failed)?;
+            }
+            // That is what comes now.
+            Action::Netstack(NetstackStep::Serve(_)) => {}
+            _ => return Err(failed(Errno::EINVAL)),
+        }
+    }
+    Ok(())
+}
+
+type Refused = (Errno, String);
+
+fn give_up(landlock_abi: Option<u32>, launcher: Pid) -> std::result::Result<(), Refused> {
+    let plain = |errno: Errno| (errno, String::new());
+    process::irrevocably_set_no_new_privs().map_err(plain)?;
+    capabilities::irrevocably_drop_held().map_err(|failure| (failure.errno, failure.said))?;
+    process::set_dumpable(Dumpable::No).map_err(plain)?;
+    process::set_parent_death_signal(Some(SignalNumber::KILL)).map_err(plain)?;
+    if rustix::process::getppid() != Some(launcher) {
+        return Err(plain(Errno::ESRCH));
+    }
+    landlock_abi
+        .map_or(Ok(()), |abi| restrict(abi).map_err(|error| (Errno::EPERM, error.to_string())))
+}
+
+/// No file, and nobody else's abstract sockets or processes.
+fn restrict(abi: u32) -> std::result::Result<(), RulesetError> {
+    let abi = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    let mut ruleset = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(AccessFs::from_all(abi))?;
+    let scopes = Scope::from_all(abi);
+    if !scopes.is_empty() {
+        ruleset = ruleset.scope(scopes)?;
+    }
+    let status = ruleset.create()?.restrict_self()?;
+    debug_assert_eq!(status.ruleset, RulesetStatus::FullyEnforced);
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! The payload's side of the link: a TUN device with addresses and default routes.
+//!
+//! # Decisions
+//! - The netstack's end is handed away and closed here: the payload never holds it.
+//! - No IPv6 address is made of the interface's own accord, and none is looked for on the link: nobody else
+//!   is there.
+//! - A queue of a thousand packets: a packet is up to 64 KiB, and one that does not fit is lost, which costs a
+//!   flow a moment.
+
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+
+use crate::plan::step::Link;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::netlink::{self, Changes, LinkChange};
+use crate::sys::tun;
+
+/// Packets that may wait for the netstack.
+const QUEUE: u32 = 1000;
+
+/// Makes it; gives the other end.
+pub(super) fn make(link: &Link) -> Result<OwnedFd> {
+    let name = CString::new(Link::NAME).map_err(|_| Errno::EINVAL)?;
+    let end = tun::create(&name)?;
+    let index = netlink::index(Link::NAME)?;
+    let change = LinkChange { index, mtu: u32::from(link.mtu), queue: QUEUE };
+    let up = Changes::default().bring_up(change, link.v6.is_some());
+    link.families()
+        .fold(up, |changes, (own, prefix, gateway)| {
+            changes.add_address(index, own, prefix).add_default_route(index, gateway)
+        })
+        .apply()?;
+    Ok(end)
+}
