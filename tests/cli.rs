@@ -74,9 +74,19 @@ fn help_is_the_same_however_it_is_asked_for() {
 #[test]
 fn the_help_reads_as_it_should() {
     let caller = Caller::new();
-    for name in
-        ["bryo", "run", "diff", "ps", "inspect", "rm", "doctor", "profile", "completions", "man"]
-    {
+    for name in [
+        "bryo",
+        "run",
+        "diff",
+        "discard",
+        "ps",
+        "inspect",
+        "rm",
+        "doctor",
+        "profile",
+        "completions",
+        "man",
+    ] {
         let mut command = caller.command();
         command.env("COLUMNS", "100").arg("help");
         command.args(Some(name).filter(|name| *name != "bryo"));
@@ -88,7 +98,7 @@ fn the_help_reads_as_it_should() {
 #[test]
 fn help_fits_a_narrow_terminal() {
     let caller = Caller::new();
-    for name in ["run", "shell", "diff", "ps", "rm", "profile", "doctor"] {
+    for name in ["run", "shell", "diff", "discard", "ps", "rm", "profile", "doctor"] {
         let output = caller.command().args(["help", name]).env("COLUMNS", "40").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         // A usage is not broken: it is to be read as it is typed.

@@ -106,7 +106,12 @@ pub(super) fn open_file((directory, name): (BorrowedFd<'_>, &CStr)) -> Result<Ow
 }
 
 /// Of files of one size. What is a hole in both is not read.
-fn same_content(a: impl AsFd, b: impl AsFd, size: u64, budget: &mut u64) -> Result<bool, Errno> {
+pub(super) fn same_content(
+    a: impl AsFd,
+    b: impl AsFd,
+    size: u64,
+    budget: &mut u64,
+) -> Result<bool, Errno> {
     let mut chunks = (vec![0_u8; CHUNK], vec![0_u8; CHUNK]);
     let mut offset = 0;
     while offset < size {

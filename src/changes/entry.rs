@@ -31,6 +31,7 @@ impl Walk {
     /// The layer's root.
     pub(super) fn enter_root(&mut self) -> Result<Option<Change>, Errno> {
         let now = fstat(&self.layer.upper)?;
+        self.allocated.add(&now);
         let was = self.layer.below.as_ref().map(fstat).transpose()?;
         let places = (0..self.layer.places.len()).collect();
         let name = c".";
@@ -72,6 +73,7 @@ impl Walk {
         places: Vec<usize>,
     ) -> Result<Option<Change>, Errno> {
         let Some(now) = stat(self.upper(), name)? else { return Ok(None) };
+        self.allocated.add(&now);
         let (was, blind) = match self.host().map(|host| stat(host, name)) {
             Some(Ok(was)) => (was, false),
             Some(Err(Errno::ACCESS)) => (None, true),

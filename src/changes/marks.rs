@@ -18,7 +18,7 @@ use crate::plan::step::Backend;
 /// As long as the kernel lets a list of names or a value be.
 const LONGEST: usize = 64 * 1024;
 const KERNEL: &[u8] = b"user.overlay.";
-const ESCAPED: &[u8] = b"user.overlay.overlay.";
+pub(super) const ESCAPED: &[u8] = b"user.overlay.overlay.";
 const FUSE: &[u8] = b"user.fuseoverlayfs.";
 const CONTAINERS: &[u8] = b"user.containers.";
 
@@ -29,6 +29,8 @@ pub(super) struct Marks {
     pub(super) opaque: bool,
     /// Marks that no overlay of this kind makes.
     pub(super) forged: bool,
+    /// It was made from something that the host had in the place where it was first.
+    pub(super) copied: bool,
     /// The payload's own attributes, under the names it gave them: name as stored, by name as given.
     own: BTreeMap<Vec<u8>, Vec<u8>>,
 }
@@ -72,6 +74,7 @@ impl Marks {
                 None => {}
             },
             Some(b"redirect" | b"metacopy" | b"whiteout") => self.forged = true,
+            Some(b"origin") => self.copied = true,
             None if is_compared(&stored) && !is_any_overlays(&stored) => {
                 self.own.insert(stored.clone(), stored);
             }
@@ -115,16 +118,16 @@ impl Marks {
 }
 
 /// What belongs to the file and not to the machine: no labels of security modules.
-fn is_compared(name: &[u8]) -> bool {
+pub(super) fn is_compared(name: &[u8]) -> bool {
     name.starts_with(b"user.") || name.starts_with(b"system.posix_acl_")
 }
 
-fn is_any_overlays(name: &[u8]) -> bool {
+pub(super) fn is_any_overlays(name: &[u8]) -> bool {
     [KERNEL, FUSE, CONTAINERS].iter().any(|prefix| name.starts_with(prefix))
 }
 
-/// The names of all attributes; none on file systems without.
-fn names(file: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
+/// The names of all attributes, as they are stored; none on file systems without.
+pub(super) fn names(file: impl AsFd) -> Result<Vec<Vec<u8>>, Errno> {
     let mut small = [0_u8; 512];
     let mut large;
     let list = match flistxattr(&file, &mut small[..]) {

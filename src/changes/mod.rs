@@ -31,6 +31,8 @@
 
 mod ahead;
 mod alias;
+mod allocated;
+pub mod apply;
 mod change;
 mod compare;
 mod content;
@@ -59,6 +61,7 @@ pub use forget::{Forgot, forget, take_origins};
 use std::os::fd::OwnedFd;
 
 use alias::aliases;
+use allocated::Allocated;
 use layer::OpenLayer;
 use rustix::io::Errno;
 
@@ -113,6 +116,7 @@ pub enum ChangesError {
 
 /// The changes of all layers of a run, sorted by path.
 pub struct Changes {
+    allocated: Allocated,
     streams: Vec<Ahead>,
 }
 
@@ -145,12 +149,13 @@ impl Changes {
 
     fn of(layers: Vec<OpenLayer>, budget: u64) -> Self {
         let mut streams = Vec::new();
+        let allocated = Allocated::default();
         for layer in layers {
             streams.push(Ahead::new(aliases(&layer).into_iter()));
-            streams.push(Ahead::new(Walk::new(layer, budget)));
+            streams.push(Ahead::new(Walk::new(layer, budget, allocated.clone())));
         }
         streams.retain(|ahead| ahead.head.is_some());
-        Self { streams }
+        Self { allocated, streams }
     }
 }
 
@@ -210,7 +215,7 @@ fn any_change(layers: Vec<OpenLayer>, (most, bytes): (u32, u64)) -> bool {
         return true;
     }
     let mut names = 0_u32;
-    for mut walk in layers.into_iter().map(|layer| Walk::new(layer, bytes)) {
+    for mut walk in layers.into_iter().map(|layer| Walk::new(layer, bytes, Allocated::default())) {
         loop {
             names += 1;
             match walk.step() {
@@ -226,17 +231,25 @@ fn any_change(layers: Vec<OpenLayer>, (most, bytes): (u32, u64)) -> bool {
 
 /// Counts changes, at most `most` of them; errors are counted as changes.
 pub fn count(changes: Changes, most: u64) -> ChangeCounts {
+    measure(changes, most).0
+}
+
+/// As [`count`]; and how many bytes of the disk the layers take, where all was counted.
+pub fn measure(mut changes: Changes, most: u64) -> (ChangeCounts, Option<u64>) {
     let mut counts = ChangeCounts::default();
-    for change in changes {
+    let mut all = true;
+    for change in &mut changes {
         if counts.total() >= most {
             counts.at_least = true;
             break;
         }
+        all &= change.is_ok();
         match change.map(|change| change.kind) {
             Ok(Kind::Added) => counts.added += 1,
             Ok(Kind::Deleted) => counts.deleted += 1,
             Ok(Kind::Changed) | Err(_) => counts.changed += 1,
         }
     }
-    counts
+    let is_known = all && !counts.at_least;
+    (counts, is_known.then(|| changes.allocated.bytes()))
 }

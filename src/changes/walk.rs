@@ -20,6 +20,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
 use super::ChangesError;
+use super::allocated::Allocated;
 use super::change::{Aspects, Change, Kind, Trouble};
 use super::directory::{Entry, Names};
 use super::layer::{OpenLayer, Why};
@@ -82,18 +83,28 @@ pub(super) struct Walk {
     root: usize,
     /// Bytes that may still be read to compare contents.
     pub(super) budget: u64,
+    pub(super) allocated: Allocated,
     started: bool,
     failed: bool,
 }
 
 impl Walk {
-    pub(super) fn new(layer: OpenLayer, budget: u64) -> Self {
+    pub(super) fn new(layer: OpenLayer, budget: u64, allocated: Allocated) -> Self {
         let path = match layer.root.as_bytes() {
             b"/" => Vec::new(),
             root => root.to_vec(),
         };
         let root = path.len();
-        Self { layer, stack: Vec::new(), path, root, budget, started: false, failed: false }
+        Self {
+            layer,
+            stack: Vec::new(),
+            path,
+            root,
+            budget,
+            allocated,
+            started: false,
+            failed: false,
+        }
     }
 
     /// Looks at one more name.

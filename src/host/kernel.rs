@@ -21,6 +21,12 @@ pub(super) fn probe_release() -> Result<Kernel, HostError> {
     parse_release(release).ok_or_else(|| HostError::Release(text.into()))
 }
 
+/// Bytes of main memory.
+pub(super) fn probe_memory() -> u64 {
+    let info = rustix::system::sysinfo();
+    info.totalram.saturating_mul(u64::from(info.mem_unit))
+}
+
 /// `6.18.44-…`: two numbers with a point between them.
 pub fn parse_release(release: &[u8]) -> Option<Kernel> {
     let (major, rest) = leading_number(release)?;

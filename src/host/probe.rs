@@ -49,6 +49,7 @@ impl Probe {
         let mut resolver = Resolver::default();
         let facts = Facts {
             kernel,
+            memory: kernel::probe_memory(),
             caller: caller::probe(&status, &mut resolver),
             stdio: stdio::probe(),
             background: stdio::probe_background(),

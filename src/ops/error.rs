@@ -3,7 +3,9 @@
 use crate::changes::ChangesError;
 use crate::host::HostError;
 use crate::report::Explain;
-use crate::state::StateError;
+use crate::report::quote::shell_quote;
+use crate::spec::HostPath;
+use crate::state::{SandboxId, StateError};
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -20,6 +22,25 @@ pub enum OpsError {
     /// A layer.
     #[error(transparent)]
     Changes(#[from] ChangesError),
+    /// It was asked about as it was, and ran again since.
+    #[error("cannot discard sandbox `{0}`: it ran again meanwhile")]
+    RanAgain(SandboxId),
+    /// There is nothing to drop.
+    #[error("cannot discard `{path}`: sandbox `{id}` changed nothing at or below it")]
+    NotChanged {
+        /// Which.
+        path: HostPath,
+        /// The sandbox.
+        id: SandboxId,
+    },
+    /// What is above it has to be dropped.
+    #[error("cannot discard `{path}` alone: the sandbox has no directory `{above}` any more")]
+    Within {
+        /// Which.
+        path: HostPath,
+        /// Deleted, or replaced by something else.
+        above: HostPath,
+    },
     /// What there is to show.
     #[error("cannot write the output")]
     Write(#[source] std::io::Error),
@@ -34,6 +55,12 @@ impl Explain for OpsError {
             Self::State(error) => error.hint(),
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
             Self::Host(error) => error.hint(),
+            Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
+            Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
+            Self::Within { above, .. } => {
+                let above = shell_quote(above.as_path());
+                Some(format!("the whole of it: bryo discard SANDBOX {above}"))
+            }
             Self::Changes(_) | Self::Write(_) | Self::Json(_) => None,
         }
     }
@@ -45,7 +72,7 @@ impl OpsError {
         let kind = match self {
             Self::Write(error) => Some(error.kind()),
             Self::Json(error) => error.io_error_kind(),
-            Self::State(_) | Self::NoWorkdir | Self::Host(_) | Self::Changes(_) => None,
+            _ => None,
         };
         kind == Some(std::io::ErrorKind::BrokenPipe)
     }

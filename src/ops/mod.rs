@@ -5,9 +5,11 @@
 //! the environment, or knows a flag's name.
 
 pub mod diff;
+pub mod discard;
 pub mod doctor;
 pub mod error;
 pub mod inspect;
+pub mod measure;
 pub mod profile;
 pub mod ps;
 pub mod rm;

@@ -3,8 +3,9 @@
 use serde::Serialize;
 
 use super::error::OpsError;
+use super::measure::complete;
 use super::sweep::sweep;
-use crate::report::amount::duration;
+use crate::report::amount::{duration, size};
 use crate::report::quote::shell_command;
 use crate::report::table::Table;
 use crate::spec::text::escape_json;
@@ -40,6 +41,10 @@ pub struct PsRow {
     pub command: Vec<Text>,
     /// What its layers held at its end.
     pub changes: Option<ChangeCounts>,
+    /// Bytes of the disk that they took then.
+    pub size: Option<u64>,
+    /// When it ended, or was found to have been killed; none while it runs.
+    pub ended: Option<Timestamp>,
 }
 
 /// What a sandbox does or how it ended.
@@ -61,7 +66,7 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
     sweep(stores)?;
     let mut rows = Vec::new();
     for found in stores.list()? {
-        rows.extend(row(&found)?);
+        rows.extend(row(&found, scope)?);
     }
     rows.retain(|row| scope == Scope::All || row.state == PsState::Running);
     rows.sort_by_key(|row| (std::cmp::Reverse(row.created), row.id));
@@ -69,7 +74,7 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
 }
 
 /// What is to be said of one; nothing if it is gone meanwhile.
-fn row(found: &Found) -> Result<Option<PsRow>, StateError> {
+fn row(found: &Found, scope: Scope) -> Result<Option<PsRow>, StateError> {
     let running = found.is_running()?;
     let id = found.id();
     let unknown = |state| PsRow {
@@ -81,6 +86,8 @@ fn row(found: &Found) -> Result<Option<PsRow>, StateError> {
         profile: None,
         command: Vec::new(),
         changes: None,
+        size: None,
+        ended: None,
     };
     let state = |outcome: &Outcome| match outcome {
         _ if running => PsState::Running,
@@ -88,7 +95,14 @@ fn row(found: &Found) -> Result<Option<PsRow>, StateError> {
         Outcome::Running | Outcome::Killed { .. } => PsState::Killed,
     };
     match found.summary() {
-        Ok(Some(Summary { name, created, from, outcome, changes, wanted, .. })) => {
+        Ok(Some(Summary { name, created, from, outcome, changes, size, wanted, .. })) => {
+            let (changes, size) = match (changes, size) {
+                _ if running => (None, None),
+                (Some(changes), Some(size)) => (Some(changes), Some(size)),
+                _ if scope == Scope::Running => (changes, size),
+                _ => complete(found).map_or((changes, size), |(counts, size)| (Some(counts), size)),
+            };
+            let ended = outcome.ended().filter(|_| !running);
             Ok(Some(PsRow {
                 id,
                 name,
@@ -98,6 +112,8 @@ fn row(found: &Found) -> Result<Option<PsRow>, StateError> {
                 profile: Some(wanted.profile),
                 command: wanted.command.argv,
                 changes,
+                size,
+                ended,
             }))
         }
         Ok(None) if running => Ok(Some(unknown(PsState::Running))),
@@ -130,7 +146,8 @@ pub fn ids(rows: &[PsRow]) -> String {
 
 /// As a table for people.
 pub fn table(rows: &[PsRow], now: Timestamp) -> String {
-    let mut table = Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "FROM", "COMMAND"]);
+    let mut table =
+        Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "SIZE", "FROM", "COMMAND"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows {
         table.row([
@@ -139,6 +156,7 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> String {
             state_text(row.state),
             or_dash(row.created.map(|created| duration(now.since(created)))),
             or_dash(row.changes.as_ref().map(changes_text)),
+            or_dash(row.size.map(size)),
             or_dash(row.from.as_ref().map(HostPath::to_string)),
             command_text(&row.command),
         ]);

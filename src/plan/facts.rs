@@ -23,6 +23,8 @@ use crate::spec::{HostPath, SandboxPath, Text};
 pub struct Facts {
     /// The kernel's release.
     pub kernel: Kernel,
+    /// Bytes of main memory; 0 where that is not known.
+    pub memory: u64,
     /// Who calls.
     pub caller: Caller,
     /// The mount table of the caller's namespace, in its order.

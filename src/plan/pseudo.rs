@@ -18,6 +18,11 @@ use super::facts::{Facts, Refuted};
 use super::step::{Allowed, Cover, FsStep, MountAccess, MountFlags};
 use crate::spec::{HostPath, SandboxPath, Spec};
 
+/// What share of the machine's memory each private file system may hold where nobody says: `/tmp`,
+/// `/var/tmp`, `/run` and `/dev/shm` together half of it. The kernel's own default is a half for each, and what
+/// lies there is charged to no process, so that others are killed when it is full.
+const SHARE_OF_MEMORY: u64 = 8;
+
 /// Devices that every sandbox has.
 const DEVICES: [&str; 6] = ["null", "zero", "full", "random", "urandom", "tty"];
 
@@ -62,13 +67,18 @@ pub(super) fn procfs_is_mountable(facts: &Facts) -> bool {
     facts.procfs_mountable != Some(false) && !facts.is_refuted(Refuted::ProcfsMountable)
 }
 
+/// Bytes that a private file system may hold; none where the machine's memory is not known.
+pub(super) fn share_of_memory(facts: &Facts) -> Option<u64> {
+    (facts.memory > 0).then_some(facts.memory / SHARE_OF_MEMORY)
+}
+
 fn at(text: impl Into<OsString>) -> SandboxPath {
     // Our own constants: absolute and normal, so the root stands for no path of them.
     SandboxPath::new(text.into()).unwrap_or_else(|_| SandboxPath::root())
 }
 
 /// `/dev`, whose directory stands, without its seal: what the user asked for comes in between.
-pub(super) fn dev(spec: &Spec) -> Vec<FsStep> {
+pub(super) fn dev(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
     let mut steps = vec![FsStep::Tmpfs { at: at("/dev"), size: None, mode: 0o755, flags: QUIET }];
     for name in DEVICES {
         let node = at(format!("/dev/{name}"));
@@ -84,7 +94,8 @@ pub(super) fn dev(spec: &Spec) -> Vec<FsStep> {
     }
     steps.push(FsStep::Devpts { at: at("/dev/pts") });
     let shm = at("/dev/shm");
-    steps.push(FsStep::Tmpfs { at: shm, size: spec.rootfs.shm_size, mode: 0o1777, flags: QUIET });
+    let size = spec.rootfs.shm_size.or(share_of_memory(facts));
+    steps.push(FsStep::Tmpfs { at: shm, size, mode: 0o1777, flags: QUIET });
     steps.push(FsStep::Mqueue { at: at("/dev/mqueue") });
     steps
 }

@@ -7,12 +7,18 @@ use crate::plan::step::MountFlags;
 use crate::spec::SandboxPath;
 use crate::sys::mount::{self, FsContext, MountAttr};
 
-/// A detached, empty tmpfs; `size` in bytes, the kernel's default (half of the memory) if none.
+/// A tmpfs has a file for each page that it may hold, and never less than this.
+const FEWEST_FILES: u64 = 16_384;
+
+/// A detached, empty tmpfs; `size` in bytes, the kernel's default (half of the memory) if none. What empty
+/// files take of the memory does not count there, so they are counted too.
 pub(super) fn tmpfs(size: Option<u64>, mode: u32, attr: MountAttr) -> Outcome<OwnedFd> {
     let context = FsContext::open("tmpfs")?;
     context.set_string("mode", format!("{mode:o}"))?;
     if let Some(bytes) = size {
         context.set_string("size", bytes.to_string())?;
+        let files = (bytes / 4096).max(FEWEST_FILES);
+        context.set_string("nr_inodes", files.to_string())?;
     }
     Ok(context.mount(attr)?)
 }

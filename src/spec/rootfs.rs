@@ -34,9 +34,9 @@ pub struct Rootfs {
     pub warned: Vec<Pattern>,
     /// Nothing of the tree can be written but `/tmp`, `/run`, `/dev` and what is asked for by name.
     pub read_only: bool,
-    /// Bytes that each private temporary file system may hold; the kernel's default if none.
+    /// Bytes that each private temporary file system may hold; an eighth of the machine's memory if none.
     pub tmpfs_size: Option<u64>,
-    /// Bytes that `/dev/shm` may hold; the kernel's default if none.
+    /// Bytes that `/dev/shm` may hold; an eighth of the machine's memory if none.
     pub shm_size: Option<u64>,
 }
 

@@ -31,6 +31,7 @@ mod spare;
 mod store;
 mod sweep;
 pub mod timestamp;
+mod usage;
 
 pub use bin::Bin;
 pub use error::StateError;
@@ -44,3 +45,4 @@ pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;
 pub use sweep::{Effort, HoldsChanges, Swept};
 pub use timestamp::Timestamp;
+pub use usage::Usage;

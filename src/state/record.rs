@@ -54,6 +54,30 @@ pub struct Record {
     pub denied: Vec<DeniedCall>,
     /// What the layers held at the end.
     pub changes: Option<ChangeCounts>,
+    /// Bytes of the disk that the layers took then; none where that was not counted to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<u64>,
+    /// When the run began that all this is of, where it went on with the layers of others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continued: Option<Timestamp>,
+    /// The runs that these layers had before, oldest first; the last [`Record::MOST_EARLIER`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierRun>,
+}
+
+/// What is kept of a run when another goes on with its layers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierRun {
+    /// When it began.
+    pub began: Timestamp,
+    /// Its launcher's current directory.
+    pub from: Option<HostPath>,
+    /// The profile's name.
+    pub profile: String,
+    /// Program and arguments.
+    pub argv: Vec<Text>,
+    /// How it ended.
+    pub outcome: Outcome,
 }
 
 /// Whether a sandbox runs, or how it ended.
@@ -76,6 +100,17 @@ pub enum Outcome {
         /// When another command found it so.
         found: Timestamp,
     },
+}
+
+impl Outcome {
+    /// When it ended, or was found to have been killed; none while it runs.
+    pub fn ended(&self) -> Option<Timestamp> {
+        match self {
+            Self::Running => None,
+            Self::Exited { ended, .. } => Some(*ended),
+            Self::Killed { found } => Some(*found),
+        }
+    }
 }
 
 /// How a payload ended.
@@ -179,6 +214,8 @@ pub struct Beginning<'a> {
 impl Record {
     /// The form that this bryo writes.
     pub const VERSION: u32 = 1;
+    /// How many of [`Record::earlier`] are kept.
+    pub const MOST_EARLIER: usize = 100;
 
     /// The record of a sandbox that is starting.
     pub fn begin(id: SandboxId, created: Timestamp, beginning: Beginning<'_>) -> Self {
@@ -198,6 +235,9 @@ impl Record {
             enforced: Vec::new(),
             denied: Vec::new(),
             changes: None,
+            size: None,
+            continued: None,
+            earlier: Vec::new(),
         }
     }
 
@@ -227,6 +267,12 @@ pub struct Summary {
     /// As in [`Record`].
     #[serde(default)]
     pub changes: Option<ChangeCounts>,
+    /// As in [`Record`].
+    #[serde(default)]
+    pub size: Option<u64>,
+    /// As in [`Record`].
+    #[serde(default)]
+    pub continued: Option<Timestamp>,
     /// Of the spec, what is shown.
     #[serde(rename = "spec")]
     pub wanted: Wanted,

@@ -33,6 +33,7 @@ use super::remove::remove_tree;
 use super::spare::{self, Left};
 use super::store::{Place, Store, TRASH};
 use super::timestamp::Timestamp;
+use super::usage::Usage;
 use crate::plan::step::{Backend, Layer, LayerNumber};
 use crate::spec::HostPath;
 
@@ -174,6 +175,11 @@ impl SandboxDirectory {
     /// nothing that a payload wrote.
     pub fn begin(&self, record: &Record) -> Result<(), StateError> {
         self.write_record(RECORD, record)
+    }
+
+    /// What all of it takes of the disk.
+    pub fn usage(&self) -> Usage {
+        Usage::of(&self.directory)
     }
 
     /// Reads the record.

@@ -17,6 +17,7 @@ pub mod event;
 pub mod heap;
 pub mod interfaces;
 pub mod landlock;
+pub mod lease;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -14,6 +14,7 @@ mod escape;
 mod first_run;
 mod fuse;
 mod kill;
+mod life;
 mod readme;
 mod regression;
 mod terminal;

@@ -34,7 +34,7 @@ fn every_command_of_the_readme_does_what_it_says() {
         return;
     }
     let world = World::new();
-    world.host(Host::MayChange).keeps(1);
+    world.host(Host::MayChange);
     world.folder("project/out");
     world.folder("set");
     world.file(".config/tool/settings", "a = 1");

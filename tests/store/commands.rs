@@ -26,7 +26,7 @@ fn kept(fixture: &Fixture, name: &str, files: &[&[u8]]) -> SandboxId {
     }
     let changes = ChangeCounts { added: 2, ..ChangeCounts::default() };
     let id = sandbox.id();
-    sandbox.keep(&Record { changes: Some(changes), ..exited(record) }).unwrap();
+    sandbox.keep(&Record { changes: Some(changes), size: Some(4096), ..exited(record) }).unwrap();
     id
 }
 
@@ -53,7 +53,7 @@ fn ps_lists_what_runs_and_with_all_what_ended() {
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("ID"));
     assert!(lines[3].starts_with(&ended.to_string()));
-    for word in ["ended", "exited 3", "2A 0C 0D", "make"] {
+    for word in ["ended", "exited 3", "2A 0C 0D", "4.0 KiB", "make"] {
         assert!(lines[3].contains(word), "{word}: {}", lines[3]);
     }
     assert!(!text.contains('\u{1b}'));

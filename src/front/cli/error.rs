@@ -175,6 +175,12 @@ pub enum CliError {
     /// A profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// A question, and nobody to answer it.
+    #[error("cannot ask before something is lost: this is no terminal")]
+    NobodyToAsk {
+        /// The flag that answers it.
+        flag: &'static str,
+    },
     /// stdout took nothing.
     #[error("cannot write to standard output")]
     Output(#[source] io::Error),
@@ -186,20 +192,7 @@ const LINE: usize = 200;
 impl Explain for CliError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownCommand { nearest: Some(nearest), .. } => {
-                Some(format!("did you mean `bryo {nearest}`? `bryo help` lists the commands"))
-            }
-            Self::UnknownCommand { nearest: None, program, .. }
-                if !program.is_empty() && program.len() <= LINE =>
-            {
-                Some(format!(
-                    "to run a program, write `bryo run -- {program}`; `bryo help` lists the commands"
-                ))
-            }
-            Self::UnknownCommand { nearest: None, .. } => Some(
-                "to run a program, write `bryo run -- PROGRAM`; `bryo help` lists the commands"
-                    .to_owned(),
-            ),
+            Self::UnknownCommand { nearest, program, .. } => Some(meant(*nearest, program)),
             Self::NoSubcommand { command, nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `bryo {command} {nearest}`?"))
             }
@@ -218,10 +211,13 @@ impl Explain for CliError {
             }
             Self::Missing { example, .. } => Some((*example).to_owned()),
             Self::BadValue { source, .. } | Self::BadLine { source, .. } => source.hint(),
+            Self::NobodyToAsk { flag } => {
+                Some(format!("{flag} goes on, --dry-run shows with what"))
+            }
             Self::Contradiction { .. } => Some("keep one of the two".to_owned()),
-            Self::ProfileRefuses { profile, .. } => Some(format!(
-                "`bryo profile show {profile}` says why; another profile may allow it"
-            )),
+            Self::ProfileRefuses { profile, .. } => {
+                Some(format!("`bryo profile show {profile}` says why; another may allow it"))
+            }
             Self::Policy(error) => error.hint().map(str::to_owned),
             Self::Profile(error) => error.hint(),
             Self::MissingValue(_)
@@ -234,5 +230,17 @@ impl Explain for CliError {
             | Self::Unreadable { .. }
             | Self::Output(_) => None,
         }
+    }
+}
+
+/// What may have been meant by a word that is no command.
+fn meant(nearest: Option<&str>, program: &str) -> String {
+    match nearest {
+        Some(nearest) => format!("did you mean `bryo {nearest}`? `bryo help` lists the commands"),
+        None if !program.is_empty() && program.len() <= LINE => format!(
+            "to run a program, write `bryo run -- {program}`; `bryo help` lists the commands"
+        ),
+        None => "to run a program, write `bryo run -- PROGRAM`; `bryo help` lists the commands"
+            .to_owned(),
     }
 }

@@ -5,7 +5,9 @@
 //! all of them takes longer than reading one line. The whole tree is built for help, man pages and
 //! completions alone.
 
+mod ask;
 pub mod diff;
+pub mod discard;
 pub mod doctor;
 pub mod error;
 mod execute;
@@ -45,6 +47,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "run", build: run::command, answer: execute::run },
     Entry { name: "shell", build: run::shell_command, answer: execute::shell },
     Entry { name: "diff", build: diff::command, answer: diff::answer },
+    Entry { name: "discard", build: discard::command, answer: discard::answer },
     Entry { name: "ps", build: ps::command, answer: ps::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },

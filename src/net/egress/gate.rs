@@ -1,37 +1,319 @@
-//! The policy as the netstack asks it.
+//! The gate of one sandbox: policy, names, and what was refused, asked by the netstack.
 
-use std::net::{IpAddr, SocketAddr};
+use std::cell::RefCell;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::rc::Rc;
+use std::time::Instant;
 
-use super::policy::{Check, Policy, Ruling, Service};
-use super::{Destination, Egress, Verdict};
-use crate::spec::net::Egress as Rules;
+use super::inspect::{Heard, Listener};
+use super::ledger::{Attempt, Ledger, Told};
+use super::policy::{Check, Pinned, Policy, Ruling, Service, Source};
+use super::reason::Reason;
+use super::{Destination, Egress, Inspect, Sight, Verdict};
+use crate::net::dns::{Action, Client, Resolver, Settings};
+use crate::spec::net::{Egress as Rules, HostName};
 
-/// See the module.
+/// Addresses inside that stand for something of ours.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stands {
+    /// For the name server.
+    pub resolver: Vec<IpAddr>,
+    /// For the host itself: its loopback, if that is allowed.
+    pub host: Vec<IpAddr>,
+}
+
+/// See the module. Copies are the same gate.
+#[derive(Debug, Clone)]
+pub struct Gate(Rc<RefCell<Desk>>);
+
 #[derive(Debug)]
-pub struct Gate {
+struct Desk {
     policy: Policy,
+    resolver: Resolver,
+    ledger: Ledger,
+    stands: Stands,
+    learn: bool,
 }
 
 impl Gate {
-    /// For rules on a host that has the addresses `own`.
-    pub fn new(rules: &Rules, own: Vec<IpAddr>) -> Self {
-        Self { policy: Policy::new(rules, own) }
+    /// For rules on a host that has the addresses `own`. `random` gives ids that nobody can guess.
+    pub fn new(
+        rules: &Rules,
+        own: Vec<IpAddr>,
+        stands: Stands,
+        names: Settings,
+        random: Box<dyn FnMut() -> u16>,
+    ) -> Self {
+        let desk = Desk {
+            policy: Policy::new(rules, own),
+            resolver: Resolver::new(names, random),
+            ledger: Ledger::default(),
+            stands,
+            learn: rules.learn,
+        };
+        Self(Rc::new(RefCell::new(desk)))
+    }
+
+    /// Whether this is where the name server is asked.
+    pub fn is_resolver(&self, to: SocketAddr) -> bool {
+        to.port() == 53 && self.0.borrow().stands.resolver.contains(&to.ip())
+    }
+
+    /// A message of the payload to its name server.
+    pub fn ask(&self, client: Client, message: &[u8], now: Instant) {
+        self.with_resolver(|resolver, policy| resolver.ask(policy, client, message, now));
+    }
+
+    /// What a server answered to a try.
+    pub fn receive(&self, number: u64, bytes: &[u8], now: Instant) {
+        self.with_resolver(|resolver, policy| resolver.receive(policy, number, bytes, now));
+    }
+
+    /// A try has failed.
+    pub fn broken(&self, number: u64, now: Instant) {
+        self.with_resolver(|resolver, _| resolver.broken(number, now));
+    }
+
+    /// Time passed for the name server.
+    pub fn tick(&self, now: Instant) {
+        self.with_resolver(|resolver, _| resolver.tick(now));
+    }
+
+    /// What the name server wants done next.
+    pub fn action(&self) -> Option<Action> {
+        self.0.borrow_mut().resolver.action()
+    }
+
+    /// When [`Gate::tick`] is due.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.borrow().resolver.deadline()
+    }
+
+    /// What was refused and used so far.
+    pub fn told(&self) -> Told {
+        self.0.borrow().ledger.told()
+    }
+
+    fn with_resolver(&self, act: impl FnOnce(&mut Resolver, &Policy)) {
+        let desk = &mut *self.0.borrow_mut();
+        act(&mut desk.resolver, &desk.policy);
+        for refused in desk.resolver.take_refused() {
+            let attempt =
+                Attempt { name: Some(&refused.name), address: refused.address, service: None };
+            desk.ledger.refuse(attempt, &refused.reason);
+        }
     }
 }
 
 impl Egress for Gate {
     fn open(&mut self, to: Destination) -> Verdict {
-        let (service, port) = match to {
-            Destination::Tcp(to) => (Service::Tcp(to.port()), to.port()),
-            Destination::Udp(to) => (Service::Udp(to.port()), to.port()),
-            Destination::Echo(_) => (Service::Echo, 0),
-        };
-        match self.policy.decide(to.address(), service, &[]) {
-            Ruling::Dial { address, check: Check::Nothing } => {
-                Verdict::Allow(SocketAddr::new(address, port))
-            }
-            // What has to be looked at is not let through unseen.
-            Ruling::Dial { .. } | Ruling::Refuse(_) => Verdict::Deny,
+        let now = Instant::now();
+        let desk = &mut *self.0.borrow_mut();
+        let (service, port) = service_of(to);
+        if desk.stands.resolver.contains(&to.address()) {
+            return match service {
+                Service::Tcp(53) | Service::Udp(53) => Verdict::Names,
+                Service::Tcp(_) | Service::Udp(_) | Service::Echo => Verdict::Closed,
+            };
         }
+        let wanted = desk.led(to.address());
+        let names = desk.resolver.names(wanted, now);
+        match desk.decide(wanted, service, &names) {
+            Ok((address, Check::Nothing)) => Verdict::Allow(SocketAddr::new(address, port)),
+            Ok((address, check)) => {
+                let name = names.into_iter().next().map(|(name, _)| name);
+                let listener = Listener::new(service, check);
+                let tap = Tap { gate: self.clone(), listener, address, service, name };
+                Verdict::Inspect(SocketAddr::new(address, port), Box::new(tap))
+            }
+            Err(()) => Verdict::Deny,
+        }
+    }
+}
+
+impl Desk {
+    /// Where an address inside leads.
+    fn led(&self, address: IpAddr) -> IpAddr {
+        match address {
+            _ if !self.stands.host.contains(&address) => address,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        }
+    }
+
+    fn decide(
+        &mut self,
+        address: IpAddr,
+        service: Service,
+        names: &[(HostName, Source)],
+    ) -> Result<(IpAddr, Check), ()> {
+        let pinned: Vec<Pinned<'_>> =
+            names.iter().map(|(name, source)| Pinned { name, source: *source }).collect();
+        let attempt = |name| Attempt { name, address: Some(address), service: Some(service) };
+        match self.policy.decide(address, service, &pinned) {
+            Ruling::Dial { address, check } => {
+                if self.learn && names.is_empty() {
+                    self.ledger.used(attempt(None));
+                }
+                for (name, _) in names.iter().filter(|_| self.learn) {
+                    self.ledger.used(attempt(Some(name)));
+                }
+                Ok((address, check))
+            }
+            Ruling::Refuse(reason) => {
+                self.ledger.refuse(attempt(names.first().map(|(name, _)| name)), &reason);
+                Err(())
+            }
+        }
+    }
+}
+
+fn service_of(to: Destination) -> (Service, u16) {
+    match to {
+        Destination::Tcp(to) => (Service::Tcp(to.port()), to.port()),
+        Destination::Udp(to) => (Service::Udp(to.port()), to.port()),
+        Destination::Echo(_) => (Service::Echo, 0),
+    }
+}
+
+/// Listens to one connection.
+#[derive(Debug)]
+struct Tap {
+    gate: Gate,
+    listener: Listener,
+    address: IpAddr,
+    service: Service,
+    name: Option<HostName>,
+}
+
+impl Tap {
+    fn sight(&self, heard: Heard) -> Sight {
+        match heard {
+            Heard::More => Sight::Hold,
+            Heard::Pass => Sight::Pass,
+            Heard::Trust => Sight::Trust,
+            Heard::Refuse(reason) => {
+                self.note(&reason);
+                Sight::Refuse
+            }
+        }
+    }
+
+    fn note(&self, reason: &Reason) {
+        let attempt = Attempt {
+            name: self.listener.said().or(self.name.as_ref()),
+            address: Some(self.address),
+            service: Some(self.service),
+        };
+        self.gate.0.borrow_mut().ledger.refuse(attempt, reason);
+    }
+}
+
+impl Inspect for Tap {
+    fn look(&mut self, bytes: &[u8]) -> Sight {
+        let heard = {
+            let desk = self.gate.0.borrow();
+            self.listener.feed(&desk.policy, bytes)
+        };
+        self.sight(heard)
+    }
+
+    fn end(&mut self) -> Sight {
+        self.sight(self.listener.end())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::dns::Over;
+    use crate::net::dns::wire::{INTERNET, Question, Reader, WireName, kind};
+    use crate::net::dns::write::Writer;
+    use crate::spec::net::Rule;
+
+    fn gate(allow: &[&str]) -> Gate {
+        let allow = allow.iter().map(|text| Rule::parse(text).unwrap()).collect();
+        let rules = Rules { allow, learn: true, ..Rules::default() };
+        let stands = Stands { resolver: vec![ip("10.0.2.3")], host: vec![ip("10.0.2.2")] };
+        let names =
+            Settings { servers: vec!["192.0.2.53:53".parse().unwrap()], ..Settings::default() };
+        let mut id = 0;
+        let random = Box::new(move || {
+            id += 1;
+            id
+        });
+        Gate::new(&rules, vec![ip("192.0.2.99")], stands, names, random)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn tcp(gate: &mut Gate, to: &str) -> Verdict {
+        gate.open(Destination::Tcp(to.parse().unwrap()))
+    }
+
+    /// Looks a name up; the server answers with this address.
+    fn look_up(gate: &Gate, name: &str, address: [u8; 4]) {
+        let now = Instant::now();
+        let question = Question {
+            name: WireName::of(&HostName::parse(name).unwrap()),
+            kind: kind::A,
+            class: INTERNET,
+        };
+        let mut query = Writer::new(9, 0x100);
+        query.question(&question);
+        gate.ask(Client { flow: 1, over: Over::Datagram }, &query.finish(), now);
+        if let Some(Action::Send { number, bytes, .. }) = gate.action() {
+            let id = Reader::new(&bytes).word().unwrap();
+            let mut reply = Writer::new(id, 0x8180);
+            reply.question(&question);
+            reply.answer(&question.name, &question.name, kind::A, 60, &address);
+            gate.receive(number, &reply.finish(), now);
+        }
+        while gate.action().is_some() {}
+    }
+
+    #[test]
+    fn an_address_is_dialled_once_an_allowed_name_had_it_and_said_it() {
+        let mut gate = gate(&["good.test"]);
+        assert!(matches!(tcp(&mut gate, "192.0.2.7:80"), Verdict::Deny));
+        look_up(&gate, "good.test", [192, 0, 2, 7]);
+        look_up(&gate, "evil.test", [192, 0, 2, 8]);
+        assert!(matches!(tcp(&mut gate, "192.0.2.8:80"), Verdict::Deny));
+        let Verdict::Inspect(to, mut tap) = tcp(&mut gate, "192.0.2.7:80") else {
+            panic!("not inspected")
+        };
+        assert_eq!(to, "192.0.2.7:80".parse().unwrap());
+        assert_eq!(tap.look(b"GET / HTTP/1.1\r\nHost: good.test\r\n"), Sight::Hold);
+        assert_eq!(tap.look(b"\r\n"), Sight::Pass);
+        assert_eq!(tap.look(b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n"), Sight::Refuse);
+        let told = gate.told();
+        let allow: Vec<String> =
+            told.refused.iter().filter_map(|r| r.allow.as_ref()).map(ToString::to_string).collect();
+        assert!(allow.contains(&"evil.test".to_owned()), "{allow:?}");
+        assert!(allow.contains(&"evil.test:80".to_owned()), "{allow:?}");
+        assert!(allow.contains(&"192.0.2.8:80".to_owned()), "{allow:?}");
+        assert_eq!(told.used, [Rule::parse("good.test:80").unwrap()]);
+    }
+
+    #[test]
+    fn a_rebound_name_leads_nowhere() {
+        let mut gate = gate(&["good.test"]);
+        for address in [[127, 0, 0, 1], [10, 0, 0, 1], [169, 254, 169, 254], [192, 0, 2, 99]] {
+            look_up(&gate, "good.test", address);
+            let to = format!("{}:80", IpAddr::from(address));
+            assert!(matches!(tcp(&mut gate, &to), Verdict::Deny), "{to}");
+        }
+    }
+
+    #[test]
+    fn the_gateway_leads_to_the_loopback_that_was_named() {
+        let mut gate = gate(&["127.0.0.1:5432"]);
+        let there: SocketAddr = "127.0.0.1:5432".parse().unwrap();
+        assert!(matches!(tcp(&mut gate, "10.0.2.2:5432"), Verdict::Allow(to) if to == there));
+        assert!(matches!(tcp(&mut gate, "10.0.2.2:5433"), Verdict::Deny));
+        assert!(matches!(tcp(&mut gate, "10.0.2.3:53"), Verdict::Names));
+        assert!(matches!(tcp(&mut gate, "10.0.2.3:80"), Verdict::Closed));
     }
 }

@@ -12,13 +12,16 @@
 mod gate;
 pub mod inspect;
 mod kind;
+pub mod ledger;
 pub mod policy;
 mod reason;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Instant;
 
-pub use gate::Gate;
+pub use gate::{Gate, Stands};
 pub use kind::Kind;
 pub use policy::Policy;
 pub use reason::Reason;
@@ -51,6 +54,10 @@ pub enum Verdict {
     Allow(SocketAddr),
     /// As [`Self::Allow`], and what the payload sends is looked at first. TCP alone.
     Inspect(SocketAddr, Box<dyn Inspect>),
+    /// It goes to the sandbox's name server, which is asked over TCP.
+    Names,
+    /// It goes on here: the other end of this socket is ours.
+    Given(OwnedFd),
     /// Nothing listens there: TCP gets a reset, datagrams *port unreachable*.
     Closed,
     /// Not allowed: the payload gets *administratively prohibited*.
@@ -84,8 +91,40 @@ pub trait Inspect: fmt::Debug {
 /// How long bytes are held for more to come.
 pub const HOLD: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// Decides about flows.
+/// Decides about flows, and answers what is asked of the sandbox's name server.
 pub trait Egress {
     /// A new flow, before anything of it left.
     fn open(&mut self, to: Destination) -> Verdict;
+
+    /// A datagram of the payload; whether it was for the name server, and is taken.
+    fn take(&mut self, _ends: Ends, _datagram: &[u8]) -> bool {
+        false
+    }
+
+    /// The next datagram for the payload.
+    fn give(&mut self) -> Option<(Ends, Vec<u8>)> {
+        None
+    }
+
+    /// Readable when [`Egress::turn`] has something to do.
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// Does what is to be done now.
+    fn turn(&mut self, _now: Instant) {}
+
+    /// When [`Egress::turn`] is due, whatever happens.
+    fn deadline(&self) -> Option<Instant> {
+        None
+    }
+}
+
+/// The two ends of a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ends {
+    /// The payload's.
+    pub inside: SocketAddr,
+    /// The one it talks to.
+    pub outside: SocketAddr,
 }

@@ -60,6 +60,7 @@ pub struct Most {
 enum Source {
     Link,
     Master,
+    Names,
     Stream(Token),
     Datagrams(Token),
 }
@@ -69,6 +70,7 @@ impl Source {
         let (kind, rest) = match self {
             Self::Link => (0, 0),
             Self::Master => (1, 0),
+            Self::Names => (1, 1),
             Self::Stream(token) => (2, token.bits()),
             Self::Datagrams(token) => (3, token.bits()),
         };
@@ -79,7 +81,8 @@ impl Source {
         let token = Token::from_bits(data.u64());
         match data.u64() >> 62 {
             0 => Self::Link,
-            1 => Self::Master,
+            1 if data.u64() & 1 == 0 => Self::Master,
+            1 => Self::Names,
             2 => Self::Stream(token),
             _ => Self::Datagrams(token),
         }
@@ -131,6 +134,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     ) -> Result<Self> {
         let events = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         epoll::add(&events, &link, Source::Link.bits(), epoll::EventFlags::IN)?;
+        if let Some(names) = egress.events() {
+            epoll::add(&events, names, Source::Names.bits(), epoll::EventFlags::IN)?;
+        }
         let now = Instant::now();
         Ok(Self {
             link,
@@ -190,17 +196,24 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     /// One turn; whether the master has something to say.
     pub fn turn(&mut self, inbox: &mut Inbox) -> Result<bool> {
         let mut master = false;
+        let mut names = false;
         let mut readable = self.more_packets;
         for (source, flags) in self.wait()? {
             match source {
                 Source::Link => readable = true,
                 Source::Master => master = true,
+                Source::Names => names = true,
                 Source::Stream(token) => self.notice(token, flags),
                 Source::Datagrams(token) => self.queue_datagrams(token),
             }
         }
         if readable {
             self.read_link(inbox)?;
+        }
+        names |= self.egress.deadline().is_some_and(|deadline| deadline <= self.now);
+        if names {
+            self.egress.turn(self.now);
+            self.give();
         }
         self.do_work();
         self.run_timers();
@@ -212,7 +225,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let timer = self.timers.peek().map(|Reverse((when, _))| *when);
         let idle = self.datagrams.is_empty() && self.ended.is_empty();
         let round = (!idle).then_some(self.next_round);
-        let next = timer.into_iter().chain(round).min();
+        let names = self.egress.deadline();
+        let next = timer.into_iter().chain(round).chain(names).min();
         let timeout = match next {
             _ if busy => Some(Duration::ZERO),
             Some(when) => Some(when.saturating_duration_since(Instant::now())),
@@ -286,7 +300,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                         self.queue_datagrams(token);
                     }
                 }
-                Some(Source::Link | Source::Master) | None => {}
+                Some(Source::Link | Source::Master | Source::Names) | None => {}
             }
         }
     }

@@ -33,6 +33,7 @@ pub mod endpoint;
 pub mod engine;
 pub mod frame;
 pub mod link;
+pub mod names;
 pub mod packet;
 pub mod ring;
 pub mod stream;

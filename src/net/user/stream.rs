@@ -12,7 +12,6 @@
 mod down;
 mod up;
 
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -23,6 +22,7 @@ use super::frame::{Control, Quote};
 use super::link::{Link, unreachable};
 use super::packet::{Flags, Segment, protocol};
 use super::ring::{Pool, Ring};
+pub use crate::net::egress::Ends;
 use crate::net::egress::{Inspect, Sight};
 use crate::sys::errno::Errno;
 
@@ -63,15 +63,6 @@ pub enum Fate {
     },
     /// It is no more.
     Gone,
-}
-
-/// Both ends as the payload sees them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Ends {
-    /// The payload's.
-    pub inside: SocketAddr,
-    /// The other.
-    pub outside: SocketAddr,
 }
 
 /// See the module.

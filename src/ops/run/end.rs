@@ -83,8 +83,9 @@ pub(super) fn shelve(
     let changes = Changes::open_briefly::<RunError>(&record.layers, |number| {
         Ok(directory.open_upper(number)?)
     })?;
-    let counts = changes::count(changes, MOST_COUNTED);
+    let (counts, size) = changes::measure(changes, MOST_COUNTED);
     record.changes = Some(counts);
+    record.size = size;
     let keep = match spec.lifetime.keep {
         Keep::Nothing => false,
         Keep::IfWritten => counts.total() > 0 || spec.name.is_some(),

@@ -110,9 +110,14 @@ impl Trees<'_> {
     ) -> Result<(), PlanError> {
         self.point(node, ground);
         let at = node.rule.at.clone();
-        let size = size.or(self.spec.rootfs.tmpfs_size);
+        let size = size.or_else(|| self.tmpfs_size());
         self.take(vec![FsStep::Tmpfs { at, size, mode, flags: MountFlags::WRITABLE }]);
         self.below(node, Ground::Ours)
+    }
+
+    /// Bytes that a private file system may hold where its own flag does not say.
+    fn tmpfs_size(&self) -> Option<u64> {
+        self.spec.rootfs.tmpfs_size.or(pseudo::share_of_memory(self.facts))
     }
 
     /// A hidden directory that something visible lies in: an empty one with just that. Hidden places
@@ -136,7 +141,7 @@ impl Trees<'_> {
     fn own(&mut self, node: &Node<'_>, pseudo: Pseudo, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
         match pseudo {
-            Pseudo::Dev => self.take(pseudo::dev(self.spec)),
+            Pseudo::Dev => self.take(pseudo::dev(self.spec, self.facts)),
             Pseudo::Proc => {
                 if !pseudo::procfs_is_mountable(self.facts) {
                     self.draft.notice(Notice::Missing(Missing::Procfs));
@@ -145,7 +150,7 @@ impl Trees<'_> {
             }
             Pseudo::Sys => self.take(pseudo::sys(self.spec, self.facts)),
             Pseudo::Run => {
-                let (at, size) = (node.rule.at.clone(), self.spec.rootfs.tmpfs_size);
+                let (at, size) = (node.rule.at.clone(), self.tmpfs_size());
                 let flags = MountFlags { access: MountAccess::Writable, ..MountFlags::WRITABLE };
                 self.take(vec![FsStep::Tmpfs { at, size, mode: 0o755, flags }]);
                 self.take(pseudo::run(ids_inside(self).0));

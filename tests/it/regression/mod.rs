@@ -1,4 +1,5 @@
 //! One test for each bug that was fixed.
 
 mod files;
+mod memory;
 mod places;

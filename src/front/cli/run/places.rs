@@ -30,7 +30,11 @@ pub(super) fn flags() -> Vec<Arg> {
         values("write", "PATH", "Writable inside and on the host"),
         values("read", "PATH", "Visible, read-only; also opens what is hidden by default"),
         values("hide", "PATH", "Not visible"),
-        values("tmpfs", "PATH[:SIZE]", "Private, empty and gone afterwards"),
+        values(
+            "tmpfs",
+            "PATH[:SIZE]",
+            "Private, empty, gone afterwards; an eighth of the memory at most, if no size is given",
+        ),
         values("volume", "SRC:DST[:MODE]", "SRC of the host at DST; MODE is rw, ro or cow")
             .short('v'),
         values("socket", "PATH", "Let a unix socket of the host be connected to"),

@@ -25,7 +25,7 @@ pub(super) fn flags() -> Vec<Arg> {
             "Who serves copy-on-write: `auto`, the `kernel` or nothing, `fuse` or nothing",
         ),
         toggle("read-only", "Nothing is writable but /tmp, /run, /dev and what other flags name"),
-        value("shm-size", "SIZE", "How much /dev/shm holds"),
+        value("shm-size", "SIZE", "How much /dev/shm holds; an eighth of the memory if not given"),
     ]
 }
 

@@ -10,7 +10,7 @@ use crate::net::egress::{Destination, Egress, Verdict};
 use crate::net::user::datagrams::{self, Datagrams, Key, Kind};
 use crate::net::user::dial::{Dial, Progress};
 use crate::net::user::endpoint::Endpoint;
-use crate::net::user::frame::{Quote, Unreachable};
+use crate::net::user::frame::{Frame, Quote, Unreachable};
 use crate::net::user::link::Link;
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Means, Stream};
@@ -31,6 +31,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             }
             Body::Udp(datagram) => {
                 let (inside, outside) = packet.ends(datagram.source, datagram.destination);
+                if self.egress.take(Ends { inside, outside }, datagram.payload) {
+                    return self.give();
+                }
                 let key = Key { ends: Ends { inside, outside }, kind: Kind::Udp };
                 let to = Destination::Udp(outside);
                 if let Some(flow) = self.flow(key, to, datagram.payload.len()) {
@@ -49,6 +52,14 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 let quote = Quote { from: packet.from, to: packet.to, protocol, first };
                 self.link.send_unreachable(Unreachable::Protocol, &quote);
             }
+        }
+    }
+
+    /// Passes on what the name server says.
+    pub(super) fn give(&mut self) {
+        while let Some((ends, bytes)) = self.egress.give() {
+            let Ends { inside, outside } = ends;
+            self.link.send(&Frame::udp(outside, inside, bytes.len()), [&bytes, &[]]);
         }
     }
 
@@ -81,17 +92,18 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         if self.streams.is_full() || self.dialling >= self.most.dialling {
             return;
         }
-        let (to, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
-            Verdict::Allow(to) => (to, None),
-            Verdict::Inspect(to, inspect) => (to, Some(inspect)),
-            Verdict::Closed => {
+        let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
+            Verdict::Allow(to) => (self.dial.tcp(to), None),
+            Verdict::Inspect(to, inspect) => (self.dial.tcp(to), Some(inspect)),
+            Verdict::Given(socket) => (Ok((socket, Progress::Connected)), None),
+            Verdict::Closed | Verdict::Names => {
                 return stream::refuse_syn(&ends, syn.seq, Errno::ECONNREFUSED, &self.link);
             }
             Verdict::Deny => {
                 return stream::refuse_syn(&ends, syn.seq, Errno::EACCES, &self.link);
             }
         };
-        let added = self.dial.tcp(to).and_then(|(socket, progress)| {
+        let added = dialled.and_then(|(socket, progress)| {
             let token = self.streams.next();
             let flags = epoll::EventFlags::IN
                 | epoll::EventFlags::OUT

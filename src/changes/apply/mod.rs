@@ -1,0 +1,221 @@
+//! Brings what a layer holds to the host: all of it or some, so that nothing is lost on either side.
+//!
+//! # Theory of operation
+//! ```text
+//! Apply::begin     the journal; what an interrupted apply left is put in order
+//!                  every change, with what stands on both sides now        [`look`]
+//!      .plan       pure: what is done, in which order, and what stays      [`plan`]
+//!      .carry_out  no choices left: batches, renames, the layer's surgery  [`execute`]
+//! ```
+//! The sandbox is locked by whoever has its [`SandboxDirectory`], so nothing in it runs.
+//!
+//! What an apply leaves behind when it is killed is found by its journal: temporary names beside the
+//! targets, files of the layer that were moved there, directories without their times. The next apply of
+//! the sandbox settles that first, then looks afresh.
+//!
+//! # Decisions
+//! - A path that the host changed since the sandbox started is never touched unless somebody says so.
+//! - Where the layer and the host lie on one file system a file is moved: it costs a rename.
+//! - What is replaced or removed is looked at once more under a name that nobody else knows.
+//!
+//! # Not here
+//! What a change is (`changes`), who is asked (`front`), which sandbox is meant (`ops`).
+
+mod action;
+mod batch;
+mod bytes;
+mod choices;
+mod directories;
+mod execute;
+mod item;
+mod journal;
+mod look;
+mod places;
+mod plan;
+mod recover;
+mod rename;
+mod seen;
+mod stage;
+mod surgery;
+mod tree;
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+pub use action::{Action, Conflict, Finish, Left, Note, Refusal, Source, What, Why, verb};
+pub use choices::{Choices, ExecutedLater, Resolve, Selection};
+pub use execute::Outcome;
+pub use item::{HostSide, Item, Parent, Since, Spot, Tree};
+pub use plan::{Applier, ApplyPlan, plan};
+pub use seen::{Inode, Moment, Seen};
+
+use super::{Change, Changes, ChangesError, Digest, Digester, Glob, Sources};
+use crate::spec::HostPath;
+use crate::state::{Record, SandboxDirectory, StateError};
+use execute::Executor;
+use journal::{Journal, Line, Own, Pending};
+use look::Looker;
+use places::Places;
+use surgery::Unsealed;
+
+/// Why an apply could not go on. What was begun is put in order by the next one.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The journal.
+    #[error("cannot keep the journal of the apply")]
+    Journal(#[source] Errno),
+    /// What was written.
+    #[error("cannot wait until the files are on the disk")]
+    Sync(#[source] Errno),
+    /// A temporary name.
+    #[error("cannot get random numbers")]
+    Random(#[source] Errno),
+    /// Something that ends the apply as a whole.
+    #[error("cannot apply `{path}`")]
+    Path {
+        /// Where it was met.
+        path: HostPath,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// The layers.
+    #[error(transparent)]
+    Changes(#[from] ChangesError),
+    /// The sandbox.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The caller did not want to go on.
+    #[error("cannot go on: the apply was interrupted")]
+    Interrupted,
+}
+
+/// What is needed to look at changes.
+pub struct Wish<'a> {
+    /// Patterns of paths that stay.
+    pub excludes: &'a [Glob],
+    /// Why other programs execute a path, if they do.
+    pub executed_later: &'a dyn Fn(&Change) -> Option<&'static str>,
+    /// Asked before each step that changes something; the apply ends at once when the answer is no.
+    pub go_on: &'a mut dyn FnMut() -> bool,
+}
+
+/// How an apply begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// What an interrupted one left is put in order first.
+    Do,
+    /// Nothing is changed.
+    Look,
+}
+
+/// An apply of one sandbox.
+pub struct Apply<'a> {
+    sandbox: &'a SandboxDirectory,
+    record: &'a Record,
+    places: Places,
+    own: Own,
+    pending: Pending,
+    items: Vec<Item>,
+    merged: Vec<OwnedFd>,
+}
+
+impl<'a> Apply<'a> {
+    /// Puts in order what an interrupted apply left, and looks at all changes.
+    pub fn begin(
+        sandbox: &'a SandboxDirectory,
+        record: &'a Record,
+        mode: Mode,
+        wish: &mut Wish<'_>,
+    ) -> Result<Self, ApplyError> {
+        let (pending, mut own) =
+            Journal::read(sandbox.descriptor()).map_err(ApplyError::Journal)?;
+        let open = |number| Ok::<_, ApplyError>(sandbox.open_upper(number)?);
+        let mut places = Places::open(&record.layers, record.created, open)?;
+        if mode == Mode::Do && pending.interrupted {
+            let journal = Journal::open(sandbox.descriptor()).map_err(ApplyError::Journal)?;
+            recover::recover(&mut places, &journal, &pending, &mut own, wish.go_on)?;
+            for line in [Line::Done, Line::Closed] {
+                journal.add_lazily(&line).map_err(ApplyError::Journal)?;
+            }
+        }
+        let changes = Changes::open(&record.layers, open)?;
+        let Wish { excludes, executed_later, .. } = wish;
+        let mut looker = Looker { places: &mut places, own: &own, excludes, executed_later };
+        let items = looker.items(changes)?;
+        Ok(Self { sandbox, record, places, own, pending, items, merged: Vec::new() })
+    }
+
+    /// Whether an apply of this sandbox had been interrupted.
+    pub fn was_interrupted(&self) -> bool {
+        self.pending.interrupted
+    }
+
+    /// All changes, with both their sides; sorted by path.
+    pub fn items(&self) -> &[Item] {
+        &self.items
+    }
+
+    /// What will be done, and what stays.
+    pub fn plan(&self, choices: &Choices) -> ApplyPlan {
+        plan(&self.items, choices, applier())
+    }
+
+    /// Reads all that was selected; whether it is what was reviewed. From then on exactly that is applied.
+    pub fn review(&mut self, selected: &Selection, digest: Digest) -> Result<bool, ApplyError> {
+        let open = |number| Ok::<_, ApplyError>(self.sandbox.open_upper(number)?);
+        let mut sources = Sources::open(&self.record.layers, open)?;
+        let mut digester = Digester::default();
+        for item in
+            self.items.iter_mut().filter(|item| !item.excluded && selected.holds(&item.change))
+        {
+            let failed = |source| ChangesError::Compare { path: item.change.path.clone(), source };
+            let held = sources.hold(&item.change).map_err(failed)?;
+            digester.add(&item.change, &held);
+            item.held = Some(held);
+        }
+        Ok(digester.finish() == digest)
+    }
+
+    /// Does what was planned.
+    pub fn carry_out(
+        mut self,
+        plan: &ApplyPlan,
+        go_on: &mut dyn FnMut() -> bool,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Outcome, ApplyError> {
+        let sandbox = self.sandbox.descriptor();
+        let nothing = plan.actions.is_empty() && !self.pending.interrupted;
+        if nothing {
+            return Ok(Outcome::default());
+        }
+        let executor = Executor {
+            places: &mut self.places,
+            items: &self.items,
+            plan,
+            sandbox,
+            journal: Journal::open(sandbox).map_err(ApplyError::Journal)?,
+            own: &mut self.own,
+            unsealed: Unsealed::default(),
+            merged: &self.merged,
+            go_on,
+            progress,
+            finish: std::mem::take(&mut self.pending.made),
+            opened: Vec::new(),
+            placed: HashMap::new(),
+            quiet: BTreeMap::new(),
+            outcome: Outcome::default(),
+        };
+        executor.run(&self.pending.touched)
+    }
+}
+
+/// Who this process is.
+fn applier() -> Applier {
+    Applier {
+        user: rustix::process::geteuid().as_raw(),
+        group: rustix::process::getegid().as_raw(),
+    }
+}

@@ -1,0 +1,216 @@
+//! Puts in order what an interrupted apply left: nothing of ours stays beside the targets, what was
+//! applied has left the layer, and what was not is in it.
+
+use std::ffi::CString;
+
+use rustix::fs::{AtFlags, Mode, RenameFlags, chmodat, renameat_with};
+use rustix::io::Errno;
+
+use super::ApplyError;
+
+use super::execute::close_one;
+use super::journal::{How, Intent, Journal, Own, Pending};
+use super::places::{Entry, Places, Side};
+use super::rename::objects_to_removal;
+use super::seen::{Inode, Seen};
+use super::surgery::{self, Opener, Unsealed};
+use super::tree;
+use crate::plan::step::Backend;
+use crate::spec::HostPath;
+
+/// Settles the batch that was under way, and notes the directories it was in as our own work.
+pub(super) fn recover(
+    places: &mut Places,
+    journal: &Journal,
+    pending: &Pending,
+    own: &mut Own,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<(), ApplyError> {
+    let mut unsealed = Unsealed::default();
+    let mut opened = Vec::new();
+    for (number, intent) in pending.batch.iter().enumerate() {
+        if !go_on() {
+            return Err(ApplyError::Interrupted);
+        }
+        let inode = match &pending.ready {
+            None => Prepared::Maybe,
+            Some(inodes) => Prepared::Yes(inodes.get(number).copied().flatten()),
+        };
+        settle(places, own, intent, inode)
+            .map_err(|source| ApplyError::Path { path: intent.path.clone(), source })?;
+    }
+    for (path, layer, _) in &pending.made {
+        if !go_on() {
+            return Err(ApplyError::Interrupted);
+        }
+        // A directory that stands on the host hides nothing any more.
+        if super::execute::seen_directory(places, *layer, path).is_some()
+            && let Ok(relative) = places.relative(Side::Layer, *layer, path)
+        {
+            places.forget();
+            let mut hand = Opener { journal, opened: &mut opened };
+            match unsealed.unseal(places, &mut hand, *layer, &relative) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {}
+                Err(source) => return Err(ApplyError::Path { path: path.clone(), source }),
+            }
+        }
+    }
+    for (path, layer, quiet) in &pending.touched {
+        let above = path.parent().filter(|_| *quiet);
+        let made = pending.made.iter().any(|(made, number, _)| made == path && number == layer);
+        for path in above.iter().chain(made.then_some(path)) {
+            if let Some(seen) = super::execute::seen_directory(places, *layer, path) {
+                own.times.insert(seen.inode, seen.changed);
+            }
+        }
+    }
+    for opened in pending.opened.iter().chain(&opened).rev() {
+        if !go_on() {
+            return Err(ApplyError::Interrupted);
+        }
+        close_one(places, opened)
+            .map_err(|source| ApplyError::Path { path: opened.path.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// What is known of a path of the batch that was under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Prepared {
+    /// The batch was not ready: nothing of it is in its place.
+    Maybe,
+    /// It was; with this inode, unless it had been given up.
+    Yes(Option<Inode>),
+}
+
+/// One path of the batch.
+fn settle(
+    places: &mut Places,
+    own: &mut Own,
+    intent: &Intent,
+    inode: Prepared,
+) -> Result<(), Errno> {
+    let Intent { path, layer, how, .. } = intent;
+    let host = match places.entry(Side::Host, *layer, path) {
+        Ok(host) => host,
+        // Then nothing of ours can be in it.
+        Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if *how == How::Adjusted {
+        if let Some(seen) = Seen::at(&*host.directory, &host.name)?.filter(Seen::is_directory)
+            && intent.replaces.is_some_and(|old| old.inode == seen.inode)
+        {
+            own.times.insert(seen.inode, seen.changed);
+        }
+        return Ok(());
+    }
+    let source = places.entry(Side::Layer, *layer, path)?;
+    let temporary = CString::new(intent.temporary.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let backend = places.backend(*layer)?;
+    match (Seen::at(&*host.directory, &temporary)?, how) {
+        (Some(_), How::Aside) => {
+            if put_back_or_remove(places, own, intent, &host, &temporary)? {
+                surgery::forget(&source, backend)?;
+            }
+            Ok(())
+        }
+        (None, How::Aside) => match Seen::at(&*host.directory, &host.name)? {
+            None if surgery::is_hidden(&source, backend)? => surgery::forget(&source, backend),
+            Some(_) | None => Ok(()),
+        },
+        (Some(seen), _) if inode == Prepared::Maybe || inode == Prepared::Yes(Some(seen.inode)) => {
+            // It was prepared and not put in its place.
+            unstage(intent, &host, &source, &temporary)
+        }
+        (Some(_), _) => {
+            // It is in its place, and this is what it replaced.
+            if is_what_was_seen(places, own, intent, &host, &temporary)? {
+                tree::remove(&*host.directory, &temporary)?;
+                return forget_if_copied(&source, backend);
+            }
+            let directory = &*host.directory;
+            let flags = RenameFlags::EXCHANGE;
+            renameat_with(directory, &*temporary, directory, &*host.name, flags)?;
+            unstage(intent, &host, &source, &temporary)
+        }
+        (None, _) => match Seen::at(&*host.directory, &host.name)? {
+            Some(now) if inode == Prepared::Yes(Some(now.inode)) => {
+                forget_if_copied(&source, backend)
+            }
+            _ => Ok(()),
+        },
+    }
+}
+
+fn unstage(
+    intent: &Intent,
+    host: &Entry,
+    source: &Entry,
+    temporary: &CString,
+) -> Result<(), Errno> {
+    if intent.how == How::Moved {
+        let flags = RenameFlags::NOREPLACE;
+        let (from, to) = (&*host.directory, &*source.directory);
+        match renameat_with(from, &**temporary, to, &*source.name, flags) {
+            // The layer has its own still: it was copied.
+            Err(Errno::EXIST | Errno::XDEV) => {}
+            Ok(()) => {
+                // It may have been opened up to take its marks away.
+                let mode = Mode::from_raw_mode(intent.mode);
+                return chmodat(to, &*source.name, mode, AtFlags::empty());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    tree::remove(&*host.directory, temporary)
+}
+
+/// Takes out of the layer what was copied. What was moved is there no more.
+fn forget_if_copied(source: &Entry, backend: Backend) -> Result<(), Errno> {
+    match Seen::at(&*source.directory, &source.name)? {
+        Some(seen) if !seen.is_directory() => surgery::forget(source, backend),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Goes on removing what had been put aside, or puts it back when somebody changed it. Gives whether it is
+/// gone.
+fn put_back_or_remove(
+    places: &Places,
+    own: &Own,
+    intent: &Intent,
+    host: &Entry,
+    temporary: &CString,
+) -> Result<bool, Errno> {
+    if is_what_was_seen(places, own, intent, host, temporary)? {
+        tree::remove(&*host.directory, temporary)?;
+        return Ok(true);
+    }
+    let flags = RenameFlags::NOREPLACE;
+    renameat_with(&*host.directory, &**temporary, &*host.directory, &*host.name, flags)?;
+    Ok(false)
+}
+
+/// Whether what stands under a temporary name is what the plan saw in its place, as far as that can be told
+/// when a part of it may have been removed.
+fn is_what_was_seen(
+    places: &Places,
+    own: &Own,
+    intent: &Intent,
+    host: &Entry,
+    temporary: &CString,
+) -> Result<bool, Errno> {
+    let Some(now) = Seen::at(&*host.directory, temporary)? else { return Ok(false) };
+    if !intent.replaces.is_some_and(|old| old.is_still(&now)) {
+        return Ok(false);
+    }
+    if !now.is_directory() {
+        return Ok(true);
+    }
+    // Removing changes the directories themselves.
+    let mut judge = objects_to_removal(places, own, intent.layer, &intent.path, false);
+    let mut files =
+        |path: &HostPath, seen: &Seen| if seen.is_directory() { None } else { judge(path, seen) };
+    Ok(tree::objection(&*host.directory, temporary, &intent.path, &mut files)?.is_none())
+}

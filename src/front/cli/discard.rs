@@ -1,0 +1,228 @@
+//! `bryo discard`.
+//!
+//! # Decisions
+//! - It asks where more goes than was named: the newest sandbox of a directory, all of them, or many changes. Named
+//!   sandboxes and paths go without a question, as with `rm`. Where nobody can be asked, `--yes` is needed.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::os::unix::ffi::OsStrExt;
+use std::time::Duration;
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Command};
+use serde::Serialize;
+
+use crate::ops::discard::{self, AtPaths, Chosen, Meant, Whole};
+use crate::ops::ps::{self, PsRow};
+use crate::ops::stores::Here;
+use crate::profile::value::parse_duration;
+use crate::report::Failure;
+use crate::report::amount::count;
+use crate::spec::{HostPath, Text};
+
+use super::ask::{Consent, ask};
+use super::error::CliError;
+use super::flag::{is_set, many, one_parsed, switch, value};
+use super::output::Answer;
+use super::surroundings::Surroundings;
+use super::usage::{self, Asked};
+
+/// Changes from which on somebody is asked in any case.
+const MANY: u64 = 100;
+
+/// `bryo discard`, as clap knows it.
+pub fn command() -> Command {
+    let word = |id, name, help| {
+        Arg::new(id)
+            .value_name(name)
+            .help(help)
+            .num_args(0..)
+            .value_parser(ValueParser::os_string())
+    };
+    Command::new("discard")
+        .about("Drop what sandboxes wrote: all of it, or some paths")
+        .override_usage("bryo discard [FLAGS] [SANDBOX]... [PATH]...")
+        .arg(word(
+            "words",
+            "SANDBOX] [PATH",
+            "Names, ids, or beginnings of ids; the newest one started from here otherwise. Words with a slash \
+             are paths: only these, and what lies below, of one sandbox",
+        ))
+        .arg(word("path", "PATH", "Only paths follow").last(true))
+        .arg(switch("all", "Every sandbox that ended").short('a'))
+        .arg(value("older-than", "TIME", "Every sandbox that ended so long ago, as in 7d or 12h"))
+        .arg(switch("yes", "Do not ask").short('y').visible_alias("force").visible_short_alias('f'))
+        .arg(switch("dry-run", "Only say what would go").short('n'))
+        .arg(switch("json", "Answer as JSON"))
+}
+
+/// What was asked for.
+struct Wanted {
+    sandboxes: Vec<Text>,
+    paths: Vec<HostPath>,
+    all: bool,
+    age: Option<Duration>,
+    manner: Manner,
+}
+
+/// How it is done.
+#[derive(Clone, Copy)]
+struct Manner {
+    yes: bool,
+    dry: bool,
+    json: bool,
+}
+
+/// Answers the words after `bryo discard`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    let wanted = read(&matches, &Surroundings::of_process()).map_err(|e| Failure::new(&e))?;
+    let here = Here::look().map_err(|e| Failure::new(&e))?;
+    if wanted.paths.is_empty() { wholly(&here, &wanted) } else { partly(&here, &wanted) }
+}
+
+fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<Wanted, CliError> {
+    let is_path = |word: &&OsStr| {
+        word.as_bytes().contains(&b'/') || matches!(word.as_bytes(), b"." | b".." | b"~")
+    };
+    let words: Vec<&OsStr> = many(matches, "words").collect();
+    let sandboxes: Vec<Text> =
+        words.iter().take_while(|word| !is_path(word)).map(|word| Text::from(*word)).collect();
+    let paths = words[sandboxes.len()..].iter().copied().chain(many(matches, "path"));
+    let paths = paths.map(|path| caller.host_path("PATH", path)).collect::<Result<Vec<_>, _>>()?;
+    let all = is_set(matches, "all");
+    let age = one_parsed(matches, "older-than", "--older-than", parse_duration)?;
+    let every = if all { Some("--all") } else { age.map(|_| "--older-than") };
+    if let Some(every) = every
+        && (!sandboxes.is_empty() || !paths.is_empty())
+    {
+        let other = if sandboxes.is_empty() { "PATH" } else { "SANDBOX" };
+        return Err(CliError::Contradiction { one: every.to_owned(), other: other.to_owned() });
+    }
+    if !paths.is_empty()
+        && let Some(second) = sandboxes.get(1)
+    {
+        return Err(CliError::Unusable {
+            flag: "SANDBOX",
+            value: second.clone(),
+            why: "paths can be discarded of one sandbox at a time",
+            instead: "write a path that has no slash as ./PATH",
+        });
+    }
+    let manner = Manner {
+        yes: is_set(matches, "yes"),
+        dry: is_set(matches, "dry-run"),
+        json: is_set(matches, "json"),
+    };
+    Ok(Wanted { sandboxes, paths, all, age, manner })
+}
+
+/// Whole sandboxes.
+fn wholly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
+    let is_named = !wanted.sandboxes.is_empty();
+    let meant = match () {
+        () if is_named => Meant::Named(&wanted.sandboxes),
+        () if wanted.all || wanted.age.is_some() => Meant::Ended(wanted.age),
+        () => Meant::One(here.which(None).map_err(|e| Failure::new(&e))?),
+    };
+    let chosen = discard::choose(&here.stores, meant).map_err(|e| Failure::new(&e))?;
+    let lost: u64 = chosen.rows.iter().map(changes_of).sum();
+    let asks = !wanted.manner.yes && !wanted.manner.dry && (!is_named || lost > MANY);
+    if asks && !chosen.rows.is_empty() {
+        let question = format!(
+            "Discard {} with {}?",
+            count(length(&chosen.rows), "sandbox", "sandboxes"),
+            count(lost, "change", "changes")
+        );
+        if consent(&ps::table(&chosen.rows, ps::now()), &question)? == Consent::Denied {
+            return Ok(Answer::text("").with_code(1));
+        }
+    }
+    finish_wholly(here, &chosen, wanted.manner)
+}
+
+fn length<T>(list: &[T]) -> u64 {
+    u64::try_from(list.len()).unwrap_or(u64::MAX)
+}
+
+fn changes_of(row: &PsRow) -> u64 {
+    row.changes.map_or(0, |counts| counts.total())
+}
+
+fn consent(shown: &str, question: &str) -> Result<Consent, Failure> {
+    ask(shown, question, "--yes").map_err(|error| Failure::new(&error))
+}
+
+fn finish_wholly(here: &Here, chosen: &Chosen, manner: Manner) -> Result<Answer, Failure> {
+    let mut failures: Vec<Failure> = chosen.refused.iter().map(Failure::new).collect();
+    let mut lines = String::new();
+    let mut list = Vec::new();
+    for row in &chosen.rows {
+        let done = if manner.dry { Ok(()) } else { discard::whole(&here.stores, row) };
+        let discarded = done.is_ok() && !manner.dry;
+        list.push(Whole { row: row.clone(), discarded });
+        match done {
+            // Writing to a string cannot fail.
+            Ok(()) => writeln!(lines, "{}", row.id).unwrap_or_default(),
+            Err(error) => failures.push(Failure::new(&error)),
+        }
+    }
+    let answer = match () {
+        () if manner.json => json(&list)?,
+        () if manner.dry => Answer::text(ps::table(&chosen.rows, ps::now())),
+        () => Answer::text(lines),
+    };
+    finish(answer, failures)
+}
+
+/// The answer goes out also when something failed.
+fn finish(answer: Answer, failures: Vec<Failure>) -> Result<Answer, Failure> {
+    match Failure::all(failures) {
+        None => Ok(answer),
+        Some(failure) => {
+            answer.print().map_err(|error| Failure::new(&error))?;
+            Err(failure)
+        }
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Answer, Failure> {
+    discard::json(value).map(Answer::bytes).map_err(|error| Failure::new(&error))
+}
+
+/// Paths of one sandbox.
+fn partly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
+    let which = here.which(wanted.sandboxes.first()).map_err(|e| Failure::new(&e))?;
+    let looked = discard::look(&here.stores, which, &wanted.paths).map_err(|e| Failure::new(&e))?;
+    if wanted.manner.dry {
+        return if wanted.manner.json { json(&looked) } else { Ok(Answer::text(listed(&looked))) };
+    }
+    let lost: u64 = looked.paths.iter().map(|at| at.changes).sum();
+    if lost > MANY && !wanted.manner.yes {
+        let question = format!("Discard {}?", count(lost, "change", "changes"));
+        if consent(&listed(&looked), &question)? == Consent::Denied {
+            return Ok(Answer::text("").with_code(1));
+        }
+    }
+    let dropped = discard::paths(&here.stores, looked.sandbox, &wanted.paths);
+    let dropped = dropped.map_err(|e| Failure::new(&e))?;
+    let answer = if wanted.manner.json {
+        json(&discard::Part::of(&looked, &dropped))?
+    } else {
+        Answer::text("")
+    };
+    let failures = dropped.paths.iter().filter_map(|path| path.as_ref().err());
+    finish(answer, failures.map(Failure::new).collect())
+}
+
+/// What is at and below each path, for people.
+fn listed(looked: &AtPaths) -> String {
+    let line =
+        |at: &discard::AtPath| format!("{}: {}\n", at.path, count(at.changes, "change", "changes"));
+    looked.paths.iter().map(line).collect()
+}

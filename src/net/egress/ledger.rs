@@ -1,0 +1,235 @@
+//! What was refused, and what was used: for the record.
+//!
+//! # Decisions
+//! - Bounded, with counts: a payload that tries everything fills no memory. What does not fit is counted as one
+//!   number.
+//! - Each refusal carries the narrowest rule that would have let it through, where there is one.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::policy::Service;
+use super::reason::Reason;
+use crate::spec::net::{HostName, Ports, Prefix, Rule, Target, Transport};
+
+/// Most different refusals, and most different things that were used.
+const MOST: usize = 256;
+
+/// Something that was not let out, how often, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// The name that was asked for, or said; none where only an address was dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<HostName>,
+    /// The address; none where a name was only asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The protocol, with ports or without.
+    pub protocol: Protocol,
+    /// The port, where the protocol has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Why, as a part of a sentence.
+    pub reason: String,
+    /// The narrowest rule that would let it through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Rule>,
+    /// How often.
+    pub count: u64,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// To ask for a name.
+    Dns,
+    /// A TCP connection.
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// An echo.
+    Icmp,
+}
+
+/// Everything that was told of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What was refused, most frequent first.
+    pub refused: Vec<Refused>,
+    /// Refusals that did not fit into the list.
+    pub more: u64,
+    /// Rules that would let through what was used and what was refused.
+    pub used: Vec<Rule>,
+}
+
+type Key = (Option<HostName>, Option<IpAddr>, Protocol, Option<u16>);
+
+/// Counts.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    refused: BTreeMap<Key, Refused>,
+    more: u64,
+    used: BTreeMap<Rule, ()>,
+}
+
+/// One flow or question, as it is noted.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// The name it is about.
+    pub name: Option<&'a HostName>,
+    /// The address it is about.
+    pub address: Option<IpAddr>,
+    /// What was dialled; nothing when a name was asked for.
+    pub service: Option<Service>,
+}
+
+impl Ledger {
+    /// Notes that something was refused.
+    pub fn refuse(&mut self, attempt: Attempt<'_>, reason: &Reason) {
+        let name = match reason {
+            Reason::OtherName(said) => Some(said),
+            _ => attempt.name,
+        };
+        let (protocol, port) = protocol_of(attempt.service);
+        let key = (name.cloned(), attempt.address, protocol, port);
+        if let Some(known) = self.refused.get_mut(&key) {
+            known.count = known.count.saturating_add(1);
+        } else if self.refused.len() < MOST {
+            let refused = Refused {
+                name: key.0.clone(),
+                address: key.1,
+                protocol,
+                port,
+                reason: reason.to_string(),
+                allow: remedy(Attempt { name, ..attempt }, reason),
+                count: 1,
+            };
+            self.refused.insert(key, refused);
+        } else {
+            self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Notes that something was used.
+    pub fn used(&mut self, attempt: Attempt<'_>) {
+        if let Some(rule) = rule(attempt).filter(|_| self.used.len() < MOST) {
+            self.used.insert(rule, ());
+        }
+    }
+
+    /// Everything that was noted.
+    pub fn told(&self) -> Told {
+        let mut refused: Vec<Refused> = self.refused.values().cloned().collect();
+        refused.sort_by_key(|refused| std::cmp::Reverse(refused.count));
+        Told { refused, more: self.more, used: self.used.keys().cloned().collect() }
+    }
+}
+
+fn protocol_of(service: Option<Service>) -> (Protocol, Option<u16>) {
+    match service {
+        None => (Protocol::Dns, None),
+        Some(Service::Tcp(port)) => (Protocol::Tcp, Some(port)),
+        Some(Service::Udp(port)) => (Protocol::Udp, Some(port)),
+        Some(Service::Echo) => (Protocol::Icmp, None),
+    }
+}
+
+/// The rule that lets an attempt through.
+fn rule(attempt: Attempt<'_>) -> Option<Rule> {
+    let target = match (attempt.name, attempt.address) {
+        (Some(name), _) => Target::Name(name.clone()),
+        (None, Some(address)) => Target::Addresses(Prefix::single(address)),
+        (None, None) => return None,
+    };
+    let (_, port) = protocol_of(attempt.service);
+    let transport = matches!(attempt.service, Some(Service::Udp(_))).then_some(Transport::Udp);
+    Some(Rule { target, ports: port.and_then(Ports::single), transport })
+}
+
+/// The rule that would have let it through.
+fn remedy(attempt: Attempt<'_>, reason: &Reason) -> Option<Rule> {
+    match reason {
+        // Who denies wins: no rule that allows helps.
+        Reason::Denied(_) => None,
+        Reason::NotAllowed | Reason::UdpOfName | Reason::OtherName(_) => rule(attempt),
+        // A port that is named takes what is neither TLS nor HTTP, but for these two.
+        Reason::NoProtocol if !matches!(attempt.service, Some(Service::Tcp(80 | 443))) => {
+            rule(attempt)
+        }
+        // An address does not have to be said.
+        Reason::NotPublic(_)
+        | Reason::NoName
+        | Reason::NoProtocol
+        | Reason::Ambiguous(_)
+        | Reason::TooLate => rule(Attempt { name: None, ..attempt }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kind::Kind;
+    use super::*;
+
+    fn host(text: &str) -> HostName {
+        HostName::parse(text).unwrap()
+    }
+
+    fn allow(
+        name: Option<&str>,
+        address: Option<&str>,
+        service: Option<Service>,
+        why: &Reason,
+    ) -> String {
+        let name = name.map(host);
+        let address = address.map(|address| address.parse().unwrap());
+        let mut ledger = Ledger::default();
+        ledger.refuse(Attempt { name: name.as_ref(), address, service }, why);
+        let refused = ledger.told().refused;
+        refused[0].allow.as_ref().map_or("-".to_owned(), ToString::to_string)
+    }
+
+    #[test]
+    fn each_refusal_has_the_narrowest_rule_that_would_allow_it() {
+        let (web, quic) = (Some(Service::Tcp(443)), Some(Service::Udp(443)));
+        let (name, address) = (Some("a.test"), Some("192.0.2.7"));
+        let not = Reason::NotAllowed;
+        assert_eq!(allow(name, None, None, &not), "a.test");
+        assert_eq!(allow(name, address, web, &not), "a.test:443");
+        assert_eq!(allow(None, address, web, &not), "192.0.2.7:443");
+        assert_eq!(allow(None, Some("2001:db8::1"), quic, &not), "[2001:db8::1]:443/udp");
+        assert_eq!(allow(None, address, Some(Service::Echo), &not), "192.0.2.7");
+        assert_eq!(allow(name, address, quic, &Reason::UdpOfName), "a.test:443/udp");
+        assert_eq!(allow(name, address, web, &Reason::OtherName(host("b.test"))), "b.test:443");
+        assert_eq!(
+            allow(name, Some("10.0.0.1"), None, &Reason::NotPublic(Kind::Private)),
+            "10.0.0.1"
+        );
+        assert_eq!(allow(name, address, web, &Reason::NoName), "192.0.2.7:443");
+        assert_eq!(allow(name, address, Some(Service::Tcp(22)), &Reason::NoProtocol), "a.test:22");
+        assert_eq!(allow(name, address, web, &Reason::NoProtocol), "192.0.2.7:443");
+        let rule = Rule::parse("a.test").unwrap();
+        assert_eq!(allow(name, address, web, &Reason::Denied(rule)), "-");
+    }
+
+    #[test]
+    fn the_same_is_counted_and_too_much_is_one_number() {
+        let mut ledger = Ledger::default();
+        let mut refuse = |n: u32, times: u32| {
+            let address = std::net::Ipv4Addr::from_bits(0xc000_0000 + n).into();
+            let attempt =
+                Attempt { name: None, address: Some(address), service: Some(Service::Tcp(1)) };
+            (0..times).for_each(|_| ledger.refuse(attempt, &Reason::NotAllowed));
+        };
+        for n in 0..1000 {
+            refuse(n, 1);
+        }
+        refuse(7, 9);
+        let told = ledger.told();
+        assert_eq!((told.refused.len(), told.more), (MOST, 744));
+        assert_eq!(told.refused[0].count, 10);
+    }
+}

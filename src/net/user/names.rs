@@ -1,0 +1,277 @@
+//! The sandbox's name server on real sockets: between the payload's questions, the gate, and servers.
+//!
+//! # Theory of operation
+//! Datagrams of the payload come and go as they are: no flow, no socket. A connection over TCP gets one end of
+//! a pair of sockets, so that the engine treats it as any other; ours is read here. Each try to ask a
+//! server is a socket of its own. All of these wait in one epoll, which the engine waits for.
+//!
+//! # Decisions
+//! - Each datagram is a client of its own, and gets one reply or none; those that wait are bounded in number
+//!   and in time.
+//! - A client that takes no replies is dropped, not waited for.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{Timespec, epoll};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+
+use super::dial::Dial;
+use crate::net::dns::{Action, Client, Framer, Over};
+use crate::net::egress::{Destination, Egress, Ends, Gate, Verdict};
+use crate::sys::errno::Result;
+
+/// Datagrams that wait for a reply.
+const DATAGRAMS: usize = 1024;
+/// Connections of the payload.
+const STREAMS: usize = 32;
+/// How long a datagram waits: longer than the resolver tries.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Bytes that a connection may leave unread before it is dropped.
+const UNREAD: usize = 256 * 1024;
+/// Events that are taken in one turn.
+const EVENTS: usize = 64;
+/// Bit of an event that tells tries from connections.
+const TRY: u64 = 1 << 63;
+
+/// A gate and its name server. `D` makes the sockets.
+pub struct Named<D> {
+    gate: Gate,
+    dial: D,
+    events: OwnedFd,
+    datagrams: HashMap<u64, (Ends, Instant)>,
+    replies: Vec<(Ends, Vec<u8>)>,
+    streams: HashMap<u64, Connection>,
+    tries: HashMap<u64, Try>,
+    clients: u64,
+    room: Box<[u8]>,
+}
+
+/// A connection of the payload.
+struct Connection {
+    socket: OwnedFd,
+    framer: Framer,
+    unsent: Vec<u8>,
+}
+
+/// A question to a server.
+struct Try {
+    socket: OwnedFd,
+    unsent: Vec<u8>,
+    over: Over,
+}
+
+impl<D: Dial> Named<D> {
+    /// For a gate; servers are dialled with `dial`.
+    pub fn new(gate: Gate, dial: D) -> Result<Self> {
+        Ok(Self {
+            gate,
+            dial,
+            events: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            datagrams: HashMap::new(),
+            replies: Vec::new(),
+            streams: HashMap::new(),
+            tries: HashMap::new(),
+            clients: 0,
+            room: vec![0; 0x1_0000].into_boxed_slice(),
+        })
+    }
+
+    fn next_client(&mut self) -> u64 {
+        self.clients += 1;
+        self.clients
+    }
+
+    /// The end of a new connection that the engine works with.
+    fn connect(&mut self) -> Result<OwnedFd> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let (theirs, ours) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+        let number = self.next_client();
+        self.watch(&ours, number)?;
+        let connection = Connection { socket: ours, framer: Framer::default(), unsent: Vec::new() };
+        self.streams.insert(number, connection);
+        Ok(theirs)
+    }
+
+    fn watch(&self, socket: &OwnedFd, number: u64) -> Result<()> {
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(number);
+        Ok(epoll::add(&self.events, socket, data, flags)?)
+    }
+
+    fn ready(&self) -> Vec<u64> {
+        let mut events = Vec::with_capacity(EVENTS);
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        let none = Timespec { tv_sec: 0, tv_nsec: 0 };
+        match epoll::wait(&self.events, spare, Some(&none)) {
+            Ok(_) => events.iter().map(|event: &epoll::Event| event.data.u64()).collect(),
+            // Nothing is lost: what is ready stays ready.
+            Err(_) => Vec::new(),
+        }
+    }
+
+    /// Reads what the payload asks over a connection.
+    fn hear(&mut self, number: u64, now: Instant) {
+        loop {
+            let Some(connection) = self.streams.get_mut(&number) else { return };
+            match rustix::net::recv(&connection.socket, &mut *self.room, RecvFlags::empty()) {
+                Ok((_, length)) if length > 0 => {
+                    let bytes = self.room.get(..length).unwrap_or_default();
+                    for message in connection.framer.feed(bytes) {
+                        let client = Client { flow: number, over: Over::Stream };
+                        self.gate.ask(client, &message, now);
+                    }
+                }
+                Err(rustix::io::Errno::AGAIN) => break,
+                Ok(_) | Err(_) => {
+                    self.streams.remove(&number);
+                    return;
+                }
+            }
+        }
+        self.tell(number, &[]);
+    }
+
+    /// Writes to a connection what it takes, and keeps the rest.
+    fn tell(&mut self, number: u64, bytes: &[u8]) {
+        let Some(connection) = self.streams.get_mut(&number) else { return };
+        connection.unsent.extend_from_slice(bytes);
+        let alive = flush(&connection.socket, &mut connection.unsent);
+        if !alive || connection.unsent.len() > UNREAD {
+            self.streams.remove(&number);
+        }
+    }
+
+    /// Sends and reads what belongs to a try.
+    fn pursue(&mut self, number: u64, now: Instant) {
+        loop {
+            let Some(one) = self.tries.get_mut(&number) else { return };
+            if !flush(&one.socket, &mut one.unsent) {
+                return self.gate.broken(number, now);
+            }
+            match rustix::net::recv(&one.socket, &mut *self.room, RecvFlags::empty()) {
+                Ok((_, 0)) if one.over == Over::Stream => return self.gate.broken(number, now),
+                Ok((_, length)) => {
+                    let bytes = self.room.get(..length).unwrap_or_default();
+                    self.gate.receive(number, bytes, now);
+                    self.carry_out(now);
+                }
+                Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOTCONN) => return,
+                Err(_) => return self.gate.broken(number, now),
+            }
+        }
+    }
+
+    /// Does what the name server wants done.
+    fn carry_out(&mut self, now: Instant) {
+        while let Some(action) = self.gate.action() {
+            match action {
+                Action::Reply(Client { flow, over: Over::Datagram }, bytes) => {
+                    if let Some((ends, _)) = self.datagrams.remove(&flow) {
+                        self.replies.push((ends, bytes));
+                    }
+                }
+                Action::Reply(Client { flow, over: Over::Stream }, bytes) => {
+                    self.tell(flow, &bytes);
+                }
+                Action::Close(number) => drop(self.tries.remove(&number)),
+                Action::Send { number, server, over, bytes } => {
+                    let socket = match over {
+                        Over::Datagram => self.dial.udp(server),
+                        Over::Stream => self.dial.tcp(server).map(|(socket, _)| socket),
+                    };
+                    let watched = socket.and_then(|socket| {
+                        self.watch(&socket, number | TRY)?;
+                        Ok(socket)
+                    });
+                    match watched {
+                        Ok(socket) => {
+                            self.tries.insert(number, Try { socket, unsent: bytes, over });
+                            self.begin(number, now);
+                        }
+                        Err(_) => self.gate.broken(number, now),
+                    }
+                }
+            }
+        }
+    }
+
+    /// A datagram leaves at once; a stream when it is connected, which an event tells.
+    fn begin(&mut self, number: u64, now: Instant) {
+        let Some(one) = self.tries.get_mut(&number) else { return };
+        if one.over == Over::Datagram && !flush(&one.socket, &mut one.unsent) {
+            self.gate.broken(number, now);
+        }
+    }
+}
+
+impl<D: Dial> Egress for Named<D> {
+    fn open(&mut self, to: Destination) -> Verdict {
+        match (self.gate.open(to), to) {
+            (Verdict::Names, Destination::Tcp(_)) if self.streams.len() < STREAMS => {
+                self.connect().map_or(Verdict::Closed, Verdict::Given)
+            }
+            (Verdict::Names, _) => Verdict::Closed,
+            (verdict, _) => verdict,
+        }
+    }
+
+    fn take(&mut self, ends: Ends, datagram: &[u8]) -> bool {
+        if !self.gate.is_resolver(ends.outside) {
+            return false;
+        }
+        let now = Instant::now();
+        if self.datagrams.len() >= DATAGRAMS {
+            self.datagrams.retain(|_, (_, since)| now.saturating_duration_since(*since) < PATIENCE);
+        }
+        // What is too much is lost, as on any link: it will be asked again.
+        if self.datagrams.len() < DATAGRAMS {
+            let flow = self.next_client();
+            self.datagrams.insert(flow, (ends, now));
+            self.gate.ask(Client { flow, over: Over::Datagram }, datagram, now);
+            self.carry_out(now);
+        }
+        true
+    }
+
+    fn give(&mut self) -> Option<(Ends, Vec<u8>)> {
+        self.replies.pop()
+    }
+
+    fn events(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.events.as_fd())
+    }
+
+    fn turn(&mut self, now: Instant) {
+        for number in self.ready() {
+            if number & TRY == 0 {
+                self.hear(number, now);
+            } else {
+                self.pursue(number & !TRY, now);
+            }
+        }
+        self.gate.tick(now);
+        self.carry_out(now);
+    }
+
+    fn deadline(&self) -> Option<Instant> {
+        self.gate.deadline()
+    }
+}
+
+/// Sends what there is; whether the socket still takes any.
+fn flush(socket: &OwnedFd, unsent: &mut Vec<u8>) -> bool {
+    while !unsent.is_empty() {
+        match rustix::net::send(socket, unsent, SendFlags::NOSIGNAL) {
+            Ok(sent) => drop(unsent.drain(..sent)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::NOTCONN) => return true,
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

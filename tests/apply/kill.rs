@@ -1,0 +1,118 @@
+//! Killed before each single step, and applied again: the tree is the same.
+//!
+//! # Theory of operation
+//! A layer is written once; each try gets a copy of host and layer, as they would be. The step is one that
+//! the library tells before it takes it: no process has to be killed at the right moment, and none is put in
+//! order on the way out, as with `kill -9`.
+
+use std::fs;
+
+use bryo::changes::apply::Choices;
+use bryo::plan::step::Backend;
+
+use crate::bed::{Bed, bash};
+use crate::oracle::Random;
+use crate::trees::{self, Tree, differences};
+
+/// Every kind of action, with what makes each of them hard.
+const PREPARE: &str = "mkdir -p d/sub rep/old gone/deep todir closed exec; for f in d/a d/sub/b z y rep/q \
+    rep/old/r gone/m gone/deep/n tolink grown tofile closed/in dirs; do echo $f >$f; done; mkdir -p wasdir/in
+    echo w >wasdir/in/w; ln -s there link; mkfifo pipe; ln grown other; find . -type f -exec touch -d @1000000000 {} +
+    chmod 555 closed";
+const RUN: &str = "rm z; rm -r d/sub; rm -r rep; mkdir rep; echo new >rep/n; echo q2 >rep/q; mkdir rep/old
+    echo s >rep/old/s; rm -r gone; mkdir -p fresh/in/deep; echo f >fresh/in/file; ln fresh/in/file hard
+    echo more >>grown; echo more >>other; rm tolink; ln -s x tolink; rm dirs; mkdir dirs; echo in >dirs/in
+    ln -sfn elsewhere link; rm pipe; mkfifo pipe2; rm -r wasdir; echo file >wasdir; chmod 700 exec
+    chmod 755 closed; echo new >closed/new; rm closed/in; chmod 555 closed; mkdir -p ro/sub; echo r >ro/sub/r
+    chmod 444 ro/sub/r; chmod 555 ro/sub ro; touch -d @1000000007 fresh/in; echo 444 >y; chmod 444 y
+    setfattr -n user.t -v v fresh; chmod 711 d";
+
+/// A bed whose host and layer can be had again and again.
+struct Original {
+    bed: Bed,
+    expected: Tree,
+}
+
+impl Original {
+    fn new(backend: Backend, prepare: &str, run: &str) -> Self {
+        let bed = Bed::new(backend, prepare);
+        bed.run(run);
+        let mut original = Self { bed, expected: Tree::new() };
+        let copy = original.copy();
+        assert_eq!(copy.apply(&Choices::default()), [""; 0]);
+        original.expected = trees::read(&copy.host());
+        original
+    }
+
+    /// The same host and layer once more.
+    fn copy(&self) -> Bed {
+        let mut copy = Bed::new(self.bed.backend, "true");
+        let script = format!(
+            "rm -rf {host}; cp -a {from} {host}; chmod -R u+rwx {upper}; rm -rf {upper}; cp -a {layer} {upper}",
+            host = copy.host().display(),
+            from = self.bed.host().display(),
+            upper = copy.upper().display(),
+            layer = self.bed.upper().display(),
+        );
+        bash(copy.directory.path(), &script);
+        copy.starts_now();
+        copy
+    }
+
+    fn verify(&self, bed: &Bed, how: &str) {
+        let found = trees::read(&bed.host());
+        let differs = differences(&self.expected, &found);
+        assert!(differs.is_empty(), "{how}: {differs:#?}");
+        assert_eq!(bed.changes(), [""; 0], "{how}");
+        let names = fs::read_dir(bed.host()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(
+            names.into_iter().all(|name| !name.to_string_lossy().starts_with(".bryo")),
+            "{how}"
+        );
+    }
+}
+
+fn killed_at_every_step(backend: Backend) {
+    let original = Original::new(backend, PREPARE, RUN);
+    let mut step = 0;
+    loop {
+        let bed = original.copy();
+        if !bed.is_killed_at(step) {
+            break;
+        }
+        assert_eq!(bed.apply(&Choices::default()), [""; 0], "killed at step {step}");
+        original.verify(&bed, &format!("killed at step {step}"));
+        step += 1;
+    }
+    // There are many: each name is several.
+    assert!(step > 60, "{step} steps");
+}
+
+#[test]
+fn an_apply_that_is_killed_at_any_step_is_finished_by_the_next_with_a_layer_of_the_kernel() {
+    killed_at_every_step(Backend::Kernel);
+}
+
+#[test]
+fn an_apply_that_is_killed_at_any_step_is_finished_by_the_next_with_fuse_overlayfs() {
+    killed_at_every_step(Backend::Fuse);
+}
+
+#[test]
+fn an_apply_that_is_killed_again_and_again_is_finished_by_the_last() {
+    let original = Original::new(Backend::Kernel, PREPARE, RUN);
+    for seed in 0..25 {
+        let mut random = Random(seed);
+        let bed = original.copy();
+        let mut kills = Vec::new();
+        while kills.len() < 12 {
+            let step = random.below(40);
+            kills.push(step);
+            if !bed.is_killed_at(step) {
+                break;
+            }
+        }
+        assert_eq!(bed.apply(&Choices::default()), [""; 0], "killed at {kills:?}");
+        original.verify(&bed, &format!("killed at {kills:?}"));
+    }
+}
