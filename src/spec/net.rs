@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use name::HostName;
 pub use prefix::Prefix;
-pub use rule::{Ports, Rule, Target, Transport};
+pub use rule::{Ports, Rule, RuleError, Target, Transport};
 
 /// The network of the sandbox.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +77,79 @@ pub struct HostEntry {
     pub name: HostName,
     /// Its address.
     pub address: IpAddr,
+}
+
+/// The port that name servers are asked at.
+const DNS: u16 = 53;
+
+/// A server of `--dns`: `ADDRESS`, `ADDRESS:PORT`, `[ADDRESS]:PORT`; port 53 when none is named.
+pub fn parse_server(text: &str) -> Result<SocketAddr, RuleError> {
+    let rule = Rule::parse(text)?;
+    let port = match (rule.transport, rule.ports) {
+        (None, None) => DNS,
+        (None, Some(ports)) if ports.count() == 1 => ports.first(),
+        _ => return Err(RuleError::Server),
+    };
+    match rule.target {
+        Target::Addresses(range) if range.is_single() => Ok(SocketAddr::new(range.address(), port)),
+        _ => Err(RuleError::Server),
+    }
+}
+
+impl HostEntry {
+    /// `NAME:ADDRESS`, `NAME=ADDRESS`; an IPv6 address with or without brackets. `None`: there is no such sign.
+    pub fn parse(text: &str) -> Option<Result<Self, RuleError>> {
+        let (name, address) = text.split_once(['=', ':'])?;
+        let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let read = || {
+            let address = prefix::parse_address(bare.unwrap_or(address))?;
+            Ok(Self { name: HostName::parse(name)?, address })
+        };
+        Some(read())
+    }
+}
+
+impl std::fmt::Display for HostEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.name, self.address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_an_address_with_or_without_a_port() {
+        for (text, server) in [
+            ("192.0.2.53", "192.0.2.53:53"),
+            ("192.0.2.53:5353", "192.0.2.53:5353"),
+            ("2001:db8::53", "[2001:db8::53]:53"),
+            ("[2001:db8::53]:5353", "[2001:db8::53]:5353"),
+        ] {
+            assert_eq!(parse_server(text).unwrap().to_string(), server);
+        }
+        for text in
+            ["dns.test", "192.0.2.0/24", "192.0.2.53:1-2", "192.0.2.53/udp", "192.0.2.53:53/tcp"]
+        {
+            assert_eq!(parse_server(text), Err(RuleError::Server), "{text}");
+        }
+        assert!(matches!(parse_server("127.1"), Err(RuleError::Address(_))));
+    }
+
+    #[test]
+    fn an_entry_is_a_name_and_an_address() {
+        for (text, shown) in [
+            ("db.Test:10.0.0.5", "db.test:10.0.0.5"),
+            ("db=10.0.0.5", "db:10.0.0.5"),
+            ("db:2001:db8::5", "db:2001:db8::5"),
+            ("db:[2001:db8::5]", "db:2001:db8::5"),
+        ] {
+            assert_eq!(HostEntry::parse(text).unwrap().unwrap().to_string(), shown);
+        }
+        assert_eq!(HostEntry::parse("db"), None);
+        for text in ["db:", ":10.0.0.5", "db:10.0.5", "10.0.0.5:db", "d b:10.0.0.5"] {
+            assert!(HostEntry::parse(text).unwrap().is_err(), "{text}");
+        }
+    }
 }

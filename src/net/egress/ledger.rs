@@ -5,7 +5,7 @@
 //!   number.
 //! - Each refusal carries the narrowest rule that would have let it through, where there is one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -73,7 +73,7 @@ type Key = (Option<HostName>, Option<IpAddr>, Protocol, Option<u16>);
 pub struct Ledger {
     refused: BTreeMap<Key, Refused>,
     more: u64,
-    used: BTreeMap<Rule, ()>,
+    used: BTreeSet<Rule>,
 }
 
 /// One flow or question, as it is noted.
@@ -117,7 +117,7 @@ impl Ledger {
     /// Notes that something was used.
     pub fn used(&mut self, attempt: Attempt<'_>) {
         if let Some(rule) = rule(attempt).filter(|_| self.used.len() < MOST) {
-            self.used.insert(rule, ());
+            self.used.insert(rule);
         }
     }
 
@@ -125,7 +125,7 @@ impl Ledger {
     pub fn told(&self) -> Told {
         let mut refused: Vec<Refused> = self.refused.values().cloned().collect();
         refused.sort_by_key(|refused| std::cmp::Reverse(refused.count));
-        Told { refused, more: self.more, used: self.used.keys().cloned().collect() }
+        Told { refused, more: self.more, used: self.used.iter().cloned().collect() }
     }
 }
 

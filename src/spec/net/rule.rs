@@ -74,6 +74,9 @@ pub enum RuleError {
     /// `[…` without `]`, or something between `]` and the port.
     #[error("`[` and `]` stand around an IPv6 address, and only `:PORT` after them")]
     Brackets,
+    /// Where one server is named.
+    #[error("it is not the address of a server, with a port or without")]
+    Server,
     /// Not an address.
     #[error(transparent)]
     Address(#[from] AddressError),
@@ -89,6 +92,7 @@ impl RuleError {
             Self::Everything => "`--allow-all` allows every public address",
             Self::Wildcard => "`*.example.org` is every host below `example.org`",
             Self::Url => "write the host and the port, as in `example.org:443`",
+            Self::Server => "as in `192.0.2.53` or `[2001:db8::53]:5353`",
             Self::Brackets => "as in `[2001:db8::1]:443`",
             Self::Address(error) => return error.hint(),
             Self::Name(error) => return error.hint().map(str::to_owned),
