@@ -27,6 +27,7 @@
 //! # Not here
 //! The engine (`net::user`); what may leave (`net::egress`).
 
+mod gate;
 mod process;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

@@ -214,6 +214,7 @@ fn spec() -> spec::Spec {
         ids: wanted.ids,
         rootfs: wanted.rootfs,
         network: wanted.network,
+        egress: spec::net::Egress::default(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: spec::Lifetime::default(),

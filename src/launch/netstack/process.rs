@@ -13,16 +13,15 @@ use crate::confine::capabilities;
 use crate::launch::channel::Inside;
 use crate::launch::sandbox::Failed;
 use crate::launch::wire::{FromSandbox, ToSandbox};
-use crate::net::egress::Gate;
 use crate::net::user::Inside as InsideAddresses;
 use crate::net::user::dial::Host;
 use crate::net::user::engine::{Engine, Most, Order as Say};
 use crate::net::user::link::{Gateway, Link};
+use crate::net::user::names::Named;
 use crate::plan::step::{
     Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Plan, Stage,
 };
 use crate::sys::errno::{Errno, Result};
-use crate::sys::interfaces;
 use crate::sys::process::{self, Dumpable, exit_now};
 use crate::sys::resource::{self, Limit, Resource};
 use crate::sys::seccomp::{self, Instruction};
@@ -112,7 +111,7 @@ fn set_limits() -> Result<u64> {
     Ok(files.saturating_sub(RESERVED))
 }
 
-fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Engine<Gate, Host>> {
+fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Engine<Named<Host>, Host>> {
     let (at, egress) = (link_plan(plan), served(plan));
     let (at, egress) = at.zip(egress).ok_or(Errno::EINVAL)?;
     let files = usize::try_from(files).map_err(|_| Errno::EOVERFLOW)?;
@@ -126,7 +125,7 @@ fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Engine<Gate, Host>> 
         InsideAddresses { v4: at.v4.own.into(), v6: at.v6.map(|v6| v6.own.into()), mtu: at.mtu };
     let mut secret = [0; 8];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
-    let gate = Gate::new(egress, interfaces::addresses()?);
+    let gate = super::gate::gate(egress, at)?;
     let secret = u64::from_ne_bytes(secret);
     Engine::new(Link::new(link, gateway), inside, gate, Host, most, secret)
 }

@@ -10,6 +10,7 @@
 
 pub mod answer;
 mod cache;
+pub mod files;
 pub mod pins;
 pub mod resolver;
 pub mod stream;

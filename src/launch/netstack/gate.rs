@@ -1,0 +1,69 @@
+//! The gate that a netstack serves: the rules, and what the host knows of names.
+//!
+//! # Decisions
+//! - `/etc/resolv.conf` and `/etc/hosts` are read here, before the netstack gives up files: they are the
+//!   host's of this moment, and no choice.
+
+use std::fs::File;
+use std::io::Read;
+use std::net::IpAddr;
+
+use crate::net::dns::files::{parse_hosts, parse_servers};
+use crate::net::dns::{Families, Settings};
+use crate::net::egress::policy::Source;
+use crate::net::egress::{Gate, Stands};
+use crate::net::user::dial::Host;
+use crate::net::user::names::Named;
+use crate::plan::step::Link;
+use crate::spec::net::Egress;
+use crate::sys::errno::Result;
+use crate::sys::interfaces;
+
+/// Most that is read of such a file.
+const MOST: u64 = 8 << 20;
+
+/// The gate for a link.
+pub(super) fn gate(rules: &Egress, link: Link) -> Result<Named<Host>> {
+    let own = interfaces::addresses()?;
+    let stands = Stands {
+        resolver: link.resolvers().collect(),
+        host: link.families().map(|(_, _, gateway)| gateway).collect(),
+    };
+    let servers = match rules.dns.as_slice() {
+        [] => parse_servers(&text("/etc/resolv.conf")),
+        named => named.to_vec(),
+    };
+    let named = rules.hosts.iter().cloned().map(|entry| (entry, Source::User));
+    let listed = parse_hosts(&text("/etc/hosts")).into_iter().map(|entry| (entry, Source::Answer));
+    let hosts = named.chain(listed).collect();
+    let names = Settings { servers, hosts, families: families(&own) };
+    Named::new(Gate::new(rules, own, stands, names, Box::new(random)), Host)
+}
+
+/// What a file holds; nothing when it is not there.
+fn text(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
+    read.map_or(String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The families in which the host has an address that leads beyond its links.
+fn families(own: &[IpAddr]) -> Families {
+    let leads = |address: &&IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && v6.segments()[0] & 0xffc0 != 0xfe80,
+    };
+    let v4 = own.iter().filter(leads).any(IpAddr::is_ipv4);
+    let v6 = own.iter().filter(leads).any(IpAddr::is_ipv6);
+    // A host without any is no host of one family.
+    if v4 || v6 { Families { v4, v6 } } else { Families::default() }
+}
+
+/// Two bytes that nobody outside knows. Without the kernel's there are none, and no answer is believed.
+fn random() -> u16 {
+    let mut bytes = [0; 2];
+    match rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty()) {
+        Ok(_) => u16::from_ne_bytes(bytes),
+        Err(_) => std::process::abort(),
+    }
+}
