@@ -191,6 +191,14 @@ impl SeccompError {
     }
 }
 
+/// Whether it was compiled when bryo was built, so that no folder is needed for it.
+pub fn is_compiled(wanted: &FilterProgram) -> bool {
+    match wanted {
+        FilterProgram::Builtin { name, variant } => builtin(name, *variant).is_some(),
+        FilterProgram::Custom { .. } => false,
+    }
+}
+
 /// The program of a plan's step. What the build did not compile is compiled now, or found in the
 /// folder of an earlier run, which must be out of the payload's reach.
 pub fn program(wanted: &FilterProgram, folder: Option<&Path>) -> Result<Program, SeccompError> {

@@ -10,6 +10,7 @@
 //!   kept/ID/        a sandbox that ended and left something: never locked for longer than a command
 //!   names/NAME      a symbolic link to an id, which nobody ever follows
 //!   trash/ID        being removed
+//!   seccomp/        policies that were compiled, for the next runs
 //!   spare/K         directories of runs that wrote nothing, for the next ones
 //! ```
 //! A sandbox moves from `live` to `kept` with one rename, so the time that sweeping takes depends on
@@ -72,6 +73,7 @@ impl Place {
 
 pub(super) const NAMES: &str = "names";
 pub(super) const TRASH: &str = "trash";
+const SECCOMP: &str = "seccomp";
 
 impl Store {
     /// Opens the store, and makes it where it is missing.
@@ -104,6 +106,13 @@ impl Store {
     /// Where it is.
     pub fn path(&self) -> &HostPath {
         &self.0.path
+    }
+
+    /// Where compiled policies are kept; made where it is missing.
+    pub fn policies(&self) -> Result<HostPath, StateError> {
+        let failed = |source| StateError::OpenStore { store: self.0.path.clone(), source };
+        directory::ensure(&self.0.root, SECCOMP).map_err(failed)?;
+        self.0.path.join(SECCOMP).map_err(|_| failed(Errno::NAMETOOLONG))
     }
 
     /// Makes and locks the directory of a new sandbox, and takes the name for it.

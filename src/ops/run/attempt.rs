@@ -109,17 +109,20 @@ impl Prepared {
             server_filter: None,
             netstack_filter: None,
         };
-        prepared.payload_filter = filter(plan, Stage::Payload)?;
-        prepared.init_filter = filter(plan, Stage::Init)?;
+        prepared.store = open_store(plan)?;
+        // The store is known to be the caller's by now, and nothing is in it that a policy with a mistake
+        // would leave there.
+        let store = prepared.store.as_ref();
+        prepared.payload_filter = filter(plan, Stage::Payload, store)?;
+        prepared.init_filter = filter(plan, Stage::Init, store)?;
         prepared.server_filter = server_filter(plan)?;
-        prepared.netstack_filter = filter(plan, Stage::Netstack)?;
+        prepared.netstack_filter = filter(plan, Stage::Netstack, store)?;
         for (_, action) in plan.of(Stage::Prepare) {
             let Action::Store(step) = action else { continue };
             match step {
-                StoreStep::Open { store } => {
-                    let store = Store::open(store)?;
-                    prepared.directory = Some(store.create(spec.name.as_deref())?);
-                    prepared.store = Some(store);
+                StoreStep::Open { .. } => {
+                    let create = |store: &Store| store.create(spec.name.as_deref());
+                    prepared.directory = prepared.store.as_ref().map(create).transpose()?;
                 }
                 StoreStep::Layer(number) => {
                     let layer = plan.layers.get(usize::from(number.0));
@@ -223,15 +226,27 @@ impl Prepared {
     }
 }
 
+/// The store that the plan opens.
+fn open_store(plan: &Plan) -> Result<Option<Store>, RunError> {
+    let path = plan.of(Stage::Prepare).find_map(|(_, action)| match action {
+        Action::Store(StoreStep::Open { store }) => Some(store),
+        _ => None,
+    });
+    Ok(path.map(Store::open).transpose()?)
+}
+
 /// The filter that a stage installs: built in, or compiled now and cached.
-fn filter(plan: &Plan, stage: Stage) -> Result<Option<Program>, RunError> {
+fn filter(plan: &Plan, stage: Stage, store: Option<&Store>) -> Result<Option<Program>, RunError> {
     let wanted = plan.of(stage).find_map(|(_, action)| match action {
         Action::Confine(ConfineStep::Seccomp { program, .. }) => Some(program),
         _ => None,
     });
-    let cache = plan.store.as_ref().and_then(|store| store.join("seccomp").ok());
-    let cache = cache.as_ref().map(HostPath::as_path);
-    wanted.map(|wanted| Ok(seccomp::program(wanted, cache)?)).transpose()
+    let Some(wanted) = wanted else { return Ok(None) };
+    let cache = match store {
+        Some(store) if !seccomp::is_compiled(wanted) => Some(store.policies()?),
+        _ => None,
+    };
+    Ok(Some(seccomp::program(wanted, cache.as_ref().map(HostPath::as_path))?))
 }
 
 /// The filter of the overlays' servers, where there are any.

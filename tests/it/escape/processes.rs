@@ -84,6 +84,41 @@ fn a_fork_bomb_is_bounded() {
     sandbox(&world).exec([&bomb, "4200"]).succeeds().stdout_is("stopped\n");
 }
 
+/// Changes the limits of a process, and of itself; says how that went.
+const LIMIT: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    long pid = atol(argv[1]);
+    struct rlimit old, own = {64, 64}, none = {0, 0};
+    printf("%s ", prlimit(pid, RLIMIT_NOFILE, NULL, &old) ? strerrorname_np(errno) : "read");
+    printf("%s ", prlimit(pid, RLIMIT_NOFILE, &none, NULL) ? strerrorname_np(errno) : "set");
+    long high = pid | 1L << 32;
+    printf("%s ", syscall(SYS_prlimit64, high, RLIMIT_CPU, &none, NULL) ? strerrorname_np(errno) : "set");
+    printf("%s\n", prlimit(getpid(), RLIMIT_NOFILE, &own, NULL) ? strerrorname_np(errno) : "set");
+    return 0;
+}
+"#;
+
+#[test]
+fn the_limits_of_init_are_not_the_payloads_to_change() {
+    let world = World::new();
+    let limit = attack(&world, "limit", LIMIT);
+    let run = |flags: &[&str]| sandbox(&world).args(flags).exec([&limit, "1"]);
+    run(&[]).succeeds().stdout_is("read EPERM EPERM set\n");
+    world.file("project/docker.json", r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": []}"#);
+    run(&["--seccomp", "./docker.json"]).succeeds().stdout_is("read EPERM EPERM set\n");
+    // The control: without the filter it is among the payload's own, and ends of it.
+    let lost = run(&["--seccomp", "unconfined"]);
+    assert!(lost.stdout().starts_with("read set set"), "{lost}");
+}
+
 #[test]
 fn a_private_place_holds_what_it_may_and_no_more() {
     let world = World::new();

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::{Host, World};
+use crate::support::{Host, Overlay, World, overlay};
 
 /// No test waits for what never comes.
 const SOON: Duration = Duration::from_secs(10);
@@ -88,4 +88,25 @@ fn a_file_of_variables_may_be_what_a_command_writes() {
     let bash = format!("\"${{@:1:$#-4}}\" --env-file <({command}) \"${{@: -4}}\"");
     let with = ["/bin/bash", "-c", &bash, "-"];
     world.sandbox().under(with).args(payload).ends().succeeds().stdout_is("slow late\n");
+}
+
+#[test]
+fn a_policy_of_ones_own_is_compiled_once_and_kept() {
+    let world = World::new();
+    let policy = r#"{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [
+        {"names": ["sethostname"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}"#;
+    world.file("project/policy.json", policy);
+    let run = || world.sandbox().args(["--rm", "--seccomp", "./policy.json"]).run("echo up");
+    run().succeeds().stdout_is("up\n").stderr_is("");
+    let kept = || {
+        let all = std::fs::read_dir(world.store().join("seccomp")).into_iter().flatten();
+        let mut all: Vec<_> = all.map(|entry| entry.unwrap().path()).collect();
+        all.sort();
+        all
+    };
+    let first = kept();
+    run().succeeds().stdout_is("up\n").stderr_is("");
+    assert_eq!(kept(), first);
+    // Where nothing is copy-on-write there is no store.
+    assert_eq!(first.len(), usize::from(overlay() != Overlay::None), "{first:?}");
 }
