@@ -46,6 +46,10 @@ impl fmt::Display for StoreStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open { store } => write!(f, "open the store `{store}`"),
+            Self::Take { store, sandbox } => {
+                write!(f, "take sandbox `{sandbox}` in the store `{store}`")
+            }
+            Self::LayerAgain(number) => write!(f, "take layer {} as it is", number.0),
             Self::Layer(number) => write!(f, "make layer {}", number.0),
             Self::Mask { store, layer, .. } => {
                 write!(f, "find or make scratch layer {} in the store `{store}`", layer.0)

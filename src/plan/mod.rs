@@ -13,11 +13,13 @@
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `limits` | network, limits, what is watched |
 //! | `process`, `stdio` | session, descriptors, exec |
+//! | `again` | a plan that goes on with the layers of another run |
 //! | `confine`, `landlock` | capabilities, Landlock, system calls |
 //!
 //! # Not here
 //! Probing (`host`) and acting (`rootfs`, `net`, `confine`, `limits`, `launch`, `state`).
 
+pub mod again;
 pub mod check;
 pub mod error;
 pub mod facts;

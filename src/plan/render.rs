@@ -62,7 +62,7 @@ fn who(stage: Stage) -> &'static str {
 
 fn details(action: &Action, plan: &Plan) -> Vec<String> {
     match action {
-        Action::Store(StoreStep::Layer(number)) => {
+        Action::Store(StoreStep::Layer(number) | StoreStep::LayerAgain(number)) => {
             plan.layers.get(usize::from(number.0)).map(layer_lines).unwrap_or_default()
         }
         Action::Ids(IdsStep::RunHelper { map, .. }) => {

@@ -29,7 +29,7 @@ pub use tree::{
 };
 
 use crate::spec::limits::Resource;
-use crate::spec::{HostPath, SandboxPath};
+use crate::spec::{HostPath, SandboxPath, Text};
 
 /// Everything one run does, in order.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -110,6 +110,15 @@ pub enum StoreStep {
         /// The store's directory.
         store: HostPath,
     },
+    /// Opens the store, locks a sandbox of it that ended, and makes it one that runs.
+    Take {
+        /// The store's directory.
+        store: HostPath,
+        /// The sandbox's id.
+        sandbox: Text,
+    },
+    /// Takes layer `N` of that sandbox as it is.
+    LayerAgain(LayerNumber),
     /// Makes `layers/N/upper` and `layers/N/work` in the sandbox's directory.
     Layer(LayerNumber),
     /// Finds or makes a scratch layer that is kept from run to run: a long list of whiteouts is the

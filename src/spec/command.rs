@@ -67,6 +67,9 @@ pub struct Lifetime {
     pub keep: Keep,
     /// The payload is killed after this time, exit status 124.
     pub timeout: Option<Duration>,
+    /// The sandbox whose layers the run goes on with: its name, its id, or the beginning of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub continues: Option<Text>,
     /// Where the record is also written as JSON.
     pub report: Option<HostPath>,
 }

@@ -64,17 +64,22 @@ impl Stores {
         }
     }
 
+    /// The sandbox with this name; an id is none.
+    pub fn named(&self, name: &[u8]) -> Result<Option<Found>, StateError> {
+        for store in &self.0 {
+            let failed = |source| StateError::List { store: store.path().clone(), source };
+            if let Some(id) = store.by_name(name).map_err(failed)? {
+                return Ok(Some(Found::new(store, id)));
+            }
+        }
+        Ok(None)
+    }
+
     /// The one sandbox that `wanted` is: its name, its id, or the beginning of its id.
     pub fn find(&self, wanted: &[u8]) -> Result<Found, StateError> {
         let text = || Text::from(OsStr::from_bytes(wanted).to_owned());
-        let failed = |store: &Store| {
-            let store = store.path().clone();
-            move |source| StateError::List { store, source }
-        };
-        for store in &self.0 {
-            if let Some(id) = store.by_name(wanted).map_err(failed(store))? {
-                return Ok(Found::new(store, id));
-            }
+        if let Some(found) = self.named(wanted)? {
+            return Ok(found);
         }
         if !is_prefix(wanted) {
             return Err(StateError::NotFound(text()));
@@ -96,12 +101,13 @@ impl Stores {
     pub fn newest_from(&self, directory: &HostPath) -> Result<Found, StateError> {
         let started_here = |found: Found| {
             let summary = found.summary().ok()??;
-            (summary.from.as_ref() == Some(directory)).then_some((summary.created, found))
+            (summary.from.as_ref() == Some(directory))
+                .then_some((summary.continued.unwrap_or(summary.created), found))
         };
         self.list()?
             .into_iter()
             .filter_map(started_here)
-            .max_by_key(|(created, found)| (*created, found.id()))
+            .max_by_key(|(began, found)| (*began, found.id()))
             .map(|(_, found)| found)
             .ok_or_else(|| StateError::NoneFrom(directory.clone()))
     }

@@ -23,6 +23,7 @@ use super::record::{Record, Summary};
 use super::sandbox::{RECORD, SandboxDirectory, try_lock};
 use super::store::{Place, Store};
 use crate::plan::step::LayerNumber;
+use crate::spec::HostPath;
 
 /// Longest record that is read: far above any that is written.
 const LONGEST: u64 = 64 << 20;
@@ -47,6 +48,11 @@ impl Found {
     /// Its id.
     pub fn id(&self) -> SandboxId {
         self.id
+    }
+
+    /// The store that holds it.
+    pub fn store_path(&self) -> &HostPath {
+        self.store.path()
     }
 
     /// Its directory, wherever it is now, and where that was; none if it is gone.

@@ -15,6 +15,7 @@
 //! # Not here
 //! What a layer's content means (`changes`), where the store is (`host` and `plan`).
 
+mod again;
 mod bin;
 mod directory;
 pub mod error;
@@ -39,7 +40,7 @@ pub use find::{Stores, Which};
 pub use found::Found;
 pub use id::SandboxId;
 pub use launcher::Launcher;
-pub use record::{Beginning, Enforced, Exit, Outcome, Record, Summary};
+pub use record::{Beginning, EarlierRun, Enforced, Exit, Outcome, Record, Summary};
 pub use remove::make_accessible;
 pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;

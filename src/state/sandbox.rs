@@ -46,11 +46,11 @@ const NEW_RECORD: &str = "record.new";
 pub struct SandboxDirectory {
     store: Store,
     id: SandboxId,
-    place: Place,
+    pub(super) place: Place,
     directory: OwnedFd,
-    made: Stat,
+    pub(super) made: Stat,
     name: Option<String>,
-    layers: Vec<Made>,
+    pub(super) layers: Vec<Made>,
     /// The directories of one layer are there already.
     from_spare: bool,
 }
@@ -148,22 +148,26 @@ impl SandboxDirectory {
                 .map_err(failed)?;
         }
         let mark = layer.over.as_ref().and_then(|over| self.mark(over));
-        let at = |name: &str| {
-            let relative = format!("{}/{}/{name}", Place::Live.name(), self.id);
-            self.store.path().join(relative).map_err(|_| failed(Errno::NAMETOOLONG))
-        };
-        let directories =
-            LayerDirectories { upper: at(&names.upper)?, work: at(&names.work)?, mark };
+        let (upper, work) =
+            (self.place_of(number, &names.upper)?, self.place_of(number, &names.work)?);
+        let directories = LayerDirectories { upper, work, mark };
         self.layers.push(Made { names, mode });
         Ok(directories)
     }
 
+    /// Where something of it is while it runs.
+    pub(super) fn place_of(&self, number: LayerNumber, name: &str) -> Result<HostPath, StateError> {
+        let relative = format!("{}/{}/{name}", Place::Live.name(), self.id);
+        let long = StateError::Layer { id: self.id, number, source: Errno::NAMETOOLONG };
+        self.store.path().join(relative).map_err(|_| long)
+    }
+
     /// The change time that a file gets now on the file system of `over`. A file without a name is
     /// made for it, which nothing on that file system shows.
-    fn mark(&self, over: &HostPath) -> Option<Timestamp> {
+    pub(super) fn mark(&self, over: &HostPath) -> Option<Timestamp> {
         let below = statat(CWD, over.as_path(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
         if below.st_dev == self.made.st_dev {
-            return Some(self.created());
+            return Some(Timestamp::from_parts(self.made.st_ctime, self.made.st_ctime_nsec));
         }
         let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = openat(CWD, over.as_path(), flags, Mode::RUSR).ok()?;

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use super::again::{self, Again};
 use super::refute::refuted;
 use super::{Finished, RunError, end};
 use crate::confine::seccomp::{self, Program};
@@ -55,6 +56,8 @@ struct Prepared {
     directory: Option<SandboxDirectory>,
     layers: LayerDirectories,
     marks: Vec<Option<Timestamp>>,
+    /// What the record said before this run.
+    before: Option<Record>,
     payload_filter: Option<Program>,
     init_filter: Option<Program>,
     server_filter: Option<Program>,
@@ -66,9 +69,10 @@ pub(super) fn carry_out(
     spec: &Spec,
     facts: &Facts,
     plan: &Plan,
+    again: Option<&Again>,
     signals: Signals,
 ) -> Result<Finished, Failed> {
-    let prepared = match Prepared::new(spec, plan) {
+    let prepared = match Prepared::new(spec, plan, again) {
         Err(error @ RunError::State(StateError::Mask { .. })) => {
             let (error, signals) = (Box::new(error), Box::new(signals));
             return Err(Failed::Refuted { fact: Refuted::StoreHoldsMasks, error, signals });
@@ -78,6 +82,7 @@ pub(super) fn carry_out(
     let record = prepared.begin(spec, facts, plan)?;
     let started = Instant::now();
     let launched = launch::launch(plan, &prepared.host(plan)?, || match &prepared.directory {
+        Some(directory) if prepared.before.is_some() => directory.replace_record(&record),
         Some(directory) => directory.begin(&record),
         None => Ok(()),
     });
@@ -98,12 +103,13 @@ pub(super) fn carry_out(
 }
 
 impl Prepared {
-    fn new(spec: &Spec, plan: &Plan) -> Result<Self, RunError> {
+    fn new(spec: &Spec, plan: &Plan, again: Option<&Again>) -> Result<Self, RunError> {
         let mut prepared = Self {
             store: None,
             directory: None,
             layers: LayerDirectories::default(),
             marks: Vec::new(),
+            before: None,
             payload_filter: None,
             init_filter: None,
             server_filter: None,
@@ -118,32 +124,54 @@ impl Prepared {
         prepared.server_filter = server_filter(plan)?;
         prepared.netstack_filter = filter(plan, Stage::Netstack, store)?;
         for (_, action) in plan.of(Stage::Prepare) {
-            let Action::Store(step) = action else { continue };
-            match step {
-                StoreStep::Open { .. } => {
-                    let create = |store: &Store| store.create(spec.name.as_deref());
-                    prepared.directory = prepared.store.as_ref().map(create).transpose()?;
-                }
-                StoreStep::Layer(number) => {
-                    let layer = plan.layers.get(usize::from(number.0));
-                    let Some((directory, layer)) = prepared.directory.as_mut().zip(layer) else {
-                        continue;
-                    };
-                    let made = directory.make_layer(*number, layer)?;
-                    prepared.layers.push(made.upper, made.work);
-                    prepared.marks.push(made.mark);
-                }
-                StoreStep::Mask { store, layer, mode, entries } => {
-                    let own = prepared.store.as_ref().filter(|own| own.path() == store);
-                    let kept = match own {
-                        Some(own) => own.mask(*mode, entries)?,
-                        None => Store::open(store)?.mask(*mode, entries)?,
-                    };
-                    prepared.layers.keep(*layer, kept);
-                }
+            if let Action::Store(step) = action {
+                prepared.take_step(spec, plan, again, step)?;
             }
         }
         Ok(prepared)
+    }
+
+    fn take_step(
+        &mut self,
+        spec: &Spec,
+        plan: &Plan,
+        again: Option<&Again>,
+        step: &StoreStep,
+    ) -> Result<(), RunError> {
+        match step {
+            StoreStep::Open { .. } => {
+                let create = |store: &Store| store.create(spec.name.as_deref());
+                self.directory = self.store.as_ref().map(create).transpose()?;
+            }
+            StoreStep::Take { .. } => {
+                let again = again.ok_or(RunError::NothingToTake)?;
+                let directory = again.lock()?;
+                // As it is now that nobody else can change it.
+                self.before = Some(again.unchanged(&directory)?);
+                self.directory = Some(directory.run_again()?);
+            }
+            StoreStep::Layer(number) | StoreStep::LayerAgain(number) => {
+                let layer = plan.layers.get(usize::from(number.0));
+                let Some((directory, layer)) = self.directory.as_mut().zip(layer) else {
+                    return Ok(());
+                };
+                let made = match step {
+                    StoreStep::LayerAgain(_) => again::take_layer(directory, *number, layer)?,
+                    _ => directory.make_layer(*number, layer)?,
+                };
+                self.layers.push(made.upper, made.work);
+                self.marks.push(made.mark);
+            }
+            StoreStep::Mask { store, layer, mode, entries } => {
+                let own = self.store.as_ref().filter(|own| own.path() == store);
+                let kept = match own {
+                    Some(own) => own.mask(*mode, entries)?,
+                    None => Store::open(store)?.mask(*mode, entries)?,
+                };
+                self.layers.keep(*layer, kept);
+            }
+        }
+        Ok(())
     }
 
     /// The record as it is while the payload runs.
@@ -159,7 +187,11 @@ impl Prepared {
             Some(directory) => (directory.id(), directory.created()),
             None => (SandboxId::random().map_err(RunError::Random)?, Timestamp::now()),
         };
-        Ok(Record::begin(id, created, beginning))
+        let record = Record::begin(id, created, beginning);
+        Ok(match &self.before {
+            Some(before) => record.after(before.clone()),
+            None => record,
+        })
     }
 
     fn host(&self, plan: &Plan) -> Result<Host<'_>, RunError> {
@@ -204,9 +236,12 @@ impl Prepared {
     /// Removes what was prepared. A failure of that is told with the sweep of the next command: the
     /// error of the launch is what the user needs to hear.
     fn give_up(self, plan: &Plan, error: LaunchError, signals: Signals) -> Failed {
-        if let Some(directory) = self.directory
-            && let Err(left) = directory.remove()
-        {
+        let put_away = match (self.directory, &self.before) {
+            (Some(directory), Some(before)) => directory.keep(before),
+            (Some(directory), None) => directory.remove(),
+            (None, _) => Ok(()),
+        };
+        if let Err(left) = put_away {
             return Failed::from(RunError::Left {
                 launch: Box::new(error),
                 source: Box::new(left),
@@ -229,7 +264,7 @@ impl Prepared {
 /// The store that the plan opens.
 fn open_store(plan: &Plan) -> Result<Option<Store>, RunError> {
     let path = plan.of(Stage::Prepare).find_map(|(_, action)| match action {
-        Action::Store(StoreStep::Open { store }) => Some(store),
+        Action::Store(StoreStep::Open { store } | StoreStep::Take { store, .. }) => Some(store),
         _ => None,
     });
     Ok(path.map(Store::open).transpose()?)

@@ -76,7 +76,10 @@ pub(super) fn shelve(
     ended: Ended,
 ) -> Result<Finished, RunError> {
     let Some(directory) = directory else { return Ok(Finished { record, kept: false, ended }) };
-    let Some(directory) = directory.remove_if_untouched()? else {
+    // A name is there to refer to the sandbox by, whatever it wrote.
+    let has_name = record.name.is_some() && spec.lifetime.keep != Keep::Nothing;
+    let left = if has_name { Some(directory) } else { directory.remove_if_untouched()? };
+    let Some(directory) = left else {
         record.changes = Some(crate::state::record::ChangeCounts::default());
         return Ok(Finished { record, kept: false, ended });
     };
@@ -88,7 +91,7 @@ pub(super) fn shelve(
     record.size = size;
     let keep = match spec.lifetime.keep {
         Keep::Nothing => false,
-        Keep::IfWritten => counts.total() > 0 || spec.name.is_some(),
+        Keep::IfWritten => counts.total() > 0 || has_name,
     };
     if keep {
         directory.keep(&record)?;

@@ -31,7 +31,18 @@ impl Explain for RunError {
             Self::Seccomp(error) => error.hint().map(str::to_owned),
             Self::Supervise(error) => error.hint().map(str::to_owned),
             Self::Launch(error) => launch_hint(error),
-            Self::Check(_) | Self::Filter | Self::Encode(_) => Some(REPORT.to_owned()),
+            Self::Check(_) | Self::NothingToTake | Self::Filter | Self::Encode(_) => {
+                Some(REPORT.to_owned())
+            }
+            Self::Look(error) => error.hint(),
+            Self::Busy(_) => Some(
+                "wait until it ended, or leave out its name: then the run has a layer of its own"
+                    .to_owned(),
+            ),
+            Self::WouldRemove(name) => {
+                Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
+            }
+            Self::Again(error) => Some(error.hint()),
             Self::Random(_) | Self::Descriptor(_) | Self::Left { .. } | Self::Changes(_) => None,
         }
     }

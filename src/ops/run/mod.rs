@@ -11,6 +11,7 @@
 //! # Not here
 //! Flags and profiles (`front`, `profile`), what is printed about a run (`report`).
 
+mod again;
 mod attempt;
 mod end;
 mod explain;
@@ -19,6 +20,7 @@ mod refute;
 use std::collections::BTreeSet;
 
 use crate::changes::ChangesError;
+use again::Again;
 use attempt::Failed;
 
 use crate::host::missing::MissingCall;
@@ -29,8 +31,8 @@ use crate::launch::{LaunchError, StepError};
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
-use crate::spec::Spec;
 use crate::spec::text::escape_json;
+use crate::spec::{Spec, Text};
 use crate::state::{Record, StateError};
 use crate::supervise::{self, Ended, SuperviseError};
 use crate::sys::errno::Errno;
@@ -116,6 +118,23 @@ pub enum RunError {
         #[source]
         source: Box<StateError>,
     },
+    /// Looking for the sandbox to go on with.
+    #[error(transparent)]
+    Look(Box<crate::ops::OpsError>),
+    /// The sandbox to go on with.
+    #[error("cannot go on with sandbox `{0}`: it is running")]
+    Busy(Text),
+    /// A plan that takes a sandbox, and none was looked for: a mistake of the planner.
+    #[error("cannot take a sandbox that nobody looked for")]
+    NothingToTake,
+    /// A run that leaves nothing, with a layer that is there to stay.
+    #[error(
+        "cannot take `--rm` for a run that goes on with sandbox `{0}`: what it wrote before would go too"
+    )]
+    WouldRemove(Text),
+    /// Other layers.
+    #[error(transparent)]
+    Again(#[from] crate::plan::again::AgainError),
     /// Reading what the payload wrote.
     #[error(transparent)]
     Changes(#[from] ChangesError),
@@ -138,7 +157,8 @@ pub enum PlanForm {
 
 /// What would be done for a spec on this host.
 pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
-    let plan = checked_plan(spec, &Probe::begin()?.facts_for(spec)?)?;
+    let again = Again::find(spec)?;
+    let plan = checked_plan(spec, &Probe::begin()?.facts_for(spec)?, again.as_ref())?;
     match form {
         PlanForm::Text => Ok(crate::plan::render::render(&plan)),
         PlanForm::Json => {
@@ -155,14 +175,15 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
 
 fn try_run(spec: &Spec) -> Result<Finished, RunError> {
     verify_descriptors(&spec.command.descriptors.pass)?;
+    let again = Again::find(spec)?;
     let probe = Probe::begin()?;
     let status = *probe.status();
     let mut facts = probe.facts_for(spec)?;
     let mut signals = supervise::block_signals()?;
     let mut looked_again = false;
     loop {
-        let plan = checked_plan(spec, &facts)?;
-        match attempt::carry_out(spec, &facts, &plan, signals) {
+        let plan = checked_plan(spec, &facts, again.as_ref())?;
+        match attempt::carry_out(spec, &facts, &plan, again.as_ref(), signals) {
             Ok(finished) => return Ok(finished),
             Err(Failed::Finally(error)) => return Err(*error),
             Err(Failed::Refuted { fact, error, signals: again }) => {
@@ -233,8 +254,11 @@ fn is_unknown_call(error: &RunError) -> bool {
     false
 }
 
-fn checked_plan(spec: &Spec, facts: &Facts) -> Result<Plan, RunError> {
-    let plan = crate::plan::plan(spec, facts)?;
+fn checked_plan(spec: &Spec, facts: &Facts, again: Option<&Again>) -> Result<Plan, RunError> {
+    let mut plan = crate::plan::plan(spec, facts)?;
+    if let Some(again) = again {
+        plan = again.plan(plan, spec)?;
+    }
     crate::plan::check::check(spec, facts, &plan)?;
 
     Ok(plan)

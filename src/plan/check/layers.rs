@@ -14,7 +14,7 @@ pub(super) fn check_layers(facts: &Facts, plan: &Plan) -> Result<(), CheckError>
     for (number, step) in (1..).zip(&plan.steps) {
         let wrong = Err(CheckError::Number { number, what: "the layer" });
         match &step.action {
-            Action::Store(StoreStep::Open { store }) => {
+            Action::Store(StoreStep::Open { store } | StoreStep::Take { store, .. }) => {
                 if opened || plan.store.as_ref() != Some(store) {
                     return Err(CheckError::NotAsked { number, what: "a second store" });
                 }
@@ -23,7 +23,7 @@ pub(super) fn check_layers(facts: &Facts, plan: &Plan) -> Result<(), CheckError>
             Action::Store(StoreStep::Mask { store, entries, .. }) => {
                 check_mask(facts, number, store, entries)?;
             }
-            Action::Store(StoreStep::Layer(layer))
+            Action::Store(StoreStep::Layer(layer) | StoreStep::LayerAgain(layer))
                 if !opened || !made.insert(*layer) || usize::from(layer.0) >= plan.layers.len() =>
             {
                 return wrong;

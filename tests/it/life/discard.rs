@@ -42,7 +42,7 @@ fn one_path_is_dropped_and_the_rest_means_what_it_meant() {
         [
             "A added",
             "C changed",
-            "A closed  (cannot be read)",
+            "A closed",
             "D d/a",
             "D d/b",
             "D d/e",

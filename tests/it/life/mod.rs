@@ -1,5 +1,6 @@
 //! The life of a layer after its run: dropped, run on top of, measured, removed.
 
+mod again;
 mod discard;
 
 use crate::support::{Overlay, World, overlay_is_one_of};
@@ -9,12 +10,17 @@ pub(crate) fn applies() -> bool {
     overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse])
 }
 
-/// What `bryo diff` lists, without the project's path.
+/// What `bryo diff` lists: a letter, and the path below the project.
 #[track_caller]
 pub(crate) fn changes(world: &World, sandbox: &str) -> Vec<String> {
-    let ended = world.bryo(["diff", sandbox]).ends().succeeds();
+    let ended = world.bryo(["diff", "--json", sandbox]).ends().succeeds();
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout()).unwrap();
     let project = world.project().display().to_string() + "/";
-    ended.stdout().lines().map(|line| line.replace(&project, "")).collect()
+    let line = |change: &serde_json::Value| {
+        let letter = change["kind"].as_str().unwrap()[..1].to_uppercase();
+        format!("{letter} {}", change["path"].as_str().unwrap().replace(&project, ""))
+    };
+    json["changes"].as_array().unwrap().iter().map(line).collect()
 }
 
 /// The ids of all sandboxes.

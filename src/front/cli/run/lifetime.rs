@@ -1,9 +1,9 @@
-//! `--name --rm --report`: what stays of a run.
+//! `--name --continue --rm --report`: what stays of a run.
 
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
-use crate::front::cli::flag::{one, quoted, text, toggle, toggled, value};
+use crate::front::cli::flag::{not_both, one, quoted, text, toggle, toggled, value};
 use crate::front::cli::surroundings::Surroundings;
 use crate::spec::command::Keep;
 use crate::spec::{Spec, is_valid_name};
@@ -12,7 +12,12 @@ pub(super) const HEADING: &str = "Afterwards";
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
-        value("name", "NAME", "Call the sandbox so"),
+        value(
+            "name",
+            "NAME",
+            "Call the sandbox so; with a name that one has, go on with its layer",
+        ),
+        value("continue", "SANDBOX", "Go on with the layer of a sandbox that ended"),
         toggle("rm", "Keep nothing: neither its changes nor its record"),
         value("report", "FILE", "Write the whole record as JSON"),
     ]
@@ -35,8 +40,16 @@ pub(super) fn apply(
         }
         spec.name = Some(name.to_owned());
     }
+    not_both(matches, "name", "continue")?;
+    if let Some(wanted) = one(matches, "continue") {
+        spec.lifetime.continues = Some(text("--continue", wanted)?.into());
+    }
     if let Some(remove) = toggled(matches, "rm", "--rm")? {
         spec.lifetime.keep = if remove { Keep::Nothing } else { Keep::IfWritten };
+    }
+    if spec.lifetime.continues.is_some() && spec.lifetime.keep == Keep::Nothing {
+        let (one, other) = ("--continue".to_owned(), "--rm".to_owned());
+        return Err(CliError::Contradiction { one, other });
     }
     if let Some(file) = one(matches, "report") {
         spec.lifetime.report = Some(caller.host_path("--report", file)?);
