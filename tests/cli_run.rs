@@ -65,7 +65,9 @@ fn variable(spec: &Spec, name: &str) -> Option<String> {
 
 #[test]
 fn without_flags_the_default_profile_decides() {
-    let Run { spec, show, input } = outcome(&["make", "-j4", "--dry-run"]).unwrap();
+    let Run { spec, show, input, apply_on_success } =
+        outcome(&["make", "-j4", "--dry-run"]).unwrap();
+    assert!(!apply_on_success && outcome(&["--apply-on-success", "x"]).unwrap().apply_on_success);
     assert_eq!(spec.profile, "default");
     assert_eq!(spec.command.argv, ["make", "-j4", "--dry-run"].map(Into::into));
     assert_eq!((show, input), (Show::Summary, Input::Connected));

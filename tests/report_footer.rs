@@ -80,13 +80,13 @@ fn changes_come_with_the_command_that_shows_them() {
     record.changes = Some(ChangeCounts { added: 12, changed: 1, deleted: 0, at_least: false });
     assert_eq!(
         said(&record, Kept::Yes),
-        "bryo: 12 added, 1 changed paths in its layer; to see: bryo diff 0123456789ab\n"
+        "bryo: 12 added, 1 changed paths in its layer; to see: bryo diff 0123456789ab; to keep: bryo apply 0123456789ab\n"
     );
     record.name = Some("mine".to_owned());
     record.changes = Some(ChangeCounts { added: 0, changed: 0, deleted: 1, at_least: true });
     assert_eq!(
         said(&record, Kept::Yes),
-        "bryo: at least 1 deleted path in its layer; to see: bryo diff mine\n"
+        "bryo: at least 1 deleted path in its layer; to see: bryo diff mine; to keep: bryo apply mine\n"
     );
     assert!(said(&record, Kept::No).ends_with("which is gone\n"));
 }

@@ -1,6 +1,7 @@
 //! Why an operation on existing sandboxes failed: the errors of the parts below, and writing.
 
 use crate::changes::ChangesError;
+use crate::changes::apply::ApplyError;
 use crate::host::HostError;
 use crate::report::Explain;
 use crate::report::quote::shell_quote;
@@ -22,6 +23,23 @@ pub enum OpsError {
     /// A layer.
     #[error(transparent)]
     Changes(#[from] ChangesError),
+    /// Bringing what a layer holds to the host.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// It is not what was reviewed.
+    #[error("cannot apply sandbox `{0}`: it is not what was reviewed")]
+    NotReviewed(SandboxId),
+    /// Its layer is in use.
+    #[error("cannot apply sandbox `{id}`: its layer is mounted, where process {process} is")]
+    Mounted {
+        /// Which.
+        id: SandboxId,
+        /// One that sees the mount.
+        process: u32,
+    },
+    /// Somebody did not want to go on.
+    #[error("cannot apply: nothing was chosen, and nothing was done")]
+    Quit,
     /// It was asked about as it was, and ran again since.
     #[error("cannot discard sandbox `{0}`: it ran again meanwhile")]
     RanAgain(SandboxId),
@@ -55,13 +73,23 @@ impl Explain for OpsError {
             Self::State(error) => error.hint(),
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
             Self::Host(error) => error.hint(),
+            Self::NotReviewed(id) => Some(format!(
+                "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"
+            )),
+            Self::Mounted { .. } => Some("end that process, or unmount the layer there".to_owned()),
+            Self::Apply(ApplyError::Path { .. } | ApplyError::Sync(_) | ApplyError::Journal(_)) => {
+                Some(
+                    "nothing is lost: the same command again goes on where this one stopped"
+                        .to_owned(),
+                )
+            }
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
             Self::Within { above, .. } => {
                 let above = shell_quote(above.as_path());
                 Some(format!("the whole of it: bryo discard SANDBOX {above}"))
             }
-            Self::Changes(_) | Self::Write(_) | Self::Json(_) => None,
+            Self::Changes(_) | Self::Write(_) | Self::Json(_) | Self::Apply(_) | Self::Quit => None,
         }
     }
 }

@@ -4,12 +4,14 @@
 //! be long it is written to the caller's `Write`, piece by piece. Nothing here prints by itself, reads
 //! the environment, or knows a flag's name.
 
+pub mod apply;
 pub mod diff;
 pub mod discard;
 pub mod doctor;
 pub mod error;
 pub mod inspect;
 pub mod measure;
+pub mod merge;
 pub mod profile;
 pub mod ps;
 pub mod rm;

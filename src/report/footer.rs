@@ -87,7 +87,12 @@ fn changes(record: &Record, kept: Kept) -> Option<String> {
     let counts = record.changes.filter(|counts| counts.total() > 0)?;
     let words = counted(&counts);
     Some(match kept {
-        Kept::Yes => format!("{words} in its layer; to see: bryo diff {}", reference(record)),
+        Kept::Yes => {
+            let sandbox = reference(record);
+            format!(
+                "{words} in its layer; to see: bryo diff {sandbox}; to keep: bryo apply {sandbox}"
+            )
+        }
         Kept::No => format!("{words} in its layer, which is gone"),
     })
 }

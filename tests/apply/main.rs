@@ -1,10 +1,14 @@
 //! `changes::apply` on real layers: written through overlays that `unshare` mounts in a user namespace.
 #![expect(
     clippy::unwrap_used,
-    reason = "allow-unwrap-in-tests does not reach helper functions of integration tests"
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test fails by panicking, and counts what it met; the setting for tests does not reach helpers"
 )]
 
+mod attacks;
 mod bed;
+mod conflicts;
 mod kill;
 mod oracle;
 mod trees;

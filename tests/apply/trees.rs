@@ -1,6 +1,7 @@
 //! Two trees, compared byte by byte.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -35,18 +36,18 @@ fn walk(root: &Path, at: &Path, tree: &mut Tree, inodes: &mut Links) {
     let kind = stat.mode() & 0o170_000;
     let mut text = format!("{kind:o} {:o} {}:{}", stat.mode() & 0o7777, stat.uid(), stat.gid());
     if stat.is_symlink() {
-        text = format!("link {:?}", fs::read_link(&path).unwrap());
+        text = format!("link {}", fs::read_link(&path).unwrap().display());
     } else if stat.is_file() {
         let content = fs::read(&path).unwrap();
-        text += &format!(" {:?}", String::from_utf8_lossy(&content));
+        write!(text, " {:?}", String::from_utf8_lossy(&content)).unwrap();
         if let Some(inodes) = inodes {
             let first = inodes.entry(stat.ino()).or_insert_with(|| at.to_owned());
             if first != at {
-                text += &format!(" = {first:?}");
+                write!(text, " = {}", first.display()).unwrap();
             }
         }
         if stat.mtime() < RECENT {
-            text += &format!(" @{}", stat.mtime());
+            write!(text, " @{}", stat.mtime()).unwrap();
         }
     }
     let mut value = [0_u8; 64];
@@ -54,7 +55,7 @@ fn walk(root: &Path, at: &Path, tree: &mut Tree, inodes: &mut Links) {
         && !std::os::unix::fs::FileTypeExt::is_fifo(&stat.file_type())
         && let Ok(length) = rustix::fs::getxattr(&path, "user.t", &mut value[..])
     {
-        text += &format!(" user.t={:?}", String::from_utf8_lossy(&value[..length]));
+        write!(text, " user.t={:?}", String::from_utf8_lossy(&value[..length])).unwrap();
     }
     if !at.as_os_str().is_empty() {
         tree.insert(at.to_owned(), text);

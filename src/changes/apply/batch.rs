@@ -273,6 +273,9 @@ impl Executor<'_> {
     /// Takes what was applied out of the layer.
     fn forget(&mut self, slot: &Slot) -> Result<(), ApplyError> {
         let action = &self.plan.actions[slot.index];
+        if let Some(old) = action.replaces.filter(|old| old.links > 1 && !old.is_directory()) {
+            self.own.links.insert(old.inode, old.modified);
+        }
         if let Some(inode) = linked(action) {
             self.own.names.insert(inode, action.path.clone());
         }

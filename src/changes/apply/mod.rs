@@ -40,7 +40,7 @@ mod surgery;
 mod tree;
 
 use std::collections::{BTreeMap, HashMap};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -51,7 +51,7 @@ pub use item::{HostSide, Item, Parent, Since, Spot, Tree};
 pub use plan::{Applier, ApplyPlan, plan};
 pub use seen::{Inode, Moment, Seen};
 
-use super::{Change, Changes, ChangesError, Digest, Digester, Glob, Sources};
+use super::{Change, Changes, ChangesError, Digest, Digester, FileKind, Glob, Sources};
 use crate::spec::HostPath;
 use crate::state::{Record, SandboxDirectory, StateError};
 use execute::Executor;
@@ -110,6 +110,9 @@ pub enum Mode {
     /// Nothing is changed.
     Look,
 }
+
+/// Makes one text of two, where that can be done: of a change, from the host's text and the sandbox's.
+pub type Merge<'m> = dyn FnMut(&Change, &[u8], &[u8]) -> Option<Vec<u8>> + 'm;
 
 /// An apply of one sandbox.
 pub struct Apply<'a> {
@@ -179,6 +182,33 @@ impl<'a> Apply<'a> {
         Ok(digester.finish() == digest)
     }
 
+    /// Merges both sides of conflicts, where `merge` can; it is given the change, the host's text and the
+    /// sandbox's. Whatever comes out is used when a plan asks for it.
+    pub fn merge(&mut self, choices: &Choices, merge: &mut Merge<'_>) -> Result<(), ApplyError> {
+        let plan = self.plan(choices);
+        let open = |number| Ok::<_, ApplyError>(self.sandbox.open_upper(number)?);
+        let mut sources = Sources::open(&self.record.layers, open)?;
+        for Left { change, why } in plan.left {
+            let item = &mut self.items[change];
+            let is_file = |seen: Option<Seen>| {
+                seen.is_some_and(|seen| seen.kind() == FileKind::File && seen.size <= MERGED)
+            };
+            let changed = why == Why::Conflict(Conflict::Changed);
+            if !changed || !is_file(item.layer) || !is_file(item.host.seen) {
+                continue;
+            }
+            let failed = |source| ChangesError::Compare { path: item.change.path.clone(), source };
+            let theirs = text(&sources.file(&item.change).map_err(failed)?).map_err(failed)?;
+            let ours = text(&Sources::host_file(&item.change).map_err(failed)?).map_err(failed)?;
+            if let Some(merged) = merge(&item.change, &ours, &theirs) {
+                let file = memory_file(&merged).map_err(failed)?;
+                item.merged = Some(self.merged.len());
+                self.merged.push(file);
+            }
+        }
+        Ok(())
+    }
+
     /// Does what was planned.
     pub fn carry_out(
         mut self,
@@ -210,6 +240,24 @@ impl<'a> Apply<'a> {
         };
         executor.run(&self.pending.touched)
     }
+}
+
+/// Longest text that is merged.
+const MERGED: u64 = 8 << 20;
+
+fn text(file: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let size = Seen::of(file)?.size.min(MERGED);
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let length = bytes::read_full(file, &mut bytes, 0)?;
+    bytes.truncate(length);
+    Ok(bytes)
+}
+
+/// A file that only we have.
+fn memory_file(content: &[u8]) -> Result<OwnedFd, Errno> {
+    let file = rustix::fs::memfd_create("merged", rustix::fs::MemfdFlags::CLOEXEC)?;
+    bytes::write_full(file.as_fd(), content)?;
+    Ok(file)
 }
 
 /// Who this process is.

@@ -45,9 +45,11 @@ pub struct ApplyPlan {
 }
 
 /// What happens to a directory above.
+#[derive(Clone)]
 enum Above {
     Made,
-    Left,
+    /// It is not made, or one above it: this one. Whether that is only because nobody asked for it.
+    Left(HostPath, bool),
     Dropped,
 }
 
@@ -69,7 +71,14 @@ pub fn plan(items: &[Item], choices: &Choices, applier: Applier) -> ApplyPlan {
         }
         let verdict = wanted[index].then(|| judge(item, choices, above.last(), applier));
         let state = match &verdict {
-            None | Some(Verdict::Leave(_)) => Above::Left,
+            None => match above.last() {
+                Some((_, left @ Above::Left(..))) => left.clone(),
+                _ => Above::Left(path.clone(), item.host.seen.is_some() && !item.excluded),
+            },
+            Some(Verdict::Leave(_)) => match above.last() {
+                Some((_, left @ Above::Left(..))) => left.clone(),
+                _ => Above::Left(path.clone(), false),
+            },
             Some(Verdict::Act(What::Drop)) => Above::Dropped,
             Some(Verdict::Act(_)) => Above::Made,
         };
@@ -85,7 +94,10 @@ pub fn plan(items: &[Item], choices: &Choices, applier: Applier) -> ApplyPlan {
                 if item.layer.is_some_and(|layer| layer.is_directory()) {
                     out.kept.insert((item.change.layer, path.clone()));
                 }
-                if let Some(Verdict::Leave(why)) = left {
+                // What was only needed by something else is not told: that is.
+                if let Some(Verdict::Leave(why)) = left
+                    && choices.selected.holds(&item.change)
+                {
                     out.left.push(Left { change: index, why });
                 }
             }
@@ -152,12 +164,12 @@ fn judge(
     }
     match above {
         Some((_, Above::Dropped)) => return Verdict::Act(What::Drop),
-        Some((top, Above::Left)) => {
-            let path = top.change.path.clone();
-            let was_asked_for = top.excluded || choices.selected.holds(&top.change);
-            return Verdict::Leave(match top.host.seen {
-                Some(_) if !was_asked_for => Why::Refused(Refusal::NamesOnlyBelow(path)),
-                _ => Why::Above(path),
+        Some((_, Above::Left(path, unnamed))) => {
+            let below = matches!(choices.selected, Selection::Below(_));
+            return Verdict::Leave(if *unnamed && below {
+                Why::Refused(Refusal::NamesOnlyBelow(path.clone()))
+            } else {
+                Why::Above(path.clone())
             });
         }
         Some((_, Above::Made)) | None => {}

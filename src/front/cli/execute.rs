@@ -7,6 +7,7 @@ use crate::ops::run::{self as op, Finished};
 use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
 use crate::spec::Spec;
 
+use super::apply;
 use super::output::Answer;
 use super::report_file::ReportFile;
 use super::run::{Input, Kind, Run, Show, parse};
@@ -73,7 +74,12 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
         let json = json.map_err(|e| Failure::new(&EncodeError(e)))?;
         report.write(&json).map_err(|e| Failure::new(&e))?;
     }
-    Ok(Answer::text("").with_code(finished.ended.how.exit_code()))
+    let code = finished.ended.how.exit_code();
+    if run.apply_on_success && code == 0 && finished.kept {
+        let code = apply::after_success(finished.record.id.as_str())?;
+        return Ok(Answer::text("").with_code(code));
+    }
+    Ok(Answer::text("").with_code(code))
 }
 
 /// Puts `/dev/null` in the place of standard input.

@@ -5,6 +5,7 @@
 //! all of them takes longer than reading one line. The whole tree is built for help, man pages and
 //! completions alone.
 
+pub mod apply;
 mod ask;
 pub mod diff;
 pub mod discard;
@@ -47,6 +48,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "run", build: run::command, answer: execute::run },
     Entry { name: "shell", build: run::shell_command, answer: execute::shell },
     Entry { name: "diff", build: diff::command, answer: diff::answer },
+    Entry { name: "apply", build: apply::command, answer: apply::answer },
     Entry { name: "discard", build: discard::command, answer: discard::answer },
     Entry { name: "ps", build: ps::command, answer: ps::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },

@@ -8,10 +8,10 @@
 //! - A sandbox may run meanwhile. [`Shown::running`] says so; what is shown is what was met.
 
 mod details;
-mod item;
+pub(crate) mod item;
 mod json;
 pub(crate) mod side;
-mod text;
+pub(crate) mod text;
 pub(crate) mod unified;
 
 use std::io::Write;

@@ -1,9 +1,11 @@
-//! `--name --continue --rm --report`: what stays of a run.
+//! `--name --continue --rm --report --apply-on-success`: what stays of a run.
 
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
-use crate::front::cli::flag::{not_both, one, quoted, text, toggle, toggled, value};
+use crate::front::cli::flag::{
+    is_set, not_both, one, quoted, switch, text, toggle, toggled, value,
+};
 use crate::front::cli::surroundings::Surroundings;
 use crate::spec::command::Keep;
 use crate::spec::{Spec, is_valid_name};
@@ -20,7 +22,13 @@ pub(super) fn flags() -> Vec<Arg> {
         value("continue", "SANDBOX", "Go on with the layer of a sandbox that ended"),
         toggle("rm", "Keep nothing: neither its changes nor its record"),
         value("report", "FILE", "Write the whole record as JSON"),
+        switch("apply-on-success", "After status 0, as `bryo apply`; 125 where something stays"),
     ]
+}
+
+/// Whether what it changed is applied when it succeeds.
+pub(super) fn applies(matches: &ArgMatches) -> bool {
+    is_set(matches, "apply-on-success")
 }
 
 pub(super) fn apply(
@@ -50,6 +58,12 @@ pub(super) fn apply(
     if spec.lifetime.continues.is_some() && spec.lifetime.keep == Keep::Nothing {
         let (one, other) = ("--continue".to_owned(), "--rm".to_owned());
         return Err(CliError::Contradiction { one, other });
+    }
+    if applies(matches) && spec.lifetime.keep == Keep::Nothing {
+        return Err(CliError::Contradiction {
+            one: "--apply-on-success".to_owned(),
+            other: "--rm".to_owned(),
+        });
     }
     if let Some(file) = one(matches, "report") {
         spec.lifetime.report = Some(caller.host_path("--report", file)?);

@@ -42,6 +42,8 @@ pub struct Run {
     pub show: Show,
     /// What stands at standard input.
     pub input: Input,
+    /// Whether what it changed is applied when it succeeds.
+    pub apply_on_success: bool,
 }
 
 /// Which of the two commands it is.
@@ -145,7 +147,8 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     confine::apply(matches, &mut spec, caller)?;
     limits::apply(matches, &mut spec)?;
     lifetime::apply(matches, &mut spec, caller)?;
-    Ok(Run { spec, show: output::read(matches)?, input })
+    let apply_on_success = lifetime::applies(matches);
+    Ok(Run { spec, show: output::read(matches)?, input, apply_on_success })
 }
 
 /// What of a profile does not stand in the spec as it is.

@@ -1,0 +1,156 @@
+//! `bryo apply`.
+
+mod person;
+
+use std::ffi::OsString;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::{ArgMatches, Command};
+
+use crate::ops::apply::{Doing, ExecutedLater, Nobody, Person, Report, Request, Resolve, apply};
+use crate::ops::diff::Digest;
+use crate::ops::stores::Here;
+use crate::report::{Failure, Look};
+
+use super::error::CliError;
+use super::flag::{is_set, one, quoted, switch, value};
+use super::output::Answer;
+use super::selection::{self, Selected};
+use super::surroundings::Surroundings;
+use super::usage::{self, Asked};
+use person::Terminal;
+
+/// `bryo apply`, as clap knows it.
+pub fn command() -> Command {
+    selection::arguments(Command::new("apply"))
+        .about("Bring what a sandbox changed to the host: all of it, or some paths")
+        .arg(switch("dry-run", "Only tell what would be done").short('n'))
+        .arg(switch("interactive", "Ask for each change").short('i').conflicts_with("json"))
+        .arg(value("reviewed", "DIGEST", "Only if it is exactly what `bryo diff` showed"))
+        .arg(
+            switch("theirs", "Where the host changed too, take the sandbox's side")
+                .conflicts_with_all(["ours", "merge"]),
+        )
+        .arg(
+            switch("ours", "Where the host changed too, keep the host's; the sandbox's goes")
+                .conflicts_with("merge"),
+        )
+        .arg(switch(
+            "merge",
+            "Where the host changed too, merge both, if git has what they began with",
+        ))
+        .arg(switch("allow-executed-later", "Also what other programs will execute"))
+        .arg(switch("json", "Answer as JSON"))
+        .after_help(AFTER)
+}
+
+const AFTER: &str = "\
+What the host changed since the sandbox started is not touched: it is listed with both sides, the rest \
+is applied, and the exit status is 1. What was applied leaves the layer; the rest stays in it. An apply \
+that was interrupted is finished by the same command again. Set-id bits, devices, sockets and owners are \
+never applied.
+
+  bryo apply                      all; on a terminal it asks first
+  bryo apply src/ --exclude '*.o'
+  bryo apply -i                   change by change
+  bryo apply --dry-run --json";
+
+/// Answers the words after `bryo apply`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
+    if is_set(&matches, "interactive") && !is_terminal {
+        return Err(Failure::new(&CliError::NobodyToAsk { flag: "PATH" }));
+    }
+    let asks = is_set(&matches, "interactive");
+    let offers = arguments.is_empty() && is_terminal;
+    let mut person: Box<dyn Person> = match () {
+        () if asks || offers => Box::new(Terminal::new(!asks)),
+        () if io::stderr().is_terminal() => Box::new(Terminal::silent()),
+        () => Box::new(Nobody),
+    };
+    let report = carry_out(&matches, person.as_mut())?;
+    drop(person);
+    tell(&report, is_set(&matches, "json"))
+}
+
+fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Report, Failure> {
+    let caller = Surroundings::of_process();
+    let selected = selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
+    let Selected { sandbox, selection } = &selected;
+    let reviewed = reviewed(matches).map_err(|e| Failure::new(&e))?;
+    let conflicts = match () {
+        () if is_set(matches, "theirs") => Resolve::Theirs,
+        () if is_set(matches, "ours") => Resolve::Ours,
+        () if is_set(matches, "merge") => Resolve::Merge,
+        () => Resolve::Tell,
+    };
+    let allows = is_set(matches, "allow-executed-later");
+    let executed_later = if allows { ExecutedLater::Allow } else { ExecutedLater::Stay };
+    let doing = if is_set(matches, "dry-run") { Doing::DryRun } else { Doing::Really };
+    let report = Here::look().and_then(|here| {
+        let request = Request {
+            which: here.which(sandbox.as_ref())?,
+            selection,
+            conflicts,
+            executed_later,
+            reviewed,
+            doing,
+            later: selection::later(&caller),
+        };
+        apply(&here.stores, request, person)
+    });
+    report.map_err(|error| Failure::new(&error))
+}
+
+fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
+    let Some(text) = one(matches, "reviewed") else { return Ok(None) };
+    let digest = text.to_str().and_then(|text| text.parse().ok());
+    digest.map(Some).ok_or_else(|| CliError::Unusable {
+        flag: "--reviewed",
+        value: quoted(text),
+        why: "it is not 64 hexadecimal digits",
+        instead: "`bryo diff` ends with the digest of what it showed",
+    })
+}
+
+/// The answer, and 1 where something stays that was to be applied.
+fn tell(report: &Report, json: bool) -> Result<Answer, Failure> {
+    let code = u8::from(!report.left.is_empty());
+    if json {
+        let bytes = report.json().map_err(|error| Failure::new(&error))?;
+        return Ok(Answer::bytes(bytes).with_code(code));
+    }
+    Answer::text(report.text()).print().map_err(|error| Failure::new(&error))?;
+    let look = Look::of_stderr();
+    let hints: String =
+        report.hints().into_iter().map(|hint| look.paragraph("hint: ", hint)).collect();
+    // There is nobody left to tell that stderr is closed.
+    io::stderr().write_all(hints.as_bytes()).unwrap_or_default();
+    Ok(Answer::text("").with_code(code))
+}
+
+/// Applies the changes of a run that just ended with success. Gives the exit status: 125 where something
+/// could not be applied, which no status of the payload says.
+pub(super) fn after_success(sandbox: &str) -> Result<u8, Failure> {
+    let arguments = [OsString::from("apply"), OsString::from(sandbox)];
+    let matches = usage::matches(command(), &arguments[1..], |_, _| None);
+    let Asked::For(matches) = matches.map_err(|e| Failure::new(&e))? else { return Ok(0) };
+    let mut person: Box<dyn Person> =
+        if io::stderr().is_terminal() { Box::new(Terminal::silent()) } else { Box::new(Nobody) };
+    let report = carry_out(&matches, person.as_mut())?;
+    drop(person);
+    let look = Look::of_stderr();
+    let text: String = report.text().lines().map(|line| look.paragraph("bryo: ", line)).collect();
+    let hints: String =
+        report.hints().into_iter().map(|hint| look.paragraph("hint: ", hint)).collect();
+    let is_quiet = report.left.is_empty() && !io::stderr().is_terminal();
+    if !is_quiet {
+        io::stderr().write_all((text + &hints).as_bytes()).unwrap_or_default();
+    }
+    Ok(if report.left.is_empty() { 0 } else { crate::report::EXIT_FAILED })
+}

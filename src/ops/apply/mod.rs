@@ -1,0 +1,194 @@
+//! `bryo apply`: brings what a sandbox changed to the host.
+//!
+//! # Theory of operation
+//! The sandbox is locked, what an interrupted apply left is put in order, the changes are looked at, a
+//! person may choose among them, and what was chosen is done. What could not be done stays in the layer and is
+//! in the [`Report`] with both sides.
+//!
+//! # Decisions
+//! - A dry run looks and changes nothing.
+//! - A review is of everything that was selected: when one path of it is not what was reviewed, nothing is done.
+
+mod mounted;
+mod report;
+
+use std::cell::RefCell;
+
+use super::diff::item::{Depth, Review};
+use super::diff::text;
+use super::error::OpsError;
+use super::measure::measure;
+use super::merge::Git;
+use super::sweep::sweep;
+use crate::changes::apply::{Apply, Mode, Outcome, Wish};
+pub use crate::changes::apply::{
+    ApplyPlan, Choices, Conflict, ExecutedLater, Item, Resolve, Selection as Chosen, Why,
+};
+use crate::changes::{Change, ChangesError, Digest, Executed, Later, Selection, Sources};
+use crate::report::Colour;
+use crate::state::{Record, SandboxDirectory, StateError, Stores, Which};
+pub use report::{Report, Stayed};
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Which sandbox.
+    pub which: Which<'a>,
+    /// Which of its changes.
+    pub selection: &'a Selection,
+    /// How conflicts are settled.
+    pub conflicts: Resolve,
+    /// Whether paths that other programs execute are applied as others are.
+    pub executed_later: ExecutedLater,
+    /// What was reviewed.
+    pub reviewed: Option<Digest>,
+    /// Whether it is done, or only looked at.
+    pub doing: Doing,
+    /// Knows what other programs execute.
+    pub later: Later,
+}
+
+/// Whether it is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    /// It is.
+    Really,
+    /// It is only looked at.
+    DryRun,
+}
+
+/// Somebody who is asked and told.
+pub trait Person {
+    /// Chooses among changes; none for all of them, as they were asked for. An error ends the apply before
+    /// anything is done.
+    fn choose(&mut self, offer: &mut Offer<'_>) -> Result<Option<Choices>, OpsError>;
+
+    /// Is told how many of the actions are done.
+    fn progress(&mut self, done: usize, all: usize);
+}
+
+/// What somebody can choose from.
+pub struct Offer<'a> {
+    /// What would be done, and what would stay.
+    pub plan: &'a ApplyPlan,
+    /// All changes.
+    pub items: &'a [Item],
+    /// What was asked for.
+    pub choices: &'a Choices,
+    sandbox: &'a SandboxDirectory,
+    record: &'a Record,
+    later: &'a RefCell<Later>,
+}
+
+impl Offer<'_> {
+    /// A change with the lines in which both sides differ, ready to be shown.
+    pub fn diff(&mut self, change: &Change, colour: Colour) -> Result<String, OpsError> {
+        let open = |number| Ok(self.sandbox.open_upper(number)?);
+        let sources = Sources::open::<OpsError>(&self.record.layers, open)?;
+        let mut later = self.later.borrow_mut();
+        let mut review = Review::new(sources, &mut later, Depth::Texts);
+        let failed = |source| ChangesError::Compare { path: change.path.clone(), source };
+        let item = review.look_at(change.clone()).map_err(failed)?;
+        Ok(item.map(|item| text::with_content(&item, colour)).unwrap_or_default())
+    }
+}
+
+/// Nobody: everything is done as it was asked for.
+#[derive(Debug)]
+pub struct Nobody;
+
+impl Person for Nobody {
+    fn choose(&mut self, _: &mut Offer<'_>) -> Result<Option<Choices>, OpsError> {
+        Ok(None)
+    }
+
+    fn progress(&mut self, _: usize, _: usize) {}
+}
+
+/// Applies changes of a sandbox that does not run.
+pub fn apply(
+    stores: &Stores,
+    request: Request<'_>,
+    person: &mut dyn Person,
+) -> Result<Report, OpsError> {
+    sweep(stores)?;
+    let found = stores.choose(request.which)?;
+    if found.is_running()? {
+        return Err(StateError::Running(found.id()).into());
+    }
+    let sandbox = found.lock()?;
+    if let Some(process) = mounted::by_whom(sandbox.id()) {
+        return Err(OpsError::Mounted { id: sandbox.id(), process });
+    }
+    let record = sandbox.record()?;
+    let report = with_sandbox(&sandbox, &record, request, person)?;
+    if report.was_done {
+        let mut record = record;
+        measure(&sandbox, &mut record)?;
+        sandbox.replace_record(&record)?;
+    }
+    Ok(report)
+}
+
+fn with_sandbox(
+    sandbox: &SandboxDirectory,
+    record: &Record,
+    request: Request<'_>,
+    person: &mut dyn Person,
+) -> Result<Report, OpsError> {
+    let later = RefCell::new(request.later);
+    let executed_later =
+        |change: &Change| later.borrow_mut().executes(change).map(Executed::remark);
+    let mode = if request.doing == Doing::DryRun { Mode::Look } else { Mode::Do };
+    let mut go_on = || true;
+    let mut wish = Wish {
+        excludes: &request.selection.exclude,
+        executed_later: &executed_later,
+        go_on: &mut go_on,
+    };
+    let mut apply = Apply::begin(sandbox, record, mode, &mut wish)?;
+    let (later, doing) = (&later, request.doing);
+    let mut choices = Choices {
+        selected: chosen(request.selection),
+        conflicts: request.conflicts,
+        executed_later: request.executed_later,
+    };
+    if let Some(digest) = request.reviewed
+        && !apply.review(&choices.selected, digest)?
+    {
+        return Err(OpsError::NotReviewed(record.id));
+    }
+    if choices.conflicts == Resolve::Merge {
+        merge(&mut apply, &choices, record)?;
+    }
+    let mut plan = apply.plan(&choices);
+    let (items, choices_asked) = (apply.items(), &choices);
+    let mut offer = Offer { plan: &plan, items, choices: choices_asked, sandbox, record, later };
+    if let Some(chosen) = person.choose(&mut offer)? {
+        choices = chosen;
+        plan = apply.plan(&choices);
+    }
+    let items = apply.items().to_vec();
+    let interrupted = apply.was_interrupted();
+    if doing == Doing::DryRun {
+        let outcome = Outcome { done: (0..plan.actions.len()).collect(), left: Vec::new() };
+        return Ok(Report::new(record, &items, &plan, &outcome).dry(interrupted));
+    }
+    let all = plan.actions.len();
+    let mut progress = |done| person.progress(done, all);
+    let outcome = apply.carry_out(&plan, &mut || true, &mut progress)?;
+    Ok(Report::new(record, &items, &plan, &outcome))
+}
+
+fn chosen(selection: &Selection) -> Chosen {
+    if selection.paths.is_empty() { Chosen::All } else { Chosen::Below(selection.paths.clone()) }
+}
+
+fn merge(apply: &mut Apply<'_>, choices: &Choices, record: &Record) -> Result<(), OpsError> {
+    let (git, start) = (Git::find(), record.created);
+    let mut merge = |change: &Change, ours: &[u8], theirs: &[u8]| {
+        let base = git.base(&change.path, start)?;
+        git.merge(ours, &base, theirs)
+    };
+    Ok(apply.merge(choices, &mut merge)?)
+}
