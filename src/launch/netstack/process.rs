@@ -26,6 +26,7 @@ use crate::sys::process::{self, Dumpable, exit_now};
 use crate::sys::resource::{self, Limit, Resource};
 use crate::sys::seccomp::{self, Instruction};
 use crate::sys::signal::{self, SignalNumber};
+use crate::sys::tun;
 
 /// What the launcher gives along.
 pub(super) struct Order<'a> {
@@ -72,7 +73,11 @@ pub(super) fn run(order: Order<'_>) -> ! {
         Ok(_) | Err(_) => Say::Stop,
     };
     match ready.and_then(|()| engine.run(control.as_fd(), hear)) {
-        Ok(()) => exit_now(0),
+        Ok(()) => {
+            // Where it fails, the end takes longer.
+            tun::leave_to_namespace(engine.link()).unwrap_or(());
+            exit_now(0)
+        }
         Err(_) => exit_now(1),
     }
 }

@@ -15,7 +15,7 @@ mod packets;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
@@ -363,6 +363,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
 /// For the one who looks at it from outside.
 impl<E, D> Engine<E, D> {
+    /// The end of the interface.
+    pub fn link(&self) -> BorrowedFd<'_> {
+        self.link.as_fd()
+    }
+
     /// How many streams, datagram flows and bytes of buffers there are.
     pub fn size(&self) -> (usize, usize, usize) {
         (self.streams.len(), self.datagrams.len(), self.pool.out())
