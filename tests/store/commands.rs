@@ -112,7 +112,8 @@ fn play_launcher(fixture: &Fixture, name: &str, start_ticks_off_by: u64) -> Chil
     fs::write(fixture.upper(&sandbox).join("file"), "").unwrap();
     drop(sandbox);
     let child = Command::new("flock")
-        .args(["--nonblock", "--no-fork"])
+        // A process that another test is about to start may still have our descriptor of it.
+        .args(["--timeout", "10", "--no-fork"])
         .arg(&directory)
         .args(["sleep", "100"])
         .stdin(Stdio::null())
@@ -129,10 +130,13 @@ fn play_launcher(fixture: &Fixture, name: &str, start_ticks_off_by: u64) -> Chil
     write_record(&directory, &Record { launcher, ..record });
     let found = fixture.stores().find(name.as_bytes()).unwrap();
     let end = Instant::now() + Duration::from_secs(10);
-    while !found.is_running().unwrap() {
+    let comm = format!("/proc/{}/comm", child.id());
+    // It has the lock when it has become the command.
+    while fs::read_to_string(&comm).unwrap() != "sleep\n" {
         assert!(Instant::now() < end, "flock(1) does not lock");
         std::thread::sleep(Duration::from_millis(5));
     }
+    assert!(found.is_running().unwrap());
     child
 }
 
