@@ -20,7 +20,7 @@ use super::measure::measure;
 use super::ps::{self, PsRow, PsState, Scope};
 use super::sweep::sweep;
 use crate::changes::{self, Changes, Forgot};
-use crate::spec::text::escape_json;
+use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Found, Record, SandboxId, StateError, Stores, Timestamp, Which};
@@ -229,6 +229,5 @@ impl Part {
 
 /// For programs: indented, a newline at its end.
 pub fn json(value: &impl Serialize) -> Result<Vec<u8>, OpsError> {
-    let text = serde_json::to_string_pretty(value).map_err(OpsError::Json)?;
-    Ok((escape_json(&text) + "\n").into_bytes())
+    pretty_json(value).map(String::into_bytes).map_err(OpsError::Json)
 }

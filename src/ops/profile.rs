@@ -6,6 +6,7 @@ use crate::profile::render::{removals, to_toml};
 use crate::profile::{Library, Origin, ProfileError, Reference, Resolved, Settings, parse_profile};
 use crate::report::Table;
 use crate::spec::Text;
+use crate::spec::text::pretty_json;
 
 /// How an answer is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -165,7 +166,5 @@ fn shown_json(resolved: &Resolved) -> Result<Vec<u8>, ProfileOpError> {
 }
 
 fn json(value: &impl Serialize) -> Result<Vec<u8>, ProfileOpError> {
-    let mut bytes = serde_json::to_vec_pretty(value).map_err(ProfileOpError::Json)?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    pretty_json(value).map(String::into_bytes).map_err(ProfileOpError::Json)
 }

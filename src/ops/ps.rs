@@ -8,7 +8,7 @@ use super::sweep::sweep;
 use crate::report::amount::{duration, size};
 use crate::report::quote::shell_command;
 use crate::report::table::Table;
-use crate::spec::text::escape_json;
+use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
@@ -135,8 +135,7 @@ pub fn now() -> Timestamp {
 
 /// As JSON, for programs.
 pub fn json(rows: &[PsRow]) -> Result<Vec<u8>, OpsError> {
-    let text = serde_json::to_string_pretty(rows).map_err(OpsError::Json)?;
-    Ok((escape_json(&text) + "\n").into_bytes())
+    pretty_json(&rows).map(String::into_bytes).map_err(OpsError::Json)
 }
 
 /// Only the ids, one per line.

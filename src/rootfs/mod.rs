@@ -24,7 +24,6 @@ mod pseudo;
 mod scratch;
 mod verify;
 
-use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
@@ -33,47 +32,12 @@ use rustix::fs::Mode;
 use crate::plan::step::{Allowed, FsStep, LayerNumber, MountAccess, MountFlags, ScratchLayer};
 use crate::spec::{HostPath, SandboxPath};
 use crate::sys::errno::Errno;
-use crate::sys::mount::{FsError, MountAttr, Propagation, Reach};
+use crate::sys::mount::{MountAttr, Propagation, Reach};
 use crate::sys::{mount, open};
 
+pub use crate::sys::errno::Failure;
 pub use overlay::check_lowers;
 pub use verify::verify;
-
-/// Why a step failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// What the call answered.
-    pub errno: Errno,
-    /// What the kernel said besides, often nothing.
-    pub said: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.errno)?;
-        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
-    }
-}
-
-impl std::error::Error for Failure {}
-
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Self {
-        Self { errno, said: String::new() }
-    }
-}
-
-impl From<rustix::io::Errno> for Failure {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Errno::from(errno).into()
-    }
-}
-
-impl From<FsError> for Failure {
-    fn from(error: FsError) -> Self {
-        Self { errno: error.errno, said: error.log.join("; ") }
-    }
-}
 
 /// Result of a step.
 pub type Outcome<T = ()> = Result<T, Failure>;

@@ -71,6 +71,12 @@ pub fn escape_json(json: &str) -> String {
     out
 }
 
+/// An answer for programs that people look at too: indented, escaped as [`escape_json`] does, one newline at its
+/// end.
+pub fn pretty_json(value: &impl Serialize) -> Result<String, serde_json::Error> {
+    serde_json::to_string_pretty(value).map(|text| escape_json(&text) + "\n")
+}
+
 /// A string of arbitrary bytes without NUL, as the kernel takes arguments and names.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Text(OsString);

@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::plan::step::{
     Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
-use crate::spec::text::escape_json;
+use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
 /// Everything known of one run.
@@ -243,7 +243,7 @@ impl Record {
 
     /// As `bryo inspect` and `--report` show it: indented, one newline at the end.
     pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
-        serde_json::to_string_pretty(self).map(|text| escape_json(&text) + "\n")
+        pretty_json(self)
     }
 }
 

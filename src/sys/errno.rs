@@ -39,6 +39,53 @@ errnos! {
     ECANCELED ENOKEY EKEYEXPIRED EKEYREVOKED EKEYREJECTED EOWNERDEAD ENOTRECOVERABLE
 }
 
+/// Why something failed that is more than one call: the errno, and what the kernel or a library said of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// What the kernel answered; `EINVAL` when a library refused before asking it.
+    pub errno: Errno,
+    /// What was said besides, often nothing.
+    pub said: String,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.errno)?;
+        if self.said.is_empty() { Ok(()) } else { write!(f, ": {}", self.said) }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self { errno, said: String::new() }
+    }
+}
+
+impl From<rustix::io::Errno> for Failure {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Errno::from(errno).into()
+    }
+}
+
+impl Failure {
+    /// From an error of a library: the errno at the root of its chain, and its text.
+    pub fn of(error: &(dyn std::error::Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        let mut errno = Errno::EINVAL;
+        while let Some(link) = cause {
+            if let Some(raw) =
+                link.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error)
+            {
+                errno = Errno::from_raw(raw);
+            }
+            cause = link.source();
+        }
+        Self { errno, said: error.to_string() }
+    }
+}
+
 impl Errno {
     /// The error with this number.
     pub const fn from_raw(raw: i32) -> Self {

@@ -17,7 +17,7 @@ use rustix::mount::UnmountFlags;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
 use rustix::path::Arg;
 
-use super::errno::{Errno, Result, check};
+use super::errno::{Errno, Failure, Result, check};
 
 super::flags! {
     /// Attributes of a mount, `MOUNT_ATTR_*` of `mount_setattr(2)`.
@@ -189,6 +189,12 @@ pub struct FsError {
     /// What the filesystem said about it, a line each, such as `overlay: Unknown parameter 'x'`.
     /// Often empty: much of what overlay has to say goes to the kernel's own log only.
     pub log: Vec<String>,
+}
+
+impl From<FsError> for Failure {
+    fn from(error: FsError) -> Self {
+        Self { errno: error.errno, said: error.log.join("; ") }
+    }
 }
 
 impl fmt::Display for FsError {

@@ -33,9 +33,9 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<Named<Host>> {
         [] => parse_servers(&text("/etc/resolv.conf")),
         named => named.to_vec(),
     };
-    let named = rules.hosts.iter().cloned().map(|entry| (entry, Source::User));
+    let given = rules.hosts.iter().cloned().map(|entry| (entry, Source::User));
     let listed = parse_hosts(&text("/etc/hosts")).into_iter().map(|entry| (entry, Source::Answer));
-    let hosts = named.chain(listed).collect();
+    let hosts = given.chain(listed).collect();
     let names = Settings { servers, hosts, families: families(&own) };
     Named::new(Gate::new(rules, own, stands, names, Box::new(random)), Host)
 }

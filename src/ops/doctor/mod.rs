@@ -19,6 +19,8 @@ mod text;
 
 use serde::Serialize;
 
+use crate::spec::text::pretty_json;
+
 pub use machine::Machine;
 pub use remedy::{Fix, PackageManager, Remedy};
 pub use script::fix_script;
@@ -93,9 +95,7 @@ impl crate::report::Explain for DoctorError {}
 
 /// The report for programs.
 pub fn render_json(report: &Report) -> Result<Vec<u8>, DoctorError> {
-    let mut bytes = serde_json::to_vec_pretty(report).map_err(DoctorError::Json)?;
-    bytes.push(b'\n');
-    Ok(bytes)
+    pretty_json(report).map(String::into_bytes).map_err(DoctorError::Json)
 }
 
 /// Looks at this machine.

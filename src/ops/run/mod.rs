@@ -31,7 +31,7 @@ use crate::launch::{LaunchError, StepError};
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
-use crate::spec::text::escape_json;
+use crate::spec::text::pretty_json;
 use crate::spec::{Spec, Text};
 use crate::state::{Record, StateError};
 use crate::supervise::{self, Ended, SuperviseError};
@@ -161,10 +161,7 @@ pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
     let plan = checked_plan(spec, &Probe::begin()?.facts_for(spec)?, again.as_ref())?;
     match form {
         PlanForm::Text => Ok(crate::plan::render::render(&plan)),
-        PlanForm::Json => {
-            let json = serde_json::to_string_pretty(&plan).map_err(RunError::Encode)?;
-            Ok(escape_json(&json) + "\n")
-        }
+        PlanForm::Json => pretty_json(&plan).map_err(RunError::Encode),
     }
 }
 

@@ -110,3 +110,21 @@ fn a_policy_of_ones_own_is_compiled_once_and_kept() {
     // Where nothing is copy-on-write there is no store.
     assert_eq!(first.len(), usize::from(overlay() != Overlay::None), "{first:?}");
 }
+
+#[test]
+fn no_answer_as_json_turns_the_direction_of_writing() {
+    let world = World::new();
+    let text = "description = \"a\\u202Eb\\u009Bc\"\nextends = [\"default\"]\n";
+    world.file("project/p.toml", text);
+    let file = world.file(".config/bryo/profiles/turned.toml", text);
+    assert!(file.exists());
+    for words in [
+        &["profile", "check", "./p.toml", "--json"][..],
+        &["profile", "show", "turned", "--json"],
+        &["profile", "show", "turned", "--resolved", "--json"],
+        &["profile", "list", "--json"],
+    ] {
+        let shown = world.bryo(words).ends().succeeds().stdout_has("a\\u202eb\\u009bc").stdout();
+        assert!(!shown.contains(['\u{202e}', '\u{9b}']), "{words:?}");
+    }
+}
