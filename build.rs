@@ -31,6 +31,7 @@ mod profile {
     mod fields;
     pub mod library;
     mod merge;
+    pub mod network;
     mod read;
     pub mod settings;
     pub mod stored;

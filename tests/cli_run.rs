@@ -369,8 +369,13 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--disk", "5"], "cannot take `--disk`"),
     (&["--io-max", "5"], "cannot take `--io-max`"),
     (&["--net-rate", "5"], "cannot take `--net-rate`"),
-    (&["--allow", "x.org"], "cannot take `--allow`"),
-    (&["--deny", "x.org"], "cannot take `--deny`"),
+    (&["--allow", "127.1:80"], "cannot take `127.1:80` for `--allow`"),
+    (&["--allow", "https://x.org/"], "cannot take `https://x.org/` for `--allow`"),
+    (&["--deny", "*"], "cannot take `*` for `--deny`"),
+    (&["--dns", "x.org"], "cannot take `x.org` for `--dns`"),
+    (&["--add-host", "db"], "cannot take `db` for `--add-host`"),
+    (&["--network", "none", "--allow", "x.org"], "cannot take both `--allow` and `--network none`"),
+    (&["--network", "host", "--deny", "x.org"], "cannot take both `--deny` and `--network host`"),
     (&["-p", "80:80"], "cannot take `-p`: this version has the networks"),
     (&["-p80:80"], "cannot take `-p`: this version has the networks"),
     (&["--publish", "80:80"], "cannot take `--publish`"),
@@ -499,4 +504,24 @@ fn a_bad_line_of_an_environment_file_is_named() {
     std::fs::write(file.path(), vec![b'x'; 10 << 20]).unwrap();
     let failure = outcome(&["--env-file", file.path().to_str().unwrap(), "true"]).unwrap_err();
     assert!(failure.text.ends_with("it is too large"), "{}", failure.text);
+}
+
+#[test]
+fn who_may_be_talked_to_is_network_user() {
+    let spec = spec(&[
+        "--allow",
+        "X.org:443",
+        "--allow",
+        "x.org:443",
+        "--deny",
+        "10.0.0.0/8",
+        "--dns",
+        "192.0.2.53",
+    ]);
+    assert_eq!(spec.network, Network::User);
+    let allowed: Vec<String> = spec.egress.allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allowed, ["x.org:443"]);
+    assert_eq!(spec.egress.deny.len(), 1);
+    assert_eq!(spec.egress.dns, ["192.0.2.53:53".parse().unwrap()]);
+    assert!(!spec.egress.everything);
 }

@@ -37,6 +37,7 @@ fn words(key: &'static str, words: &'static [&'static str]) -> impl Strategy<Val
 }
 
 const PLACES: &[&str] = &["/a", "~/b", "./c", "/d/*"];
+const RULES: &[&str] = &["a.test", "*.b.test:443", "192.0.2.0/24:1-9/udp", "2001:db8::1"];
 const NAMES: &[&str] = &["A", "B_*", "C"];
 
 prop_compose! {
@@ -45,6 +46,9 @@ prop_compose! {
         warned in words("warned", PLACES), pass in words("pass", NAMES),
         capabilities in words("capabilities", &["CHOWN", "KILL"]),
         refuse in words("refuse", &["host", "none"]),
+        allow in words("allow", RULES), deny in words("deny", RULES),
+        hosts in words("add-host", &["a:192.0.2.1", "b:192.0.2.2"]),
+        dns in words("dns", &["192.0.2.53:53", "[2001:db8::53]:53"]),
         places in proptest::collection::vec(0_usize..6, 3),
     ) -> [String; 4] {
         let mut by_access = vec![Vec::new(); 6];
@@ -55,7 +59,8 @@ prop_compose! {
         let requests: Vec<_> = keys.iter().zip(&by_access)
             .map(|(key, paths)| format!("{key} = [{}]", paths.join(", "))).collect();
         let requests = requests.join("\n");
-        [format!("[paths]\n{secrets}{hidden}{warned}{requests}\n"), pass, capabilities, refuse]
+        [format!("[paths]\n{secrets}{hidden}{warned}{requests}\n"), pass, capabilities,
+            format!("{refuse}{allow}{deny}{hosts}{dns}")]
     }
 }
 
@@ -65,8 +70,9 @@ prop_compose! {
         hidden in words("hidden", PLACES), pass in words("pass", NAMES),
         set in words("set", &["A", "B"]), capabilities in words("capabilities", &["CHOWN", "KILL"]),
         ulimits in words("ulimits", &["core", "nofile"]), refuse in words("refuse", &["host"]),
+        allow in words("allow", RULES), hosts in words("add-host", &["a:192.0.2.1"]),
     ) -> String {
-        format!("[remove]\n{paths}{secrets}{hidden}{pass}{set}{capabilities}{ulimits}{refuse}")
+        format!("[remove]\n{paths}{secrets}{hidden}{pass}{set}{capabilities}{ulimits}{refuse}{allow}{hosts}")
     }
 }
 
@@ -83,7 +89,8 @@ prop_compose! {
         confine in line("confine", &["landlock = 'off'", "landlock = 'required'",
             "seccomp = 'default-32'", "notify = false", "nesting = true"]),
         environment in line("environment", &["set = { A = '1' }", "set = { A = '2', B = '3' }"]),
-        network in line("network", &["mode = 'host'", "mode = 'none'"]),
+        network in line("network", &["mode = 'host'", "mode = 'none'", "mode = 'user'",
+            "allow-all = true", "allow-any-sni = false"]),
         lists in any_lists(),
         removals in any_removals(),
     ) -> Settings {

@@ -6,9 +6,10 @@ use crate::spec::confine::{Capability, Need};
 use crate::spec::ids::IdMode;
 use crate::spec::rootfs::{Access, Base, HomeView, OverlayChoice, Pattern, WorkdirView};
 use crate::spec::seccomp::file::FOR_PAYLOADS;
-use crate::spec::{EnvironmentVariable, Network, Text};
+use crate::spec::{EnvironmentVariable, Text};
 
 use super::error::Located;
+use super::network::{read_host_entry, read_network, read_network_name, read_rule, read_server};
 use super::read::{Cursor, ProfileFile, each_key};
 use super::settings::{Ceiling, Keyed, List, PathEntry, Settings};
 use super::value::{
@@ -48,13 +49,23 @@ const PATHS: &[&str] = &[
     "warned",
 ];
 const ENVIRONMENT: &[&str] = &["pass", "set"];
-const NETWORK: &[&str] = &["mode", "refuse"];
-/// Modes of the network, as `--network` calls them.
-const NETWORKS: &[&str] = &["none", "user", "host"];
 const CONFINE: &[&str] = &["capabilities", "landlock", "seccomp", "notify", "nesting"];
 const LIMITS: &[&str] = &["processes", "processes-need", "ulimits", "timeout"];
-const REMOVE: &[&str] =
-    &["paths", "secrets", "hidden", "warned", "pass", "set", "refuse", "capabilities", "ulimits"];
+const REMOVE: &[&str] = &[
+    "paths",
+    "secrets",
+    "hidden",
+    "warned",
+    "pass",
+    "set",
+    "refuse",
+    "allow",
+    "deny",
+    "dns",
+    "add-host",
+    "capabilities",
+    "ulimits",
+];
 
 /// How much something is wanted.
 const NEEDS: &[&str] = &["required", "if-available", "off"];
@@ -192,7 +203,7 @@ fn read_request(key: &str, text: &str) -> Result<PathEntry, ValueError> {
 }
 
 /// A list whose entries are told apart by their key.
-fn read_list<'t, 'i, T: Keyed>(
+pub(super) fn read_list<'t, 'i, T: Keyed>(
     at: Cursor<'t, 'i>,
     mut read: impl FnMut(Cursor<'t, 'i>) -> Result<T, Located>,
 ) -> Result<List<T>, Located> {
@@ -242,23 +253,6 @@ fn read_environment(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), L
 
 fn read_variable_pattern(at: Cursor<'_, '_>) -> Result<String, Located> {
     at.parsed(|text| check_variable_pattern(text).map(|()| text.to_owned()))
-}
-
-fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Located> {
-    each_key(at.table()?, "in `[network]`", NETWORK, |at| {
-        let network = &mut settings.network;
-        if at.key() == "mode" {
-            network.mode =
-                Some(at.choice(NETWORKS, &[Network::None, Network::User, Network::Host])?);
-        } else {
-            network.refuse = read_list(at, read_network_name)?;
-        }
-        Ok(())
-    })
-}
-
-fn read_network_name(at: Cursor<'_, '_>) -> Result<String, Located> {
-    Ok(at.choice(NETWORKS, NETWORKS)?.to_owned())
 }
 
 fn read_confine(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Located> {
@@ -332,6 +326,10 @@ fn read_remove(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
             "pass" => environment.pass.removed = keys(at, read_variable_pattern)?,
             "set" => environment.set.removed = keys(at, |at| at.text().map(Text::from))?,
             "refuse" => network.refuse.removed = keys(at, read_network_name)?,
+            "allow" => network.allow.removed = keys(at, read_rule)?,
+            "deny" => network.deny.removed = keys(at, read_rule)?,
+            "dns" => network.dns.removed = keys(at, read_server)?,
+            "add-host" => network.hosts.removed = keys(at, read_host_entry)?,
             "capabilities" => confine.capabilities.removed = keys(at, read_capability)?,
             _ => limits.ulimits.removed = keys(at, |at| at.parsed(parse_resource))?,
         }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::network::Networking;
 use super::settings::{
-    Bounds, Confinement, Identity, Keyed, List, Networking, Places, Settings, Variables, View,
+    Bounds, Confinement, Identity, Keyed, List, Places, Settings, Variables, View,
 };
 
 impl Settings {
@@ -36,6 +37,10 @@ impl Settings {
         idle.environment.pass.removed = self.environment.pass.idle(&later.environment.pass);
         idle.environment.set.removed = self.environment.set.idle(&later.environment.set);
         idle.network.refuse.removed = self.network.refuse.idle(&later.network.refuse);
+        idle.network.allow.removed = self.network.allow.idle(&later.network.allow);
+        idle.network.deny.removed = self.network.deny.idle(&later.network.deny);
+        idle.network.dns.removed = self.network.dns.idle(&later.network.dns);
+        idle.network.hosts.removed = self.network.hosts.idle(&later.network.hosts);
         idle.confine.capabilities.removed =
             self.confine.capabilities.idle(&later.confine.capabilities);
         idle.limits.ulimits.removed = self.limits.ulimits.idle(&later.limits.ulimits);
@@ -82,7 +87,16 @@ impl Variables {
 
 impl Networking {
     fn merge(self, later: Self) -> Self {
-        Self { mode: later.mode.or(self.mode), refuse: self.refuse.merge(later.refuse) }
+        Self {
+            mode: later.mode.or(self.mode),
+            refuse: self.refuse.merge(later.refuse),
+            allow: self.allow.merge(later.allow),
+            deny: self.deny.merge(later.deny),
+            allow_all: later.allow_all.or(self.allow_all),
+            allow_any_sni: later.allow_any_sni.or(self.allow_any_sni),
+            dns: self.dns.merge(later.dns),
+            hosts: self.hosts.merge(later.hosts),
+        }
     }
 }
 

@@ -18,8 +18,8 @@
 //! | `hostname`, `umask` | the later one wins |
 //! | `[ids] user mode` | the later one wins |
 //! | `[root] base overlay workdir home read-only tmpfs-size shm-size` | the later one wins |
-//! | `[network] mode` | the later one wins |
-//! | `[network] refuse` | union |
+//! | `[network] mode allow-all allow-any-sni` | the later one wins |
+//! | `[network] refuse allow deny dns add-host` | union; where a rule that allows and one that denies meet, denied |
 //! | `[confine] landlock seccomp notify nesting` | the later one wins |
 //! | `[limits] processes processes-need timeout` | the later one wins |
 //! | `[paths] read write cow hide tmpfs socket device toolchain` | union; one place has one access, the later one wins |
@@ -51,6 +51,7 @@ pub mod error;
 mod fields;
 pub mod library;
 mod merge;
+pub mod network;
 mod read;
 pub mod render;
 pub mod settings;

@@ -211,6 +211,12 @@ fn network(settings: &Settings) -> Table<'static> {
         }),
     );
     table.list("refuse", settings.network.refuse.entries.iter().cloned());
+    table.list("allow", settings.network.allow.entries.iter().map(ToString::to_string));
+    table.list("deny", settings.network.deny.entries.iter().map(ToString::to_string));
+    table.raw("allow-all", settings.network.allow_all);
+    table.raw("allow-any-sni", settings.network.allow_any_sni);
+    table.list("dns", settings.network.dns.entries.iter().map(ToString::to_string));
+    table.list("add-host", settings.network.hosts.entries.iter().map(ToString::to_string));
     table
 }
 
@@ -272,6 +278,10 @@ fn removed(settings: &Settings) -> Table<'static> {
     table.list("pass", keys(&environment.pass, Clone::clone));
     table.list("set", keys(&environment.set, text));
     table.list("refuse", keys(&network.refuse, Clone::clone));
+    table.list("allow", keys(&network.allow, ToString::to_string));
+    table.list("deny", keys(&network.deny, ToString::to_string));
+    table.list("dns", keys(&network.dns, ToString::to_string));
+    table.list("add-host", keys(&network.hosts, ToString::to_string));
     table.list("capabilities", keys(&confine.capabilities, ToString::to_string));
     table.list("ulimits", keys(&limits.ulimits, |resource| resource.name().to_owned()));
     table

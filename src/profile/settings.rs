@@ -1,5 +1,6 @@
 //! What one profile, or a merged row of them, says; and what follows when nobody says anything.
 
+use core::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -7,10 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::spec::confine::{Capability, Confine, Need, SeccompChoice};
 use crate::spec::ids::{IdMode, Ids, User};
 use crate::spec::limits::{Limits, Resource, Rlimit};
+use crate::spec::net::{Egress, HostEntry, Rule};
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, OverlayChoice, PathRequest, Pattern, Rootfs, WorkdirView,
 };
 use crate::spec::{EnvironmentVariable, Network, Text};
+
+use super::network::Networking;
 
 /// Processes that a payload may have when no profile says a number.
 pub const DEFAULT_PROCESSES: u64 = 4096;
@@ -120,18 +124,6 @@ pub struct Variables {
     pub set: List<EnvironmentVariable>,
 }
 
-/// `[network]`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Networking {
-    /// Which it has.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<Network>,
-    /// Modes that no flag may ask for, as `--network` calls them.
-    #[serde(skip_serializing_if = "List::is_unsaid")]
-    pub refuse: List<String>,
-}
-
 /// `[confine]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -232,7 +224,7 @@ macro_rules! own_key {
     )* };
 }
 
-own_key!(Pattern, String, Capability);
+own_key!(Pattern, String, Capability, Rule, SocketAddr, HostEntry);
 
 impl Keyed for PathEntry {
     type Key = Pattern;
@@ -264,6 +256,8 @@ pub struct Wanted {
     pub rootfs: Rootfs,
     /// Its network.
     pub network: Network,
+    /// What a network with a way out lets through.
+    pub egress: Egress,
     /// Modes that no flag may ask for.
     pub refused_networks: Vec<String>,
     /// What it may ask of the kernel.
@@ -292,6 +286,10 @@ impl Settings {
         self.environment.pass.removed.clear();
         self.environment.set.removed.clear();
         self.network.refuse.removed.clear();
+        self.network.allow.removed.clear();
+        self.network.deny.removed.clear();
+        self.network.dns.removed.clear();
+        self.network.hosts.removed.clear();
         self.confine.capabilities.removed.clear();
         self.limits.ulimits.removed.clear();
     }
@@ -307,6 +305,7 @@ impl Settings {
             },
             rootfs: finish_rootfs(self.root, self.paths),
             network: self.network.mode.unwrap_or_default(),
+            egress: self.network.egress(),
             refused_networks: self.network.refuse.entries,
             confine: Confine {
                 capabilities,

@@ -9,8 +9,7 @@ use std::time::Duration;
 use crate::spec::confine::UnknownCapability;
 use crate::spec::ids::User;
 use crate::spec::limits::{Resource, Rlimit};
-use crate::spec::net::prefix::AddressError;
-use crate::spec::net::rule::RuleError;
+use crate::spec::net::RuleError;
 use crate::spec::path::PathError;
 
 /// Why some text is no value of the wanted kind. Does not repeat the text.
@@ -72,9 +71,6 @@ pub enum ValueError {
     /// Not a rule of who may be talked to.
     #[error(transparent)]
     Rule(#[from] RuleError),
-    /// Not an address.
-    #[error(transparent)]
-    Address(#[from] AddressError),
     /// Not `NAME:ADDRESS`.
     #[error("it is not a name, a colon and an address")]
     NotAHostEntry,
@@ -122,7 +118,6 @@ impl ValueError {
             }
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
-            Self::Address(error) => return error.hint(),
             Self::UnknownLimit { nearest: None } => return Some(all_limits()),
             Self::UnknownChoice { nearest: Some(nearest), .. }
             | Self::UnknownLimit { nearest: Some(nearest) } => {

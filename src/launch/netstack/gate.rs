@@ -31,7 +31,7 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<Named<Host>> {
     };
     let servers = match rules.dns.as_slice() {
         [] => parse_servers(&text("/etc/resolv.conf")),
-        named => named.to_vec(),
+        asked => asked.to_vec(),
     };
     let given = rules.hosts.iter().cloned().map(|entry| (entry, Source::User));
     let listed = parse_hosts(&text("/etc/hosts")).into_iter().map(|entry| (entry, Source::Answer));

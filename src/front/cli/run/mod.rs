@@ -6,6 +6,7 @@
 //! error.
 
 mod confine;
+mod egress;
 mod environment;
 mod identity;
 mod lifetime;
@@ -94,6 +95,7 @@ fn flags(command: Command) -> Command {
         .args(tree::flags())
         .next_help_heading(net::HEADING)
         .args(net::flags())
+        .args(egress::flags())
         .next_help_heading(process::HEADING)
         .args(process::flags())
         .args(environment::flags())
@@ -176,7 +178,7 @@ fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
         ids: wanted.ids,
         rootfs: wanted.rootfs,
         network: wanted.network,
-        egress: spec::net::Egress::default(),
+        egress: wanted.egress,
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime { timeout: wanted.timeout, ..Lifetime::default() },

@@ -17,7 +17,7 @@ pub(super) fn flags() -> Vec<Arg> {
         value(
             "network",
             "MODE",
-            "Talk to nobody (`none`), to public addresses (`user`), or as any program of this machine (`host`)",
+            "Talk to nobody (`none`), to public addresses or those allowed (`user`), or as any program of this machine (`host`)",
         )
         .visible_alias("net"),
     ]
@@ -53,6 +53,7 @@ pub(super) fn apply(
             }
         };
     }
+    super::egress::apply(matches, spec)?;
     let mode = match spec.network {
         Network::None => "none",
         Network::User => "user",

@@ -70,18 +70,13 @@ const REFUSED: &[Refused] = &[
     },
     Refused { names: &["--net-rate"], why: NO_CGROUP, instead: "" },
     Refused {
-        names: &["--allow", "--deny"],
-        why: "this version has the networks `none` and `host`, and neither can be filtered",
-        instead: "fetch what is needed first, then run without a network",
-    },
-    Refused {
         names: &["--publish", "--publish-all", "--expose", "-p", "-P"],
-        why: "this version has the networks `none` and `host`",
+        why: "this version has the networks `none`, `user` and `host`, and nothing is let in",
         instead: "with `--network host` a server listens on this machine as any other program",
     },
     Refused {
-        names: &["--dns", "--add-host", "--ip", "--link", "--mac-address", "--network-alias"],
-        why: "this version has the networks `none` and `host`",
+        names: &["--ip", "--link", "--mac-address", "--network-alias"],
+        why: "this version has the networks `none`, `user` and `host`, and nothing is let in",
         instead: "",
     },
     Refused {

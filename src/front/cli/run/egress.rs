@@ -1,0 +1,85 @@
+//! `--allow --deny --allow-all --allow-any-sni --dns --add-host`: what may leave.
+//!
+//! # Decisions
+//! - Whoever says who may be talked to wants a network: without `--network` these flags mean
+//!   `--network user`. With another network they are an error, not idle.
+
+use clap::{Arg, ArgMatches};
+
+use crate::front::cli::error::CliError;
+use crate::front::cli::flag::{is_set, many, one, parsed, quoted, switch, values};
+use crate::profile::network::{parse_host_entry, parse_rule, parse_server};
+use crate::spec::net::NameCheck;
+use crate::spec::{Network, Spec};
+
+const RULE: &str = "RULE";
+
+/// Flags that want a network of their own with a way out, as clap knows them and as they are typed.
+const FLAGS: [(&str, &str); 6] = [
+    ("allow", "--allow"),
+    ("deny", "--deny"),
+    ("dns", "--dns"),
+    ("add-host", "--add-host"),
+    ("allow-all", "--allow-all"),
+    ("allow-any-sni", "--allow-any-sni"),
+];
+
+pub(super) fn flags() -> Vec<Arg> {
+    vec![
+        values(
+            "allow",
+            RULE,
+            "Talk to these alone: HOST, *.DOMAIN, ADDRESS or RANGE, then [:PORT[-PORT]][/tcp|udp]",
+        ),
+        values("deny", RULE, "Talk to these never, whatever else is allowed"),
+        switch("allow-all", "Talk to every public address, also where the profile names some"),
+        switch("allow-any-sni", "Let connections to an allowed host say any name in TLS and HTTP"),
+        values("dns", "SERVER", "Ask this server for names, ADDRESS[:PORT]; else the host's own"),
+        values("add-host", "NAME:ADDRESS", "Give a name an address"),
+    ]
+}
+
+pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliError> {
+    let Some(flag) = given(matches) else { return Ok(()) };
+    if spec.network != Network::User {
+        if let Some(mode) = one(matches, "network") {
+            let other = format!("--network {}", quoted(mode));
+            return Err(CliError::Contradiction { one: flag.to_owned(), other });
+        }
+        spec.network = Network::User;
+    }
+    let egress = &mut spec.egress;
+    for text in many(matches, "allow") {
+        add(&mut egress.allow, parsed("--allow", text, parse_rule)?);
+    }
+    for text in many(matches, "deny") {
+        add(&mut egress.deny, parsed("--deny", text, parse_rule)?);
+    }
+    let mut servers = Vec::new();
+    for text in many(matches, "dns") {
+        add(&mut servers, parsed("--dns", text, parse_server)?);
+    }
+    if !servers.is_empty() {
+        egress.dns = servers;
+    }
+    for text in many(matches, "add-host") {
+        add(&mut egress.hosts, parsed("--add-host", text, parse_host_entry)?);
+    }
+    egress.everything |= is_set(matches, "allow-all");
+    if is_set(matches, "allow-any-sni") {
+        egress.names = NameCheck::Any;
+    }
+    Ok(())
+}
+
+/// The first of these flags that is there.
+fn given(matches: &ArgMatches) -> Option<&'static str> {
+    let is_there = |id| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    FLAGS.iter().find(|(id, _)| is_there(*id)).map(|(_, flag)| *flag)
+}
+
+fn add<T: PartialEq>(list: &mut Vec<T>, entry: T) {
+    if !list.contains(&entry) {
+        list.push(entry);
+    }
+}

@@ -1,0 +1,119 @@
+//! `[network]` of a profile.
+
+use core::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::Network;
+use crate::spec::net::{self, Egress, HostEntry, NameCheck, Rule};
+
+use super::error::Located;
+use super::fields::read_list;
+use super::read::{Cursor, each_key};
+use super::settings::{List, Settings};
+use super::value::ValueError;
+
+const NETWORK: &[&str] =
+    &["mode", "refuse", "allow", "deny", "allow-all", "allow-any-sni", "dns", "add-host"];
+
+/// Modes of the network, as `--network` calls them.
+const NETWORKS: &[&str] = &["none", "user", "host"];
+
+/// `[network]`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Networking {
+    /// Which it has.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<Network>,
+    /// Modes that no flag may ask for, as `--network` calls them.
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub refuse: List<String>,
+    /// Who may be talked to.
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub allow: List<Rule>,
+    /// Who may not.
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub deny: List<Rule>,
+    /// Every public address, also where `allow` names some.
+    #[serde(rename = "allow-all", skip_serializing_if = "Option::is_none")]
+    pub allow_all: Option<bool>,
+    /// Connections may say any name.
+    #[serde(rename = "allow-any-sni", skip_serializing_if = "Option::is_none")]
+    pub allow_any_sni: Option<bool>,
+    /// Servers that names are asked of.
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub dns: List<SocketAddr>,
+    /// Names with addresses of their own.
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub hosts: List<HostEntry>,
+}
+
+impl Networking {
+    /// What a network with a way out lets through.
+    pub(super) fn egress(&self) -> Egress {
+        Egress {
+            allow: self.allow.entries.clone(),
+            deny: self.deny.entries.clone(),
+            everything: self.allow_all.unwrap_or(false),
+            names: match self.allow_any_sni {
+                Some(true) => NameCheck::Any,
+                Some(false) | None => NameCheck::Checked,
+            },
+            dns: self.dns.entries.clone(),
+            hosts: self.hosts.entries.clone(),
+            learn: false,
+        }
+    }
+}
+
+pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Located> {
+    each_key(at.table()?, "in `[network]`", NETWORK, |at| {
+        let network = &mut settings.network;
+        match at.key() {
+            "mode" => {
+                let modes = [Network::None, Network::User, Network::Host];
+                network.mode = Some(at.choice(NETWORKS, &modes)?);
+            }
+            "refuse" => network.refuse = read_list(at, read_network_name)?,
+            "allow" => network.allow = read_list(at, read_rule)?,
+            "deny" => network.deny = read_list(at, read_rule)?,
+            "allow-all" => network.allow_all = Some(at.boolean()?),
+            "allow-any-sni" => network.allow_any_sni = Some(at.boolean()?),
+            "dns" => network.dns = read_list(at, read_server)?,
+            _ => network.hosts = read_list(at, read_host_entry)?,
+        }
+        Ok(())
+    })
+}
+
+pub(super) fn read_network_name(at: Cursor<'_, '_>) -> Result<String, Located> {
+    Ok(at.choice(NETWORKS, NETWORKS)?.to_owned())
+}
+
+pub(super) fn read_rule(at: Cursor<'_, '_>) -> Result<Rule, Located> {
+    at.parsed(parse_rule)
+}
+
+pub(super) fn read_server(at: Cursor<'_, '_>) -> Result<SocketAddr, Located> {
+    at.parsed(parse_server)
+}
+
+pub(super) fn read_host_entry(at: Cursor<'_, '_>) -> Result<HostEntry, Located> {
+    at.parsed(parse_host_entry)
+}
+
+/// Who may be talked to, or not.
+pub fn parse_rule(text: &str) -> Result<Rule, ValueError> {
+    Ok(Rule::parse(text)?)
+}
+
+/// A server that names are asked of.
+pub fn parse_server(text: &str) -> Result<SocketAddr, ValueError> {
+    Ok(net::parse_server(text)?)
+}
+
+/// `NAME:ADDRESS`.
+pub fn parse_host_entry(text: &str) -> Result<HostEntry, ValueError> {
+    Ok(HostEntry::parse(text).ok_or(ValueError::NotAHostEntry)??)
+}
