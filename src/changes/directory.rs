@@ -17,7 +17,8 @@ use crate::plan::step::Backend;
 
 const BUFFER: usize = 32 * 1024;
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
-const OPAQUE_NAME: &[u8] = b".wh..wh..opq";
+/// What fuse-overlayfs calls a file that makes its directory opaque.
+pub(super) const OPAQUE_NAME: &CStr = c".wh..wh..opq";
 const RESERVED_PREFIX: &[u8] = b".wh..wh.";
 
 /// Where a name was found, and as what. When one name is found twice, the smallest counts.
@@ -52,7 +53,7 @@ impl Names {
             if backend == Backend::Fuse
                 && let Some(hidden) = bytes.strip_prefix(WHITEOUT_PREFIX)
             {
-                opaque |= bytes == OPAQUE_NAME;
+                opaque |= bytes == OPAQUE_NAME.to_bytes();
                 if !bytes.starts_with(RESERVED_PREFIX) && !matches!(hidden, b"" | b"." | b"..") {
                     names.push(hidden, Entry::Whiteout);
                 }

@@ -21,6 +21,8 @@ use super::ChangesError;
 use super::change::{Change, FileKind, Node};
 use super::compare::open_file;
 use super::content::{ContentHash, hash_file};
+use super::directory::OPAQUE_NAME;
+use super::entry::stat;
 use super::layer::OpenLayer;
 use super::marks::Marks;
 use super::walk::{LOOK_UP, READ, open_beneath};
@@ -137,6 +139,26 @@ impl Sources {
     pub fn attributes(&self, change: &Change, file: impl AsFd) -> Result<Vec<Attribute>, Errno> {
         let backend = self.backend(change).ok_or(Errno::NOENT)?;
         Marks::of_upper(&file, backend)?.values(&file)
+    }
+
+    /// Whether the directory that a change lies in, in the layer, replaced one that the host has: then nothing
+    /// of that one was seen.
+    pub fn replaces(&mut self, change: &Change) -> Result<bool, Errno> {
+        let Some(parent) = change.path.parent() else { return Ok(false) };
+        let Some(backend) = self.backend(change) else { return Ok(false) };
+        let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match openat2(CWD, parent.as_path(), LOOK_UP, Mode::empty(), resolve) {
+            Ok(_) => {}
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::ACCESS) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let (directory, name) = self.place(change)?;
+        if name.as_bytes() == b"." {
+            return Ok(false);
+        }
+        let directory = openat(directory, c".", READ, Mode::empty())?;
+        let by_name = backend == Backend::Fuse && stat(&directory, OPAQUE_NAME)?.is_some();
+        Ok(by_name || Marks::of_upper(&directory, backend)?.opaque)
     }
 
     /// Opens the regular file that the host has where a change is; `ESTALE` when it is no more the one the

@@ -1,5 +1,6 @@
 //! Why an operation on existing sandboxes failed: the errors of the parts below, and writing.
 
+use super::export::ExportError;
 use crate::changes::ChangesError;
 use crate::changes::apply::ApplyError;
 use crate::host::HostError;
@@ -59,6 +60,9 @@ pub enum OpsError {
         /// Deleted, or replaced by something else.
         above: HostPath,
     },
+    /// An export.
+    #[error(transparent)]
+    Export(#[from] ExportError),
     /// What there is to show.
     #[error("cannot write the output")]
     Write(#[source] std::io::Error),
@@ -83,6 +87,7 @@ impl Explain for OpsError {
                         .to_owned(),
                 )
             }
+            Self::Export(error) => error.hint(),
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
             Self::Within { above, .. } => {
@@ -98,7 +103,7 @@ impl OpsError {
     /// Whether the reader of the output went away, which is no reason to complain.
     pub fn is_broken_pipe(&self) -> bool {
         let kind = match self {
-            Self::Write(error) => Some(error.kind()),
+            Self::Write(error) | Self::Export(ExportError::Write(error)) => Some(error.kind()),
             Self::Json(error) => error.io_error_kind(),
             _ => None,
         };

@@ -9,6 +9,7 @@ pub mod diff;
 pub mod discard;
 pub mod doctor;
 pub mod error;
+pub mod export;
 pub mod inspect;
 pub mod measure;
 pub mod merge;

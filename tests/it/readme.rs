@@ -34,11 +34,11 @@ fn every_command_of_the_readme_does_what_it_says() {
         return;
     }
     let world = World::new();
-    world.host(Host::MayChange);
+    world.host(Host::MayChange).keeps(1);
     world.folder("project/out");
     world.folder("set");
     world.file(".config/tool/settings", "a = 1");
-    typed(&world, "bryo run -- sh -c 'echo hello > note'").succeeds();
+    typed(&world, "bryo run -- sh -c 'echo hello > note; echo more > draft'").succeeds();
     let commands = commands();
     assert!(commands.len() > 15, "README lost its examples: {commands:?}");
     for command in commands.iter().filter(|command| !command.contains(" ID")) {

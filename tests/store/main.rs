@@ -5,6 +5,7 @@
 )]
 
 mod commands;
+mod export;
 mod fixture;
 mod lifecycle;
 mod record;

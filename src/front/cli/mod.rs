@@ -12,6 +12,7 @@ pub mod discard;
 pub mod doctor;
 pub mod error;
 mod execute;
+pub mod export;
 pub mod flag;
 pub mod inspect;
 pub mod output;
@@ -50,6 +51,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "diff", build: diff::command, answer: diff::answer },
     Entry { name: "apply", build: apply::command, answer: apply::answer },
     Entry { name: "discard", build: discard::command, answer: discard::answer },
+    Entry { name: "export", build: export::command, answer: export::answer },
     Entry { name: "ps", build: ps::command, answer: ps::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },

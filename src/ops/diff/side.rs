@@ -56,17 +56,18 @@ impl fmt::Display for Other {
 pub(crate) fn read_both(change: &Change, sources: &mut Sources) -> Result<(Side, Side), Errno> {
     let is_file = |node: &&crate::changes::Node| node.kind == FileKind::File;
     let old = match change.was.as_ref().filter(is_file) {
-        Some(_) => read(Sources::host_file(change))?,
+        Some(_) => read_file(Sources::host_file(change))?,
         None => Side::Nothing,
     };
     let new = match change.now.as_ref().filter(is_file) {
-        Some(_) => read(sources.file(change))?,
+        Some(_) => read_file(sources.file(change))?,
         None => Side::Nothing,
     };
     Ok((old, new))
 }
 
-fn read(file: Result<OwnedFd, Errno>) -> Result<Side, Errno> {
+/// What an open file holds.
+pub(crate) fn read_file(file: Result<OwnedFd, Errno>) -> Result<Side, Errno> {
     match file {
         Ok(file) => read_open(&file),
         Err(Errno::ACCESS | Errno::PERM | Errno::STALE | Errno::NOENT) => Ok(Side::Unreadable),
