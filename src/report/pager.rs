@@ -142,6 +142,10 @@ fn command(program: Option<&OsStr>) -> Command {
         command.env_remove(runs_others);
     }
     command.env("LESSSECURE", "1");
+    if std::env::var_os("LESSHISTFILE").is_none() {
+        // What was searched for is not kept: nothing on the host is written that nobody named.
+        command.env("LESSHISTFILE", "-");
+    }
     if let Some(path) = std::env::var_os("PATH") {
         command.env("PATH", absolute_parts(&path));
     }

@@ -72,7 +72,7 @@ fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
     let shown = match screen(form, is_set(matches, "no-pager")) {
         Some(screen) => {
             let pager = caller.variable("PAGER").filter(|program| !program.is_empty());
-            if matches!(pager.map(OsStr::as_encoded_bytes), Some(b"cat")) {
+            if is_none(pager, caller.variable("TERM")) {
                 straight(matches, &caller, &selected)
             } else {
                 let mut pager = Pager::new(screen, pager);
@@ -90,6 +90,12 @@ fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
             Ok(Answer::text(""))
         }
     }
+}
+
+/// Whether what the user has set is no pager: `cat`, or a terminal that `less` cannot page on.
+fn is_none(pager: Option<&OsStr>, terminal: Option<&OsStr>) -> bool {
+    let is_dumb = terminal.is_none_or(|name| name.is_empty() || name == "dumb");
+    pager.map_or(is_dumb, |program| program == "cat")
 }
 
 /// The screen, where a long answer is for people who look at one.

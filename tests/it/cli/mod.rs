@@ -2,4 +2,5 @@
 
 mod newcomer;
 mod output;
+mod review;
 mod words;

@@ -8,6 +8,7 @@ mod ids;
 mod later;
 mod mounts;
 mod processes;
+mod review;
 mod secrets;
 mod setup;
 mod sockets;
