@@ -31,7 +31,7 @@ pub enum OpsError {
     #[error("cannot apply sandbox `{0}`: it is not what was reviewed")]
     NotReviewed(SandboxId),
     /// Its layer is in use.
-    #[error("cannot apply sandbox `{id}`: its layer is mounted, where process {process} is")]
+    #[error("cannot take sandbox `{id}`: its layer is mounted, where process {process} is")]
     Mounted {
         /// Which.
         id: SandboxId,

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use bryo::ops::export::{Destination, Exported, Form, Packing, Why, export};
 use bryo::ops::{OpsError, diff::Selection};
@@ -209,6 +209,36 @@ fn a_sandbox_that_runs_is_not_exported() {
     assert!(error.to_string().contains("is running"), "{error}");
     assert_eq!(out, b"");
     drop(running);
+}
+
+/// The process holds a mount namespace in which an overlay over the layer is mounted.
+#[test]
+fn a_layer_that_is_mounted_somewhere_is_not_exported() {
+    let fixture = Fixture::new();
+    let id = ended(&fixture, |_, upper| file(&upper.join("f"), "x", 0o644));
+    for name in ["work", "merged"] {
+        fs::create_dir(fixture.path(name)).unwrap();
+    }
+    let upper = fixture.path(&format!("data/bryo/kept/{id}/upper-0"));
+    let mount = format!(
+        "mount -t overlay o -o userxattr,lowerdir=over,upperdir={},workdir=work merged; echo; read x",
+        upper.display()
+    );
+    let mut holder = Command::new("unshare")
+        .args(["-Urm", "sh", "-ec", &mount])
+        .current_dir(fixture.directory.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut ready = [0];
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut ready).unwrap();
+    let mut out = Vec::new();
+    let refused = try_export(&fixture, &Form::Layer(Packing::Plain), &mut out);
+    assert!(matches!(refused, Err(OpsError::Mounted { .. })), "{refused:?}");
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+    assert_eq!(told(&layer(&fixture).1), []);
 }
 
 #[test]

@@ -9,7 +9,7 @@
 //! - A dry run looks and changes nothing.
 //! - A review is of everything that was selected: when one path of it is not what was reviewed, nothing is done.
 
-mod mounted;
+pub(super) mod mounted;
 mod report;
 
 use std::cell::RefCell;

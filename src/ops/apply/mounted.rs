@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::state::SandboxId;
 
 /// A process in whose mount namespace a layer of this sandbox is mounted; none if there is none.
-pub(super) fn by_whom(id: SandboxId) -> Option<u32> {
+pub(in crate::ops) fn by_whom(id: SandboxId) -> Option<u32> {
     let mut seen: BTreeSet<PathBuf> = BTreeSet::new();
     let layers = [format!("/{id}/upper-"), format!("/{id}/layer-")];
     for entry in std::fs::read_dir("/proc").ok()?.flatten() {

@@ -1,7 +1,8 @@
 //! `bryo export`: what a sandbox changed, for other programs.
 //!
 //! # Theory of operation
-//! The sandbox is locked, so that what is read is what will be there: one that runs is refused. Its changes go,
+//! The sandbox is locked, so that what is read is what will be there: one that runs, or whose layer is mounted,
+//! is refused. Its changes go,
 //! in their order, into an archive ([`layer`]) or a patch ([`patch`]). What these cannot hold is left out, and
 //! every path of it is told.
 
@@ -14,6 +15,7 @@ use std::io::{self, Write};
 
 use rustix::io::Errno;
 
+use super::apply::mounted;
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::changes::{Changes, Selection, Sources};
@@ -177,6 +179,9 @@ pub fn export(
     sweep(stores)?;
     let found = stores.choose(which)?;
     let sandbox = found.lock()?;
+    if let Some(process) = mounted::by_whom(sandbox.id()) {
+        return Err(OpsError::Mounted { id: sandbox.id(), process });
+    }
     let record = found.record()?;
     let open = |number| Ok::<_, OpsError>(sandbox.open_upper(number)?);
     let source = Source {
