@@ -18,6 +18,7 @@
     reason = "a program that prints a table, and its progress"
 )]
 
+mod apply;
 mod crowd;
 mod loops;
 mod memory;
@@ -65,6 +66,7 @@ const GROUPS: &[Group] = &[
     ("memory", memory::rows),
     ("crowd", crowd::rows),
     ("project", project::rows),
+    ("apply", apply::rows),
 ];
 
 fn run(request: &Request) -> Result<bool, String> {

@@ -213,13 +213,15 @@ impl Executor<'_> {
     /// Removes directories of the layers that hold nothing any more.
     fn prune(&mut self, touched: &[(HostPath, LayerNumber, bool)]) -> Result<(), ApplyError> {
         let mut directories: BTreeSet<(LayerNumber, HostPath)> = BTreeSet::new();
-        let acted = self.outcome.done.iter().map(|index| &self.plan.actions[*index]);
-        for (path, layer) in acted
-            .map(|action| (&action.path, action.layer))
-            .chain(touched.iter().map(|(path, layer, _)| (path, *layer)))
-        {
-            directories.insert((layer, path.clone()));
-            directories.extend(path.parent().map(|above| (layer, above)));
+        for action in self.outcome.done.iter().map(|index| &self.plan.actions[*index]) {
+            if action.takes.is_some_and(|layer| layer.is_directory()) {
+                directories.insert((action.layer, action.path.clone()));
+            }
+            directories.extend(action.path.parent().map(|above| (action.layer, above)));
+        }
+        for (path, layer, _) in touched {
+            directories.insert((*layer, path.clone()));
+            directories.extend(path.parent().map(|above| (*layer, above)));
         }
         let left = self.outcome.left.iter().map(|left| &self.items[left.change].change);
         let left: BTreeSet<(LayerNumber, HostPath)> =

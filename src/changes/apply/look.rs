@@ -31,6 +31,8 @@ pub(super) struct Looker<'a> {
     pub(super) excludes: &'a [Glob],
     /// Why other programs execute a path, if they do.
     pub(super) executed_later: &'a dyn Fn(&Change) -> Option<&'static str>,
+    /// The directory that the host turned out not to have last, and what stands above it.
+    pub(super) missing: Option<(LayerNumber, HostPath, Parent)>,
 }
 
 impl Looker<'_> {
@@ -128,15 +130,23 @@ impl Looker<'_> {
 
     /// The directory of the host that a change belongs into.
     fn parent(&mut self, change: &Change) -> Result<(Parent, Option<Entry>), Errno> {
+        if let Some((layer, missing, parent)) = &self.missing
+            && *layer == change.layer
+            && change.path.is_below(missing)
+        {
+            return Ok((parent.clone(), None));
+        }
         match self.places.entry(Side::Host, change.layer, &change.path) {
             Ok(entry) => {
                 let spot = spot(&Seen::of(&*entry.directory)?);
                 Ok((Parent::There(spot), Some(entry)))
             }
-            Err(Errno::NOENT) => Ok((self.nearest(change)?, None)),
-            Err(Errno::NOTDIR | Errno::LOOP) => {
-                // What stands in the way may be replaced by a directory of the layer's.
-                Ok((self.nearest(change)?, None))
+            // What stands in the way may be replaced by a directory of the layer's.
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => {
+                let parent = self.nearest(change)?;
+                let above = change.path.parent();
+                self.missing = above.map(|above| (change.layer, above, parent.clone()));
+                Ok((parent, None))
             }
             Err(Errno::XDEV) => Ok((Parent::Mounted, None)),
             Err(error) => Err(error),
