@@ -12,8 +12,10 @@ use bryo::front::cli::surroundings::Surroundings;
 use bryo::front::cli::usage::Asked;
 use bryo::plan::Plan;
 use bryo::plan::step::{Missing, Notice};
+use bryo::plan::traffic::{Protocol, Refused, Traffic};
 use bryo::report::{Detail, Kept, Look, footer};
 use bryo::spec::HostPath;
+use bryo::spec::net::{HostName, Rule};
 use bryo::state::id::SandboxId;
 use bryo::state::launcher::Launcher;
 use bryo::state::record::{Beginning, ChangeCounts, DeniedCall, Exit, Outcome, Record};
@@ -138,4 +140,39 @@ fn files_that_may_hold_secrets_share_one_line() {
         "bryo: `/x/.env.0`, `/x/.env.1`, `/x/.env.2` and 2 more may hold secrets and can be read inside; \
          to hide: --hide /x/.env.0 --hide /x/.env.1 --hide /x/.env.2\n"
     );
+}
+
+#[test]
+fn what_the_network_refused_has_its_flag() {
+    let refused =
+        |name: Option<&str>, address: Option<&str>, port, allow: Option<&str>, count| Refused {
+            name: name.map(|name| HostName::parse(name).unwrap()),
+            address: address.map(|address| address.parse().unwrap()),
+            protocol: if port == Some(443) { Protocol::Udp } else { Protocol::Tcp },
+            port,
+            reason: "no rule\x1b[2J allows it".to_owned(),
+            allow: allow.map(|rule| Rule::parse(rule).unwrap()),
+            count,
+        };
+    let mut record = record();
+    record.traffic = Some(Traffic {
+        refused: vec![
+            refused(Some("a.test"), None, None, Some("a.test"), 2),
+            refused(None, Some("2001:db8::1"), Some(443), Some("[2001:db8::1]:443/udp"), 1),
+            refused(Some("b.test"), None, Some(80), None, 1),
+        ],
+        more: 5,
+        used: Vec::new(),
+    });
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: refused connections: a.test (no rule\\u{1b}[2J allows it, 2 times), to allow: \
+         --allow a.test; [2001:db8::1]:443/udp (no rule\\u{1b}[2J allows it), to allow: --allow \
+         '[2001:db8::1]:443/udp'; b.test:80 (no rule\\u{1b}[2J allows it); and 5 more\n"
+    );
+    record.traffic =
+        Some(Traffic { used: vec![Rule::parse("a.test:443").unwrap()], ..Traffic::default() });
+    assert_eq!(said(&record, Kept::No), "");
+    record.spec.egress.learn = true;
+    assert_eq!(said(&record, Kept::No), "bryo: this run used: --allow a.test:443\n");
 }

@@ -31,18 +31,22 @@ mod gate;
 mod process;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::channel::{self, Inside};
 use super::wire::ToSandbox;
 use super::{Host, LaunchError};
 use crate::plan::step::Plan;
+use crate::plan::traffic::Traffic;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::signal::SignalNumber;
 use crate::sys::socket;
+
+/// Most that it tells: a bounded list of short lines.
+const TOLD: usize = 1 << 20;
 
 /// How long one that was killed is waited for.
 const KILLED: Duration = Duration::from_secs(5);
@@ -52,6 +56,8 @@ const KILLED: Duration = Duration::from_secs(5);
 pub struct Netstack {
     pidfd: OwnedFd,
     control: OwnedFd,
+    /// What was refused, told at its end.
+    told: OwnedFd,
 }
 
 /// How a netstack ended.
@@ -75,13 +81,16 @@ impl Netstack {
         let filter = host.netstack_filter.as_deref();
         let filter = filter.ok_or(LaunchError::Connect(Errno::EINVAL))?;
         let (control, inside) = socket::pair().map_err(LaunchError::Connect)?;
+        let (told, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+            .map_err(|errno| LaunchError::Connect(errno.into()))?;
         let launcher = rustix::process::getpid();
         match clone::fork().map_err(LaunchError::Connect)? {
             Cloned::Child => {
                 let control = Inside(inside);
-                process::run(process::Order { plan, link, control, filter, launcher })
+                let told = tells;
+                process::run(process::Order { plan, link, control, told, filter, launcher })
             }
-            Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control }),
+            Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control, told }),
         }
     }
 
@@ -97,18 +106,39 @@ impl Netstack {
 
     /// Tells it to end once the last bytes have left, and waits for that; kills it when it takes longer than
     /// `patience`.
-    pub fn end(self, patience: Duration) -> Result<End> {
+    pub fn end(self, patience: Duration) -> Result<(End, Option<Traffic>)> {
         match channel::send(&self.control, ToSandbox::Finish) {
             Ok(()) | Err(Errno::EPIPE) => {}
             Err(errno) => return self.kill().and(Err(errno)),
         }
+        let told = self.hear(patience)?;
         if !self.has_ended(patience)? {
-            return self.kill().map(|()| End::Killed);
+            return self.kill().map(|()| (End::Killed, told));
         }
         match pidfd::wait(&self.pidfd)? {
-            Exit::Code(0) => Ok(End::Complete),
-            exit => Ok(End::Lost(exit)),
+            Exit::Code(0) => Ok((End::Complete, told)),
+            exit => Ok((End::Lost(exit), told)),
         }
+    }
+
+    /// What it tells at its end; nothing when that is not whole, or not what it should be.
+    fn hear(&self, within: Duration) -> Result<Option<Traffic>> {
+        let until = Instant::now() + within;
+        let mut bytes = Vec::new();
+        let mut room = [0; 4096];
+        while bytes.len() < TOLD {
+            let mut poller = Poller::new();
+            poller.readable((), self.told.as_fd());
+            let left = until.saturating_duration_since(Instant::now());
+            if poller.wait(Some(left))?.is_empty() {
+                return Ok(None);
+            }
+            match rustix::io::retry_on_intr(|| rustix::io::read(&self.told, &mut room))? {
+                0 => return Ok(serde_json::from_slice(&bytes).ok()),
+                length => bytes.extend_from_slice(room.get(..length).unwrap_or_default()),
+            }
+        }
+        Ok(None)
     }
 
     /// Kills and reaps it.

@@ -27,6 +27,7 @@ pub mod needs;
 pub mod render;
 pub mod seccomp;
 pub mod step;
+pub mod traffic;
 
 mod confine;
 mod describe;

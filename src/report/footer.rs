@@ -4,6 +4,8 @@
 //! - Nothing to say, nothing said.
 //! - It never claims to be complete: files refused by mounts and Landlock raise no event for us.
 
+mod traffic;
+
 use std::collections::BTreeMap;
 
 use crate::state::Record;
@@ -54,6 +56,7 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
         lines.extend(end(record));
         lines.extend(changes(record, kept));
         lines.extend(denials(&record.denied, record, kept));
+        lines.extend(traffic::lines(record, kept));
         lines.extend(variables(record));
     }
     lines.iter().map(|line| look.paragraph("bryo: ", line)).collect()

@@ -20,6 +20,7 @@ use crate::plan::Plan;
 use crate::plan::step::{
     Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
+use crate::plan::traffic::Traffic;
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
@@ -52,6 +53,10 @@ pub struct Record {
     pub enforced: Vec<Enforced>,
     /// System calls that were refused, most frequent first.
     pub denied: Vec<DeniedCall>,
+    /// What its network refused, and what it used of it where that was to be learnt; none without a
+    /// network of its own that leads out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic: Option<Traffic>,
     /// What the layers held at the end.
     pub changes: Option<ChangeCounts>,
     /// Bytes of the disk that the layers took then; none where that was not counted to its end.
@@ -234,6 +239,7 @@ impl Record {
             groups_kept: plan.groups_kept.clone(),
             enforced: Vec::new(),
             denied: Vec::new(),
+            traffic: None,
             changes: None,
             size: None,
             continued: None,

@@ -288,6 +288,7 @@ impl Supervisor<'_> {
             lost,
             servers: servers.map_err(SuperviseError::Servers)?,
             network: None,
+            traffic: None,
         })
     }
 }

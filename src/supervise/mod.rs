@@ -56,6 +56,7 @@ use crate::launch::fuse::End;
 use crate::launch::netstack;
 use crate::launch::wire::Malformed;
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
+use crate::plan::traffic::Traffic;
 use crate::sys::errno::Errno;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal::SignalNumber;
@@ -131,6 +132,8 @@ pub struct Ended {
     pub servers: Vec<End>,
     /// How the netstack ended, where there was one.
     pub network: Option<netstack::End>,
+    /// What it told of the run.
+    pub traffic: Option<Traffic>,
     /// Output that could not be written, and not because its reader went away.
     pub lost: Vec<Lost>,
 }
@@ -243,8 +246,9 @@ pub fn supervise(
     let Some(netstack) = netstack else { return ended };
     match ended {
         Ok(ended) => {
-            let network = netstack.end(watch::WRITE_BACK).map_err(SuperviseError::Netstack)?;
-            Ok(Ended { network: Some(network), ..ended })
+            let (network, traffic) =
+                netstack.end(watch::WRITE_BACK).map_err(SuperviseError::Netstack)?;
+            Ok(Ended { network: Some(network), traffic, ..ended })
         }
         Err(error) => netstack.kill().map_err(SuperviseError::Netstack).and(Err(error)),
     }

@@ -22,8 +22,8 @@ use crate::sys::interfaces;
 /// Most that is read of such a file.
 const MOST: u64 = 8 << 20;
 
-/// The gate for a link.
-pub(super) fn gate(rules: &Egress, link: Link) -> Result<Named<Host>> {
+/// The gate for a link, as the engine asks it and as it tells at the end.
+pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
     let own = interfaces::addresses()?;
     let stands = Stands {
         resolver: link.resolvers().collect(),
@@ -37,7 +37,8 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<Named<Host>> {
     let listed = parse_hosts(&text("/etc/hosts")).into_iter().map(|entry| (entry, Source::Answer));
     let hosts = given.chain(listed).collect();
     let names = Settings { servers, hosts, families: families(&own) };
-    Named::new(Gate::new(rules, own, stands, names, Box::new(random)), Host)
+    let gate = Gate::new(rules, own, stands, names, Box::new(random));
+    Ok((Named::new(gate.clone(), Host)?, gate))
 }
 
 /// What a file holds; nothing when it is not there.

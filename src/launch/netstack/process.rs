@@ -13,6 +13,7 @@ use crate::confine::capabilities;
 use crate::launch::channel::Inside;
 use crate::launch::sandbox::Failed;
 use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::net::egress::Gate;
 use crate::net::user::Inside as InsideAddresses;
 use crate::net::user::dial::Host;
 use crate::net::user::engine::{Engine, Most, Order as Say};
@@ -35,6 +36,8 @@ pub(super) struct Order<'a> {
     pub(super) link: OwnedFd,
     /// To the launcher.
     pub(super) control: Inside,
+    /// Where to tell what was refused.
+    pub(super) told: OwnedFd,
     /// The filter of system calls.
     pub(super) filter: &'a [Instruction],
     /// Whose death is its own.
@@ -52,14 +55,15 @@ const RESERVED: u64 = 32;
 
 /// Runs the netstack to its end.
 pub(super) fn run(order: Order<'_>) -> ! {
-    let Order { plan, link, control, filter, launcher } = order;
+    let Order { plan, link, control, told, filter, launcher } = order;
     let first = plan.of(Stage::Netstack).next().map_or(0, |(step, _)| step);
-    let prepared = leave_launcher(&link, &control).and_then(|()| set_limits());
+    let prepared =
+        leave_launcher(&[link.as_fd(), control.as_fd(), told.as_fd()]).and_then(|()| set_limits());
     let started = prepared
         .and_then(|most| engine(plan, link, most))
         .map_err(|errno| Failed::new(first, errno))
         .and_then(|engine| confine(plan, filter, launcher).map(|()| engine));
-    let mut engine = match started {
+    let (mut engine, gate) = match started {
         Ok(engine) => engine,
         Err(failed) => {
             let told = control.tell(&failed.message(), None);
@@ -72,7 +76,7 @@ pub(super) fn run(order: Order<'_>) -> ! {
         // It is gone, or says something that means nothing.
         Ok(_) | Err(_) => Say::Stop,
     };
-    match ready.and_then(|()| engine.run(control.as_fd(), hear)) {
+    match ready.and_then(|()| engine.run(control.as_fd(), hear)).and_then(|()| tell(&gate, &told)) {
         Ok(()) => {
             // Where it fails, the end takes longer.
             tun::leave_to_namespace(engine.link()).unwrap_or(());
@@ -82,15 +86,25 @@ pub(super) fn run(order: Order<'_>) -> ! {
     }
 }
 
+/// Tells what was refused, as JSON.
+fn tell(gate: &Gate, told: &OwnedFd) -> Result<()> {
+    let bytes = serde_json::to_vec(&gate.told()).map_err(|_| Errno::EINVAL)?;
+    let mut rest = bytes.as_slice();
+    while !rest.is_empty() {
+        let written = rustix::io::retry_on_intr(|| rustix::io::write(told, rest))?;
+        rest = rest.get(written..).unwrap_or_default();
+    }
+    Ok(())
+}
+
 /// Keeps nothing of the launcher: descriptors, terminal, signals.
-fn leave_launcher(link: &OwnedFd, control: &Inside) -> Result<()> {
+fn leave_launcher(keep: &[BorrowedFd<'_>]) -> Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     std::mem::forget(null);
-    let keep: [BorrowedFd<'_>; 2] = [link.as_fd(), control.as_fd()];
-    process::irrevocably_close_from(3, &keep)?;
+    process::irrevocably_close_from(3, keep)?;
     // Keys typed at the terminal are for the payload.
     rustix::process::setsid()?;
     process::set_name(c"bryo-netstack")?;
@@ -116,7 +130,9 @@ fn set_limits() -> Result<u64> {
     Ok(files.saturating_sub(RESERVED))
 }
 
-fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Engine<Named<Host>, Host>> {
+type Serving = (Engine<Named<Host>, Host>, Gate);
+
+fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Serving> {
     let (at, egress) = (link_plan(plan), served(plan));
     let (at, egress) = at.zip(egress).ok_or(Errno::EINVAL)?;
     let files = usize::try_from(files).map_err(|_| Errno::EOVERFLOW)?;
@@ -130,9 +146,10 @@ fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Engine<Named<Host>, 
         InsideAddresses { v4: at.v4.own.into(), v6: at.v6.map(|v6| v6.own.into()), mtu: at.mtu };
     let mut secret = [0; 8];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
-    let gate = super::gate::gate(egress, at)?;
+    let (named, gate) = super::gate::gate(egress, at)?;
     let secret = u64::from_ne_bytes(secret);
-    Engine::new(Link::new(link, gateway), inside, gate, Host, most, secret)
+    let engine = Engine::new(Link::new(link, gateway), inside, named, Host, most, secret)?;
+    Ok((engine, gate))
 }
 
 fn link_plan(plan: &Plan) -> Option<LinkPlan> {

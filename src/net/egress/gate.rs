@@ -6,11 +6,12 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use super::inspect::{Heard, Listener};
-use super::ledger::{Attempt, Ledger, Told};
+use super::ledger::{Attempt, Ledger};
 use super::policy::{Check, Pinned, Policy, Ruling, Service, Source};
 use super::reason::Reason;
 use super::{Destination, Egress, Inspect, Sight, Verdict};
 use crate::net::dns::{Action, Client, Resolver, Settings};
+use crate::plan::traffic::Traffic;
 use crate::spec::net::{Egress as Rules, HostName};
 
 /// Addresses inside that stand for something of ours.
@@ -90,7 +91,7 @@ impl Gate {
     }
 
     /// What was refused and used so far.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> Traffic {
         self.0.borrow().ledger.told()
     }
 

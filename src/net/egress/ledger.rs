@@ -8,63 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
-
 use super::policy::Service;
 use super::reason::Reason;
+use crate::plan::traffic::{Protocol, Refused, Traffic};
 use crate::spec::net::{HostName, Ports, Prefix, Rule, Target, Transport};
 
 /// Most different refusals, and most different things that were used.
 const MOST: usize = 256;
-
-/// Something that was not let out, how often, and why.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Refused {
-    /// The name that was asked for, or said; none where only an address was dialled.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub name: Option<HostName>,
-    /// The address; none where a name was only asked for.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<IpAddr>,
-    /// The protocol, with ports or without.
-    pub protocol: Protocol,
-    /// The port, where the protocol has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub port: Option<u16>,
-    /// Why, as a part of a sentence.
-    pub reason: String,
-    /// The narrowest rule that would let it through.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub allow: Option<Rule>,
-    /// How often.
-    pub count: u64,
-}
-
-/// What was tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Protocol {
-    /// To ask for a name.
-    Dns,
-    /// A TCP connection.
-    Tcp,
-    /// Datagrams.
-    Udp,
-    /// An echo.
-    Icmp,
-}
-
-/// Everything that was told of one run.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
-    /// What was refused, most frequent first.
-    pub refused: Vec<Refused>,
-    /// Refusals that did not fit into the list.
-    pub more: u64,
-    /// Rules that would let through what was used and what was refused.
-    pub used: Vec<Rule>,
-}
 
 type Key = (Option<HostName>, Option<IpAddr>, Protocol, Option<u16>);
 
@@ -122,10 +72,10 @@ impl Ledger {
     }
 
     /// Everything that was noted.
-    pub fn told(&self) -> Told {
+    pub fn told(&self) -> Traffic {
         let mut refused: Vec<Refused> = self.refused.values().cloned().collect();
         refused.sort_by_key(|refused| std::cmp::Reverse(refused.count));
-        Told { refused, more: self.more, used: self.used.iter().cloned().collect() }
+        Traffic { refused, more: self.more, used: self.used.iter().cloned().collect() }
     }
 }
 

@@ -41,6 +41,7 @@ pub(super) fn complete(record: Record, told: &Told<'_>, errno_for: &dyn Fn(Call)
         outcome: Outcome::Exited { ended: Timestamp::now(), duration_us, exit },
         enforced: enforced(told),
         denied: denied(told.ended, errno_for),
+        traffic: told.ended.traffic.clone(),
         ..record
     }
 }

@@ -1,4 +1,4 @@
-//! `--allow --deny --allow-all --allow-any-sni --dns --add-host`: what may leave.
+//! `--allow --deny --allow-all --allow-any-sni --dns --add-host --learn-network`: what may leave.
 //!
 //! # Decisions
 //! - Whoever says who may be talked to wants a network: without `--network` these flags mean
@@ -15,13 +15,14 @@ use crate::spec::{Network, Spec};
 const RULE: &str = "RULE";
 
 /// Flags that want a network of their own with a way out, as clap knows them and as they are typed.
-const FLAGS: [(&str, &str); 6] = [
+const FLAGS: [(&str, &str); 7] = [
     ("allow", "--allow"),
     ("deny", "--deny"),
     ("dns", "--dns"),
     ("add-host", "--add-host"),
     ("allow-all", "--allow-all"),
     ("allow-any-sni", "--allow-any-sni"),
+    ("learn-network", "--learn-network"),
 ];
 
 pub(super) fn flags() -> Vec<Arg> {
@@ -36,6 +37,10 @@ pub(super) fn flags() -> Vec<Arg> {
         switch("allow-any-sni", "Let connections to an allowed host say any name in TLS and HTTP"),
         values("dns", "SERVER", "Ask this server for names, ADDRESS[:PORT]; else the host's own"),
         values("add-host", "NAME:ADDRESS", "Give a name an address"),
+        switch(
+            "learn-network",
+            "Talk to every public address; at the end, the `--allow` of each used",
+        ),
     ]
 }
 
@@ -65,7 +70,8 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     for text in many(matches, "add-host") {
         add(&mut egress.hosts, parsed("--add-host", text, parse_host_entry)?);
     }
-    egress.everything |= is_set(matches, "allow-all");
+    egress.learn = is_set(matches, "learn-network");
+    egress.everything |= is_set(matches, "allow-all") || egress.learn;
     if is_set(matches, "allow-any-sni") {
         egress.names = NameCheck::Any;
     }

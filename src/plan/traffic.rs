@@ -1,0 +1,60 @@
+//! What the netstack tells of a run: what it did not let out, and what was used.
+//!
+//! It goes from the netstack through the supervisor into the record, which have no other module in common.
+
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::net::{HostName, Rule};
+
+/// Something that was not let out, how often, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Refused {
+    /// The name that was asked for, or said; none where only an address was dialled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<HostName>,
+    /// The address; none where a name was only asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<IpAddr>,
+    /// The protocol, with ports or without.
+    pub protocol: Protocol,
+    /// The port, where the protocol has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Why, as a part of a sentence.
+    pub reason: String,
+    /// The narrowest rule that would let it through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub allow: Option<Rule>,
+    /// How often.
+    pub count: u64,
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protocol {
+    /// To ask for a name.
+    Dns,
+    /// A TCP connection.
+    Tcp,
+    /// Datagrams.
+    Udp,
+    /// An echo.
+    Icmp,
+}
+
+/// Everything that was told of one run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Traffic {
+    /// What was refused, most frequent first.
+    pub refused: Vec<Refused>,
+    /// Refusals that did not fit into the list.
+    pub more: u64,
+    /// Rules that would let through what was used; noted only when that was asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub used: Vec<Rule>,
+}

@@ -1,0 +1,63 @@
+//! What the network of a run refused, with the flag that would allow each, and what it used.
+
+use super::{Kept, NAMED, reference};
+use crate::plan::traffic::{Protocol, Refused, Traffic};
+use crate::report::quote::shell_command;
+use crate::spec::net::Rule;
+use crate::spec::text::escape;
+use crate::state::Record;
+
+/// What the network refused, and what was used where that was to be learnt.
+pub(super) fn lines(record: &Record, kept: Kept) -> Vec<String> {
+    let Some(traffic) = &record.traffic else { return Vec::new() };
+    let mut lines = Vec::new();
+    if record.spec.egress.learn {
+        lines.push(if traffic.used.is_empty() {
+            "this run used no network".to_owned()
+        } else {
+            format!("this run used: {}", flags(traffic.used.iter()))
+        });
+    }
+    if !traffic.refused.is_empty() {
+        lines.push(refused(traffic, record, kept));
+    }
+    lines
+}
+
+fn flags<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {
+    let words = rules.flat_map(|rule| ["--allow".to_owned(), rule.to_string()]);
+    shell_command(words)
+}
+
+fn refused(traffic: &Traffic, record: &Record, kept: Kept) -> String {
+    let named: Vec<String> = traffic.refused.iter().take(NAMED).map(refusal).collect();
+    let left = traffic.refused.len().saturating_sub(NAMED);
+    let left = u64::try_from(left).unwrap_or(u64::MAX).saturating_add(traffic.more);
+    let more = match (left, kept) {
+        (0, _) => String::new(),
+        (left, Kept::Yes) => format!("; and {left} more: bryo inspect {}", reference(record)),
+        (left, Kept::No) => format!("; and {left} more"),
+    };
+    format!("refused connections: {}{more}", named.join("; "))
+}
+
+/// One refusal: to whom, why, and the flag.
+fn refusal(refused: &Refused) -> String {
+    let to = match (&refused.name, refused.address) {
+        (Some(name), _) => name.to_string(),
+        (None, Some(address)) if refused.port.is_some() && address.is_ipv6() => {
+            format!("[{address}]")
+        }
+        (None, Some(address)) => address.to_string(),
+        (None, None) => "?".to_owned(),
+    };
+    let port = refused.port.map_or(String::new(), |port| format!(":{port}"));
+    let udp = if refused.protocol == Protocol::Udp { "/udp" } else { "" };
+    let times =
+        if refused.count > 1 { format!(", {} times", refused.count) } else { String::new() };
+    let allow = match &refused.allow {
+        Some(rule) => format!(", to allow: {}", flags(std::iter::once(rule))),
+        None => String::new(),
+    };
+    format!("{to}{port}{udp} ({}{times}){allow}", escape(&refused.reason))
+}
