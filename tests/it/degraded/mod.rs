@@ -18,7 +18,7 @@ fn after(script: &str) -> Vec<String> {
 }
 
 /// As [`after`], but the command is run by an ordinary user again, who has no capability there.
-fn then_as_user(script: &str) -> Vec<String> {
+pub(crate) fn then_as_user(script: &str) -> Vec<String> {
     let (user, group) = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
     let mut words = after(script);
     words.extend(["/usr/bin/unshare".into(), "--user".into()]);
@@ -58,7 +58,7 @@ int main(int argc, char **argv) {
 "#;
 
 /// Words that run a command where these calls fail: pairs of a call's number and an errno.
-fn refusing(world: &World, calls: &[(libc::c_long, i32)]) -> Vec<String> {
+pub(crate) fn refusing(world: &World, calls: &[(libc::c_long, i32)]) -> Vec<String> {
     let refuse = world.c_program("refuse", REFUSE);
     let calls: Vec<String> = calls.iter().map(|(call, errno)| format!("{call}={errno}")).collect();
     [refuse.to_str().unwrap(), &calls.join(",")].map(str::to_owned).into()

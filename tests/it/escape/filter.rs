@@ -2,7 +2,7 @@
 //! itself, call by call.
 
 use super::{attack, sandbox};
-use crate::support::{Need, World, has};
+use crate::support::{Host, Need, World, has};
 
 /// Makes each call and prints its name and what came of it.
 const CALLS: &str = r#"
@@ -85,8 +85,37 @@ fn dangerous_calls_are_refused_before_the_kernel_looks_at_them() {
         assert_eq!(of(&inside), refused, "{name}");
         assert_ne!(of(&outside), refused, "the control: {name} gets further without the filter");
     }
-    // A virtual machine's way to its hypervisor; a kernel without it has nothing to refuse.
-    assert!(inside.contains(&("vsock".into(), "EAFNOSUPPORT".into())), "{inside:?}");
+}
+
+#[test]
+fn a_way_to_the_hypervisor_is_refused_by_the_filter_also_where_the_kernel_has_none() {
+    const VSOCK: &str = r#"
+    #define _GNU_SOURCE
+    #include <errno.h>
+    #include <stdio.h>
+    #include <string.h>
+    #include <sys/socket.h>
+    int main(void) {
+        puts(socket(40, SOCK_STREAM, 0) < 0 ? strerrorname_np(errno) : "ok");
+        puts(socket(40, SOCK_DGRAM, 0) < 0 ? strerrorname_np(errno) : "ok");
+        return 0;
+    }
+    "#;
+    let world = World::new();
+    world.host(Host::MayChange);
+    let vsock = attack(&world, "vsock", VSOCK);
+    let report = world.path("report.json");
+    let counted = |flags: &[&str]| {
+        let run = sandbox(&world).args(flags).arg("--report").arg(&report);
+        let said = run.exec([&vsock]).succeeds().stdout();
+        let record: serde_json::Value = serde_json::from_str(&world.read("report.json")).unwrap();
+        let denied = record["denied"].as_array().unwrap().clone();
+        let socket = denied.iter().find(|call| call["name"] == "socket");
+        (said, socket.map_or(0, |call| call["count"].as_u64().unwrap()))
+    };
+    assert_eq!(counted(&[]), ("EAFNOSUPPORT\nEAFNOSUPPORT\n".into(), 2));
+    // The control: what a kernel without it answers by itself is not counted.
+    assert_eq!(counted(&["--seccomp", "unconfined"]).1, 0);
 }
 
 #[test]
@@ -94,8 +123,18 @@ fn a_number_that_nobody_knows_answers_as_an_old_kernel_does() {
     let world = World::new();
     let calls = attack(&world, "calls", CALLS);
     let inside = outcomes(&sandbox(&world).exec([&calls]).succeeds().stdout());
+    // A kernel that knows the numbers, which answer with something of their own there; of two filters that
+    // refuse, the later one answers.
+    let known =
+        crate::degraded::refusing(&world, &[(9999, libc::EXDEV), (0x7fff_ffff, libc::EXDEV)]);
+    let behind =
+        |run: crate::support::Invocation| outcomes(&run.under(&known).ends().succeeds().stdout());
+    let control = behind(world.program(&calls, [""; 0]));
+    let newer = behind(sandbox(&world).args(["--", &calls]));
     for name in ["unknown", "unknown-high"] {
         assert!(inside.contains(&(name.into(), "ENOSYS".into())), "{inside:?}");
+        assert!(control.contains(&(name.into(), "EXDEV".into())), "the control: {control:?}");
+        assert!(newer.contains(&(name.into(), "ENOSYS".into())), "{newer:?}");
     }
     // And it is not too tight: what programs live by works.
     for name in ["route", "unix", "inet", "socketpair", "sendto"] {
@@ -123,6 +162,7 @@ fn a_packet_socket_is_refused_also_to_who_has_every_capability_of_its_own_namesp
 #[test]
 fn the_entries_of_other_architectures_lead_nowhere() {
     const ENTRIES: &str = r#"
+    #include <errno.h>
     #include <stdio.h>
     #include <stdlib.h>
     #include <sys/wait.h>
@@ -136,15 +176,46 @@ fn the_entries_of_other_architectures_lead_nowhere() {
         }
         wait(NULL);
         r = syscall(0x40000000 | 39); /* getpid of x32 */
-        puts(r == getpid() ? "x32 entered" : "x32 refused");
+        puts(r == getpid() || errno == EXDEV ? "x32 entered" : "x32 refused");
         return 0;
     }
     "#;
     let world = World::new();
     let entries = attack(&world, "entries", ENTRIES);
-    // The control; kernels are built without x32 nowadays, so only the other one works outside.
     world.outside(&entries).succeeds().stdout_has("int80 entered");
     sandbox(&world).exec([&entries]).succeeds().stdout_is("int80 refused\nx32 refused\n");
+    // Kernels are built without x32 nowadays: a filter answers in the place of one that has it.
+    let has_x32 = crate::degraded::refusing(&world, &[(0x4000_0027, libc::EXDEV)]);
+    let control = world.program(&entries, [""; 0]).under(&has_x32);
+    control.ends().succeeds().stdout_is("int80 entered\nx32 entered\n");
+    let run = sandbox(&world).under(&has_x32);
+    run.exec([&entries]).succeeds().stdout_is("int80 refused\nx32 refused\n");
+}
+
+#[test]
+fn a_personality_that_helps_exploits_is_refused() {
+    const PERSONALITY: &str = r#"
+    #include <errno.h>
+    #include <stdio.h>
+    #include <stdlib.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    static const char *try(unsigned long which) {
+        return syscall(SYS_personality, which) < 0 ? (errno == EPERM ? "EPERM" : "error") : "ok";
+    }
+    int main(void) {
+        /* asked, PER_LINUX32, no randomisation; READ_IMPLIES_EXEC, MMAP_PAGE_ZERO, PER_SVR4, with high bits */
+        unsigned long all[] = {0xffffffff, 8, 0x40000, 0, 0x400000, 0x100000, 1, 1UL << 32 | 0x400000, 0};
+        for (int i = 0; i < 9; i++)
+            printf("%s ", try(all[i]));
+        return 0;
+    }
+    "#;
+    let world = World::new();
+    let personality = attack(&world, "personality", PERSONALITY);
+    world.outside(&personality).succeeds().stdout_is("ok ok ok ok ok ok ok ok ok ");
+    let inside = sandbox(&world).exec([&personality]);
+    inside.succeeds().stdout_is("ok ok ok ok EPERM EPERM EPERM EPERM ok ");
 }
 
 #[test]

@@ -106,6 +106,54 @@ int main(int argc, char **argv) {
 }
 "#;
 
+/// Has the kernel send SIGUSR1 to a process whenever a pipe can be read.
+const SIGIO: &str = r#"
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    int pid = atoi(argv[1]), fds[2];
+    int owners[] = {pid, -pid};
+    for (int i = 0; i < 2; i++) {
+        pipe(fds);
+        int no = fcntl(fds[0], F_SETOWN, owners[i]);
+        printf("%s ", no ? strerrorname_np(errno) : "owned");
+        struct f_owner_ex ex = {i ? F_OWNER_PGRP : F_OWNER_TID, pid};
+        if (no && fcntl(fds[0], F_SETOWN_EX, &ex) == 0)
+            printf("owned after all ");
+        fcntl(fds[0], F_SETSIG, SIGUSR1);
+        fcntl(fds[0], F_SETFL, O_ASYNC);
+        write(fds[1], "x", 1);
+    }
+    puts("done");
+    return 0;
+}
+"#;
+
+#[test]
+fn the_kernel_sends_no_signal_to_the_outside_for_the_payload() {
+    let world = World::new();
+    let sigio = attack(&world, "sigio", SIGIO);
+    let victim = "trap 'n=$((n+1)); echo got $n' USR1; echo ready; while :; do sleep 0.05; done";
+    let running = world.program("/bin/sh", ["-c", victim]).starts();
+    running.says("ready");
+    let pid = running.pid().as_raw_nonzero().to_string();
+    for network in ["none", "host"] {
+        let run = sandbox(&world).args(["--network", network]);
+        run.exec([&sigio, &pid]).succeeds().stdout_is("ESRCH ESRCH done\n");
+    }
+    // The control: the first that it ever gets is from outside.
+    world.program(&sigio, [&pid]).ends().succeeds().stdout_has("owned");
+    running.says("got 1");
+    running.kill(rustix::process::Signal::KILL);
+    running.ends().stdout_lacks("got 2").dies_of(9);
+}
+
 #[test]
 fn the_limits_of_init_are_not_the_payloads_to_change() {
     let world = World::new();

@@ -131,6 +131,24 @@ fn homes_of_others_are_hidden() {
 }
 
 #[test]
+fn what_a_group_may_read_of_the_systems_secrets_is_hidden() {
+    let world = World::new();
+    let mine = world.file("shadow", MARK);
+    // As for a member of the group `shadow`, whose groups stay: it can be read.
+    let readable = |place: &str| {
+        let mine = mine.display();
+        crate::degraded::then_as_user(&format!("mount --bind {mine} {place}; cd \"$PWD\""))
+    };
+    for place in ["/etc/shadow", "/etc/gshadow"] {
+        let words = readable(place);
+        world.program("/bin/cat", [place]).under(&words).ends().stdout_is(MARK);
+        sandbox(&world).under(&words).exec(["/bin/cat", place]).stdout_lacks(MARK);
+        let named = sandbox(&world).args(["--read", place]).under(&words);
+        named.exec(["/bin/cat", place]).stdout_is(MARK);
+    }
+}
+
+#[test]
 fn the_temporary_files_of_others_are_hidden() {
     let world = World::new();
     for folder in ["/tmp", "/var/tmp", "/dev/shm"] {

@@ -65,6 +65,55 @@ fn masks_and_devices_that_are_planted_links_do_not_reach_the_host() {
     }
 }
 
+#[test]
+fn a_volume_whose_source_is_swapped_while_the_sandbox_starts_does_not_show_another_place() {
+    // Two names change places, again and again.
+    const SWAP: &str = r#"
+    #define _GNU_SOURCE
+    #include <fcntl.h>
+    #include <stdio.h>
+    int main(int argc, char **argv) {
+        puts("swaps");
+        fflush(stdout);
+        while (!renameat2(AT_FDCWD, argv[1], AT_FDCWD, argv[2], RENAME_EXCHANGE))
+            ;
+        return 1;
+    }
+    "#;
+    let world = World::new();
+    world.host(Host::MayChange);
+    let swap = attack(&world, "swap", SWAP);
+    // The first run makes the store: what nobody is ever shown, whatever leads there.
+    world.bryo(["run", "--rm"]).run("true").succeeds();
+    world.file(".local/share/bryo/seccomp/mark", "the store");
+    world.file("race/real/mark", "own");
+    symlink(world.store().join("seccomp"), world.path("race/link")).unwrap();
+    let (real, link) = (world.path("race/real"), world.path("race/link"));
+    let swapping = world.program(&swap, [&real, &link]).starts();
+    swapping.says("swaps");
+    let look = format!("for i in 1 2 3 4 5 6 7 8 9 0; do cat {}/mark; done", real.display());
+    let mut seen = String::new();
+    while !(seen.contains("own") && seen.contains("the store")) {
+        seen += &world.outside(&look).stdout();
+    }
+    let (mut shown, mut refused) = (0, 0);
+    for mode in ["ro", "rw", "cow"].iter().cycle().take(60) {
+        let volume = format!("{}:/mnt:{mode}", real.display());
+        let run = world.bryo(["run", "--rm", "-v", &volume]);
+        let ended = run.run("cat /mnt/mark /mnt/*/mark 2>/dev/null; true");
+        match ended.status.code() {
+            Some(0) => shown += 1,
+            Some(125) => refused += 1,
+            _ => panic!("{ended}"),
+        }
+        assert!(!ended.stdout().contains("store"), "{ended}");
+    }
+    assert!(shown > 0 && refused > 0, "no race: {shown} shown, {refused} refused");
+    swapping.kill(rustix::process::Signal::KILL);
+    swapping.ends().dies_of(9);
+    std::fs::remove_file(world.store().join("seccomp/mark")).unwrap();
+}
+
 /// `--rootfs` is copy-on-write: served by fuse-overlayfs in its pass, by the kernel in the others.
 fn sandbox_of(world: &World, tree: &str) -> crate::support::Invocation {
     let overlay = if crate::support::overlay_is_one_of(&[crate::support::Overlay::Fuse]) {
