@@ -1,6 +1,7 @@
 //! The life of a layer after its run: dropped, run on top of, measured, removed.
 
 mod again;
+mod apply;
 mod discard;
 
 use crate::support::{Overlay, World, overlay_is_one_of};

@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use clap::{ArgMatches, Command};
 
+use crate::ops::OpsError;
 use crate::ops::apply::{Doing, ExecutedLater, Nobody, Person, Report, Request, Resolve, apply};
 use crate::ops::diff::Digest;
 use crate::ops::stores::Here;
@@ -75,10 +76,15 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     };
     let report = carry_out(&matches, person.as_mut())?;
     drop(person);
-    tell(&report, is_set(&matches, "json"))
+    match report {
+        Some(report) => tell(&report, is_set(&matches, "json")),
+        // Somebody chose nothing: it is not applied, and they know why.
+        None => Ok(Answer::text("").with_code(1)),
+    }
 }
 
-fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Report, Failure> {
+/// What came of it; none when somebody quit.
+fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Option<Report>, Failure> {
     let caller = Surroundings::of_process();
     let selected = selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
     let Selected { sandbox, selection } = &selected;
@@ -104,7 +110,11 @@ fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Report, Fa
         };
         apply(&here.stores, request, person)
     });
-    report.map_err(|error| Failure::new(&error))
+    match report {
+        Ok(report) => Ok(Some(report)),
+        Err(OpsError::Quit) => Ok(None),
+        Err(error) => Err(Failure::new(&error)),
+    }
 }
 
 fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
@@ -142,7 +152,7 @@ pub(super) fn after_success(sandbox: &str) -> Result<u8, Failure> {
     let Asked::For(matches) = matches.map_err(|e| Failure::new(&e))? else { return Ok(0) };
     let mut person: Box<dyn Person> =
         if io::stderr().is_terminal() { Box::new(Terminal::silent()) } else { Box::new(Nobody) };
-    let report = carry_out(&matches, person.as_mut())?;
+    let Some(report) = carry_out(&matches, person.as_mut())? else { return Ok(0) };
     drop(person);
     let look = Look::of_stderr();
     let text: String = report.text().lines().map(|line| look.paragraph("bryo: ", line)).collect();

@@ -1,0 +1,157 @@
+//! `bryo apply` as a person and a program use it.
+
+use super::{applies, changes};
+use crate::support::{Host, Need, World, has};
+
+/// A world with a run in it that wrote something.
+fn written(script: &str) -> World {
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    world.file("project/old", "1\n2\n3\n4\n5\n6\n7\n");
+    world.sandbox().run(script).succeeds();
+    world
+}
+
+#[test]
+fn what_is_good_is_kept_and_the_rest_stays() {
+    if !applies() {
+        return;
+    }
+    let world =
+        written("echo n >new; mkdir out; echo o >out/a; echo o >out/b.o; rm old; echo e >.envrc");
+    world.bryo(["apply", "--dry-run"]).ends().exits_with(1).stdout_has("would apply 5 changes");
+    assert!(world.exists("project/old") && !world.exists("project/new"));
+    world
+        .bryo(["apply", "out/", "--exclude", "*.o"])
+        .ends()
+        .succeeds()
+        .stdout_is("applied 2 changes\n");
+    assert!(world.exists("project/out/a") && !world.exists("project/out/b.o"));
+    let told = world.bryo(["apply"]).ends().exits_with(1);
+    told.stdout_has("not without a yes").stdout_has(".envrc").stderr_has("--allow-executed-later");
+    assert!(!world.exists("project/old") && world.exists("project/out/b.o"));
+    world.bryo(["apply", "--allow-executed-later"]).ends().succeeds();
+    assert_eq!(world.read("project/.envrc"), "e\n");
+    world.bryo(["apply"]).ends().succeeds().stdout_is("nothing to apply\n");
+}
+
+#[test]
+fn a_conflict_is_told_with_both_sides_and_settled_by_a_choice() {
+    if !applies() {
+        return;
+    }
+    let world = written("echo theirs >old; echo n >new");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    world.file("project/old", "ours\n");
+    let ended = world.bryo(["apply", "--json"]).ends().exits_with(1);
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout()).unwrap();
+    assert_eq!(json["version"], 1);
+    assert_eq!(json["applied"][0]["action"], "add");
+    let left = &json["left"][0];
+    assert_eq!((&left["reason"], &left["kind"]), (&"conflict".into(), &"changed".into()));
+    assert_eq!((&left["sandbox"]["size"], &left["host"]["size"]), (&7.into(), &5.into()));
+    assert_eq!(world.read("project/old"), "ours\n");
+    world
+        .bryo(["apply"])
+        .ends()
+        .exits_with(1)
+        .stdout_has("  sandbox: file, 7 B")
+        .stderr_has("--theirs");
+    world.bryo(["apply", "--theirs", "--ours"]).ends().refuses_with(&["cannot take both"]);
+    world.bryo(["apply", "--theirs"]).ends().succeeds();
+    assert_eq!(world.read("project/old"), "theirs\n");
+}
+
+#[test]
+fn both_sides_are_merged_where_git_has_what_they_began_with() {
+    if !applies() || !has(Need::Program("git")) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    world.file("project/old", "1\n2\n3\n4\n5\n6\n7\n");
+    let git = "git -c user.name=a -c user.email=a@b";
+    let commit = format!("cd project && git init -q && git add old && {git} commit -qm x");
+    world.outside(&commit).succeeds();
+    world.sandbox().run("sed -i s/7/seven/ old").succeeds();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    world.file("project/old", "one\n2\n3\n4\n5\n6\n7\n");
+    world.bryo(["apply"]).ends().exits_with(1);
+    world.bryo(["apply", "--merge"]).ends().succeeds();
+    assert_eq!(world.read("project/old"), "one\n2\n3\n4\n5\n6\nseven\n");
+}
+
+#[test]
+fn exactly_what_was_shown_is_applied() {
+    if !applies() {
+        return;
+    }
+    let world = written("echo n >new; echo o >other");
+    let shown = world.bryo(["diff", "--content", "--no-pager"]).ends().succeeds().stdout();
+    let digest = shown.lines().last().unwrap().strip_prefix("digest ").unwrap().to_owned();
+    let wrong = "0".repeat(64);
+    world
+        .bryo(["apply", "--reviewed", &wrong])
+        .ends()
+        .refuses_with(&["it is not what was reviewed"]);
+    world.bryo(["apply", "--reviewed", "12"]).ends().refuses_with(&["64 hexadecimal digits"]);
+    assert!(!world.exists("project/new"));
+    world.bryo(["apply", "--reviewed", &digest]).ends().succeeds();
+    assert!(world.exists("project/new") && world.exists("project/other"));
+}
+
+#[test]
+fn a_sandbox_that_runs_is_refused() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    let running = world.sandbox().start("echo x >new; echo ready; sleep 3");
+    running.says("ready");
+    world.bryo(["apply"]).ends().refuses_with(&["it is running"]);
+    assert!(!world.exists("project/new"));
+    running.ends().succeeds();
+    world.bryo(["apply"]).ends().succeeds();
+}
+
+#[test]
+fn a_run_that_succeeds_can_be_applied_at_once() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(3);
+    world.sandbox().arg("--apply-on-success").run("echo 1 >one").succeeds();
+    assert_eq!(world.read("project/one"), "1\n");
+    world.sandbox().arg("--apply-on-success").run("echo 2 >two; exit 3").exits_with(3);
+    assert!(!world.exists("project/two"));
+    // What other programs execute stays, and the status says so.
+    let told = world.sandbox().arg("--apply-on-success").run("echo 3 >three; echo e >.envrc");
+    told.exits_with(125).stderr_has(".envrc");
+    assert!(world.exists("project/three") && !world.exists("project/.envrc"));
+}
+
+#[test]
+fn a_person_chooses_change_by_change() {
+    if !applies() {
+        return;
+    }
+    let world = written("echo yes >a; echo no >b; mkdir d; echo 1 >d/1; echo 2 >d/2; echo 8 >>old");
+    let mut terminal = world.bryo(["apply"]).on_terminal();
+    terminal.shows("Apply 6 changes? [y]es, [c]hoose, [q]uit: ").types("c\r");
+    terminal.shows("/a").shows("[y,n,d,a,q,?]").types("d\r").shows("+yes").types("y\r");
+    terminal.shows("/b").types("n\r").shows("/d").types("y\r");
+    terminal.shows("/d/1").types("a\r").shows("/old").types("q\r");
+    terminal.shows("Apply 4 changes? [y/N]").types("y\r");
+    terminal.ends().succeeds();
+    assert!(
+        world.exists("project/a") && world.exists("project/d/1") && world.exists("project/d/2")
+    );
+    let sandbox = super::ids(&world).remove(0);
+    assert_eq!(changes(&world, &sandbox), ["A b", "C old"]);
+    let mut terminal = world.bryo(["apply"]).on_terminal();
+    terminal.shows("Apply 2 changes?").types("q\r");
+    terminal.ends().exits_with(1).stdout_lacks("bryo:");
+    assert_eq!(changes(&world, &sandbox), ["A b", "C old"]);
+}
