@@ -175,7 +175,7 @@ impl Init {
                 signal::kill_group(self.payload, SignalNumber::CONT)
             }
             ToSandbox::Background => self.take_foreground(),
-            ToSandbox::Go | ToSandbox::Finish => return Err(Errno::EPROTO),
+            ToSandbox::Go | ToSandbox::Recorded | ToSandbox::Finish => return Err(Errno::EPROTO),
         };
         match sent {
             // It has just ended, which the next reaping tells.

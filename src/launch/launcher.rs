@@ -30,7 +30,7 @@ use crate::sys::{heap, pidfd, socket};
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///
-/// `record` writes the run's record, and is done before the sandbox begins. The signals that
+/// `record` writes the run's record, and is done before the payload is forked. The signals that
 /// the supervisor wants must be blocked already; the payload unblocks all. On an error everything that
 /// was started has been killed and reaped.
 pub fn launch(
@@ -146,9 +146,12 @@ impl Start<'_> {
                 self.map_ids(step)?;
             }
         }
-        // Before anything inside can be written: what a payload wrote must never be without a record.
-        record().map_err(|error| LaunchError::Record(Box::new(error)))?;
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
+        // While the sandbox builds its tree. The payload is forked when it is done: what a payload wrote
+        // must never be without a record.
+        record().map_err(|error| LaunchError::Record(Box::new(error)))?;
+        // A sandbox that has ended meanwhile has said why: that is heard below.
+        channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
         self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
         while !(self.heard.executed && self.heard.init_ready && self.heard.netstack_ready) {
             self.listen()?;

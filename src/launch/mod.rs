@@ -6,7 +6,9 @@
 //! launcher ──clone3(all namespaces)──▶ sandbox (pid 1)
 //!    │ writes id maps
 //!    │ ───────────── Go ─────────────▶ │ mounts, pivot, network, limits: the plan's order
+//!    │ writes the run's record         │
 //!    │ ◀──────── Pty, Rooted ───────── │
+//!    │ ────────── Recorded ──────────▶ │
 //!    │                                 │──fork──▶ payload's process
 //!    │                                 ▼                │ session, descriptors, capabilities,
 //!    │ ◀─────── InitReady ──────────  init              │ Landlock, seccomp

@@ -69,7 +69,11 @@ pub(super) fn run(
             exit_now(u8::from(told.is_err()) + 1)
         }
     };
-    rooted.fork(plan, host, payload, sockets)
+    // None when the launcher is gone, or could not write the record.
+    match sockets.control.order() {
+        Ok(Some(ToSandbox::Recorded)) => rooted.fork(plan, host, payload, sockets),
+        Ok(_) | Err(_) => exit_now(1),
+    }
 }
 
 /// Without ids: every capability, but nothing belongs to it yet.

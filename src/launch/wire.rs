@@ -78,6 +78,8 @@ pub enum FromSandbox {
 pub enum ToSandbox {
     /// The id maps are written: begin.
     Go,
+    /// The run's record is written: the payload may be forked.
+    Recorded,
     /// Send the payload a signal.
     Signal {
         /// Which: 1 to 64.
@@ -244,6 +246,7 @@ impl ToSandbox {
             Self::Foreground => Writer::tag(69),
             Self::Background => Writer::tag(70),
             Self::Finish => Writer::tag(71),
+            Self::Recorded => Writer::tag(72),
         }
         .frame
     }
@@ -261,6 +264,7 @@ impl ToSandbox {
             69 => Self::Foreground,
             70 => Self::Background,
             71 => Self::Finish,
+            72 => Self::Recorded,
             _ => return Err(Malformed),
         };
         reader.end(message)
@@ -324,6 +328,7 @@ mod tests {
             ToSandbox::Foreground,
             ToSandbox::Background,
             ToSandbox::Finish,
+            ToSandbox::Recorded,
         ] {
             assert_eq!(ToSandbox::decode(&order.encode()), Ok(order));
         }
