@@ -84,6 +84,7 @@ fn the_help_reads_as_it_should() {
         "ps",
         "inspect",
         "rm",
+        "system",
         "doctor",
         "profile",
         "completions",
@@ -100,9 +101,10 @@ fn the_help_reads_as_it_should() {
 #[test]
 fn help_fits_a_narrow_terminal() {
     let caller = Caller::new();
-    for name in
-        ["run", "shell", "diff", "apply", "discard", "export", "ps", "rm", "profile", "doctor"]
-    {
+    for name in [
+        "run", "shell", "diff", "apply", "discard", "export", "ps", "rm", "system", "profile",
+        "doctor",
+    ] {
         let output = caller.command().args(["help", name]).env("COLUMNS", "40").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
         // A usage is not broken: it is to be read as it is typed.

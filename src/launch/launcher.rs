@@ -1,7 +1,6 @@
 //! The launcher's side: clone, id maps, go, and listening until the payload is executed.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
 
 use rustix::process::Pid;
 
@@ -10,19 +9,15 @@ use super::fuse::{self, Server};
 use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
-    Enforced, Host, LaunchError, Relay, Running, StepError, action, kind_name, payload, sandbox,
+    Enforced, Host, LaunchError, Relay, Running, StepError, action, ids, payload, sandbox,
 };
-use crate::plan::step::{
-    Action, IdMapping, IdsStep, Namespaces, Plan, ProcessStep, Stage, StdioPlan,
-};
+use crate::plan::step::{Action, Namespaces, Plan, ProcessStep, Stage, StdioPlan};
 use crate::rootfs;
-use crate::spec::Text;
 use crate::spec::text::escape;
 use crate::state::StateError;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::event::Poller;
-use crate::sys::namespace::{self, IdMap};
 use crate::sys::pty::Master;
 use crate::sys::seccomp::Listener;
 use crate::sys::signal::SignalNumber;
@@ -143,7 +138,7 @@ impl Start<'_> {
     ) -> Result<(), LaunchError> {
         for (_, action) in self.plan.of(Stage::Launch) {
             if let Action::Ids(step) = action {
-                self.map_ids(step)?;
+                ids::map(self.pid, step)?;
             }
         }
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
@@ -157,44 +152,6 @@ impl Start<'_> {
             self.listen()?;
         }
         if self.heard.confined { Ok(()) } else { Err(LaunchError::Lost) }
-    }
-
-    fn map_ids(&self, step: &IdsStep) -> Result<(), LaunchError> {
-        let process = || namespace::open_proc_dir(self.pid).map_err(LaunchError::Map);
-        match step {
-            IdsStep::DenySetgroups => {
-                namespace::deny_setgroups(process()?).map_err(LaunchError::Map)
-            }
-            IdsStep::WriteMaps { uid, gid } => {
-                let process = process()?;
-                namespace::write_id_map(&process, IdMap::Uid, &line(uid))
-                    .map_err(LaunchError::Map)?;
-                namespace::write_id_map(&process, IdMap::Gid, &line(gid)).map_err(LaunchError::Map)
-            }
-            IdsStep::RunHelper { program, kind, map } => {
-                let numbers = map.iter().flat_map(|map| [map.inside, map.outside, map.count]);
-                let output = Command::new(program.as_path())
-                    .arg(self.pid.as_raw_nonzero().to_string())
-                    .args(numbers.map(|number| number.to_string()))
-                    .env_clear()
-                    .stdin(Stdio::null())
-                    .output()
-                    .map_err(|error| {
-                        LaunchError::Map(Errno::from_raw(
-                            error.raw_os_error().unwrap_or(Errno::EIO.raw()),
-                        ))
-                    })?;
-                if output.status.success() {
-                    return Ok(());
-                }
-                let said = output.stderr.split(|byte| *byte == b'\n').next().unwrap_or_default();
-                Err(LaunchError::Helper {
-                    kind: kind_name(*kind),
-                    program: Text::from(program.as_path().as_os_str().to_owned()),
-                    said: Text::from(String::from_utf8_lossy(said).into_owned()),
-                })
-            }
-        }
     }
 
     /// Waits for the next message of either socket.
@@ -364,8 +321,4 @@ fn step_failed(plan: &Plan, step: usize, source: StepError) -> LaunchError {
         Some(action) => LaunchError::Step { step, what: action.to_string(), source },
         None => LaunchError::Lost,
     }
-}
-
-fn line(map: &IdMapping) -> String {
-    format!("{} {} {}", map.inside, map.outside, map.count)
 }

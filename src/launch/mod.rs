@@ -34,6 +34,7 @@
 
 mod channel;
 pub mod fuse;
+mod ids;
 mod init;
 mod launcher;
 pub mod netstack;
@@ -42,6 +43,7 @@ mod sandbox;
 #[cfg(test)]
 mod tests;
 pub mod wire;
+mod within;
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -57,6 +59,7 @@ use crate::sys::pty::{Likeness, Master};
 use crate::sys::seccomp::{Instruction, Listener};
 
 pub use launcher::launch;
+pub use within::within;
 
 /// A sandbox whose payload is being executed, as the launcher hands it to the supervisor.
 #[derive(Debug)]

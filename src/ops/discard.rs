@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::OpsError;
+use super::foreign;
 use super::measure::measure;
 use super::ps::{self, PsRow, PsState, Scope};
 use super::sweep::sweep;
@@ -94,8 +95,7 @@ pub fn whole(stores: &Stores, row: &PsRow) -> Result<(), OpsError> {
             return Err(OpsError::RanAgain(row.id));
         }
     }
-    sandbox.remove()?;
-    Ok(())
+    Ok(foreign::settle(stores, sandbox.remove())?)
 }
 
 /// What is at and below some paths of a sandbox.
@@ -158,7 +158,7 @@ pub fn paths(stores: &Stores, id: SandboxId, wanted: &[HostPath]) -> Result<Drop
         &bin,
     );
     // Also after an error: what went, went.
-    let emptied = bin.empty();
+    let emptied = foreign::settle(stores, bin.empty());
     let measured = measure(&sandbox, &mut record);
     let forgot = forgot?;
     emptied?;
@@ -166,7 +166,7 @@ pub fn paths(stores: &Stores, id: SandboxId, wanted: &[HostPath]) -> Result<Drop
     let left = record.changes.unwrap_or_default();
     let gone = left.total() == 0 && record.name.is_none();
     if gone {
-        sandbox.remove()?;
+        foreign::settle(stores, sandbox.remove())?;
     } else {
         sandbox.replace_record(&record)?;
     }

@@ -10,6 +10,7 @@ pub mod discard;
 pub mod doctor;
 pub mod error;
 pub mod export;
+mod foreign;
 pub mod inspect;
 pub mod measure;
 pub mod merge;
@@ -19,5 +20,6 @@ pub mod rm;
 pub mod run;
 pub mod stores;
 pub mod sweep;
+pub mod system;
 
 pub use error::OpsError;

@@ -169,7 +169,7 @@ fn changes_text(counts: &ChangeCounts) -> String {
     format!("{}A {}C {}D{more}", counts.added, counts.changed, counts.deleted)
 }
 
-fn state_text(state: PsState) -> String {
+pub(super) fn state_text(state: PsState) -> String {
     match state {
         PsState::Running => "running".to_owned(),
         PsState::Exited(Exit::Code(code)) => format!("exited {code}"),

@@ -1,6 +1,7 @@
 //! `bryo rm`: removes sandboxes with their records and layers.
 
 use super::error::OpsError;
+use super::foreign;
 use super::sweep::sweep;
 use crate::spec::Text;
 use crate::state::{SandboxId, Stores};
@@ -28,7 +29,7 @@ pub fn remove(
             Running::Refuse => found.lock()?,
             Running::Kill => found.kill_and_lock()?,
         };
-        sandbox.remove()?;
+        foreign::settle(stores, sandbox.remove())?;
         Ok(found.id())
     };
     Ok(wanted.iter().map(remove).collect())

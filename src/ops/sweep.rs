@@ -1,6 +1,7 @@
 //! Puts in order what killed runs left, in every store.
 
 use super::error::OpsError;
+use super::foreign;
 use crate::changes;
 use crate::state::{Effort, Record, SandboxDirectory, StateError, Store, Stores, Swept};
 
@@ -22,6 +23,10 @@ pub fn sweep(stores: &Stores) -> Result<Swept, StateError> {
         all.killed.extend(swept.killed);
         all.removed.extend(swept.removed);
         all.failed.extend(swept.failed);
+    }
+    let is_foreign = |error: &StateError| matches!(error, StateError::ForeignIds { .. });
+    if all.failed.iter().any(is_foreign) && foreign::empty_all(stores) == Some(true) {
+        all.failed.retain(|error| !is_foreign(error));
     }
     Ok(all)
 }

@@ -59,6 +59,15 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
     Ok(())
 }
 
+/// The maps by which the caller is root over all subordinate ids, for what payloads with such ids left.
+pub fn plan_all(facts: &Facts) -> Result<Vec<IdsStep>, PlanError> {
+    let subids = facts.subids.as_ref().ok_or(PlanError::Unprobed("subids"))?;
+    [(IdKind::User, facts.caller.uid), (IdKind::Group, facts.caller.gid)]
+        .into_iter()
+        .map(|(kind, outside)| plan_helper(subids, kind, 0, outside))
+        .collect()
+}
+
 fn plan_helper(
     subids: &Subids,
     kind: IdKind,

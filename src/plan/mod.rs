@@ -49,6 +49,7 @@ mod workdir;
 pub use check::{CheckError, check};
 pub use error::PlanError;
 pub use facts::Facts;
+pub use ids::plan_all as plan_all_ids;
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
 pub use render::render;
 pub use step::{Action, Plan, Stage, Step};

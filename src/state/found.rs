@@ -56,7 +56,7 @@ impl Found {
     }
 
     /// Its directory, wherever it is now, and where that was; none if it is gone.
-    fn open(&self) -> Result<Option<(OwnedFd, Place)>, Errno> {
+    pub(super) fn open(&self) -> Result<Option<(OwnedFd, Place)>, Errno> {
         for place in [Place::Live, Place::Kept] {
             let Some(parent) = self.store.open_place(place)? else { continue };
             if let Some(directory) = directory::open_if_there(&parent, self.id.as_str())? {

@@ -36,7 +36,7 @@ use crate::plan::step::ScratchEntry;
 use crate::spec::{HostPath, SandboxPath};
 
 /// Where they are, in the store.
-const MASKS: &str = "masks";
+pub(super) const MASKS: &str = "masks";
 /// Changes when the same entries would be made otherwise.
 const VERSION: &[u8] = b"bryo-mask 1";
 /// Hexadecimal digits of a name: half of the hash. Never as many as an id has.

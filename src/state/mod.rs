@@ -46,4 +46,4 @@ pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;
 pub use sweep::{Effort, HoldsChanges, Swept};
 pub use timestamp::Timestamp;
-pub use usage::Usage;
+pub use usage::{Part, Usage};

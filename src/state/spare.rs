@@ -29,9 +29,9 @@ use super::directory;
 use super::id::SandboxId;
 use super::layer::Names;
 use super::sandbox::try_lock;
-use super::store::Store;
+use super::store::{Store, TRASH};
 
-const SPARE: &str = "spare";
+pub(super) const SPARE: &str = "spare";
 /// So many sandboxes in turn at the same time start without making directories.
 const SPARES: u32 = 4;
 /// With fewer that are there, and none ready, a new directory is made: it becomes the next spare, and from
@@ -218,6 +218,24 @@ pub(super) fn clean(store: &Store) -> Result<(), Errno> {
             Err(error) => return Err(error),
         }
         clear_work(&spare, WORK)?;
+    }
+    Ok(())
+}
+
+/// Removes every spare that nobody holds: each becomes trash, and goes with it.
+pub(super) fn remove_all(store: &Store) -> Result<(), Errno> {
+    let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(()) };
+    let trash = directory::ensure(&store.0.root, TRASH)?;
+    for name in (0..SPARES).map(|k| k.to_string()) {
+        let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
+        if !try_lock(&spare)? {
+            continue;
+        }
+        let id = SandboxId::random()?;
+        match renameat(&spares, &name, &trash, id.as_str()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
     }
     Ok(())
 }

@@ -120,6 +120,13 @@ impl Store {
         }
     }
 
+    /// Removes everything in the trash that nobody else removes just now; what could not be removed.
+    pub fn empty_trash_wholly(&self) -> Vec<StateError> {
+        let mut swept = Swept::default();
+        self.empty_trash(&mut swept, &mut u64::from(u32::MAX));
+        swept.failed
+    }
+
     /// Goes on with removals that were interrupted.
     fn empty_trash(&self, swept: &mut Swept, budget: &mut u64) {
         let failed = |source| StateError::List { store: self.path().clone(), source };

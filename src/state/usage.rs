@@ -11,10 +11,13 @@ use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Stat, fstat, statat};
+use rustix::fs::{AtFlags, FileType, Stat, fstat, statat, unlinkat};
 use rustix::io::Errno;
 
 use super::directory;
+use super::error::StateError;
+use super::found::Found;
+use super::store::Store;
 
 /// Directories that are open at once.
 const OPEN: usize = 64;
@@ -56,6 +59,72 @@ impl Usage {
             entries: self.entries.saturating_add(other.entries),
             complete: self.complete && other.complete,
         }
+    }
+}
+
+/// What a store holds beside sandboxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Directories of runs that wrote nothing, for the next ones.
+    Spare,
+    /// What is being removed, or could not be.
+    Trash,
+    /// What hides places of the host's tree.
+    Masks,
+    /// Compiled policies of system calls.
+    Policies,
+}
+
+impl Part {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Spare, Self::Trash, Self::Masks, Self::Policies];
+
+    /// The directory's name in the store.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spare => super::spare::SPARE,
+            Self::Trash => super::store::TRASH,
+            Self::Masks => super::mask::MASKS,
+            Self::Policies => POLICIES,
+        }
+    }
+}
+
+/// See `confine::seccomp`, which keeps them.
+const POLICIES: &str = "seccomp";
+
+impl Store {
+    /// What a part of it takes; nothing where it is not there.
+    pub fn usage(&self, part: Part) -> Result<Usage, StateError> {
+        let failed = |source| StateError::List { store: self.path().clone(), source };
+        let directory = directory::open_if_there(&self.0.root, part.name()).map_err(failed)?;
+        Ok(directory.map_or_else(Usage::default, Usage::of))
+    }
+
+    /// Removes what the next runs would make again: spare directories and compiled policies. What a run
+    /// holds just now stays. Masks stay always: a run may have one mounted, and what goes away in it would
+    /// show what it hides.
+    pub fn remove_remakeable(&self) -> Result<(), StateError> {
+        let failed = |source| StateError::List { store: self.path().clone(), source };
+        super::spare::remove_all(self).map_err(failed)?;
+        let policies = directory::open_if_there(&self.0.root, POLICIES).map_err(failed)?;
+        let Some(policies) = policies else { return Ok(()) };
+        for name in directory::names_in(&policies).map_err(failed)? {
+            match unlinkat(&policies, name.as_c_str(), AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT | Errno::ISDIR | Errno::PERM) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Found {
+    /// What all of it takes; nothing when it is gone.
+    pub fn usage(&self) -> Result<Usage, StateError> {
+        let failed = |source| StateError::ReadRecord { id: self.id(), source };
+        let opened = self.open().map_err(failed)?;
+        Ok(opened.map_or_else(Usage::default, |(directory, _)| Usage::of(directory)))
     }
 }
 

@@ -24,6 +24,7 @@ pub mod rm;
 pub mod run;
 pub mod selection;
 pub mod surroundings;
+pub mod system;
 pub mod usage;
 
 use std::ffi::{OsStr, OsString};
@@ -55,6 +56,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "ps", build: ps::command, answer: ps::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },
+    Entry { name: "system", build: system::command, answer: system::answer },
     Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
     Entry { name: "profile", build: profile::command, answer: profile::answer },
     Entry { name: "completions", build: pages::completions_command, answer: pages::completions },

@@ -3,6 +3,7 @@
 mod again;
 mod apply;
 mod discard;
+mod hygiene;
 
 use crate::support::{Overlay, World, overlay_is_one_of};
 

@@ -1,0 +1,169 @@
+//! `bryo system df|prune`.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+
+use clap::{ArgMatches, Command};
+
+use crate::ops::discard::{self, Whole};
+use crate::ops::ps::{self, PsRow};
+use crate::ops::stores::Here;
+use crate::ops::system::{EndState, Filter, disk, prunable, prune};
+use crate::profile::value::{ValueError, nearest, parse_duration};
+use crate::report::Failure;
+use crate::report::amount::{count, size};
+
+use super::ask::{Consent, ask};
+use super::error::CliError;
+use super::flag::{bad, is_set, many, one_parsed, switch, text, value, values};
+use super::output::Answer;
+use super::usage::{self, Asked};
+
+/// `bryo system`, as clap knows it.
+pub fn command() -> Command {
+    let json = || switch("json", "Answer as JSON");
+    Command::new("system")
+        .about("Show what all sandboxes take of the disk, and remove what can go")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(
+            Command::new("df").about("Measure every sandbox and what is kept beside them").arg(json()),
+        )
+        .subcommand(
+            Command::new("prune")
+                .about(
+                    "Remove sandboxes that ended and changed nothing, trash, and what the next runs make again",
+                )
+                .arg(switch("all", "Also sandboxes that changed something").short('a'))
+                .arg(value("older-than", "TIME", "Sandboxes that ended so long ago, as in 7d or 12h"))
+                .arg(values(
+                    "filter",
+                    "KEY=VALUE",
+                    "Sandboxes that fit: until=TIME, state=exited|killed, name=NAME; repeatable",
+                ))
+                .arg(
+                    switch("yes", "Do not ask")
+                        .short('y')
+                        .visible_alias("force")
+                        .visible_short_alias('f'),
+                )
+                .arg(switch("dry-run", "Only say what would go").short('n'))
+                .arg(json()),
+        )
+}
+
+/// Answers the words after `bryo system`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    let here = Here::look().map_err(|e| Failure::new(&e))?;
+    match matches.subcommand() {
+        Some(("prune", matches)) => {
+            let filter = filter(matches).map_err(|e| Failure::new(&e))?;
+            answer_prune(&here, matches, &filter)
+        }
+        // clap lets no other through, but for `df`.
+        other => {
+            let disk = disk(&here.stores).map_err(|e| Failure::new(&e))?;
+            if other.is_some_and(|(_, matches)| is_set(matches, "json")) {
+                return json(&disk);
+            }
+            Ok(Answer::text(disk.table()))
+        }
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Answer, Failure> {
+    discard::json(value).map(Answer::bytes).map_err(|error| Failure::new(&error))
+}
+
+const KEYS: &[&str] = &["until", "state", "name"];
+
+fn filter(matches: &ArgMatches) -> Result<Filter, CliError> {
+    let mut filter = Filter {
+        all: is_set(matches, "all"),
+        age: one_parsed(matches, "older-than", "--older-than", parse_duration)?,
+        ..Filter::default()
+    };
+    for given in many(matches, "filter") {
+        read_filter(given, &mut filter)?;
+    }
+    Ok(filter)
+}
+
+fn read_filter(given: &OsStr, filter: &mut Filter) -> Result<(), CliError> {
+    const FLAG: &str = "--filter";
+    let (key, wanted) = text(FLAG, given)?.split_once('=').unwrap_or_default();
+    let unknown = |word, choices: &'static [&'static str]| {
+        let nearest = nearest(word, choices.iter().copied());
+        bad(FLAG, given, ValueError::UnknownChoice { nearest, choices })
+    };
+    match key {
+        "until" => filter.age = Some(parse_duration(wanted).map_err(|e| bad(FLAG, given, e))?),
+        "state" => {
+            filter.state = Some(match wanted {
+                "exited" => EndState::Exited,
+                "killed" => EndState::Killed,
+                other => return Err(unknown(other, &["exited", "killed"])),
+            });
+        }
+        "name" => filter.name = Some(wanted.to_owned()),
+        other => return Err(unknown(other, KEYS)),
+    }
+    Ok(())
+}
+
+fn answer_prune(here: &Here, matches: &ArgMatches, filter: &Filter) -> Result<Answer, Failure> {
+    let rows = prunable(&here.stores, filter).map_err(|e| Failure::new(&e))?;
+    let as_json = is_set(matches, "json");
+    if is_set(matches, "dry-run") {
+        return if as_json {
+            json(&wholes(&rows, |_| false))
+        } else {
+            Ok(Answer::text(ps::table(&rows, ps::now())))
+        };
+    }
+    if !is_set(matches, "yes") && consent(&rows)? == Consent::Denied {
+        return Ok(Answer::text("").with_code(1));
+    }
+    let pruned = prune(&here.stores, &rows).map_err(|e| Failure::new(&e))?;
+    let is_gone = |index: usize| pruned.sandboxes.get(index).is_some_and(Result::is_ok);
+    let answer = if as_json {
+        json(&wholes(&rows, is_gone))?
+    } else {
+        let mut lines = String::new();
+        for (_, row) in rows.iter().enumerate().filter(|(index, _)| is_gone(*index)) {
+            // Writing to a string cannot fail.
+            writeln!(lines, "{}", row.id).unwrap_or_default();
+        }
+        Answer::text(format!("{lines}freed {}\n", size(pruned.freed)))
+    };
+    let failures = pruned.sandboxes.iter().filter_map(|gone| gone.as_ref().err());
+    match Failure::all(failures.chain(&pruned.failed).map(Failure::new)) {
+        None => Ok(answer),
+        Some(failure) => {
+            answer.print().map_err(|error| Failure::new(&error))?;
+            Err(failure)
+        }
+    }
+}
+
+fn wholes(rows: &[PsRow], is_gone: impl Fn(usize) -> bool) -> Vec<Whole> {
+    let whole =
+        |(index, row): (usize, &PsRow)| Whole { row: row.clone(), discarded: is_gone(index) };
+    rows.iter().enumerate().map(whole).collect()
+}
+
+/// Asks, with what goes; when no sandbox does, nothing is lost.
+fn consent(rows: &[PsRow]) -> Result<Consent, Failure> {
+    if rows.is_empty() {
+        return Ok(Consent::Given);
+    }
+    let number = u64::try_from(rows.len()).unwrap_or(u64::MAX);
+    let question = format!("Remove {}?", count(number, "sandbox", "sandboxes"));
+    ask(&ps::table(rows, ps::now()), &question, "--yes").map_err(|error| Failure::new(&error))
+}

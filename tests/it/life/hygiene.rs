@@ -1,0 +1,153 @@
+//! What the store takes, what goes, and what many commands at once make of it.
+
+use super::{applies, changes, ids};
+use crate::support::{Need, World, has};
+
+fn json(world: &World, words: &[&str]) -> serde_json::Value {
+    serde_json::from_str(&world.bryo(words).ends().succeeds().stdout()).unwrap()
+}
+
+#[test]
+fn sizes_are_told_of_what_ended_and_of_what_was_killed() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.keeps(2);
+    let write = "head -c 1000000 /dev/zero | tr '\\0' x >big; ln big other; truncate -s 1T sparse";
+    world.sandbox().args(["--name", "ended"]).run(write).succeeds();
+    let running = world
+        .sandbox()
+        .args(["--name", "killed"])
+        .start(&format!("{write}; mkdir -p d/e; echo x >d/e/f; echo up; sleep 100"));
+    running.says("up").kill(rustix::process::Signal::KILL);
+    running.ends().dies_of(9);
+    for row in json(&world, &["ps", "-a", "--json"]).as_array().unwrap() {
+        let size = row["size"].as_u64().unwrap();
+        assert!((1_000_000..1_100_000).contains(&size), "{row}");
+        assert!(row["changes"]["added"].as_u64().unwrap() >= 3, "{row}");
+        assert!(row["ended"].is_string(), "{row}");
+    }
+    let disk = json(&world, &["system", "df", "--json"]);
+    for sandbox in disk["sandboxes"].as_array().unwrap() {
+        let bytes = sandbox["usage"]["bytes"].as_u64().unwrap();
+        assert!((1_000_000..1_200_000).contains(&bytes), "{sandbox}");
+        assert_eq!(sandbox["usage"]["complete"], true);
+    }
+    assert!(disk["stores"][0]["trash"]["bytes"].is_u64());
+    world
+        .bryo(["system", "df"])
+        .ends()
+        .succeeds()
+        .stdout_has("ended")
+        .stdout_has("spare directories");
+}
+
+#[test]
+fn prune_removes_what_nobody_misses_and_more_when_it_is_told() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.sandbox().args(["--name", "empty"]).run("true").succeeds();
+    world.sandbox().args(["--name", "full"]).run("echo x >a").succeeds();
+    world.bryo(["system", "prune"]).ends().refuses_with(&["this is no terminal", "--yes"]);
+    world
+        .bryo(["system", "prune", "-n"])
+        .ends()
+        .succeeds()
+        .stdout_has("empty")
+        .stdout_lacks("full");
+    let mut terminal = world.bryo(["system", "prune"]).on_terminal();
+    terminal.shows("empty").shows("Remove 1 sandbox? [y/N]").types("y\r").shows("freed ");
+    terminal.ends().succeeds();
+    assert_eq!(changes(&world, "full"), ["A a"]);
+    let told = |words: &[&str]| {
+        let all = [&["system", "prune", "-f", "--json"], words].concat();
+        json(&world, &all).as_array().unwrap().len()
+    };
+    assert_eq!(told(&[]), 0);
+    assert_eq!(told(&["--older-than", "1h"]), 0);
+    assert_eq!(told(&["--filter", "state=killed"]), 0);
+    assert_eq!(told(&["--filter", "name=other"]), 0);
+    world
+        .bryo(["system", "prune", "--filter", "stat=killed"])
+        .ends()
+        .refuses_with(&["stat=killed", "state"]);
+    assert_eq!(ids(&world).len(), 1);
+    assert_eq!(told(&["--filter", "until=1ms", "--filter", "name=full"]), 1);
+    assert!(ids(&world).is_empty());
+}
+
+#[test]
+fn what_subordinate_ids_wrote_is_removed() {
+    if !applies() || !has(Need::Subids) {
+        return;
+    }
+    let world = World::new();
+    let run = |name: &str| {
+        let words =
+            ["run", "--ids", "subid", "--user", "root", "--cap-add", "chown", "--name", name];
+        let script =
+            "mkdir -p d/e; echo x >d/e/f; chown -R 5:5 d; chmod 700 d; echo x >a; chown 7:7 a";
+        world.bryo(words).run(script).succeeds();
+    };
+    run("one");
+    world.bryo(["rm", "one"]).ends().succeeds();
+    run("two");
+    world.bryo(["discard", "two", "./a"]).ends().succeeds();
+    world.bryo(["discard", "two"]).ends().succeeds();
+    assert!(ids(&world).is_empty());
+    let trash = std::fs::read_dir(world.store().join("trash")).unwrap().count();
+    assert_eq!(trash, 0);
+}
+
+#[test]
+fn a_storm_of_commands_leaves_a_store_in_order() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.keeps(1);
+    world.file("project/d/a", "old\n");
+    let write = "mkdir -p x/y; for i in 1 2 3 4 5 6 7 8; do echo $i >x/$i; echo $i >x/y/$i; done; rm -r d; mkdir d";
+    for round in 0..4 {
+        world.sandbox().args(["--name", "kept"]).run(write).succeeds();
+        for name in ["a", "b"] {
+            world.sandbox().args(["--name", name]).run(write).succeeds();
+        }
+        let commands: [&[&str]; 12] = [
+            &["diff", "a"],
+            &["discard", "a", "./x/1", "./d/a"],
+            &["discard", "a", "./x/y"],
+            &["rm", "a"],
+            &["ps", "-a"],
+            &["system", "df"],
+            &["system", "prune", "-f", "--filter", "name=b"],
+            &["discard", "b", "-f"],
+            &["diff", "kept"],
+            &["discard", "kept", "./x/y/2"],
+            &["discard", "kept", "./x/y/3"],
+            &["ps", "-a", "--json"],
+        ];
+        let running: Vec<_> = commands.iter().map(|words| world.bryo(*words).starts()).collect();
+        for (words, running) in commands.iter().zip(running) {
+            let ended = running.ends();
+            let said = ended.stderr();
+            // Who comes second finds it gone, or held just now, and says so; nobody panics.
+            let expected = said.is_empty()
+                || ["cannot find a sandbox", "it is running", "changed nothing", "ran again"]
+                    .iter()
+                    .any(|reason| said.contains(reason));
+            assert!(expected, "round {round}: {words:?} says {said}");
+        }
+        let left = changes(&world, "kept");
+        assert!(
+            left.contains(&"A x/y/8".to_owned()) && left.contains(&"D d/a".to_owned()),
+            "{left:?}"
+        );
+        world.bryo(["system", "prune", "-f", "--filter", "name=a"]).ends().succeeds();
+        world.bryo(["system", "prune", "-f", "--filter", "name=b"]).ends().succeeds();
+        assert_eq!(ids(&world).len(), 1, "round {round}");
+    }
+}
