@@ -11,4 +11,5 @@ mod bed;
 mod conflicts;
 mod kill;
 mod oracle;
+mod plan;
 mod trees;

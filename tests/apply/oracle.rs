@@ -19,8 +19,8 @@ use tempfile::TempDir;
 use crate::bed::{Bed, WITHOUT_CAPABILITIES, bash};
 use crate::trees::{self, differences};
 
-/// Seeds that `make test` tries of each kind of overlay.
-const SEEDS: [(Backend, u64); 2] = [(Backend::Kernel, 200), (Backend::Fuse, 100)];
+/// Seeds that `make test` tries of each kind of overlay: two hundred together.
+const SEEDS: [(Backend, u64); 2] = [(Backend::Kernel, 140), (Backend::Fuse, 60)];
 const OPERATIONS: usize = 40;
 
 /// A generator whose numbers are the same everywhere: splitmix64.
