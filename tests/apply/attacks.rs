@@ -123,6 +123,33 @@ fn what_somebody_puts_in_a_place_during_the_apply_is_not_lost() {
     assert!(refused > 15, "{refused}");
 }
 
+/// A file with two names comes over with its first one. When that fails, the second is no name of what the
+/// host has in the first one's place.
+#[test]
+fn a_second_name_is_not_linked_to_what_the_host_has_in_place_of_the_first() {
+    for backend in BOTH {
+        let bed = Bed::new(backend, "mkdir d; echo old >d/a");
+        bed.run("rm d/a; echo new >d/a; ln d/a d/b");
+        let upper = bed.upper();
+        let left = while_swapping(&bed, &mut |now| {
+            if now == 0 {
+                // The first one is not what was looked at any more: it stays.
+                fs::remove_file(upper.join("d/a")).unwrap();
+                fs::write(upper.join("d/a"), "other").unwrap();
+            }
+        });
+        let first = "d/a: changed on the host while it was being applied";
+        let second = format!("d/b: `{}` is not applied", bed.host().join("d/a").display());
+        assert_eq!(left, [first, &second], "{backend:?}");
+        assert!(!bed.host().join("d/b").exists(), "{backend:?}");
+        assert_eq!(bed.changes(), ["C d/a", "A d/b"], "{backend:?}");
+        // The control: nothing is wrong with the second name alone.
+        assert_eq!(bed.apply(&Choices::default()), [""; 0], "{backend:?}");
+        let read = |name| fs::read_to_string(bed.host().join(name)).unwrap();
+        assert_eq!((read("d/a").as_str(), read("d/b").as_str()), ("other", "new\n"));
+    }
+}
+
 #[test]
 fn a_link_that_is_planted_during_the_apply_is_not_followed() {
     for step in 0..14 {

@@ -170,7 +170,10 @@ impl Executor<'_> {
         let action = &self.plan.actions[slot.index];
         let inode = match &action.what {
             What::Put(Source::Link(first)) => {
-                if !self.placed.contains_key(first) {
+                // What the host has at that path is the file only where an earlier apply put it there: the
+                // one of this plan may have stayed in the layer.
+                let known = self.items[action.change].linked.as_ref() == Some(first);
+                if known && !self.placed.contains_key(first) {
                     self.find_placed(action.layer, first)?;
                 }
                 let first = self.placed.get(first).ok_or(Why::Above(first.clone()))?;
