@@ -17,6 +17,7 @@ use super::action::Refusal;
 use super::item::{Since, Tree};
 use super::places::open_below;
 use super::seen::Seen;
+use super::stage::chmod;
 use crate::spec::HostPath;
 
 /// Directories that are open at once.
@@ -77,7 +78,7 @@ pub(super) fn remove(parent: impl AsFd, name: &CStr) -> Result<(), Errno> {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(error) => return Err(error),
     }
-    let first = open_directory(&parent, name)?;
+    let first = open_to_empty(&parent, name)?;
     let mut levels: Vec<(CString, Vec<CString>, OwnedFd)> =
         vec![(name.to_owned(), names_in(&first)?, first)];
     while let Some((_, names, directory)) = levels.last_mut() {
@@ -85,7 +86,7 @@ pub(super) fn remove(parent: impl AsFd, name: &CStr) -> Result<(), Errno> {
             match unlinkat(&*directory, &name, AtFlags::empty()) {
                 Ok(()) | Err(Errno::NOENT) => {}
                 Err(Errno::ISDIR | Errno::PERM) => {
-                    let below = open_directory(&*directory, &name)?;
+                    let below = open_to_empty(&*directory, &name)?;
                     levels.push((name, names_in(&below)?, below));
                 }
                 Err(error) => return Err(error),
@@ -103,6 +104,16 @@ pub(super) fn remove(parent: impl AsFd, name: &CStr) -> Result<(), Errno> {
         }
     }
     Ok(())
+}
+
+/// Opens a directory that is to be emptied: the sandbox, too, had to open it up to remove what was in it.
+fn open_to_empty(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let directory = open_directory(parent, name)?;
+    let seen = Seen::of(&directory)?;
+    if seen.mode & 0o300 != 0o300 && seen.owner == rustix::process::geteuid().as_raw() {
+        chmod(&directory, seen.permissions() | 0o700)?;
+    }
+    Ok(directory)
 }
 
 fn open_directory(parent: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {

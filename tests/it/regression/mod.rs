@@ -1,5 +1,6 @@
 //! One test for each bug that was fixed.
 
+mod apply;
 mod files;
 mod memory;
 mod places;
