@@ -14,7 +14,8 @@
 //! - Build descriptions are marked when they are new: an existing one is what the user asked to be changed,
 //!   and was executed before.
 //! - What is deleted executes nothing.
-//! - A bare repository is known by a name that ends in `.git`; one with another name is not.
+//! - Of a bare repository whose name does not end in `.git` the `HEAD` is marked, for git takes a directory
+//!   with `HEAD`, `objects` and `refs` for one, and its `config` names programs that `git status` runs.
 //!
 //! # Not here
 //! Set-id bits, capabilities and devices, which are never applied (`apply`).
@@ -207,12 +208,18 @@ fn by_name(path: &[u8], cut: usize) -> Option<Executed> {
 }
 
 /// Whether it is a hook or the configuration of a repository that is not in a `.git` of its own: a bare
-/// one, a submodule's, a worktree's.
+/// one, a submodule's, a worktree's. What makes a directory of any name a bare repository is its `HEAD`.
 fn is_of_repository(path: &[u8], cut: usize) -> bool {
     let (above, name) = path.split_at(cut);
+    let is_in_one = above.ends_with(b".git/") || has_part(above, REPOSITORIES);
     match name {
-        b"config" => above.ends_with(b".git/") || has_part(above, REPOSITORIES),
-        b"config.worktree" => has_part(above, REPOSITORIES),
+        // `commondir` tells where the configuration and the hooks are.
+        b"config" | b"config.worktree" | b"commondir" => is_in_one,
+        b"git-rebase-todo" => has_part(above, REPOSITORIES) || contains(above, b".git/rebase-"),
+        b"head" => !is_in_one && !contains(above, b"/.git/"),
+        b"attributes" if above.ends_with(b"/info/") => {
+            above.ends_with(b".git/info/") || has_part(above, REPOSITORIES)
+        }
         _ => {
             let hook = contains(above, b"/hooks/");
             hook && (contains(above, b".git/hooks/") || has_part(above, REPOSITORIES))

@@ -11,7 +11,10 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         "
         .bashrc .bash_profile .bash_login .bash_logout .bash_aliases .bash_completion
         .profile .inputrc .zshrc .zshenv .zprofile .zlogin .zlogout .kshrc .mkshrc .cshrc
-        .tcshrc .login .logout .shrc .shinit .xonshrc .elvish/rc.elv
+        .tcshrc .login .logout .shrc .shinit .xonshrc .elvish/rc.elv .zcompdump
+        .bashrc.local .zshrc.local .bash_env .p10k.zsh .fzf.bash .fzf.zsh .cargo/env
+        .cargo/env.fish .cargo/env.nu .deno/env .ghcup/env .local/bin/env
+        .local/bin/env.fish .config/starship.toml .config/user-dirs.dirs .selected_editor
         ",
     ),
     (
@@ -20,6 +23,8 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .xinitrc .xsession .xsessionrc .xprofile .xserverrc .xmodmap .xresources .xdefaults
         .pam_environment .dmrc .fluxbox/startup .i3/config .xbindkeysrc
         .config/sxhkd/sxhkdrc .local/share/applications/mimeapps.list .config/mimeapps.list
+        .fvwm2rc .twmrc .mwmrc .jwmrc .ratpoisonrc .stumpwmrc .vnc/xstartup
+        .config/kglobalshortcutsrc .config/kwinrc .config/dconf/user
         ",
     ),
     (
@@ -33,14 +38,16 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         Executed::VersionControl,
         "
         .hgrc .hg/hgrc .subversion/config .bazaar/bazaar.conf .jjconfig.toml
-        .jj/repo/config.toml
+        .jj/repo/config.toml .hg/sharedpath
         ",
     ),
     (
         Executed::Environment,
         "
         .envrc .direnvrc .mise.toml mise.toml .mise.local.toml .tool-versions .autoenv
-        .autoenv.zsh .lando.yml shell.nix
+        .autoenv.zsh .lando.yml shell.nix mise.local.toml .rtx.toml .config/mise.toml .env
+        .env.local .env.leave .autoenv.leave .autoenv_leave.zsh devenv.nix devbox.json
+        .sdkmanrc .envrc.local
         ",
     ),
     (
@@ -48,7 +55,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         "
         .vimrc .gvimrc .exrc .nvimrc .nvim.lua .nvim-local.lua .lvimrc .viminfo .emacs
         .dir-locals.el .dir-locals-2.el .nanorc .kakrc .devcontainer.json .ycm_extra_conf.py
-        .vsls.json
+        .vsls.json .emacs.el .emacs.elc .gnus .gnus.el _vimrc .clangd .ccls
         ",
     ),
     (
@@ -56,6 +63,8 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         "
         .mcp.json claude.md agents.md gemini.md .cursorrules .windsurfrules .clinerules
         .goosehints .aider.conf.yml .github/copilot-instructions.md .claude.json
+        claude.local.md qwen.md crush.json .crush.json opencode.json .roomodes .roorules
+        .rules
         ",
     ),
     (
@@ -66,6 +75,8 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         bitbucket-pipelines.yml cloudbuild.yaml .pre-commit-config.yaml
         .pre-commit-hooks.yaml lefthook.yml .lefthook.yml lefthook-local.yml .lintstagedrc
         .overcommit.yml .readthedocs.yaml .goreleaser.yml .goreleaser.yaml renovate.json
+        lefthook.yaml .lefthook.yaml .lintstagedrc.js .lintstagedrc.json .huskyrc
+        .huskyrc.js .woodpecker.yaml .azure-pipelines.yml
         ",
     ),
     (
@@ -76,7 +87,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .cargo/config.toml .m2/settings.xml .m2/extensions.xml .mvn/extensions.xml
         .mvn/jvm.config .mvn/maven.config .gradle/init.gradle .gradle/init.gradle.kts
         .gradle/gradle.properties .sbt/repositories .config/go/env .config/nix/nix.conf
-        .bundle/config .asdfrc
+        .bundle/config .asdfrc .pnpmfile.mjs pnpm-workspace.yaml
         ",
     ),
     (
@@ -85,6 +96,9 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         sitecustomize.py usercustomize.py .pythonrc .pythonrc.py .pythonstartup .pdbrc
         .gdbinit .lldbinit .irbrc .pryrc .rprofile .renviron .ghci .perldb .octaverc
         .sqliterc .psqlrc .guile .node_repl_history.js .julia/config/startup.jl
+        .gdbearlyinit .ocamlinit .utoprc .erlang .iex.exs .rdata .jdbrc jdb.ini .psysh.php
+        .byebugrc .rdebugrc .mongorc.js .mongoshrc.js .sbclrc .clisprc .clisprc.lisp
+        .ccl-init.lisp .eclrc .abclrc
         ",
     ),
     (
@@ -93,7 +107,9 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .screenrc .tmux.conf .lessfilter .lesskey .mailcap .forward .procmailrc .fetchmailrc
         .muttrc .mbsyncrc .wgetrc .curlrc .gnupg/gpg.conf .gnupg/gpg-agent.conf
         .gnupg/dirmngr.conf .docker/config.json .aws/config .kube/config
-        .config/containers/containers.conf .terraformrc .watchmanconfig .ctags
+        .config/containers/containers.conf .terraformrc .watchmanconfig .ctags .my.cnf
+        .asoundrc .mailrc .msmtprc .offlineimaprc .aws/credentials .ripgreprc .ackrc .tigrc
+        .taskrc .conkyrc .config/gh/config.yml .gnupg/gpgsm.conf .gnupg/scdaemon.conf
         ",
     ),
     (
@@ -109,6 +125,18 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .rhosts .shosts .k5login
         ",
     ),
+    (
+        Executed::Build,
+        "
+        rust-toolchain rust-toolchain.toml .bazelrc .bazeliskrc tools/bazel
+        gradle/wrapper/gradle-wrapper.properties gradle/wrapper/gradle-wrapper.jar
+        .latexmkrc latexmkrc .ansible.cfg ansible.cfg .pylintrc pylintrc .flake8
+        .rubocop.yml .rspec .eslintrc .eslintrc.json .eslintrc.yml .eslintrc.yaml
+        .eslintrc.js .eslintrc.cjs .prettierrc .golangci.yml .golangci.yaml .mocharc.js
+        .mocharc.json .mocharc.yml .proverc .makepkg.conf .rpmmacros .sbuildrc .pbuilderrc
+        .devscripts
+        ",
+    ),
 ];
 
 /// Everything below directories with this ending.
@@ -119,7 +147,8 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .bashrc.d .bash_completion.d .profile.d .zshrc.d .zsh .oh-my-zsh .oh-my-bash
         .config/bash .config/zsh .config/fish .config/nushell .config/powershell
         .config/elvish .config/xonsh .local/share/bash-completion .local/share/fish .nvm
-        .pyenv .rbenv .rvm .sdkman
+        .pyenv .rbenv .rvm .sdkman .bash_it .zinit .zplug .zim .zprezto .antigen .fzf
+        .local/share/zinit .opam/opam-init
         ",
     ),
     (
@@ -131,7 +160,8 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .config/waybar .config/polybar .xmonad .config/xmonad .local/share/applications
         .local/share/kservices5 .local/share/dbus-1 .local/share/gnome-shell/extensions
         .local/share/plasma .local/share/nautilus .local/share/nautilus-python
-        .local/share/thumbnailers .config/xfce4
+        .local/share/thumbnailers .config/xfce4 .fvwm .icewm .config/herbstluftwm
+        .config/leftwm .config/niri .config/eww .config/rofi .config/dunst .config/conky
         ",
     ),
     (
@@ -165,7 +195,8 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         Executed::Agent,
         "
         .claude .cursor .gemini .codex .windsurf .continue .roo .cline .aider .opencode
-        .config/opencode .config/goose .github/instructions .github/prompts
+        .config/opencode .config/goose .github/instructions .github/prompts .kiro .junie
+        .qwen .crush .config/crush .amazonq .factory
         ",
     ),
     (
@@ -200,7 +231,11 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .config/tmux .tmux .config/mpv .config/ranger .config/lf .config/nnn .config/yazi
         .config/lesspipe .config/kitty .config/alacritty .config/wezterm .config/foot
         .config/htop .config/mutt .config/neomutt .config/containers .docker/cli-plugins
-        .config/khal .weechat .config/weechat .irssi
+        .config/khal .weechat .config/weechat .irssi .byobu .tmuxinator .config/tmuxinator
+        .config/zellij .local/share/gh/extensions .task/hooks .azure/cliextensions
+        .local/share/helm .local/share/vulkan .config/vulkan .mozilla/native-messaging-hosts
+        .config/google-chrome/nativemessaginghosts .config/chromium/nativemessaginghosts
+        .config/aerc .mutt .config/lazygit .config/tig
         ",
     ),
     (
@@ -222,7 +257,9 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         "
         .local/bin .cargo/bin go/bin .go/bin .npm-global/bin .deno/bin .bun/bin .volta/bin
         .juliaup/bin .krew/bin .nix-profile node_modules/.bin venv/bin .venv/bin
-        /usr/local/bin /usr/local/sbin /usr/bin /usr/sbin /bin /sbin
+        /usr/local/bin /usr/local/sbin /usr/bin /usr/sbin /bin /sbin .local/share/mise/shims
+        .local/share/pnpm .local/share/uv .local/share/pipx .dotnet/tools .ghcup/bin
+        .cabal/bin .luarocks/bin .nimble/bin .elan/bin .pixi/bin .foundry/bin .rye/shims
         ",
     ),
     (
@@ -238,26 +275,35 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .config/bryo
         ",
     ),
+    (
+        Executed::Ssh,
+        "
+        .ssh
+        ",
+    ),
 ];
 
 /// Build descriptions, marked when they are new.
 pub(super) const NEW: &str = "
     makefile gnumakefile bsdmakefile cmakelists.txt cmakepresets.json meson.build
-    build.ninja configure configure.ac configure.in sconstruct sconscript wscript
-    build.rs rust-toolchain rust-toolchain.toml cargo.toml setup.py setup.cfg
-    pyproject.toml conftest.py noxfile.py tox.ini pytest.ini tasks.py fabfile.py dodo.py
-    manage.py package.json gruntfile.js gulpfile.js webpack.config.js vite.config.js
-    vite.config.ts rollup.config.js jest.config.js babel.config.js .babelrc.js
-    eslint.config.js .eslintrc.js .prettierrc.js postcss.config.js next.config.js
-    deno.json bunfig.toml binding.gyp rakefile gemfile thorfile build.gradle
+    build.ninja configure configure.ac configure.in sconstruct sconscript wscript build.rs
+    cargo.toml setup.py setup.cfg pyproject.toml conftest.py noxfile.py tox.ini pytest.ini
+    tasks.py fabfile.py dodo.py manage.py package.json gruntfile.js gulpfile.js
+    webpack.config.js vite.config.js vite.config.ts rollup.config.js jest.config.js
+    babel.config.js .babelrc.js eslint.config.js .prettierrc.js postcss.config.js
+    next.config.js deno.json bunfig.toml binding.gyp rakefile gemfile thorfile build.gradle
     build.gradle.kts settings.gradle settings.gradle.kts gradlew mvnw pom.xml build.xml
-    build.sbt build.zig justfile .justfile taskfile.yml taskfile.yaml magefile.go
-    earthfile tiltfile skaffold.yaml vagrantfile dockerfile containerfile
-    docker-compose.yml docker-compose.yaml compose.yml compose.yaml procfile workspace
-    workspace.bazel module.bazel .bazelrc build.bazel flake.nix default.nix
-    composer.json mix.exs rebar.config makefile.pl build.pl build.boot project.clj
-    deps.edn dub.sdl package.swift stack.yaml setup.hs directory.build.props
-    directory.build.targets nuget.config
+    build.sbt build.zig justfile .justfile taskfile.yml taskfile.yaml magefile.go earthfile
+    tiltfile skaffold.yaml vagrantfile dockerfile containerfile docker-compose.yml
+    docker-compose.yaml compose.yml compose.yaml procfile workspace workspace.bazel
+    module.bazel build.bazel flake.nix default.nix composer.json mix.exs rebar.config
+    makefile.pl build.pl build.boot project.clj deps.edn dub.sdl package.swift stack.yaml
+    setup.hs directory.build.props directory.build.targets nuget.config makefile.am
+    build.mill build.sc xmake.lua premake5.lua conanfile.py hatch_build.py deno.jsonc
+    vitest.config.js vitest.config.ts playwright.config.ts jest.config.ts tailwind.config.js
+    svelte.config.js astro.config.mjs nuxt.config.ts vite.config.mjs rollup.config.mjs
+    next.config.mjs eslint.config.mjs eslint.config.cjs postcss.config.cjs babel.config.cjs
+    .mocharc.cjs guardfile podfile fastfile dangerfile
 ";
 
 /// By the ending of the last name.
