@@ -23,6 +23,11 @@ const SET_UP: &[&str] = &[
     "prctl",
 ];
 
+/// What the server of an overlay calls until it serves, and nobody else: it joins the namespaces, is confined,
+/// becomes another program, which looks at its layers and answers the kernel.
+const SERVER_SET_UP: &[&str] =
+    &["setns", "chdir", "mkdir", "readlink", "lgetxattr", "fgetxattr", "writev"];
+
 /// A run whose payload writes all the time, with its namespaces.
 fn writing(world: &World) -> (Running, Namespaces) {
     let running = world
@@ -124,12 +129,12 @@ fn all_processes_killed_together_leave_nothing() {
     usable_and_removed(&world);
 }
 
-#[test]
-fn a_process_killed_at_any_call_of_the_set_up_leaves_nothing() {
-    let world = World::new();
+/// Kills whoever comes to one of these calls: to each of the first sixteen of one name, then to fewer. Every
+/// step of the plan makes one. Gives how many were hit.
+fn killed_at(world: &World, calls: &[&str]) -> usize {
     let mut refused = 0;
-    for call in SET_UP {
-        for n in (0..).map(|power| 1 << power) {
+    for call in calls {
+        for n in (1..16).chain((4..).map(|power| 1 << power)) {
             let moment = ((*call).to_owned(), n);
             let ended = world.sandbox().under(strace("KILL", &moment, true)).run(WRITES);
             // No process makes so many of these calls: it was a run like any other.
@@ -140,6 +145,21 @@ fn a_process_killed_at_any_call_of_the_set_up_leaves_nothing() {
             assert!(ended.stdout().is_empty() || ended.stdout() == "up\n", "{ended}");
         }
     }
-    assert!(refused >= 30, "only {refused} moments of the set-up were hit");
-    usable_and_removed(&world);
+    usable_and_removed(world);
+    refused
+}
+
+#[test]
+fn a_process_killed_at_any_call_of_the_set_up_leaves_nothing() {
+    let refused = killed_at(&World::new(), SET_UP);
+    assert!(refused >= 60, "only {refused} moments of the set-up were hit");
+}
+
+#[test]
+fn a_server_of_an_overlay_that_is_killed_while_it_starts_leaves_nothing() {
+    if !overlay_is_one_of(&[Overlay::Fuse]) {
+        return;
+    }
+    let refused = killed_at(&World::new(), SERVER_SET_UP);
+    assert!(refused >= 30, "only {refused} moments of its start were hit");
 }
