@@ -23,6 +23,7 @@ mod crowd;
 mod loops;
 mod memory;
 mod project;
+mod review;
 mod row;
 mod size;
 mod start;
@@ -67,6 +68,7 @@ const GROUPS: &[Group] = &[
     ("crowd", crowd::rows),
     ("project", project::rows),
     ("apply", apply::rows),
+    ("review", review::rows),
 ];
 
 fn run(request: &Request) -> Result<bool, String> {
