@@ -20,6 +20,7 @@ use super::foreign;
 use super::measure::measure;
 use super::ps::{self, PsRow, PsState, Scope};
 use super::sweep::sweep;
+use crate::changes::apply::was_interrupted;
 use crate::changes::{self, Changes, Forgot};
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, Text};
@@ -149,6 +150,9 @@ pub struct Dropped {
 /// Drops what a sandbox changed at and below paths; the rest stays as it is.
 pub fn paths(stores: &Stores, id: SandboxId, wanted: &[HostPath]) -> Result<Dropped, OpsError> {
     let sandbox = stores.find(id.as_str().as_bytes())?.lock()?;
+    if was_interrupted(&sandbox)? {
+        return Err(OpsError::ApplyInterrupted(id));
+    }
     let mut record = sandbox.record()?;
     let bin = sandbox.bin()?;
     let forgot = changes::forget::<OpsError>(

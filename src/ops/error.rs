@@ -38,6 +38,9 @@ pub enum OpsError {
         /// One that sees the mount.
         process: u32,
     },
+    /// Something else has to be finished first.
+    #[error("cannot go on with sandbox `{0}`: an apply of it was interrupted")]
+    ApplyInterrupted(SandboxId),
     /// Somebody did not want to go on.
     #[error("cannot apply: nothing was chosen, and nothing was done")]
     Quit,
@@ -80,6 +83,7 @@ impl Explain for OpsError {
             Self::NotReviewed(id) => Some(format!(
                 "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"
             )),
+            Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
             Self::Mounted { .. } => Some("end that process, or unmount the layer there".to_owned()),
             Self::Apply(ApplyError::Path { .. } | ApplyError::Sync(_) | ApplyError::Journal(_)) => {
                 Some(

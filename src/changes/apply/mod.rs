@@ -262,6 +262,13 @@ fn memory_file(content: &[u8]) -> Result<OwnedFd, Errno> {
     Ok(file)
 }
 
+/// Whether an apply of a sandbox was interrupted, and some of what its layers held may stand beside its place
+/// on the host. Until another apply has put that in order, nothing else should go on with the layers.
+pub fn was_interrupted(sandbox: &SandboxDirectory) -> Result<bool, ApplyError> {
+    let (pending, _) = Journal::read(sandbox.descriptor()).map_err(ApplyError::Journal)?;
+    Ok(pending.interrupted)
+}
+
 /// Who this process is.
 fn applier() -> Applier {
     Applier {

@@ -182,6 +182,9 @@ pub fn export(
     if let Some(process) = mounted::by_whom(sandbox.id()) {
         return Err(OpsError::Mounted { id: sandbox.id(), process });
     }
+    if crate::changes::apply::was_interrupted(&sandbox)? {
+        return Err(OpsError::ApplyInterrupted(sandbox.id()));
+    }
     let record = found.record()?;
     let open = |number| Ok::<_, OpsError>(sandbox.open_upper(number)?);
     let source = Source {

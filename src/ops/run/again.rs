@@ -1,6 +1,7 @@
 //! Which sandbox a run goes on with: the one that `--continue` names, or the one that has its name.
 
 use super::RunError;
+use crate::changes::apply::was_interrupted;
 use crate::changes::{ChangesError, take_origins};
 use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
@@ -66,7 +67,13 @@ impl Again {
     pub(super) fn lock(&self) -> Result<SandboxDirectory, RunError> {
         match self.found.lock() {
             Err(StateError::Running(id)) => Err(RunError::Busy(Text::from(id.as_str()))),
-            other => Ok(other?),
+            other => {
+                let directory = other?;
+                if was_interrupted(&directory)? {
+                    return Err(RunError::ApplyInterrupted(directory.id()));
+                }
+                Ok(directory)
+            }
         }
     }
 

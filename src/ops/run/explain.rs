@@ -16,6 +16,7 @@ impl Explain for RunError {
             Self::NotOpen(number) => Some(format!(
                 "a shell opens it as in `bryo run --pass-fd {number} COMMAND {number}< FILE`"
             )),
+            Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
             Self::LeadsOut(_) => Some(
                 "`--read`, `--write` or `-v` shows a directory at a place of its own".to_owned(),
             ),
@@ -43,7 +44,11 @@ impl Explain for RunError {
                 Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
             }
             Self::Again(error) => Some(error.hint()),
-            Self::Random(_) | Self::Descriptor(_) | Self::Left { .. } | Self::Changes(_) => None,
+            Self::Random(_)
+            | Self::Descriptor(_)
+            | Self::Left { .. }
+            | Self::Changes(_)
+            | Self::Apply(_) => None,
         }
     }
 

@@ -33,7 +33,7 @@ use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
 use crate::spec::text::pretty_json;
 use crate::spec::{Spec, Text};
-use crate::state::{Record, StateError};
+use crate::state::{Record, SandboxId, StateError};
 use crate::supervise::{self, Ended, SuperviseError};
 use crate::sys::errno::Errno;
 use crate::sys::process::{is_open, leads_into_a_tree};
@@ -52,6 +52,12 @@ pub struct Finished {
 /// Why there was no run, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// Something else has to be finished first.
+    #[error("cannot go on with sandbox `{0}`: an apply of it was interrupted")]
+    ApplyInterrupted(SandboxId),
+    /// The journal of an apply.
+    #[error(transparent)]
+    Apply(#[from] crate::changes::apply::ApplyError),
     /// A descriptor to pass that the caller has not opened.
     #[error("cannot pass descriptor {0}: it is not open")]
     NotOpen(u32),
