@@ -15,6 +15,7 @@ mod first_run;
 mod fuse;
 mod kill;
 mod life;
+mod network;
 mod readme;
 mod regression;
 mod terminal;

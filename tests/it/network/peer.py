@@ -1,0 +1,72 @@
+# The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's port 80 that
+# tell which Host they were asked for. Each question is written to the file that is named.
+import os, socket, struct, sys
+
+NAMES = {
+    'good.test': ['198.51.100.7'],
+    'evil.test': ['198.51.100.8'],
+    'rebind.test': ['198.51.100.7', '127.0.0.1', '192.0.2.1', '10.0.2.2', '169.254.169.254'],
+    'inward.test': ['192.0.2.1'],
+    'alias.good.test': 'evil.test',
+}
+
+
+def wire(name):
+    return b''.join(bytes([len(label)]) + label.encode() for label in name.split('.')) + b'\0'
+
+
+def record(owner, kind, data):
+    return wire(owner) + struct.pack('>HHIH', kind, 1, 60, len(data)) + data
+
+
+def serve_names(log):
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(('198.51.100.53', 53))
+    while True:
+        query, client = server.recvfrom(4096)
+        at, labels = 12, []
+        while query[at]:
+            labels.append(query[at + 1:at + 1 + query[at]].decode('latin1'))
+            at += query[at] + 1
+        name, kind = '.'.join(labels).lower(), struct.unpack('>H', query[at + 1:at + 3])[0]
+        os.write(log, (name + '\n').encode())
+        answers, found = [], NAMES.get(name)
+        if isinstance(found, str):
+            answers.append(record(name, 5, wire(found)))
+            name, found = found, NAMES[found]
+        if found and kind == 1:
+            answers += [record(name, 1, socket.inet_aton(address)) for address in found]
+        code = 0 if answers or found else 3
+        head = query[:2] + struct.pack('>HHHHH', 0x8180 | code, 1, len(answers), 0, 0)
+        server.sendto(head + query[12:at + 5] + b''.join(answers), client)
+
+
+def serve_web():
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(('0.0.0.0', 80))
+    server.listen(64)
+    while True:
+        client, _ = server.accept()
+        client.settimeout(5)
+        held = b''
+        try:
+            while True:
+                more = client.recv(4096)
+                if not more:
+                    break
+                held += more
+                while b'\r\n\r\n' in held:
+                    head, held = held.split(b'\r\n\r\n', 1)
+                    hosts = [line[6:] for line in head.split(b'\r\n') if line.lower().startswith(b'host: ')]
+                    body = b'served ' + b' '.join(hosts) + b'\n'
+                    client.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % len(body) + body)
+        except OSError:
+            pass
+        client.close()
+
+
+log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+if os.fork() == 0:
+    serve_names(log)
+serve_web()
