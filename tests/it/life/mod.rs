@@ -4,6 +4,7 @@ mod again;
 mod apply;
 mod discard;
 mod hygiene;
+mod oracle;
 
 use crate::support::{Overlay, World, overlay_is_one_of};
 

@@ -1,0 +1,73 @@
+//! The same random script natively on one copy of a tree, and in a sandbox whose changes are then applied
+//! to another: both trees are the same afterwards.
+//!
+//! # What is left out, knowingly
+//! - Times of what the script itself wrote: the two runs are not at the same moment. Times it set are compared.
+//! - fuse-overlayfs, which does some of these operations otherwise than a native tree; `tests/apply` has its own.
+//! - Several names of one file in the tree before: an overlay parts them at the first write.
+//!
+//! `BRYO_TEST_SEEDS=N` tries more seeds.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use crate::support::{Host, Overlay, World, overlay_is_one_of};
+use scripts::{Listed, Random, difference};
+
+#[path = "../../oracle/mod.rs"]
+mod scripts;
+
+/// Seeds of each pass. `tests/apply` tries hundreds on the engine alone; this is the whole way, by the binary.
+const SEEDS: u64 = 30;
+const OPERATIONS: usize = 60;
+
+/// What the script wrote itself has a time of now: all such times are made one.
+const SETTLE: &str = "find . -type f -newermt 2020-01-01 -exec touch -d @1500000000 {} +";
+/// Each file with one name.
+const PART: &str = "find . -type f -links +1 -exec sh -c 'cp -p -- \"$1\" \"$1.t\" && mv -f -- \"$1.t\" \"$1\"' - {} \\;";
+
+#[test]
+fn what_is_applied_is_what_would_have_happened_natively() {
+    if !overlay_is_one_of(&[Overlay::Kernel]) {
+        return;
+    }
+    let seeds = std::env::var("BRYO_TEST_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(SEEDS);
+    let world = World::new();
+    world.host(Host::MayChange);
+    let mut changed = BTreeSet::new();
+    for seed in 0..seeds {
+        let mut random = Random(seed.wrapping_mul(7919));
+        let (native, inside) = (format!("native/{seed}"), format!("inside/{seed}"));
+        let prepare = format!(
+            "{}\n{PART}\nfind . -type f -exec touch -d @1000000000 {{}} +",
+            random.script(OPERATIONS)
+        );
+        let script = random.script(OPERATIONS);
+        for folder in [&native, &inside] {
+            bash(&world, folder, &prepare);
+        }
+        bash(&world, &native, &script);
+        let words = ["--", "/bin/bash", "-c", &script, "script"];
+        world.sandbox().args(words).in_folder(world.folder(&inside)).ends();
+        let ended = world.bryo(["apply"]).in_folder(world.path(&inside)).ends();
+        let said = ended.stderr();
+        assert!(said.is_empty() || said.contains("cannot find a sandbox"), "seed {seed}: {said}");
+        bash(&world, &native, SETTLE);
+        bash(&world, &inside, SETTLE);
+        let mut differs = Listed::new();
+        difference(&world.path(&native), &world.path(&inside), Path::new(""), &mut differs);
+        assert!(differs.is_empty(), "seed {seed}: {differs:?}; script:\n{script}");
+        if said.is_empty() {
+            changed.insert(seed);
+        }
+    }
+    // Nothing is left in any layer: what was applied has left it.
+    world.bryo(["system", "prune", "-f"]).ends().succeeds();
+    assert!(changed.len() as u64 * 10 > seeds * 9, "only {} scripts did something", changed.len());
+}
+
+/// Runs a script in a folder below the home; what fails in it, fails.
+fn bash(world: &World, folder: &str, script: &str) {
+    let folder = world.folder(folder);
+    world.program("/bin/bash", ["-c", script]).in_folder(folder).ends();
+}
