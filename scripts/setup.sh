@@ -31,6 +31,7 @@ packages() {
 		echo bubblewrap     # the tool whose cases ours are compared with
 		echo strace attr acl libcap2-bin
 		echo netcat-openbsd iproute2 # peers in a test's own network namespace
+		echo curl                    # a client with a network of its own
 		echo git less umoci          # the default pager; read back what `bryo export` writes
 		echo python3-minimal         # a payload that is an interpreter; sockets without a compiler
 		;;

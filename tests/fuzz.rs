@@ -197,6 +197,11 @@ fn every_message_has_one_spelling() {
 }
 
 #[test]
+fn no_packets_end_the_netstack_or_make_it_grow() {
+    hold("packets");
+}
+
+#[test]
 fn a_broken_law_is_told_with_its_input() {
     let broken = catch_unwind(|| try_one("made-up", |data| assert!(data.len() < 2), b"a\x1b"));
     let told = broken.expect_err("a broken law passes").downcast::<String>().unwrap();

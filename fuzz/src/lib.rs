@@ -5,6 +5,7 @@
 
 use bryo::host::mountinfo;
 use bryo::launch::wire::{FromSandbox, ToSandbox};
+use bryo::net::user::hostile;
 use bryo::profile::render::to_toml;
 use bryo::profile::{MAX_SIZE, parse_profile};
 use bryo::spec::Text;
@@ -20,6 +21,7 @@ pub const TARGETS: &[Target] = &[
     ("seccomp_toml", seccomp_toml),
     ("mount_table", mount_table),
     ("wire", wire),
+    ("packets", packets),
 ];
 
 /// A message goes to a terminal: whatever was read, nothing of it arrives there raw.
@@ -103,4 +105,18 @@ pub fn wire(data: &[u8]) {
     if let Ok(message) = to {
         assert_eq!(message.encode().as_slice(), data, "{message:?}");
     }
+}
+
+/// Packets of a payload, each after its length in one byte: the netstack neither ends nor grows.
+pub fn packets(mut data: &[u8]) {
+    let mut packets = Vec::new();
+    while let Some((length, rest)) = data.split_first() {
+        let (packet, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+        packets.push(packet);
+        data = rest;
+    }
+    let outcome = hostile::feed(packets).expect("the pair of sockets works");
+    let most = hostile::MOST;
+    assert!(outcome.streams <= most.streams && outcome.datagrams <= most.datagrams, "{outcome:?}");
+    assert!(outcome.buffers <= most.streams * (2 << 20), "{outcome:?}");
 }

@@ -15,6 +15,7 @@ mod first_run;
 mod fuse;
 mod kill;
 mod life;
+mod netstack;
 mod network;
 mod readme;
 mod regression;

@@ -363,6 +363,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
 /// For the one who looks at it from outside.
 impl<E, D> Engine<E, D> {
+    /// What makes its sockets.
+    pub fn dial(&self) -> &D {
+        &self.dial
+    }
+
     /// The end of the interface.
     pub fn link(&self) -> BorrowedFd<'_> {
         self.link.as_fd()

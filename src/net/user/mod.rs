@@ -32,6 +32,7 @@ pub mod dial;
 pub mod endpoint;
 pub mod engine;
 pub mod frame;
+pub mod hostile;
 pub mod link;
 pub mod names;
 pub mod packet;

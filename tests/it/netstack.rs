@@ -1,0 +1,164 @@
+//! `--network user` between real hosts, which the test makes: namespaces with a veth pair, addresses of the
+//! documentation ranges. Nothing leaves them.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Ended, Invocation, World};
+
+/// A host with a peer. The peer has 198.51.100.1 and `2001:db8:1::1`; the host 192.0.2.1, and 10.9.9.9 as a
+/// private one. On each, port 8080 says hello, and on the peer 9 gives datagrams back. `$0` is the server. Then it
+/// is the command's turn.
+const HOST: &str = r#"
+set -e
+ip link set lo up
+ip link add veth0 type veth peer name veth1
+unshare -n sleep 120 & peer=$!
+until [ "$(readlink /proc/$peer/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
+ip link set veth1 netns $peer
+ip addr add 192.0.2.1/24 dev veth0; ip addr add 2001:db8::1/64 dev veth0 nodad; ip link set veth0 up
+ip addr add 10.9.9.9/32 dev lo
+n="nsenter -t $peer -n"
+$n ip link set lo up
+$n ip addr add 192.0.2.2/24 dev veth1; $n ip addr add 2001:db8::2/64 dev veth1 nodad; $n ip link set veth1 up
+$n ip addr add 198.51.100.1/32 dev lo; $n ip addr add 2001:db8:1::1/128 dev lo
+ip route add default via 192.0.2.2; ip route add default via 2001:db8::2
+ip route add unreachable 203.0.113.9
+ready=$(mktemp -u); mkfifo "$ready"
+python3 "$0" 0.0.0.0 > "$ready" & one=$!
+read there <"$ready"
+# Another one: the first server may still hold this one open.
+rm "$ready"; mkfifo "$ready"
+$n python3 "$0" :: > "$ready" & two=$!
+read there <"$ready"
+rm "$ready"
+set +e
+"$@"
+status=$?
+kill $one $two $peer
+wait
+exit $status
+"#;
+
+/// Says hello to whoever connects to port 8080, and gives datagrams to port 9 back.
+const SERVER: &str = r#"
+import os, select, socket, sys
+at = sys.argv[1]
+family = socket.AF_INET6 if ":" in at else socket.AF_INET
+tcp = socket.socket(family, socket.SOCK_STREAM)
+tcp.bind((at, 8080)); tcp.listen(64)
+udp = socket.socket(family, socket.SOCK_DGRAM)
+udp.bind((at, 9))
+print("ready", flush=True)
+os.close(1)
+while True:
+    for ready in select.select([tcp, udp], [], [])[0]:
+        if ready is udp:
+            bytes, who = udp.recvfrom(65536)
+            udp.sendto(bytes, who)
+        else:
+            one, _ = tcp.accept()
+            one.recv(65536)
+            one.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n")
+            one.close()
+"#;
+
+/// Connects to each `ADDRESS PORT` and says how that went.
+const CONNECT: &str = r#"
+import errno, socket, sys
+for at, port in zip(sys.argv[1::2], sys.argv[2::2]):
+    one = socket.socket(socket.AF_INET6 if ":" in at else socket.AF_INET)
+    one.settimeout(10)
+    try:
+        one.connect((at, int(port)))
+        print("connected")
+    except OSError as e:
+        print(errno.errorcode.get(e.errno, str(e)))
+"#;
+
+/// Has `invocation` carried out on such a host.
+fn on_host(world: &World, invocation: Invocation) -> Invocation {
+    let server = world.file("shown/server.py", SERVER);
+    let words = ["/usr/bin/unshare", "-Urnm", "/bin/sh", "-c", HOST].map(std::ffi::OsString::from);
+    invocation.in_folder(world.folder("kept")).under(words.into_iter().chain([server.into()]))
+}
+
+fn sandbox(world: &World) -> Invocation {
+    let args = ["run", "--network", "user", "--rm", "-w", "/", "--read"];
+    world.bryo(args).arg(world.folder("shown"))
+}
+
+fn connects(world: &World, to: &str) -> (Ended, Ended) {
+    let connect = world.file("shown/connect.py", CONNECT);
+    let command = format!("python3 {} {to}", connect.display());
+    let outside = world.program("sh", ["-c", &command]);
+    let (outside, inside) = (on_host(world, outside), on_host(world, sandbox(world)));
+    (outside.ends(), inside.run(&command))
+}
+
+#[test]
+fn a_program_reaches_public_addresses_of_both_families() {
+    let world = World::new();
+    let command =
+        "curl -sS http://198.51.100.1:8080/ 'http://[2001:db8:1::1]:8080/' && cat /etc/resolv.conf";
+    let run = on_host(&world, sandbox(&world)).run(command);
+    run.succeeds().stdout_is("hello\nhello\nnameserver 10.0.2.3\n");
+}
+
+#[test]
+fn errors_inside_are_those_of_outside() {
+    let world = World::new();
+    let to = "198.51.100.1 8080 198.51.100.1 81 2001:db8:1::1 81 203.0.113.9 80";
+    let (outside, inside) = connects(&world, to);
+    let wanted = "connected\nECONNREFUSED\nECONNREFUSED\nEHOSTUNREACH\n";
+    outside.succeeds().stdout_is(wanted);
+    inside.succeeds().stdout_is(wanted);
+}
+
+#[test]
+fn the_host_itself_and_private_addresses_are_out_of_reach() {
+    let world = World::new();
+    let to = "192.0.2.1 8080 10.9.9.9 8080 ::ffff:10.9.9.9 8080";
+    let (outside, inside) = connects(&world, to);
+    outside.succeeds().stdout_is("connected\nconnected\nconnected\n");
+    inside.succeeds().stdout_is("EHOSTUNREACH\nEHOSTUNREACH\nEHOSTUNREACH\n");
+}
+
+#[test]
+fn datagrams_come_back() {
+    let world = World::new();
+    let program = "import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.settimeout(10); \
+                   s.connect(('192.0.2.2', 9)); \
+                   [(s.send(b'x' * n), print(len(s.recv(65536)))) for n in (0, 1400, 60000)]";
+    let run = on_host(&world, sandbox(&world)).exec(["python3", "-c", program]);
+    run.succeeds().stdout_is("0\n1400\n60000\n");
+}
+
+/// The netstack of a run: a process below the one that was started.
+fn netstack(below: Pid) -> Option<Pid> {
+    let children = format!("/proc/{0}/task/{0}/children", below.as_raw_nonzero());
+    let children = std::fs::read_to_string(children).ok()?;
+    children.split_whitespace().find_map(|child| {
+        let name = std::fs::read_to_string(format!("/proc/{child}/comm")).ok()?;
+        let child = Pid::from_raw(child.parse().ok()?)?;
+        if name == "bryo-netstack\n" { Some(child) } else { netstack(child) }
+    })
+}
+
+#[test]
+fn a_payload_goes_on_without_its_netstack_and_sees_errors() {
+    let world = World::new();
+    let program = "import errno, socket, sys, time\n\
+                   for n in range(600):\n\
+                   \x20   s = socket.socket()\n\
+                   \x20   s.settimeout(10)\n\
+                   \x20   try:\n\
+                   \x20       s.connect(('198.51.100.1', 8080))\n\
+                   \x20       if n == 0: print('connected', flush=True)\n\
+                   \x20   except OSError as e:\n\
+                   \x20       print(errno.errorcode.get(e.errno, e)); sys.exit(7)\n\
+                   \x20   time.sleep(0.05)\n";
+    let running = on_host(&world, sandbox(&world)).args(["--", "python3", "-c", program]).starts();
+    running.says("connected");
+    kill_process(netstack(running.pid()).unwrap(), Signal::KILL).unwrap();
+    running.ends().exits_with(7).stdout_is("connected\nENETUNREACH\n");
+}
