@@ -133,6 +133,28 @@ fn an_apply_takes_its_own_work_for_nobodys_change() {
     }
 }
 
+/// What lies in a directory keeps its times when that is renamed.
+#[test]
+fn what_came_with_a_renamed_directory_is_a_conflict() {
+    let prepare = "mkdir -p src/in src/gone other/in other/gone; echo 1 >src/in/f; echo 1 >src/in/g; \
+                   echo 1 >src/gone/f; echo mine >other/in/f; echo 1 >other/in/g; \
+                   echo mine >other/gone/f; mkdir calm; echo 1 >calm/f";
+    let run = "echo 2 >src/in/f; rm src/in/g; rm -r src/gone; echo 2 >calm/f";
+    for backend in BOTH {
+        let bed = bed(backend, prepare, run, "mv src old; mv other src; echo 3 >calm/new");
+        let left = bed.apply(&Choices::default());
+        let paths = ["src/gone", "src/in/f", "src/in/g"];
+        assert_eq!(left, paths.map(|path| format!("{path}: {CHANGED}")), "{backend:?}");
+        let read = |path| fs::read_to_string(bed.host().join(path)).unwrap();
+        assert_eq!((read("src/in/f"), read("src/gone/f")), ("mine\n".into(), "mine\n".into()));
+        // The control: a directory that was only written in says nothing of what is in it.
+        assert_eq!(read("calm/f"), "2\n");
+        assert_eq!(bed.apply(&with(Resolve::Theirs)), [""; 0], "{backend:?}");
+        assert_eq!(read("src/in/f"), "2\n");
+        assert!(!bed.host().join("src/in/g").exists() && !bed.host().join("src/gone").exists());
+    }
+}
+
 #[test]
 fn what_is_excluded_stays_on_both_sides() {
     let bed = Bed::new(Backend::Kernel, "mkdir -p build keep; touch build/a.o build/b keep/c");

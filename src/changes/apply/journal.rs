@@ -113,6 +113,8 @@ pub(super) struct Pending {
     pub(super) opened: Vec<Opened>,
     /// Every path whose entry in a layer may have gone, and whether its directory was quiet.
     pub(super) touched: Vec<(HostPath, LayerNumber, bool)>,
+    /// Directories of the host whose permission bits were changed: their change times are our own work.
+    pub(super) changed: Vec<(HostPath, LayerNumber)>,
     /// An apply had begun and not ended.
     pub(super) interrupted: bool,
 }
@@ -222,6 +224,9 @@ fn understand(text: &[u8]) -> (Pending, Own) {
                 pending.interrupted = true;
                 for intent in &batch {
                     pending.touched.push((intent.path.clone(), intent.layer, intent.quiet));
+                    if intent.how == How::Adjusted {
+                        pending.changed.push((intent.path.clone(), intent.layer));
+                    }
                     let linked = intent.replaces.filter(|old| old.links > 1 && !old.is_directory());
                     own.links.extend(linked.map(|old| (old.inode, old.modified)));
                     own.names.extend(intent.linked.map(|inode| (inode, intent.path.clone())));
@@ -237,7 +242,12 @@ fn understand(text: &[u8]) -> (Pending, Own) {
                     pending.made.push((path, layer, finish));
                 }
             }
-            Ok(Line::Opened(opened)) => pending.opened.push(opened),
+            Ok(Line::Opened(opened)) => {
+                if opened.side == Side::Host {
+                    pending.changed.push((opened.path.clone(), opened.layer));
+                }
+                pending.opened.push(opened);
+            }
             Ok(Line::Closed) => pending.opened.clear(),
             Ok(Line::Own { times, links, names }) => {
                 own.names.extend(names);

@@ -5,8 +5,12 @@
 //! - A file of a layer that was made from one of the host's is marked by the overlay. When the host has
 //!   none there any more, and its directory changed since, somebody removed it, and bringing it back is a
 //!   conflict. (A payload that renames a file takes the mark along; so the directory counts too.)
+//! - A directory that was renamed has a new change time and an old time of modification; what lies in it has
+//!   old ones alone. So a directory above that changed in this way makes all in it conflicts. (One in which
+//!   something was written after it was renamed looks like any directory that was written in.)
 //! - Directory times that an apply itself changed are in its journal, and do not count.
 
+use std::collections::HashMap;
 use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -33,6 +37,9 @@ pub(super) struct Looker<'a> {
     pub(super) executed_later: &'a dyn Fn(&Change) -> Option<&'static str>,
     /// The directory that the host turned out not to have last, and what stands above it.
     pub(super) missing: Option<(LayerNumber, HostPath, Parent)>,
+    /// Of directories of the host, by their paths from their layers' roots: whether they or one above were
+    /// moved there since the sandbox started.
+    pub(super) moved: HashMap<(LayerNumber, Vec<u8>), bool>,
 }
 
 impl Looker<'_> {
@@ -107,10 +114,16 @@ impl Looker<'_> {
         match (side.seen, layer) {
             (Some(seen), _) => {
                 side.since = self.since(change.layer, &seen);
+                let moved = side.since == Since::Unchanged && self.is_moved(change)?;
+                if moved {
+                    side.since = Since::Changed;
+                }
                 let goes = layer.is_none_or(|layer| !layer.is_directory());
                 if seen.is_directory() && goes {
                     // What is in it tells more than that it changed.
-                    side.since = Since::Unchanged;
+                    if !moved {
+                        side.since = Since::Unchanged;
+                    }
                     side.tree = self.objection(change, &entry)?;
                 } else if side.since != Since::Unchanged
                     && let Some(layer) = layer
@@ -170,6 +183,36 @@ impl Looker<'_> {
             Err(Errno::NOENT) => Ok(Parent::NoDirectory),
             Err(error) => Err(error),
         }
+    }
+
+    /// Whether a directory above was put where it is since the sandbox started: then what it holds is not
+    /// what the sandbox saw, however old it is.
+    fn is_moved(&mut self, change: &Change) -> Result<bool, Errno> {
+        let mut relative = self.places.relative(Side::Host, change.layer, &change.path)?;
+        let mut asked = Vec::new();
+        let moved = loop {
+            relative.truncate(relative.iter().rposition(|byte| *byte == b'/').unwrap_or(0));
+            let key = (change.layer, relative.clone());
+            if let Some(moved) = self.moved.get(&key) {
+                break *moved;
+            }
+            let directory = match self.places.directory(Side::Host, change.layer, &relative) {
+                Ok(directory) => directory,
+                // It is gone: what stands there now is looked at when something is done.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => break false,
+                Err(error) => return Err(error),
+            };
+            asked.push(key);
+            let seen = Seen::of(&*directory)?;
+            if self.places.is_moved(self.own, change.layer, &seen) {
+                break true;
+            }
+            if relative.is_empty() {
+                break false;
+            }
+        };
+        self.moved.extend(asked.into_iter().map(|key| (key, moved)));
+        Ok(moved)
     }
 
     fn since(&self, layer: LayerNumber, seen: &Seen) -> Since {

@@ -146,9 +146,14 @@ impl<'a> Apply<'a> {
         }
         let changes = Changes::open(&record.layers, open)?;
         let Wish { excludes, executed_later, .. } = wish;
-        let missing = None;
-        let mut looker =
-            Looker { places: &mut places, own: &own, excludes, executed_later, missing };
+        let mut looker = Looker {
+            places: &mut places,
+            own: &own,
+            excludes,
+            executed_later,
+            missing: None,
+            moved: HashMap::new(),
+        };
         let items = looker.items(changes)?;
         Ok(Self { sandbox, record, places, own, pending, items, merged: Vec::new() })
     }

@@ -114,6 +114,15 @@ impl Places {
         }
     }
 
+    /// Whether a directory of the host's was renamed, or changed in another way than by its entries, since
+    /// the sandbox started.
+    pub(super) fn is_moved(&self, own: &Own, layer: LayerNumber, seen: &Seen) -> bool {
+        let mark = self.place(layer).ok().and_then(|place| place.mark);
+        let (seconds, nanoseconds) = seen.modified;
+        self.since(own, layer, seen) == Since::Changed
+            && mark.is_some_and(|mark| Timestamp::from_parts(seconds, nanoseconds) <= mark)
+    }
+
     pub(super) fn backend(&self, layer: LayerNumber) -> Result<Backend, Errno> {
         self.place(layer).map(|place| place.layer.backend)
     }

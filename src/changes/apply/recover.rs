@@ -71,6 +71,11 @@ pub(super) fn recover(
         close_one(places, opened)
             .map_err(|source| ApplyError::Path { path: opened.path.clone(), source })?;
     }
+    for (path, layer) in &pending.changed {
+        if let Some(seen) = super::execute::seen_directory(places, *layer, path) {
+            own.times.insert(seen.inode, seen.changed);
+        }
+    }
     Ok(())
 }
 
