@@ -9,13 +9,14 @@
 # /dev/net/tun the mode that udev gives them on every distribution (0666), and says so.
 #
 # COMMAND gets: HOME, USER, LOGNAME, PATH, TERM, SHELL, LANG, TMPDIR and what begins with BRYO_, INSTA_, RUST_ or CARGO_; the
-# current directory stays. As root, BRYO_TEST_HOMES names the folder that holds the throw-away home, for more of them.
+# current directory stays. No signal is ignored, as SIGINT is where a shell without job control has started this in the
+# background. As root, BRYO_TEST_HOMES names the folder that holds the throw-away home, for more of them.
 set -euo pipefail
 
 say() { printf 'ordinary-user: %s\n' "$*" >&2; }
 
 if [ "$(id -u)" != 0 ]; then
-	exec "$@"
+	exec env --default-signal "$@"
 fi
 
 # What a container or a minimal machine leaves out, and each desktop and server has.
@@ -99,4 +100,4 @@ while IFS= read -r variable; do
 done < <(compgen -e | grep -E '^(BRYO|INSTA|RUST|CARGO)_' | grep -v '^BRYO_TEST_HOMES$')
 
 setpriv --reuid "$uid" --regid "$gid" --init-groups --inh-caps=-all --bounding-set=+all \
-	env -i "${environment[@]}" "$@"
+	env -i --default-signal "${environment[@]}" "$@"

@@ -43,6 +43,9 @@ fn in_fork(body: impl FnOnce()) {
     // the allocator's locks.
     match unsafe { nix::unistd::fork() }.unwrap() {
         nix::unistd::ForkResult::Child => {
+            // A shell without job control starts what is in the background with SIGINT ignored.
+            super::signal::reset_all().unwrap();
+            super::signal::ignore(super::signal::SignalNumber::PIPE).unwrap();
             let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(body));
             process::exit_now(u8::from(outcome.is_err()))
         }
