@@ -19,6 +19,7 @@ use super::error::OpsError;
 use super::foreign;
 use super::measure::measure;
 use super::ps::{self, PsRow, PsState, Scope};
+use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::changes::apply::was_interrupted;
 use crate::changes::{self, Changes, Forgot};
@@ -86,7 +87,7 @@ pub(super) fn is_older(row: &PsRow, age: Option<Duration>, now: Timestamp) -> bo
     row.state != PsState::Running && old_enough
 }
 
-/// Removes the sandbox of a row with all it holds, unless it ran again since.
+/// Removes the sandbox of a row with all it holds, unless it ran again since or its apply was interrupted.
 pub fn whole(stores: &Stores, row: &PsRow) -> Result<(), OpsError> {
     let found = stores.find(row.id.as_str().as_bytes())?;
     let sandbox = found.lock()?;
@@ -96,7 +97,7 @@ pub fn whole(stores: &Stores, row: &PsRow) -> Result<(), OpsError> {
             return Err(OpsError::RanAgain(row.id));
         }
     }
-    Ok(foreign::settle(stores, sandbox.remove())?)
+    removal::remove(stores, sandbox, Unfinished::Refuse)
 }
 
 /// What is at and below some paths of a sandbox.

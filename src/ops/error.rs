@@ -41,6 +41,9 @@ pub enum OpsError {
     /// Something else has to be finished first.
     #[error("cannot go on with sandbox `{0}`: an apply of it was interrupted")]
     ApplyInterrupted(SandboxId),
+    /// So too, before it is removed.
+    #[error("cannot remove sandbox `{0}`: an apply of it was interrupted")]
+    RemovesUnfinished(SandboxId),
     /// Somebody did not want to go on.
     #[error("cannot apply: nothing was chosen, and nothing was done")]
     Quit,
@@ -84,6 +87,10 @@ impl Explain for OpsError {
                 "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"
             )),
             Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
+            Self::RemovesUnfinished(id) => Some(format!(
+                "bryo apply {id} finishes it; bryo rm --force {id} leaves on the host what stands \
+                 beside its place there"
+            )),
             Self::Mounted { .. } => Some("end that process, or unmount the layer there".to_owned()),
             Self::Apply(ApplyError::Path { .. } | ApplyError::Sync(_) | ApplyError::Journal(_)) => {
                 Some(

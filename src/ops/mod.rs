@@ -16,6 +16,7 @@ pub mod measure;
 pub mod merge;
 pub mod profile;
 pub mod ps;
+mod removal;
 pub mod rm;
 pub mod run;
 pub mod stores;

@@ -1,17 +1,17 @@
 //! `bryo rm`: removes sandboxes with their records and layers.
 
 use super::error::OpsError;
-use super::foreign;
+use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::spec::Text;
 use crate::state::{SandboxId, Stores};
 
-/// What happens to a sandbox that runs.
+/// What happens to a sandbox that runs, or whose apply was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Running {
     /// It is refused.
     Refuse,
-    /// It is killed first (`--force`).
+    /// It is killed first; what an apply left on the host stays there (`--force`).
     Kill,
 }
 
@@ -25,11 +25,11 @@ pub fn remove(
     sweep(stores)?;
     let remove = |name: &Text| {
         let found = stores.find(name.as_bytes())?;
-        let sandbox = match running {
-            Running::Refuse => found.lock()?,
-            Running::Kill => found.kill_and_lock()?,
+        let (sandbox, unfinished) = match running {
+            Running::Refuse => (found.lock()?, Unfinished::Refuse),
+            Running::Kill => (found.kill_and_lock()?, Unfinished::Remove),
         };
-        foreign::settle(stores, sandbox.remove())?;
+        removal::remove(stores, sandbox, unfinished)?;
         Ok(found.id())
     };
     Ok(wanted.iter().map(remove).collect())

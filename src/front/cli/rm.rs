@@ -27,7 +27,13 @@ pub fn command() -> Command {
                 .required(true)
                 .value_parser(ValueParser::os_string()),
         )
-        .arg(switch("force", "Kill those that run first").short('f'))
+        .arg(switch(
+                "force",
+                "Kill those that run first; remove also those whose apply was interrupted, whatever \
+                 that left on the host",
+            )
+            .short('f'),
+        )
 }
 
 /// Answers the words after `bryo rm`.

@@ -1,6 +1,6 @@
 //! `bryo apply` as a person and a program use it.
 
-use super::{applies, changes};
+use super::{applies, changes, ids};
 use crate::support::{Host, Need, World, has};
 
 /// A world with a run in it that wrote something.
@@ -154,4 +154,53 @@ fn a_person_chooses_change_by_change() {
     terminal.shows("Apply 2 changes?").types("q\r");
     terminal.ends().exits_with(1).stdout_lacks("bryo:");
     assert_eq!(changes(&world, &sandbox), ["A b", "C old"]);
+}
+
+#[test]
+fn a_sandbox_whose_apply_was_interrupted_is_not_removed_before_that_is_finished() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.sandbox().args(["--name", "n"]).run("echo n >new").succeeds();
+    let id = ids(&world).remove(0);
+    let journal = world.store().join("kept").join(&id).join("apply.journal");
+    std::fs::write(journal, "\"begun\"\n").unwrap();
+    let finish = format!("bryo apply {id}");
+    let refused = ["an apply of it was interrupted", &finish];
+    let again = world.sandbox().args(["--name", "n"]).run("true");
+    again.refuses_with(&["an apply of it was interrupted", &finish]);
+    let commands: [&[&str]; 6] = [
+        &["rm", "n"],
+        &["discard", "n"],
+        &["discard", "-f", "--all"],
+        &["discard", "n", "./new"],
+        &["system", "prune", "-f", "--all"],
+        &["export", "n", "-o", "out.tar"],
+    ];
+    for words in commands {
+        let ended = world.bryo(words.iter().copied()).ends();
+        refused.iter().fold(ended, |ended, part| ended.stderr_has(part));
+        assert_eq!(ids(&world), std::slice::from_ref(&id), "{words:?}");
+    }
+    world.bryo(["apply", "n"]).ends().succeeds();
+    assert_eq!(world.read("project/new"), "n\n");
+    world.bryo(["rm", "n"]).ends().succeeds();
+    assert!(ids(&world).is_empty());
+}
+
+#[test]
+fn a_sandbox_whose_apply_cannot_be_finished_is_removed_by_force() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.sandbox().run("echo n >new").succeeds();
+    let id = ids(&world).remove(0);
+    let journal = world.store().join("kept").join(&id).join("apply.journal");
+    std::fs::write(journal, "\"begun\"\n").unwrap();
+    world.bryo(["rm", &id]).ends().refuses_with(&["rm --force"]);
+    world.bryo(["rm", "--force", &id]).ends().succeeds();
+    assert!(ids(&world).is_empty());
 }
