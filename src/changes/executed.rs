@@ -4,7 +4,8 @@
 //! A path is looked up by its last name among [`FILES`] (what stands before that name has to agree), by the
 //! directory it is in among [`BELOW`], and by the ending of its name. The rules hold anywhere in the tree:
 //! a project, a submodule, another home. Letter case is ignored, since some file systems do. What is
-//! found is marked in `bryo diff`, and `bryo apply` wants a yes of its own for it.
+//! found is marked in `bryo diff`, and `bryo apply` wants a yes of its own for it. So is what links of the host
+//! give such a name ([`links`]).
 //!
 //! # Decisions
 //! - Rather one mark too many: it costs a question. A list cannot be complete, and does not claim it.
@@ -20,11 +21,13 @@
 //! # Not here
 //! Set-id bits, capabilities and devices, which are never applied (`apply`).
 
+mod links;
 mod rules;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
+use links::Links;
 use rules::{BELOW, ENDINGS, FILES, NEW, REPOSITORIES};
 use serde::Serialize;
 
@@ -125,28 +128,57 @@ pub struct Later {
     /// The directory that was asked about last, and what that says of all in it.
     directory: (Vec<u8>, Option<Executed>),
     lower: Vec<u8>,
+    /// Other names of what links of the host lead to.
+    links: Links,
 }
 
 impl Later {
-    /// For a caller with this home and these directories in `$PATH`, where they are known.
+    /// For a caller with this home and these directories in `$PATH`, where they are known. Reads links of the
+    /// home.
     pub fn new(home: Option<&HostPath>, path: impl IntoIterator<Item = HostPath>) -> Self {
         let bin = home.and_then(|home| home.join("bin").ok());
-        let commands = path.into_iter().chain(bin).filter(|path| !path.is_root()).collect();
-        Self { commands, ..Self::default() }
+        let commands: Vec<HostPath> =
+            path.into_iter().chain(bin).filter(|path| !path.is_root()).collect();
+        let known = |path: &HostPath| is_known(path, &commands);
+        let links = home.map(|home| Links::of_home(home, &known)).unwrap_or_default();
+        Self { commands, links, ..Self::default() }
     }
 
-    /// Who will execute what a change brings.
+    /// And with the links of this project, whatever changed.
+    #[must_use]
+    pub fn with_project(mut self, root: &HostPath) -> Self {
+        let commands = &self.commands;
+        self.links.add_project(root, &|path| is_known(path, commands));
+        self
+    }
+
+    /// Who will execute what a change brings, under its own name or one that a link of the host gives it.
     pub fn executes(&mut self, change: &Change) -> Option<Executed> {
         let now = change.now.as_ref()?;
         if now.kind == FileKind::Directory {
             return None;
         }
-        let path = change.path.as_bytes();
+        if let Some(executed) = self.at(&change.path, change, now) {
+            return Some(executed);
+        }
+        let commands = &self.commands;
+        self.links.look_above(&change.path.parent()?, &|path| is_known(path, commands));
+        let mut names = self.links.names_of(&change.path);
+        if now.kind == FileKind::Link {
+            names.extend_from_slice(self.links.through(&change.path));
+        }
+        names.iter().find_map(|name| self.at(name, change, now))
+    }
+
+    /// Who would execute it at this path.
+    fn at(&mut self, path: &HostPath, change: &Change, now: &Node) -> Option<Executed> {
+        let parent = path.parent()?;
+        let path = path.as_bytes();
         self.lower.clear();
         self.lower.extend(path.iter().map(u8::to_ascii_lowercase));
         let cut = self.lower.iter().rposition(|byte| *byte == b'/')? + 1;
         if self.directory.0 != path[..cut] {
-            let executed = self.in_directory(change, &self.lower[..cut]);
+            let executed = self.in_directory(&parent, &self.lower[..cut]);
             self.directory = (path[..cut].to_vec(), executed);
         }
         by_name(&self.lower, cut)
@@ -155,14 +187,8 @@ impl Later {
     }
 
     /// What lying in a directory says; it is given in small letters and ends in a slash.
-    fn in_directory(&self, change: &Change, directory: &[u8]) -> Option<Executed> {
-        for (executed, places) in BELOW {
-            if places.split_whitespace().any(|place| lies_in(directory, place.as_bytes())) {
-                return Some(*executed);
-            }
-        }
-        let parent = change.path.parent()?;
-        self.commands.contains(&parent).then_some(Executed::Command)
+    fn in_directory(&self, parent: &HostPath, directory: &[u8]) -> Option<Executed> {
+        below(directory).or_else(|| self.commands.contains(parent).then_some(Executed::Command))
     }
 
     fn by_directory(&self, now: &Node, cut: usize) -> Option<Executed> {
@@ -197,6 +223,24 @@ impl Later {
         let is_new = change.kind == Kind::Added || change.differs.has(Aspect::Type);
         (is_new && BUILDS.contains(name)).then_some(Executed::Build)
     }
+}
+
+/// Whether a rule may know what stands at a path or below it, whatever it is.
+fn is_known(path: &HostPath, commands: &[HostPath]) -> bool {
+    let lower = path.as_bytes().to_ascii_lowercase();
+    let cut = lower.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let name = &lower[cut..];
+    by_name(&lower, cut).or_else(|| below(&lower[..cut])).or_else(|| stands_for(&lower)).is_some()
+        || is_of_repository(&lower, cut)
+        || BUILDS.contains(name)
+        || ENDINGS.iter().any(|(_, ending)| name.ends_with(ending.as_bytes()))
+        || commands.iter().any(|directory| directory.starts_with(path) || path.is_below(directory))
+}
+
+/// What lying in a directory says, by the rules alone.
+fn below(directory: &[u8]) -> Option<Executed> {
+    let fits = |places: &str| places.split_whitespace().any(|at| lies_in(directory, at.as_bytes()));
+    BELOW.iter().find(|(_, places)| fits(places)).map(|(executed, _)| *executed)
 }
 
 /// By the last name, which begins at `cut`, and those before it.

@@ -210,3 +210,97 @@ fn rules_are_written_in_small_letters_and_each_once() {
     sorted.dedup();
     assert_eq!(sorted.len(), all.len());
 }
+
+/// The host's tree in a directory: links as `NAME -> TARGET`, directories with a slash at the end.
+fn tree(lines: &[&str]) -> (tempfile::TempDir, HostPath) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().canonicalize().unwrap();
+    for line in lines {
+        if let Some((name, target)) = line.split_once(" -> ") {
+            std::fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+            std::os::unix::fs::symlink(target, root.join(name)).unwrap();
+        } else {
+            std::fs::create_dir_all(root.join(line)).unwrap();
+        }
+    }
+    (directory, HostPath::new(&root).unwrap())
+}
+
+#[test]
+fn what_a_link_of_the_home_leads_to_is_executed_under_the_links_name() {
+    let (_held, home) = tree(&[
+        ".bashrc -> dot/bashrc",
+        ".zshrc -> far/zshrc",
+        "far -> files/far",
+        ".config/fish/config.fish -> ../../dot/fish/config.fish",
+        ".config/nvim -> ../dot/nvim",
+        ".ssh/config -> ../dot/missing/ssh",
+        ".vimrc -> .vimrc",
+        ".profile -> /proc/self/cwd/../..",
+        "notes -> dot/notes",
+    ]);
+    let mut later = Later::new(Some(&home), []);
+    let mut ask = |path: &str, now| {
+        later.executes(&change(&format!("{home}/{path}"), Kind::Changed, now, 0o644))
+    };
+    for (path, executed) in [
+        ("dot/bashrc", Executed::Shell),
+        // Each place on the way.
+        ("far/zshrc", Executed::Shell),
+        ("files/far/zshrc", Executed::Shell),
+        ("dot/fish/config.fish", Executed::Shell),
+        ("dot/nvim/lua/x.lua", Executed::Editor),
+        ("dot/missing/ssh", Executed::Ssh),
+    ] {
+        assert_eq!(ask(path, FileKind::File), Some(executed), "{path}");
+    }
+    // A link in the place of a directory on the way leads elsewhere.
+    assert!(ask("dot", FileKind::Link).is_some());
+    assert!(ask("dot/fish", FileKind::Link).is_some());
+    for path in ["dot/other", "dot/bashrc2", "dot/notes", "dot/nvim2/x", "files/zshrc"] {
+        assert_eq!(ask(path, FileKind::File), None, "{path}");
+    }
+    assert_eq!(ask("files/other", FileKind::Link), None);
+    assert_eq!(ask("dot", FileKind::Directory), None);
+}
+
+#[test]
+fn what_a_link_of_a_repository_leads_to_is_executed_under_the_links_name() {
+    let (_held, root) = tree(&[
+        "w/.git/hooks/pre-commit -> ../../scripts/pc",
+        "w/.git/hooks/pre-push -> ../../../shared/push",
+        "w/.envrc -> conf/envrc",
+        "w/sub/deep",
+        "hooked/.git",
+        "hooked/.git/hooks -> ../hooks",
+        "plain/.envrc -> conf/envrc",
+    ]);
+    let with = |mut later: Later, path: &str| {
+        later.executes(&change(&format!("{root}/{path}"), Kind::Changed, FileKind::File, 0o644))
+    };
+    for (path, executed) in [
+        ("w/scripts/pc", Executed::Git),
+        ("w/conf/envrc", Executed::Environment),
+        ("hooked/hooks/post-merge", Executed::Git),
+    ] {
+        assert_eq!(with(Later::default(), path), Some(executed), "{path}");
+    }
+    for path in ["w/scripts/other", "plain/conf/envrc", "shared/push"] {
+        assert_eq!(with(Later::default(), path), None, "{path}");
+    }
+    // Where the caller stands is looked at whatever changed.
+    let standing = |at: &str| Later::default().with_project(&root.join(at).unwrap());
+    assert_eq!(with(standing("w"), "shared/push"), Some(Executed::Git));
+    assert_eq!(with(standing("plain"), "plain/conf/envrc"), Some(Executed::Environment));
+}
+
+#[test]
+fn repositories_are_found_in_whichever_order_changes_come() {
+    let (_held, root) = tree(&["a/.git", "a/.envrc -> x/e", "b/.git", "b/.envrc -> x/e"]);
+    let mut later = Later::default();
+    for path in ["a/x/y/z", "b/x/e", "a/x/e", "b/x/y/z", "a/x/e"] {
+        let change = change(&format!("{root}/{path}"), Kind::Added, FileKind::File, 0o644);
+        let expected = path.ends_with("/e").then_some(Executed::Environment);
+        assert_eq!(later.executes(&change), expected, "{path}");
+    }
+}
