@@ -106,7 +106,12 @@ fn for_each(
     let mut buffer = vec![MaybeUninit::uninit(); BUFFER];
     let mut entries = RawDir::new(directory, &mut buffer);
     while let Some(entry) = entries.next() {
-        let entry = entry?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            // It was removed after it was opened: then nothing is in it any more.
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        };
         if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
             visit(entry.file_name(), entry.file_type())?;
         }
@@ -123,5 +128,27 @@ fn is_whiteout(directory: BorrowedFd<'_>, name: &CStr) -> Result<bool, Errno> {
         }
         Err(Errno::NOENT) => Ok(false),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::fs::{CWD, Mode, OFlags, openat};
+
+    use super::*;
+
+    #[test]
+    fn a_directory_that_was_removed_after_it_was_opened_has_no_names() {
+        let above = tempfile::tempdir().unwrap();
+        let path = above.path().join("d");
+        std::fs::create_dir(&path).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = openat(CWD, &path, flags, Mode::empty()).unwrap();
+        std::fs::remove_dir(&path).unwrap();
+        for backend in [Backend::Kernel, Backend::Fuse] {
+            let (mut names, opaque) = Names::read_upper(&directory, backend).unwrap();
+            names.add_host(&directory).unwrap();
+            assert!(names.get(0).is_none() && !opaque);
+        }
     }
 }

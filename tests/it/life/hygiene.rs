@@ -113,18 +113,19 @@ fn a_storm_of_commands_leaves_a_store_in_order() {
     let write = "mkdir -p x/y; for i in 1 2 3 4 5 6 7 8; do echo $i >x/$i; echo $i >x/y/$i; done; rm -r d; mkdir d";
     for round in 0..4 {
         world.sandbox().args(["--name", "kept"]).run(write).succeeds();
-        for name in ["a", "b"] {
+        // Names that cannot be the beginning of an id: once they are gone, they are nobody.
+        for name in ["one", "two"] {
             world.sandbox().args(["--name", name]).run(write).succeeds();
         }
         let commands: [&[&str]; 12] = [
-            &["diff", "a"],
-            &["discard", "a", "./x/1", "./d/a"],
-            &["discard", "a", "./x/y"],
-            &["rm", "a"],
+            &["diff", "one"],
+            &["discard", "one", "./x/1", "./d/a"],
+            &["discard", "one", "./x/y"],
+            &["rm", "one"],
             &["ps", "-a"],
             &["system", "df"],
-            &["system", "prune", "-f", "--filter", "name=b"],
-            &["discard", "b", "-f"],
+            &["system", "prune", "-f", "--filter", "name=two"],
+            &["discard", "two", "-f"],
             &["diff", "kept"],
             &["discard", "kept", "./x/y/2"],
             &["discard", "kept", "./x/y/3"],
@@ -146,8 +147,8 @@ fn a_storm_of_commands_leaves_a_store_in_order() {
             left.contains(&"A x/y/8".to_owned()) && left.contains(&"D d/a".to_owned()),
             "{left:?}"
         );
-        world.bryo(["system", "prune", "-f", "--filter", "name=a"]).ends().succeeds();
-        world.bryo(["system", "prune", "-f", "--filter", "name=b"]).ends().succeeds();
+        world.bryo(["system", "prune", "-f", "--filter", "name=one"]).ends().succeeds();
+        world.bryo(["system", "prune", "-f", "--filter", "name=two"]).ends().succeeds();
         assert_eq!(ids(&world).len(), 1, "round {round}");
     }
 }
