@@ -9,6 +9,7 @@ use std::path::Path;
 use bryo::changes::apply::{Apply, Choices, ExecutedLater, Mode, Wish};
 use bryo::changes::{Change, Digest, Digester, Sources};
 use bryo::plan::step::{Backend, LayerNumber};
+use bryo::spec::HostPath;
 use rustix::fs::{CWD, FileType, XattrFlags, mknodat, setxattr};
 use tempfile::TempDir;
 
@@ -329,6 +330,56 @@ fn exactly_what_was_reviewed_is_applied() {
         assert_eq!(left, expected, "{swap}");
         assert!(!fs::read_to_string(bed.host().join("f")).is_ok_and(|text| text.contains("EVIL")));
     }
+}
+
+/// What was not named was not looked at: a parent comes as any new directory of the caller's.
+#[test]
+fn a_parent_that_was_not_asked_for_brings_nothing_of_its_own() {
+    for backend in BOTH {
+        let bed = Bed::new(backend, "true");
+        bed.run(
+            "mkdir -p new/in; chmod 777 new new/in; chmod +t new; echo x >new/in/a; echo y >new/b",
+        );
+        let upper = bed.upper().join("new");
+        mark(&upper, "user.mine", "1");
+        let digest = bed.looks(&[], |apply| digest_of(&bed, &apply));
+        let path = HostPath::new(bed.host().join("new/in/a")).unwrap();
+        let selected = bryo::changes::apply::Selection::Below(vec![path]);
+        let choices = Choices { selected, ..Choices::default() };
+        assert_eq!(bed.apply(&choices), [""; 0]);
+        let mode = |name: &str| fs::metadata(bed.host().join(name)).unwrap().mode() & 0o7777;
+        // What `mkdir` in this process gives.
+        fs::create_dir(bed.directory.path().join("plain")).unwrap();
+        let plain = fs::metadata(bed.directory.path().join("plain")).unwrap().mode() & 0o7777;
+        assert_eq!((mode("new"), mode("new/in")), (plain, plain), "{backend:?}");
+        let mut list = [0_u8; 256];
+        let host = bed.host().join("new");
+        let length = rustix::fs::listxattr(&host, &mut list[..]).unwrap();
+        assert!(!String::from_utf8_lossy(&list[..length]).contains("user.mine"));
+        // The rest stays to be asked for, and then comes: the control.
+        assert_eq!(bed.changes(), ["C new", "A new/b", "C new/in"]);
+        assert_ne!(bed.looks(&[], |apply| digest_of(&bed, &apply)), digest);
+        assert_eq!(bed.apply(&Choices::default()), [""; 0]);
+        assert_eq!((mode("new"), mode("new/in")), (0o1777, 0o777));
+        rustix::fs::getxattr(&host, "user.mine", &mut list[..]).unwrap();
+    }
+}
+
+#[test]
+fn a_new_directory_whose_attributes_are_not_those_reviewed_stays() {
+    let bed = Bed::new(Backend::Kernel, "true");
+    bed.run("mkdir d e; echo 1 >d/f");
+    let digest = bed.looks(&[], |apply| digest_of(&bed, &apply));
+    let left = bed.looks(&[], |mut apply| {
+        assert!(apply.review(&bryo::changes::apply::Selection::All, digest).unwrap());
+        mark(&bed.upper().join("d"), "user.mine", "1");
+        let plan = apply.plan(&Choices::default());
+        let items = apply.items().to_vec();
+        let outcome = apply.carry_out(&plan, &mut || true, &mut |_| {}).unwrap();
+        bed.left(&items, &plan, &outcome)
+    });
+    assert!(left.iter().any(|line| line == "d: it is not what was reviewed"), "{left:?}");
+    assert!(!bed.host().join("d").exists() && bed.host().join("e").is_dir());
 }
 
 #[test]

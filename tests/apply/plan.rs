@@ -192,7 +192,7 @@ fn what_lies_below_comes_with_the_new_directories_it_needs_and_goes_with_a_no() 
     let path = |text: &str| HostPath::new(text).unwrap();
     let below = Selection::Below(vec![path("/n/in/f")]);
     let choices = Choices { selected: below, ..Choices::default() };
-    assert_eq!(planned(&items, &choices), ["Directory /n", "Directory /n/in", "Put(Move) /n/in/f"]);
+    assert_eq!(planned(&items, &choices), ["Parent /n", "Parent /n/in", "Put(Move) /n/in/f"]);
     let exactly = Selection::Exactly([path("/n"), path("/n/in/f")].into());
     let choices = Choices { selected: exactly, ..Choices::default() };
     assert_eq!(planned(&items, &choices), ["Directory /n", "left /n/in/f: `/n/in` is not applied"]);

@@ -36,6 +36,9 @@ pub struct Action {
 pub enum What {
     /// A directory is made.
     Directory,
+    /// A directory is made that nobody asked for, only for what is in it: as any new one of the caller's,
+    /// with nothing of the layer's. That stays in the layer.
+    Parent,
     /// An existing directory gets permission bits and attributes.
     Adjust,
     /// A file, link or pipe is put there.

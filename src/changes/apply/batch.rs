@@ -202,7 +202,10 @@ impl Executor<'_> {
                 let made = Seen::at(&*host.directory, &host.name).map_err(Why::Failed)?;
                 made.ok_or(Why::Conflict(Conflict::Meanwhile))?.inode
             }
-            What::Adjust | What::Remove | What::Drop => return Err(Why::Failed(Errno::INVAL)),
+            // One that nobody asked for takes nothing's place.
+            What::Parent | What::Adjust | What::Remove | What::Drop => {
+                return Err(Why::Failed(Errno::INVAL));
+            }
         };
         if is_first_of_several(action) {
             let entry =

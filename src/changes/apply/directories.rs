@@ -1,13 +1,14 @@
 //! Directories: made, changed, and given their last attributes when everything in them is done.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{Mode, OFlags, mkdirat};
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, unlinkat};
 use rustix::io::Errno;
 
 use super::ApplyError;
-use super::action::{Action, Conflict, Finish, Why};
+use super::action::{Action, Conflict, Finish, What, Why};
 use super::batch::slot_of;
 use super::execute::Executor;
 use super::journal::{How, Intent, Line};
@@ -32,7 +33,7 @@ impl Executor<'_> {
             let mut lines = Vec::new();
             for (_, action) in chunk {
                 let Some(takes) = action.takes else { continue };
-                let finish = Finish { mode: takes.mode & 0o1777, modified: takes.modified };
+                let finish = finish(action, &takes);
                 let above = action.path.parent().map(|above| (action.layer, above));
                 // One in a new directory is as quiet as that is.
                 let quiet = above.is_none_or(|key| *self.quiet.get(&key).unwrap_or(&true));
@@ -76,13 +77,12 @@ impl Executor<'_> {
         let relative = relative.map_err(failed)?;
         self.quiet.insert((action.layer, action.path.clone()), true);
         if let Some(takes) = action.takes {
-            let finish = Finish { mode: takes.mode & 0o1777, modified: takes.modified };
-            self.finish.push((action.path.clone(), action.layer, finish));
+            self.finish.push((action.path.clone(), action.layer, finish(action, &takes)));
         }
         self.unseal(action.layer, &relative).map_err(failed)
     }
 
-    /// Makes a directory where `host` says, with the attributes of the layer's.
+    /// Makes a directory where `host` says, with the attributes of the layer's if that was asked for.
     pub(super) fn make_in(
         &mut self,
         host: &Entry,
@@ -94,16 +94,33 @@ impl Executor<'_> {
             Err(Errno::EXIST) => return Err(Why::Conflict(Conflict::Meanwhile)),
             Err(error) => return Err(Why::Failed(error)),
         }
-        let given = (|| {
-            let made = open_below(host.directory.as_fd(), name(host), READ)?;
-            let layer = open_below(source.directory.as_fd(), name(source), READ)?;
-            let marks = Marks::of_upper(&layer, self.places.backend(action.layer)?)?;
-            set_attributes(&made, &marks.values(&layer)?)?;
-            let inherited = Seen::of(&made)?.mode & 0o2000;
-            let wanted = action.takes.map_or(0, |takes| takes.mode & 0o1777);
-            rustix::fs::fchmod(&made, Mode::from_raw_mode(wanted | 0o700 | inherited))
-        })();
-        given.map_err(Why::Failed)
+        let failed = Why::Failed;
+        let made = open_below(host.directory.as_fd(), name(host), READ).map_err(failed)?;
+        if action.what != What::Parent
+            && let Err(why) = self.give_attributes(&made, source, action)
+        {
+            // Nothing is in it yet.
+            unlinkat(&*host.directory, &*host.name, AtFlags::REMOVEDIR).map_err(failed)?;
+            return Err(why);
+        }
+        let inherited = Seen::of(&made).map_err(failed)?.mode & 0o2000;
+        let wanted = action.takes.map_or(0, |takes| finish(action, &takes).mode);
+        rustix::fs::fchmod(&made, Mode::from_raw_mode(wanted | 0o700 | inherited)).map_err(failed)
+    }
+
+    /// Gives a new directory the attributes of the layer's: those that were reviewed.
+    fn give_attributes(&self, made: &OwnedFd, source: &Entry, action: &Action) -> Result<(), Why> {
+        let failed = Why::Failed;
+        let layer = open_below(source.directory.as_fd(), name(source), READ).map_err(failed)?;
+        let backend = self.places.backend(action.layer).map_err(failed)?;
+        let marks = Marks::of_upper(&layer, backend).map_err(failed)?;
+        let values = marks.values(&layer).map_err(failed)?;
+        if let Some(held) = &self.items[action.change].held
+            && held.attributes.as_ref() != Some(&values)
+        {
+            return Err(Why::Refused(super::action::Refusal::NotReviewed));
+        }
+        set_attributes(made, &values).map_err(failed)
     }
 
     /// Changes directories that both sides have.
@@ -215,6 +232,24 @@ impl Executor<'_> {
         let slot = slot_of(index, host.clone(), source.clone())?;
         self.put(vec![slot])
     }
+}
+
+/// What a directory gets at the end: what the layer's has, where that was asked for.
+fn finish(action: &Action, takes: &Seen) -> Finish {
+    if action.what != What::Parent {
+        return Finish { mode: takes.mode & 0o1777, modified: takes.modified };
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(0);
+    Finish { mode: 0o777 & !umask(), modified: (seconds, u64::from(now.subsec_nanos())) }
+}
+
+/// The caller's umask: read, for to ask the kernel is to change it. Where that fails, one that keeps all
+/// others out.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|mask| u32::from_str_radix(mask.trim(), 8).ok()).unwrap_or(0o077)
 }
 
 fn name(entry: &Entry) -> &std::ffi::OsStr {

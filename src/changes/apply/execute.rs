@@ -79,7 +79,7 @@ impl Executor<'_> {
                 .collect();
             wanted
         };
-        self.make_directories(of(|what| *what == What::Directory))?;
+        self.make_directories(of(|what| matches!(what, What::Directory | What::Parent)))?;
         self.adjust(adjust(true))?;
         self.put_all(of(|what| matches!(what, What::Put(_))).collect())?;
         self.remove_all(&of(|what| *what == What::Remove).collect::<Vec<_>>())?;

@@ -9,8 +9,8 @@
 //!
 //! # Decisions
 //! - What must never be applied is told before what is in conflict: no choice can settle it.
-//! - A new directory above something that was asked for comes with it. One that takes a file's place does
-//!   not: it has to be named.
+//! - A new directory above something that was asked for comes with it, but not its permission bits and
+//!   attributes: nobody looked at those. One that takes a file's place does not come: it has to be named.
 //! - Files with several names are copied once and linked, never moved: a name that stays in the layer
 //!   would still be the host's file.
 
@@ -42,6 +42,17 @@ pub struct ApplyPlan {
     pub left: Vec<Left>,
     /// Directories of layers that differ from the host by themselves and stay so.
     pub kept: BTreeSet<(LayerNumber, HostPath)>,
+}
+
+impl ApplyPlan {
+    /// Adds an action. A directory that nobody asked for comes without what the layer has of it, which stays.
+    fn act(&mut self, mut action: Action, asked_for: bool) {
+        if action.what == What::Directory && !asked_for {
+            action.what = What::Parent;
+            self.kept.insert((action.layer, action.path.clone()));
+        }
+        self.actions.push(action);
+    }
 }
 
 /// What happens to a directory above.
@@ -88,7 +99,8 @@ pub fn plan(items: &[Item], choices: &Choices, applier: Applier) -> ApplyPlan {
         match verdict {
             Some(Verdict::Act(what)) => {
                 let overrides = choices.conflicts == Resolve::Theirs;
-                out.actions.push(Action { overrides, ..action(index, item, what) });
+                let action = Action { overrides, ..action(index, item, what) };
+                out.act(action, choices.selected.holds(&item.change));
             }
             left => {
                 if item.layer.is_some_and(|layer| layer.is_directory()) {
@@ -117,7 +129,7 @@ const CLOSING: u8 = 5;
 fn rank(action: &Action) -> u8 {
     let stays_open = action.takes.is_some_and(|layer| layer.mode & 0o300 == 0o300);
     match action.what {
-        What::Directory => 0,
+        What::Directory | What::Parent => 0,
         What::Adjust if stays_open => 1,
         What::Put(_) => 2,
         What::Remove => 3,
