@@ -130,6 +130,8 @@ fn a_file_is_moved_only_when_it_would_be_the_same() {
         layer(|seen| seen.owner = 1001),
         layer(|seen| seen.group = 5),
         layer(|seen| seen.links = 2),
+        layer(|seen| seen.mode |= 0o4000),
+        layer(|seen| seen.mode |= 0o2000),
         with(|item| item.host.parent = Parent::There(Spot { device: 1, group: Some(5) })),
     ] {
         assert_eq!(copied, "Put(Copy) /f");

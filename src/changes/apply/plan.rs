@@ -309,6 +309,8 @@ fn can_move(layer: &Seen, item: &Item, applier: Applier) -> bool {
         None => layer.owner == applier.user && layer.group == spot.group.unwrap_or(applier.group),
     };
     layer.kind() == FileKind::File
+        // Never under any name of the host's with such bits, not for a moment.
+        && layer.mode & 0o6000 == 0
         && layer.links == 1
         && layer.inode.device == spot.device
         && owners

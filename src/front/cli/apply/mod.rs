@@ -27,7 +27,11 @@ pub fn command() -> Command {
         .about("Bring what a sandbox changed to the host: all of it, or some paths")
         .arg(switch("dry-run", "Only tell what would be done").short('n'))
         .arg(switch("interactive", "Ask for each change").short('i').conflicts_with("json"))
-        .arg(value("reviewed", "DIGEST", "Only if it is exactly what `bryo diff` showed"))
+        .arg(
+            value("reviewed", "DIGEST", "Only if it is exactly what `bryo diff` showed")
+                // What both sides become together nobody has seen.
+                .conflicts_with("merge"),
+        )
         .arg(
             switch("theirs", "Where the host changed too, take the sandbox's side")
                 .conflicts_with_all(["ours", "merge"]),
