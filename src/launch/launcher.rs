@@ -172,19 +172,21 @@ impl Start<'_> {
         if ready.iter().any(|(from, _)| *from == From::Netstack) {
             return self.hear_netstack();
         }
+        let is_ready = |wanted| ready.iter().any(|(from, _)| *from == wanted);
         // What the payload's process says comes first: when both have ended, it knows why.
-        let from = if ready.iter().any(|(from, _)| *from == From::Report) {
-            From::Report
-        } else {
-            From::Control
-        };
+        let from = if is_ready(From::Report) { From::Report } else { From::Control };
         let socket = if from == From::Report { &self.report } else { &self.control };
-        match channel::hear(socket).map_err(LaunchError::Connect)? {
+        let mut heard = channel::hear(socket).map_err(LaunchError::Connect)?;
+        if from == From::Report && self.heard.confined && matches!(heard, Heard::End) {
+            self.heard.executed = true;
+            return Ok(());
+        }
+        // It ended before it spoke, or was never forked: then pid 1 knows.
+        if from == From::Report && is_ready(From::Control) && matches!(heard, Heard::End) {
+            heard = channel::hear(&self.control).map_err(LaunchError::Connect)?;
+        }
+        match heard {
             Heard::Message(message, fds) => self.take(&message, fds),
-            Heard::End if from == From::Report && self.heard.confined => {
-                self.heard.executed = true;
-                Ok(())
-            }
             // Closed by init's fork before the payload's process spoke, or by a death.
             Heard::End => Err(self.lost()),
             Heard::Malformed(malformed) => Err(LaunchError::Malformed(malformed)),

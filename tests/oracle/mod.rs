@@ -60,6 +60,10 @@ impl Random {
             12 => format!("ln -sfn {text}x {p}"),
             13 => format!("mkfifo {p}"),
             14 => format!("ln {p} {q}"),
+            // A directory that is copied into itself: what comes along is as the entries happen to lie.
+            15 if q.starts_with(p.trim_end_matches('\'')) => {
+                format!("[ -f {p} ] && cp -aT {p} {q}")
+            }
             15 => format!("cp -aT --remove-destination {p} {q}"),
             16 => format!("[ -L {p} ] || [ ! -d {p} ] || chmod {} {p}", self.pick(&["700", "755"])),
             17 => format!("[ -f {p} ] && chmod {} {p}", self.pick(&["600", "644", "755"])),

@@ -110,7 +110,7 @@ fn tar_reads_back_what_the_sandbox_wrote() {
     let mut value = [0; 16];
     let length = rustix::fs::getxattr(out.join("changed"), "user.note", &mut value[..]).unwrap();
     assert_eq!(&value[..length], b"a=b\n\0c");
-    assert_eq!(fs::read(out.join(".wh.gone")).unwrap(), b"");
+    assert_eq!(fs::symlink_metadata(out.join(".wh.gone")).unwrap().len(), 0);
     assert!(out.join("rep/.wh..wh..opq").exists() && !out.join("rep/.wh.old").exists());
     assert_eq!(fs::read(out.join("rep/.a")).unwrap(), b"in");
     assert_eq!(fs::read(out.join("swapped/in")).unwrap(), b"y");
