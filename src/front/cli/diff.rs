@@ -87,6 +87,7 @@ fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
         Err(error) => Err(Failure::new(&error)),
         Ok(shown) => {
             say_whether_it_runs(&shown);
+            say_where_nothing_changed(&shown);
             Ok(Answer::text(""))
         }
     }
@@ -144,6 +145,16 @@ fn say_whether_it_runs(shown: &Shown) {
     if shown.running {
         let text =
             format!("sandbox {} still runs: what it changes from now on is not shown", shown.id);
+        let text = Look::of_stderr().paragraph("bryo: ", &text);
+        // There is nobody left to tell that stderr is closed.
+        io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+    }
+}
+
+/// A path that is written wrongly looks like one in which nothing changed.
+fn say_where_nothing_changed(shown: &Shown) {
+    for path in &shown.unchanged {
+        let text = format!("sandbox {} changed nothing at or below `{path}`", shown.id);
         let text = Look::of_stderr().paragraph("bryo: ", &text);
         // There is nobody left to tell that stderr is closed.
         io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();

@@ -26,6 +26,7 @@ pub use crate::changes::apply::{
 };
 use crate::changes::{Change, ChangesError, Digest, Executed, Later, Selection, Sources};
 use crate::report::Colour;
+use crate::spec::HostPath;
 use crate::state::{Record, SandboxDirectory, StateError, Stores, Which};
 pub use report::{Report, Stayed};
 
@@ -170,14 +171,23 @@ fn with_sandbox(
     }
     let items = apply.items().to_vec();
     let interrupted = apply.was_interrupted();
+    let unchanged = unchanged(&request.selection.paths, &items, interrupted);
     if doing == Doing::DryRun {
         let outcome = Outcome { done: (0..plan.actions.len()).collect(), left: Vec::new() };
-        return Ok(Report::new(record, &items, &plan, &outcome).dry(interrupted));
+        return Ok(Report::new(record, &items, &plan, &outcome)
+            .with_unchanged(unchanged)
+            .dry(interrupted));
     }
     let all = plan.actions.len();
     let mut progress = |done| person.progress(done, all);
     let outcome = apply.carry_out(&plan, &mut || true, &mut progress)?;
-    Ok(Report::new(record, &items, &plan, &outcome))
+    Ok(Report::new(record, &items, &plan, &outcome).with_unchanged(unchanged))
+}
+
+/// Named paths in which nothing changed; none where an apply that was interrupted may have brought it over.
+fn unchanged(named: &[HostPath], items: &[Item], interrupted: bool) -> Vec<HostPath> {
+    let is_in = |path: &HostPath| items.iter().any(|item| item.change.path.starts_with(path));
+    named.iter().filter(|path| !interrupted && !is_in(path)).cloned().collect()
 }
 
 fn chosen(selection: &Selection) -> Chosen {

@@ -32,6 +32,9 @@ pub struct Report {
     pub applied: Vec<Applied>,
     /// What stays in the layer, sorted by path.
     pub left: Vec<Stayed>,
+    /// Paths that were named and in which nothing changed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unchanged: Vec<HostPath>,
     /// Whether anything was done at all.
     #[serde(skip)]
     pub was_done: bool,
@@ -92,12 +95,22 @@ impl Report {
             interrupted: false,
             applied: done.map(applied).collect(),
             left,
+            unchanged: Vec::new(),
             was_done: !plan.actions.is_empty(),
         }
     }
 
     pub(super) fn dry(self, interrupted: bool) -> Self {
         Self { dry_run: true, was_done: false, interrupted, ..self }
+    }
+
+    pub(super) fn with_unchanged(self, unchanged: Vec<HostPath>) -> Self {
+        Self { unchanged, ..self }
+    }
+
+    /// Whether all that was asked for is on the host now.
+    pub fn is_all(&self) -> bool {
+        self.left.is_empty() && self.unchanged.is_empty()
     }
 
     /// For programs: one object, indented.
@@ -120,6 +133,9 @@ impl Report {
                 write!(text, ", {note}").unwrap_or_default();
             }
             line(text);
+        }
+        for path in &self.unchanged {
+            line(format!("nothing changed at or below `{path}`"));
         }
         for stayed in &self.left {
             line(format!("{}: {}: {}", stayed.label(), stayed.path, stayed.why));

@@ -21,6 +21,7 @@ use super::sweep::sweep;
 use crate::changes::{Changes, ChangesError, Kind, Sources};
 pub use crate::changes::{Digest, Glob, Later, Selection};
 use crate::report::Colour;
+use crate::spec::HostPath;
 use crate::state::record::ChangeCounts;
 use crate::state::{SandboxId, Stores, Which};
 use item::{Depth, Item, Review};
@@ -82,6 +83,8 @@ pub struct Shown {
     pub counts: ChangeCounts,
     /// What they would bring to the host; none when not all of it was read.
     pub digest: Option<Digest>,
+    /// Paths that were named and in which nothing changed.
+    pub unchanged: Vec<HostPath>,
 }
 
 /// Writes the changes of a sandbox: of those that are selected.
@@ -101,8 +104,10 @@ pub fn diff(
     let mut review = Review::new(sources, &mut later, depth(form, digest));
     let mut writer = Writer { form, colour, out, totals: Totals::default() };
     writer.begin(found.id(), running)?;
+    let mut unchanged = selection.paths.clone();
     for change in changes.in_background() {
         let change = change?;
+        unchanged.retain(|named| !change.path.starts_with(named));
         if !selection.takes(&change.path) {
             continue;
         }
@@ -114,7 +119,7 @@ pub fn diff(
     }
     let digest = review.digester.take().map(crate::changes::Digester::finish);
     writer.end(digest)?;
-    Ok(Shown { id: found.id(), running, counts: writer.totals.counts, digest })
+    Ok(Shown { id: found.id(), running, counts: writer.totals.counts, digest, unchanged })
 }
 
 /// How deep a form looks.

@@ -51,9 +51,9 @@ pub fn command() -> Command {
 
 const AFTER: &str = "\
 What the host changed since the sandbox started is not touched: it is listed with both sides, the rest \
-is applied, and the exit status is 1. What was applied leaves the layer; the rest stays in it. An apply \
-that was interrupted is finished by the same command again. Set-id bits, devices, sockets and owners are \
-never applied.
+is applied, and the exit status is 1; so it is for a PATH in which nothing changed. What was applied \
+leaves the layer; the rest stays in it. An apply that was interrupted is finished by the same command \
+again. Set-id bits, devices, sockets and owners are never applied.
 
   bryo apply                      all; on a terminal it asks first
   bryo apply src/ --exclude '*.o'
@@ -132,9 +132,9 @@ fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
     })
 }
 
-/// The answer, and 1 where something stays that was to be applied.
+/// The answer, and 1 where something stays that was to be applied, or a path was named in which nothing changed.
 fn tell(report: &Report, json: bool) -> Result<Answer, Failure> {
-    let code = u8::from(!report.left.is_empty());
+    let code = u8::from(!report.is_all());
     if json {
         let bytes = report.json().map_err(|error| Failure::new(&error))?;
         return Ok(Answer::bytes(bytes).with_code(code));
