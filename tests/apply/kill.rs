@@ -6,6 +6,7 @@
 //! order on the way out, as with `kill -9`.
 
 use std::fs;
+use std::path::PathBuf;
 
 use bryo::changes::apply::Choices;
 use bryo::plan::step::Backend;
@@ -114,5 +115,56 @@ fn an_apply_that_is_killed_again_and_again_is_finished_by_the_last() {
         }
         assert_eq!(bed.apply(&Choices::default()), [""; 0], "killed at {kills:?}");
         original.verify(&bed, &format!("killed at {kills:?}"));
+    }
+}
+
+/// What stands below a temporary name on the host.
+fn temporary(bed: &Bed) -> Option<PathBuf> {
+    let mut names = fs::read_dir(bed.host()).unwrap().map(|entry| entry.unwrap().path());
+    names.find(|path| path.file_name().unwrap().to_string_lossy().starts_with(".bryo"))
+}
+
+/// Kills an apply when what the host had stands under a temporary name.
+fn killed_when_it_was_put_aside(run: &str) -> (Bed, PathBuf) {
+    let original = Original::new(Backend::Kernel, "echo old >f", run);
+    for step in 0.. {
+        let bed = original.copy();
+        assert!(bed.is_killed_at(step), "it was never put aside");
+        if let Some(aside) = temporary(&bed)
+            && fs::read_to_string(&aside).unwrap() == "old\n"
+        {
+            return (bed, aside);
+        }
+    }
+    unreachable!()
+}
+
+#[test]
+fn what_was_changed_after_it_was_put_aside_stays_when_something_else_took_its_place() {
+    let (bed, aside) = killed_when_it_was_put_aside("rm f");
+    fs::write(&aside, "of somebody\n").unwrap();
+    fs::write(bed.host().join("f"), "of another\n").unwrap();
+    let told = bed.looks(&[], |apply| apply.put_aside().to_vec());
+    let [told] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((bed.short(&told.path), told.at.as_path()), ("f".to_owned(), &*aside));
+    // No apply ends there.
+    for _ in 0..2 {
+        let left = bed.apply(&Choices::default());
+        assert!(matches!(&left[..], [one] if one.starts_with("f: ")), "{left:?}");
+    }
+    assert_eq!(fs::read_to_string(&aside).unwrap(), "of somebody\n");
+    assert_eq!(fs::read_to_string(bed.host().join("f")).unwrap(), "of another\n");
+}
+
+#[test]
+fn what_was_changed_after_it_was_put_aside_is_put_back_when_nothing_took_its_place() {
+    for run in ["rm f", "echo new >f"] {
+        let (bed, aside) = killed_when_it_was_put_aside(run);
+        fs::write(&aside, "of somebody\n").unwrap();
+        bash(&bed.host(), "rm -f f");
+        assert!(bed.looks(&[], |apply| apply.put_aside().is_empty()), "{run}");
+        bed.apply(&Choices::default());
+        assert_eq!(temporary(&bed), None, "{run}");
+        assert_eq!(fs::read_to_string(bed.host().join("f")).unwrap(), "of somebody\n", "{run}");
     }
 }

@@ -49,6 +49,7 @@ pub use choices::{Choices, ExecutedLater, Resolve, Selection};
 pub use execute::Outcome;
 pub use item::{HostSide, Item, Parent, Since, Spot, Tree};
 pub use plan::{Applier, ApplyPlan, plan};
+pub use recover::PutAside;
 pub use seen::{Inode, Moment, Seen};
 
 use super::{Change, Changes, ChangesError, Digest, Digester, FileKind, Glob, Sources};
@@ -123,6 +124,7 @@ pub struct Apply<'a> {
     pending: Pending,
     items: Vec<Item>,
     merged: Vec<OwnedFd>,
+    put_aside: Vec<PutAside>,
 }
 
 impl<'a> Apply<'a> {
@@ -137,9 +139,10 @@ impl<'a> Apply<'a> {
             Journal::read(sandbox.descriptor()).map_err(ApplyError::Journal)?;
         let open = |number| Ok::<_, ApplyError>(sandbox.open_upper(number)?);
         let mut places = Places::open(&record.layers, record.created, open)?;
+        let mut put_aside = Vec::new();
         if mode == Mode::Do && pending.interrupted {
             let journal = Journal::open(sandbox.descriptor()).map_err(ApplyError::Journal)?;
-            recover::recover(&mut places, &journal, &pending, &mut own, wish.go_on)?;
+            put_aside = recover::recover(&mut places, &journal, &pending, &mut own, wish.go_on)?;
             for line in [Line::Done, Line::Closed] {
                 journal.add_lazily(&line).map_err(ApplyError::Journal)?;
             }
@@ -155,12 +158,17 @@ impl<'a> Apply<'a> {
             moved: HashMap::new(),
         };
         let items = looker.items(changes)?;
-        Ok(Self { sandbox, record, places, own, pending, items, merged: Vec::new() })
+        Ok(Self { sandbox, record, places, own, pending, items, merged: Vec::new(), put_aside })
     }
 
     /// Whether an apply of this sandbox had been interrupted.
     pub fn was_interrupted(&self) -> bool {
         self.pending.interrupted
+    }
+
+    /// What of the host's an interrupted apply had put aside and could not be put back.
+    pub fn put_aside(&self) -> &[PutAside] {
+        &self.put_aside
     }
 
     /// All changes, with both their sides; sorted by path.

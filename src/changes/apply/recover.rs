@@ -1,7 +1,12 @@
 //! Puts in order what an interrupted apply left: nothing of ours stays beside the targets, what was
 //! applied has left the layer, and what was not is in it.
+//!
+//! # Decisions
+//! - What somebody changed under its temporary name is put back. Where something else stands in its place by
+//!   then it stays there and is told: an apply that ended with an error would end so every time.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Mode, RenameFlags, chmodat, renameat_with};
 use rustix::io::Errno;
@@ -15,17 +20,29 @@ use super::rename::objects_to_removal;
 use super::seen::{Inode, Seen};
 use super::surgery::{self, Opener, Unsealed};
 use super::tree;
-use crate::plan::step::Backend;
+use crate::plan::step::{Backend, LayerNumber};
 use crate::spec::HostPath;
 
-/// Settles the batch that was under way, and notes the directories it was in as our own work.
+/// Something of the host's that stays under a temporary name: somebody changed it after it had been put
+/// aside, and something else stands in its place by now.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PutAside {
+    /// Where it stood.
+    pub path: HostPath,
+    /// Where it is.
+    pub at: HostPath,
+}
+
+/// Settles the batch that was under way, and notes the directories it was in as our own work. Gives what
+/// could not be put back.
 pub(super) fn recover(
     places: &mut Places,
     journal: &Journal,
     pending: &Pending,
     own: &mut Own,
     go_on: &mut dyn FnMut() -> bool,
-) -> Result<(), ApplyError> {
+) -> Result<Vec<PutAside>, ApplyError> {
+    let mut stays = Vec::new();
     let mut unsealed = Unsealed::default();
     let mut opened = Vec::new();
     for (number, intent) in pending.batch.iter().enumerate() {
@@ -36,7 +53,7 @@ pub(super) fn recover(
             None => Prepared::Maybe,
             Some(inodes) => Prepared::Yes(inodes.get(number).copied().flatten()),
         };
-        settle(places, own, intent, inode)
+        settle(places, own, intent, inode, &mut stays)
             .map_err(|source| ApplyError::Path { path: intent.path.clone(), source })?;
     }
     for (path, layer, _) in &pending.made {
@@ -59,9 +76,7 @@ pub(super) fn recover(
         let above = path.parent().filter(|_| *quiet);
         let made = pending.made.iter().any(|(made, number, _)| made == path && number == layer);
         for path in above.iter().chain(made.then_some(path)) {
-            if let Some(seen) = super::execute::seen_directory(places, *layer, path) {
-                own.times.insert(seen.inode, seen.changed);
-            }
+            note(places, own, *layer, path);
         }
     }
     for opened in pending.opened.iter().chain(&opened).rev() {
@@ -72,9 +87,24 @@ pub(super) fn recover(
             .map_err(|source| ApplyError::Path { path: opened.path.clone(), source })?;
     }
     for (path, layer) in &pending.changed {
-        if let Some(seen) = super::execute::seen_directory(places, *layer, path) {
-            own.times.insert(seen.inode, seen.changed);
-        }
+        note(places, own, *layer, path);
+    }
+    Ok(stays)
+}
+
+/// Notes the change time of a directory of the host as our own work.
+fn note(places: &mut Places, own: &mut Own, layer: LayerNumber, path: &HostPath) {
+    if let Some(seen) = super::execute::seen_directory(places, layer, path) {
+        own.times.insert(seen.inode, seen.changed);
+    }
+}
+
+/// So too, of one that got other attributes, if it is still there.
+fn note_adjusted(own: &mut Own, intent: &Intent, host: &Entry) -> Result<(), Errno> {
+    if let Some(seen) = Seen::at(&*host.directory, &host.name)?.filter(Seen::is_directory)
+        && intent.replaces.is_some_and(|old| old.inode == seen.inode)
+    {
+        own.times.insert(seen.inode, seen.changed);
     }
     Ok(())
 }
@@ -94,6 +124,7 @@ fn settle(
     own: &mut Own,
     intent: &Intent,
     inode: Prepared,
+    stays: &mut Vec<PutAside>,
 ) -> Result<(), Errno> {
     let Intent { path, layer, how, .. } = intent;
     let host = match places.entry(Side::Host, *layer, path) {
@@ -103,22 +134,18 @@ fn settle(
         Err(error) => return Err(error),
     };
     if *how == How::Adjusted {
-        if let Some(seen) = Seen::at(&*host.directory, &host.name)?.filter(Seen::is_directory)
-            && intent.replaces.is_some_and(|old| old.inode == seen.inode)
-        {
-            own.times.insert(seen.inode, seen.changed);
-        }
-        return Ok(());
+        return note_adjusted(own, intent, &host);
     }
     let source = places.entry(Side::Layer, *layer, path)?;
     let temporary = CString::new(intent.temporary.as_bytes()).map_err(|_| Errno::INVAL)?;
     let backend = places.backend(*layer)?;
     match (Seen::at(&*host.directory, &temporary)?, how) {
         (Some(_), How::Aside) => {
-            if put_back_or_remove(places, own, intent, &host, &temporary)? {
-                surgery::forget(&source, backend)?;
+            if is_what_was_seen(places, own, intent, &host, &temporary)? {
+                tree::remove(&*host.directory, &temporary)?;
+                return surgery::forget(&source, backend);
             }
-            Ok(())
+            put_back(intent, &host, &temporary, stays)
         }
         (None, How::Aside) => match Seen::at(&*host.directory, &host.name)? {
             None if surgery::is_hidden(&source, backend)? => surgery::forget(&source, backend),
@@ -136,8 +163,12 @@ fn settle(
             }
             let directory = &*host.directory;
             let flags = RenameFlags::EXCHANGE;
-            renameat_with(directory, &*temporary, directory, &*host.name, flags)?;
-            unstage(intent, &host, &source, &temporary)
+            match renameat_with(directory, &*temporary, directory, &*host.name, flags) {
+                Ok(()) => unstage(intent, &host, &source, &temporary),
+                // Somebody removed what had been put in its place.
+                Err(Errno::NOENT) => put_back(intent, &host, &temporary, stays),
+                Err(error) => Err(error),
+            }
         }
         (None, _) => match Seen::at(&*host.directory, &host.name)? {
             Some(now) if inode == Prepared::Yes(Some(now.inode)) => {
@@ -179,22 +210,27 @@ fn forget_if_copied(source: &Entry, backend: Backend) -> Result<(), Errno> {
     }
 }
 
-/// Goes on removing what had been put aside, or puts it back when somebody changed it. Gives whether it is
-/// gone.
-fn put_back_or_remove(
-    places: &Places,
-    own: &Own,
+/// Puts back what had been put aside and was changed since. Where something stands in its place it stays: neither
+/// of the two is ours to remove.
+fn put_back(
     intent: &Intent,
     host: &Entry,
     temporary: &CString,
-) -> Result<bool, Errno> {
-    if is_what_was_seen(places, own, intent, host, temporary)? {
-        tree::remove(&*host.directory, temporary)?;
-        return Ok(true);
-    }
+    stays: &mut Vec<PutAside>,
+) -> Result<(), Errno> {
+    let directory = &*host.directory;
     let flags = RenameFlags::NOREPLACE;
-    renameat_with(&*host.directory, &**temporary, &*host.directory, &*host.name, flags)?;
-    Ok(false)
+    match renameat_with(directory, &**temporary, directory, &*host.name, flags) {
+        Ok(()) => Ok(()),
+        Err(Errno::EXIST) => {
+            let above = intent.path.parent().ok_or(Errno::INVAL)?;
+            let at = above.join(OsStr::from_bytes(temporary.to_bytes()));
+            let at = at.map_err(|_| Errno::NAMETOOLONG)?;
+            stays.push(PutAside { path: intent.path.clone(), at });
+            Ok(())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether what stands under a temporary name is what the plan saw in its place, as far as that can be told

@@ -170,7 +170,7 @@ fn with_sandbox(
         plan = apply.plan(&choices);
     }
     let items = apply.items().to_vec();
-    let interrupted = apply.was_interrupted();
+    let (interrupted, put_aside) = (apply.was_interrupted(), apply.put_aside().to_vec());
     let unchanged = unchanged(&request.selection.paths, &items, interrupted);
     if doing == Doing::DryRun {
         let outcome = Outcome { done: (0..plan.actions.len()).collect(), left: Vec::new() };
@@ -181,7 +181,7 @@ fn with_sandbox(
     let all = plan.actions.len();
     let mut progress = |done| person.progress(done, all);
     let outcome = apply.carry_out(&plan, &mut || true, &mut progress)?;
-    Ok(Report::new(record, &items, &plan, &outcome).with_unchanged(unchanged))
+    Ok(Report::new(record, &items, &plan, &outcome).with_unchanged(unchanged).keeping(put_aside))
 }
 
 /// Named paths in which nothing changed; none where an apply that was interrupted may have brought it over.

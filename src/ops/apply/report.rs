@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::super::error::OpsError;
-use crate::changes::apply::{Action, ApplyPlan, Item, Left, Note, Outcome, Why, verb};
+use crate::changes::apply::{Action, ApplyPlan, Item, Left, Note, Outcome, PutAside, Why, verb};
 use crate::changes::{Kind, Node};
 use crate::report::amount::{count, size};
 use crate::spec::HostPath;
@@ -35,6 +35,10 @@ pub struct Report {
     /// Paths that were named and in which nothing changed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub unchanged: Vec<HostPath>,
+    /// What of the host's an interrupted apply had put aside: it was changed since, and stays there, as
+    /// something else stands in its place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub put_aside: Vec<PutAside>,
     /// Whether anything was done at all.
     #[serde(skip)]
     pub was_done: bool,
@@ -96,8 +100,13 @@ impl Report {
             applied: done.map(applied).collect(),
             left,
             unchanged: Vec::new(),
+            put_aside: Vec::new(),
             was_done: !plan.actions.is_empty(),
         }
+    }
+
+    pub(super) fn keeping(self, put_aside: Vec<PutAside>) -> Self {
+        Self { put_aside, ..self }
     }
 
     pub(super) fn dry(self, interrupted: bool) -> Self {
@@ -110,7 +119,7 @@ impl Report {
 
     /// Whether all that was asked for is on the host now.
     pub fn is_all(&self) -> bool {
-        self.left.is_empty() && self.unchanged.is_empty()
+        self.left.is_empty() && self.unchanged.is_empty() && self.put_aside.is_empty()
     }
 
     /// For programs: one object, indented.
@@ -126,6 +135,9 @@ impl Report {
         let mut line = |text: String| writeln!(out, "{text}").unwrap_or_default();
         if self.interrupted {
             line("an apply was interrupted; the next one puts in order what it left".to_owned());
+        }
+        for PutAside { path, at } in &self.put_aside {
+            line(format!("kept: {at}: the host's {path}, changed after an apply had put it aside"));
         }
         for applied in self.applied.iter().filter(|a| self.dry_run || !a.without.is_empty()) {
             let mut text = format!("{} {}", applied.action, applied.path);
