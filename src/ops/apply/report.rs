@@ -117,9 +117,10 @@ impl Report {
         Self { unchanged, ..self }
     }
 
-    /// Whether all that was asked for is on the host now.
+    /// Whether all that was asked for is on the host now. A path in which nothing is left to apply is told,
+    /// and no failure: the same command may have applied it before.
     pub fn is_all(&self) -> bool {
-        self.left.is_empty() && self.unchanged.is_empty() && self.put_aside.is_empty()
+        self.left.is_empty() && self.put_aside.is_empty()
     }
 
     /// For programs: one object, indented.

@@ -51,9 +51,9 @@ pub fn command() -> Command {
 
 const AFTER: &str = "\
 What the host changed since the sandbox started is not touched: it is listed with both sides, the rest \
-is applied, and the exit status is 1; so it is for a PATH in which nothing changed. What was applied \
-leaves the layer; the rest stays in it. An apply that was interrupted is finished by the same command \
-again. Set-id bits, devices, sockets and owners are never applied.
+is applied, and the exit status is 1. What was applied leaves the layer; the rest stays in it. An apply \
+that was interrupted is finished by the same command again. Set-id bits, devices, sockets and owners \
+are never applied.
 
   bryo apply                      all; on a terminal it asks first
   bryo apply src/ --exclude '*.o'
