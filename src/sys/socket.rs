@@ -55,8 +55,16 @@ pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedF
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(bytes)];
+    let mut reset = false;
     let message = retry(|| {
-        rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC)
+        let got = rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC);
+        // An end that was closed with something of ours unread tells so once, before its last words.
+        match got {
+            Err(rustix::io::Errno::CONNRESET) if !std::mem::replace(&mut reset, true) => {
+                Err(rustix::io::Errno::INTR)
+            }
+            other => other,
+        }
     })?;
     let mut fds = Vec::new();
     for ancillary in control.drain() {
@@ -110,6 +118,18 @@ pub fn peer(socket: impl AsFd) -> Result<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn last_words_are_heard_though_ours_were_not_read() {
+        let (ours, theirs) = pair().unwrap();
+        send(&ours, b"unread", &[]).unwrap();
+        send(&theirs, b"last", &[]).unwrap();
+        drop(theirs);
+        let mut bytes = [0; 16];
+        assert_eq!(receive(&ours, &mut bytes).unwrap().0, 4);
+        assert_eq!(&bytes[..4], b"last");
+        assert_eq!(receive(&ours, &mut bytes).unwrap().0, 0);
+    }
 
     #[test]
     fn a_message_carries_descriptors_that_close_on_exec() {
