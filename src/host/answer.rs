@@ -72,6 +72,9 @@ impl Probe {
         if needs.subids {
             self.subids()?;
         }
+        if needs.tun {
+            self.tun();
+        }
         Ok(())
     }
 

@@ -181,6 +181,11 @@ impl Probe {
         self.facts.fuse = Some(fuse::probe(&mut self.resolver));
     }
 
+    /// `/dev/net/tun`.
+    pub fn tun(&mut self) {
+        self.facts.tun = Some(fuse::Device::Tun.can_open());
+    }
+
     /// How the caller and the ids inside are called.
     pub fn account(&mut self, uid_inside: u32, gid_inside: u32) -> Result<(), HostError> {
         let passwd = self.passwd()?;

@@ -136,6 +136,9 @@ pub enum PlanError {
     /// Abstract sockets of the host's network cannot be closed.
     #[error("cannot close the host's abstract sockets: this kernel's Landlock has no scopes")]
     AbstractSocketsOpen,
+    /// The interface of a network of its own cannot be made.
+    #[error("cannot make a network of its own: `/dev/net/tun` cannot be opened")]
+    NoTun,
     /// The caller has no subordinate ids.
     #[error("cannot map more than one {} id: the caller has no range of subordinate ones", kind_named(*_0))]
     NoSubids(IdKind),
@@ -293,6 +296,10 @@ impl PlanError {
             }
             Self::AbstractSocketsOpen => {
                 "keep a seccomp policy, or take `--network none`".to_owned()
+            }
+            Self::NoTun => {
+                "`sudo modprobe tun && sudo chmod 0666 /dev/net/tun`, or `--network none`"
+                    .to_owned()
             }
             Self::NoSubids(_) => {
                 "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, or \

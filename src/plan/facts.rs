@@ -69,6 +69,8 @@ pub struct Facts {
     pub fuse: Option<Fuse>,
     /// Subordinate ids and their helpers.
     pub subids: Option<Subids>,
+    /// Whether `/dev/net/tun` can be opened.
+    pub tun: Option<bool>,
     /// Whether a procfs can be mounted inside; false where the outer one is masked.
     pub procfs_mountable: Option<bool>,
     /// What stands at descriptors 0, 1, 2.

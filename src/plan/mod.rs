@@ -70,7 +70,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     draft.push(Stage::Sandbox, ProcessStep::Undumpable);
     ids::plan_ids(spec, facts, &mut draft)?;
     draft.push(Stage::Sandbox, ProcessStep::Hostname(process::hostname(spec)?.to_owned()));
-    net::plan_network(spec, facts, &mut draft);
+    net::plan_network(spec, facts, &mut draft)?;
     limits::plan_counts(spec, facts, &mut draft);
     fs::plan_tree(spec, facts, &rules, &table, &mut draft)?;
     limits::plan_rlimits(spec, facts, &mut draft)?;

@@ -48,6 +48,8 @@ pub struct Needs {
     pub fuse: bool,
     /// [`Facts::subids`].
     pub subids: bool,
+    /// [`Facts::tun`].
+    pub tun: bool,
     /// [`Facts::procfs_mountable`].
     pub procfs_mountable: bool,
 }
@@ -115,6 +117,7 @@ pub fn needs(spec: &Spec) -> Needs {
         kernel_overlay: true,
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
         subids: spec.ids.mode == IdMode::Subid,
+        tun: spec.network == Network::User,
         procfs_mountable: true,
     }
 }

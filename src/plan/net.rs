@@ -1,6 +1,7 @@
 //! Plans the network: an empty one of its own, one with a netstack, or the host's.
 
 use super::draft::Draft;
+use super::error::PlanError;
 use super::facts::{Facts, Refuted};
 use super::landlock;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
@@ -14,16 +15,20 @@ const NETSTACK_POLICY: &str = "netstack";
 const LANDLOCK: u32 = 1;
 
 /// Appends what the network needs.
-pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) {
+pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
     match spec.network {
         Network::None => draft.push(Stage::Sandbox, NetStep::LoopbackUp),
         Network::User => {
+            if !facts.tun.ok_or(PlanError::Unprobed("tun"))? {
+                return Err(PlanError::NoTun);
+            }
             draft.push(Stage::Sandbox, NetStep::LoopbackUp);
             draft.push(Stage::Sandbox, NetStep::Tun(link(facts)));
             plan_netstack(spec, facts, draft);
         }
         Network::Host => draft.notice(Notice::LoopbackReachable),
     }
+    Ok(())
 }
 
 /// What the sandbox sees of its network. Whether the kernel has IPv6, the step tells.

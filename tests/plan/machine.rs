@@ -164,6 +164,7 @@ impl Host {
             landlock_abi: needs.landlock_abi.then_some(7),
             seccomp_notify: needs.seccomp_notify.then_some(true),
             kernel_overlay: needs.kernel_overlay.then_some(self.kernel_overlay),
+            tun: needs.tun.then_some(true),
             procfs_mountable: needs.procfs_mountable.then_some(true),
             fuse: needs.fuse.then(|| self.fuse()),
             ..Facts::default()

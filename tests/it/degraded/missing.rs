@@ -62,6 +62,20 @@ fn subordinate_ids_are_mapped_where_the_host_has_them() {
 }
 
 #[test]
+fn without_tun_only_a_network_of_its_own_is_refused() {
+    let world = World::new();
+    for missing in ["mount -t tmpfs none /dev/net", "mount --bind /dev/null /dev/net/tun"] {
+        let run = world.sandbox().under(then_as_user(missing));
+        run.run("echo up").succeeds().stdout_is("up\n").stderr_is("");
+        let run = world.sandbox().args(["--network", "user"]).under(then_as_user(missing));
+        run.run("echo up").exits_with(125).stdout_is("").stderr_is(
+            "bryo: cannot make a network of its own: `/dev/net/tun` cannot be opened\n\
+             hint: `sudo modprobe tun && sudo chmod 0666 /dev/net/tun`, or `--network none`\n",
+        );
+    }
+}
+
+#[test]
 fn a_store_on_a_file_system_that_holds_no_upper_is_refused_or_replaced() {
     if !overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
         return;
