@@ -12,6 +12,7 @@
 
 pub mod caps;
 pub mod clone;
+pub mod datagram;
 pub mod errno;
 pub mod event;
 pub mod heap;

@@ -1,10 +1,12 @@
 //! Flows without a connection: UDP between two ports, and echoes of one `ping`.
 //!
-//! Each has a socket of the host that is connected to its one peer, so that nobody else's datagrams come
-//! in, and what goes wrong is told.
+//! Each that the payload began has a socket of the host that is connected to its one peer, so that nobody else's
+//! datagrams come in, and what goes wrong is told. One that a client began goes by the published port it
+//! came to, to that client alone.
 
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendFlags};
@@ -14,6 +16,7 @@ use super::frame::{Frame, Quote};
 use super::link::{Link, unreachable};
 use super::packet::{Echo, protocol};
 use super::stream::Ends;
+use crate::sys::datagram;
 use crate::sys::errno::Errno;
 
 /// Datagrams that one turn moves.
@@ -47,11 +50,31 @@ pub struct Key {
     pub kind: Kind,
 }
 
+/// Who began a flow by coming to a published port.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// The port's socket.
+    pub socket: Rc<OwnedFd>,
+    /// Its number among the published ones.
+    pub door: usize,
+    /// The client, as the host sees it.
+    pub address: SocketAddr,
+    /// Which of our addresses it came to.
+    pub to: Option<IpAddr>,
+}
+
+/// By which socket a flow goes.
+#[derive(Debug)]
+enum Way {
+    Own(OwnedFd),
+    Published(Client),
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Datagrams {
     key: Key,
-    socket: OwnedFd,
+    way: Way,
     last: Instant,
     answered: bool,
     /// Whether it stands in the engine's list of work.
@@ -61,7 +84,33 @@ pub struct Datagrams {
 impl Datagrams {
     /// A flow whose first datagram is about to be sent.
     pub fn new(key: Key, socket: OwnedFd, now: Instant) -> Self {
-        Self { key, socket, last: now, answered: false, queued: false }
+        Self { key, way: Way::Own(socket), last: now, answered: false, queued: false }
+    }
+
+    /// A flow that a client began.
+    pub fn inbound(key: Key, client: Client, now: Instant) -> Self {
+        Self { key, way: Way::Published(client), last: now, answered: false, queued: false }
+    }
+
+    /// Who began it, where that was not the payload.
+    pub fn client(&self) -> Option<&Client> {
+        match &self.way {
+            Way::Own(_) => None,
+            Way::Published(client) => Some(client),
+        }
+    }
+
+    /// Both ends.
+    pub fn ends(&self) -> Ends {
+        self.key.ends
+    }
+
+    /// Notes that its client came again, to this address of ours.
+    pub fn heard(&mut self, to: Option<IpAddr>, now: Instant) {
+        self.last = now;
+        if let Way::Published(client) = &mut self.way {
+            client.to = to;
+        }
     }
 
     /// When it was used last.
@@ -71,7 +120,7 @@ impl Datagrams {
 
     /// Whether nobody waits for more of it.
     pub fn is_over(&self, now: Instant) -> bool {
-        let lookup = self.key.ends.outside.port() == 53;
+        let lookup = self.key.ends.outside.port() == 53 && self.client().is_none();
         let life = match (self.answered, lookup) {
             (true, true) => LOOKED_UP,
             (true, false) => ANSWERED,
@@ -83,13 +132,23 @@ impl Datagrams {
     /// Sends a datagram of the payload.
     pub fn send_udp(&mut self, payload: &[u8], link: &Link, now: Instant) {
         self.last = now;
-        let sent = again(|| rustix::net::send(&self.socket, payload, SendFlags::NOSIGNAL));
-        self.told(sent.map(drop), payload.len(), link);
+        let sent = match &self.way {
+            Way::Own(socket) => {
+                let sent = again(|| rustix::net::send(socket, payload, SendFlags::NOSIGNAL));
+                sent.map(drop).map_err(Errno::from)
+            }
+            Way::Published(client) => {
+                self.answered = true;
+                datagram::send(&client.socket, payload, client.address, client.to)
+            }
+        };
+        self.told(sent, payload.len(), link);
     }
 
     /// Sends a request of the payload for an echo.
     pub fn send_echo(&mut self, echo: &Echo<'_>, link: &Link, now: Instant) {
         self.last = now;
+        let Way::Own(socket) = &self.way else { return };
         let kind = if self.key.ends.outside.is_ipv4() { 8 } else { 128 };
         let [a, b] = echo.sequence.to_be_bytes();
         // Sum and number are the kernel's to fill in.
@@ -97,15 +156,17 @@ impl Datagrams {
         let pieces = [IoSlice::new(&header), IoSlice::new(echo.payload)];
         let sent = again(|| {
             let mut nothing = SendAncillaryBuffer::default();
-            rustix::net::sendmsg(&self.socket, &pieces, &mut nothing, SendFlags::NOSIGNAL)
+            rustix::net::sendmsg(socket, &pieces, &mut nothing, SendFlags::NOSIGNAL)
         });
-        self.told(sent.map(drop), echo.payload.len(), link);
+        self.told(sent.map(drop).map_err(Errno::from), echo.payload.len(), link);
     }
 
     /// Takes what came from the host; whether there may be more at once.
     pub fn receive(&mut self, room: &mut [u8], link: &Link, now: Instant) -> bool {
+        // Those of a published port are read by whoever has all of them.
+        let Way::Own(socket) = &self.way else { return false };
         for _ in 0..TURN {
-            match rustix::net::recv(&self.socket, &mut *room, RecvFlags::empty()) {
+            match rustix::net::recv(socket, &mut *room, RecvFlags::empty()) {
                 Ok((_, length)) => {
                     self.last = now;
                     self.answered = true;
@@ -113,7 +174,7 @@ impl Datagrams {
                 }
                 Err(rustix::io::Errno::AGAIN) => return false,
                 // An error that waited: what it is about was sent before.
-                Err(errno) => self.told(Err(errno), 0, link),
+                Err(errno) => self.told(Err(errno.into()), 0, link),
             }
         }
         true
@@ -137,16 +198,10 @@ impl Datagrams {
     }
 
     /// Tells the payload of an error of the host.
-    fn told(&self, outcome: rustix::io::Result<()>, length: usize, link: &Link) {
+    fn told(&self, outcome: Result<(), Errno>, length: usize, link: &Link) {
         if let Err(errno) = outcome {
-            refuse(&self.key, length, errno.into(), link);
+            refuse(&self.key, length, errno, link);
         }
-    }
-}
-
-impl AsFd for Datagrams {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
     }
 }
 

@@ -11,6 +11,8 @@
 //!
 //! Long because it is one state machine.
 
+mod open;
+
 use std::time::{Duration, Instant};
 
 use super::frame::Control;
@@ -46,6 +48,7 @@ enum Fin {
 
 /// See the module.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "what is known of two sides, each by itself")]
 pub struct Endpoint {
     /// Oldest byte of ours that was not acknowledged; next one to send.
     oldest: u32,
@@ -60,6 +63,8 @@ pub struct Endpoint {
     expected: u32,
     granted: u32,
     told: u32,
+    /// Whether the connection is one that we ask for, and nothing came back yet.
+    asking: bool,
     /// Whether our SYN was acknowledged.
     open: bool,
     fin: Fin,
@@ -91,6 +96,8 @@ pub struct Received {
     pub resend: bool,
     /// The connection is no more.
     pub reset: bool,
+    /// It belongs to an earlier connection: a reset of its own answers it, and our SYN comes once more.
+    pub stray: bool,
 }
 
 /// What a timer that ran out means.
@@ -121,6 +128,7 @@ impl Endpoint {
             expected,
             granted: expected,
             told: expected,
+            asking: false,
             open: false,
             fin: Fin::No,
             their_fin: false,
@@ -138,7 +146,7 @@ impl Endpoint {
 
     /// Whether this is the SYN that the connection was made for, once more.
     pub fn is_same_syn(&self, syn: &Segment<'_>) -> bool {
-        !self.open && syn.seq.wrapping_add(1) == self.expected
+        !self.open && !self.asking && syn.seq.wrapping_add(1) == self.expected
     }
 
     /// Number of the SYN that it was made for.
@@ -184,10 +192,11 @@ impl Endpoint {
         let grown = distance(self.granted, self.expected.wrapping_add(cut(room)));
         let before = distance(self.expected, self.granted);
         // A window that was all but closed is opened at once; else it waits for other news.
-        self.told != self.expected || (before < u32::from(self.mss) && grown > before)
+        !self.asking
+            && (self.told != self.expected || before < u32::from(self.mss) && grown > before)
     }
 
-    /// The header of a SYN that answers a SYN; `room` is how much may come.
+    /// The header of a SYN, which answers one or asks for a connection; `room` is how much may come.
     pub fn syn(&mut self, room: usize, mss: u16, now: Instant) -> Control {
         self.next = self.oldest.wrapping_add(1);
         self.arm(now);
@@ -196,7 +205,7 @@ impl Endpoint {
         Control {
             seq: self.oldest,
             ack: self.expected,
-            flags: Flags::SYN.and(Flags::ACK),
+            flags: if self.asking { Flags::SYN } else { Flags::SYN.and(Flags::ACK) },
             // The window of a SYN is never scaled.
             window: u16::try_from(room).unwrap_or(u16::MAX),
             options: Some((mss, self.scaled.then_some(OUR_SCALE))),
@@ -299,6 +308,9 @@ impl Endpoint {
 
     /// Takes a segment; `now` is for its timers.
     pub fn receive(&mut self, segment: &Segment<'_>, now: Instant) -> Received {
+        if self.asking {
+            return self.receive_answer(segment);
+        }
         let mut received = Received::default();
         let flags = segment.flags;
         if flags.has(Flags::RST) {

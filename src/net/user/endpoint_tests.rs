@@ -219,3 +219,62 @@ proptest! {
         }
     }
 }
+
+/// After our SYN.
+fn asking(now: Instant) -> Endpoint {
+    let mut endpoint = Endpoint::active(OURS, 65_480);
+    let syn = endpoint.syn(1 << 20, 65_480, now);
+    assert_eq!((syn.seq, syn.ack, syn.flags), (OURS, 0, Flags::SYN));
+    assert!(!endpoint.is_open() && !endpoint.owes_answer(1 << 20) && endpoint.usable() == 0);
+    endpoint
+}
+
+#[test]
+fn a_connection_that_we_ask_for_stands_with_its_answer() {
+    let now = Instant::now();
+    let mut endpoint = asking(now);
+    let answer =
+        Segment { mss: Some(1000), ..segment(THEIRS, OURS + 1, Flags::SYN.and(Flags::ACK), &[]) };
+    let received = endpoint.receive(&answer, now);
+    assert_eq!(received, Received { answer: true, ..Received::default() });
+    assert!(endpoint.is_open() && endpoint.deadline().is_none());
+    // The window of a SYN is not scaled; later ones are.
+    assert_eq!((endpoint.usable(), endpoint.mss()), (1000, 1000));
+    let acknowledgement = endpoint.acknowledgement(1 << 20);
+    let (seq, ack) = (OURS + 1, THEIRS.wrapping_add(1));
+    assert_eq!((acknowledgement.seq, acknowledgement.ack), (seq, ack));
+    assert_eq!(acknowledgement.window, 8192);
+    let bytes = endpoint.receive(&segment(ack, seq, Flags::ACK, b"hello"), now);
+    assert_eq!((bytes.take, endpoint.usable()), (5, 128_000));
+}
+
+#[test]
+fn a_refusal_counts_and_what_is_of_another_connection_does_not() {
+    let now = Instant::now();
+    let mut endpoint = asking(now);
+    let rst = Flags::RST.and(Flags::ACK);
+    for (seq, ack, flags, stray) in [
+        (0, OURS, rst, false),
+        (0, OURS + 2, rst, false),
+        (THEIRS, 0, Flags::RST, false),
+        (THEIRS, 0, Flags::SYN, false),
+        (THEIRS, OURS, Flags::ACK, true),
+        (THEIRS, OURS + 9, Flags::SYN.and(Flags::ACK), true),
+        (THEIRS, OURS + 1, Flags::ACK, false),
+    ] {
+        let received = endpoint.receive(&segment(seq, ack, flags, b"x"), now);
+        assert_eq!(received, Received { stray, ..Received::default() }, "{seq} {ack} {flags:?}");
+    }
+    assert!(endpoint.receive(&segment(0, OURS + 1, rst, &[]), now).reset);
+}
+
+#[test]
+fn a_connection_that_nobody_answers_is_given_up() {
+    let mut now = Instant::now();
+    let mut endpoint = asking(now);
+    for _ in 0..ATTEMPTS {
+        now = endpoint.deadline().unwrap();
+        assert_eq!(endpoint.due(now), Due::Resend);
+    }
+    assert_eq!(endpoint.due(endpoint.deadline().unwrap()), Due::Lost);
+}

@@ -11,6 +11,7 @@
 //! - When there is no room for a flow, a SYN is dropped (it will come again), and the datagram
 //!   flow that was quiet for the longest time makes room.
 
+mod doors;
 mod packets;
 
 use std::cmp::Reverse;
@@ -31,6 +32,7 @@ use super::table::{Table, Token};
 use super::waiting::Waiting;
 use crate::net::egress::Egress;
 use crate::sys::errno::Result;
+use doors::Doors;
 
 /// Packets that are read in one turn.
 const BATCH: usize = 64;
@@ -61,6 +63,8 @@ enum Source {
     Link,
     Master,
     Names,
+    /// A published port, by its number.
+    Door(usize),
     Stream(Token),
     Datagrams(Token),
 }
@@ -71,6 +75,7 @@ impl Source {
             Self::Link => (0, 0),
             Self::Master => (1, 0),
             Self::Names => (1, 1),
+            Self::Door(number) => (1, u64::try_from(number).unwrap_or(u64::MAX >> 2) + 2),
             Self::Stream(token) => (2, token.bits()),
             Self::Datagrams(token) => (3, token.bits()),
         };
@@ -81,8 +86,11 @@ impl Source {
         let token = Token::from_bits(data.u64());
         match data.u64() >> 62 {
             0 => Self::Link,
-            1 if data.u64() & 1 == 0 => Self::Master,
-            1 => Self::Names,
+            1 => match token.bits() {
+                0 => Self::Master,
+                1 => Self::Names,
+                door => usize::try_from(door - 2).map_or(Self::Names, Self::Door),
+            },
             2 => Self::Stream(token),
             _ => Self::Datagrams(token),
         }
@@ -112,6 +120,7 @@ pub struct Engine<E, D> {
     streams: Table<Ends, Stream>,
     dialling: usize,
     datagrams: Table<Key, Datagrams>,
+    doors: Doors,
     ended: Waiting,
     work: VecDeque<Source>,
     timers: BinaryHeap<Reverse<(Instant, Token)>>,
@@ -149,6 +158,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             streams: Table::new(most.streams),
             dialling: 0,
             datagrams: Table::new(most.datagrams),
+            doors: Doors::default(),
             ended: Waiting::default(),
             work: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -177,6 +187,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// Lets the last bytes leave. The payload's own kernel goes on sending what it has.
     fn finish(&mut self, inbox: &mut Inbox) -> Result<()> {
+        self.doors.close();
         let mut until = self.now + FAREWELL;
         let mut before = usize::MAX;
         loop {
@@ -203,6 +214,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 Source::Link => readable = true,
                 Source::Master => master = true,
                 Source::Names => names = true,
+                Source::Door(number) => self.doors.knock(number),
                 Source::Stream(token) => self.notice(token, flags),
                 Source::Datagrams(token) => self.queue_datagrams(token),
             }
@@ -215,6 +227,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             self.egress.turn(self.now);
             self.give();
         }
+        self.see_to_doors();
         self.do_work();
         self.run_timers();
         Ok(master)
@@ -226,7 +239,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let idle = self.datagrams.is_empty() && self.ended.is_empty();
         let round = (!idle).then_some(self.next_round);
         let names = self.egress.deadline();
-        let next = timer.into_iter().chain(round).chain(names).min();
+        let next =
+            timer.into_iter().chain(round).chain(names).chain(self.doors.deadline(self.now)).min();
         let timeout = match next {
             _ if busy => Some(Duration::ZERO),
             Some(when) => Some(when.saturating_duration_since(Instant::now())),
@@ -300,7 +314,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                         self.queue_datagrams(token);
                     }
                 }
-                Some(Source::Link | Source::Master | Source::Names) | None => {}
+                Some(Source::Link | Source::Master | Source::Names | Source::Door(_)) | None => {}
             }
         }
     }
@@ -311,7 +325,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             Fate::Waits => {}
             Fate::More => self.queue_stream(token),
             Fate::Ended { first } => {
-                let Some(mut stream) = self.streams.remove(token) else { return };
+                let Some(mut stream) = self.forget_stream(token) else { return };
                 if first {
                     self.ended.add(stream.ends(), stream.last_word(), self.now);
                 }
@@ -320,7 +334,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 return;
             }
             Fate::Gone => {
-                let stream = self.streams.remove(token);
+                let stream = self.forget_stream(token);
                 if stream.is_some_and(|stream| stream.is_connecting()) {
                     self.dialling -= 1;
                 }
@@ -334,6 +348,12 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             stream.armed = Some(deadline);
             self.timers.push(Reverse((deadline, token)));
         }
+    }
+
+    fn forget_stream(&mut self, token: Token) -> Option<Stream> {
+        let stream = self.streams.remove(token)?;
+        self.doors.streams -= usize::from(stream.is_inbound());
+        Some(stream)
     }
 
     fn run_timers(&mut self) {
@@ -355,7 +375,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             let over = self.datagrams.iter_mut().filter(|(_, flow)| flow.is_over(now));
             let over: Vec<Token> = over.map(|(token, _)| token).collect();
             for token in over {
-                self.datagrams.remove(token);
+                self.forget_flow(token);
             }
         }
     }

@@ -36,6 +36,7 @@ pub mod hostile;
 pub mod link;
 pub mod names;
 pub mod packet;
+pub mod published;
 pub mod ring;
 pub mod stream;
 pub mod table;

@@ -72,6 +72,7 @@ pub struct Stream {
     ends: Ends,
     socket: OwnedFd,
     connecting: bool,
+    inbound: bool,
     endpoint: Endpoint,
     mss: u16,
     up: Ring,
@@ -107,6 +108,7 @@ impl Stream {
             ends,
             socket,
             connecting: true,
+            inbound: false,
             endpoint,
             mss,
             up: Ring::default(),
@@ -125,6 +127,22 @@ impl Stream {
         }
     }
 
+    /// A connection that a client of a published port asked for. [`Self::ask`] is to follow.
+    pub fn inbound(ends: Ends, socket: OwnedFd, endpoint: Endpoint, mss: u16) -> Self {
+        let made = Self::new(ends, socket, endpoint, mss, None);
+        Self { connecting: false, inbound: true, ..made }
+    }
+
+    /// Asks the payload for the connection.
+    pub fn ask(&mut self, means: &Means<'_>) {
+        self.send_syn(means);
+    }
+
+    /// Whether a client outside asked for it.
+    pub fn is_inbound(&self) -> bool {
+        self.inbound
+    }
+
     /// Both ends.
     pub fn ends(&self) -> Ends {
         self.ends
@@ -137,7 +155,7 @@ impl Stream {
 
     /// Whether everything that the payload said has gone on.
     pub fn is_said(&self) -> bool {
-        self.connecting || self.shut
+        self.connecting || self.shut || !self.endpoint.is_open()
     }
 
     /// For the answer to what comes after its end: next number, and the one expected.
@@ -181,6 +199,11 @@ impl Stream {
         let received = self.endpoint.receive(segment, means.now);
         if received.reset {
             return self.abort(means);
+        }
+        if received.stray {
+            send_reset(&self.ends, segment.ack, 0, means.link);
+            self.send_syn(means);
+            return Fate::Waits;
         }
         self.down.consume(received.acknowledged);
         if self.down.is_empty() {

@@ -106,6 +106,13 @@ impl<K: Hash + Eq + Copy, F> Table<K, F> {
         self.at(token)?.flow.as_mut().map(|(_, flow)| flow)
     }
 
+    /// The same, only to look at it.
+    pub fn peek(&self, token: Token) -> Option<&F> {
+        let place = self.places.get(usize::try_from(token.place).ok()?)?;
+        let held = place.flow.as_ref().filter(|_| place.age == token.age);
+        held.map(|(_, flow)| flow)
+    }
+
     /// Takes a flow out.
     pub fn remove(&mut self, token: Token) -> Option<F> {
         let place = self.at(token)?;

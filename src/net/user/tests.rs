@@ -10,6 +10,7 @@ use super::Inside;
 use super::dial::Host;
 use super::engine::{Engine, Most, Order};
 use super::link::{Gateway, Link};
+use super::published::{Faces, Published};
 use crate::net::egress::{Destination, Egress, Inspect, Sight, Verdict};
 use crate::sys::clone::{CloneFlags, Cloned, clone3};
 use crate::sys::netlink::{Changes, LinkChange, index};
@@ -71,9 +72,26 @@ impl Egress for Gate {
     }
 }
 
+mod published;
+
 /// Runs `inside` in a network namespace whose only way out is the engine, and `outside` beside the
 /// engine in the namespace that it opens its sockets in. Afterwards nothing is left in the engine.
 fn between(name: &str, outside: impl FnOnce(), inside: impl FnOnce()) {
+    let most = Most { streams: 1000, dialling: 100, datagrams: 64 };
+    let outside = || {
+        outside();
+        (Vec::new(), thread::spawn(|| {}))
+    };
+    between_with(name, most, outside, inside);
+}
+
+/// The same, where `outside` gives what is published, and a thread that ends well.
+fn between_with(
+    name: &str,
+    most: Most,
+    outside: impl FnOnce() -> (Vec<Published>, thread::JoinHandle<()>),
+    inside: impl FnOnce(),
+) {
     alone(module_path!(), name, || {
         ordinary_user();
         let exit = mapped(CloneFlags::NEW_NET, 0, || {
@@ -95,8 +113,9 @@ fn between(name: &str, outside: impl FnOnce(), inside: impl FnOnce()) {
                 Cloned::Parent { pidfd, .. } => {
                     drop(theirs);
                     let (_, mut fds) = socket::receive(&ours, &mut [0; 8]).unwrap();
-                    outside();
-                    work(fds.pop().unwrap(), &ours);
+                    let (published, clients) = outside();
+                    work(fds.pop().unwrap(), &ours, most, published);
+                    clients.join().unwrap();
                     assert_eq!(pidfd::wait(pidfd).unwrap(), Exit::Code(0));
                 }
             }
@@ -120,11 +139,19 @@ fn interface() -> std::os::fd::OwnedFd {
     tun
 }
 
-fn work(tun: std::os::fd::OwnedFd, master: &std::os::fd::OwnedFd) {
-    let link = Link::new(tun, Gateway { v4: ip("10.0.2.2"), v6: ip("fd00::2") });
+fn work(
+    tun: std::os::fd::OwnedFd,
+    master: &std::os::fd::OwnedFd,
+    most: Most,
+    published: Vec<Published>,
+) {
+    let gateway = Gateway { v4: ip("10.0.2.2"), v6: ip("fd00::2") };
+    let link = Link::new(tun, gateway);
     let inside = Inside { v4: ip("10.0.2.100"), v6: Some(ip("fd00::100")), mtu: 65_520 };
-    let most = Most { streams: 1000, dialling: 100, datagrams: 64 };
+    let stranger = Gateway { v4: ip("10.0.2.4"), v6: ip("fd00::4") };
+    let faces = Faces { inside, gateway, stranger, resolvers: Vec::new() };
     let mut engine = Engine::new(link, inside, Gate, Host, most, 1).unwrap();
+    engine.publish(faces, published).unwrap();
     engine.run(master.as_fd(), || Order::Finish).unwrap();
     let (streams, _, buffers) = engine.size();
     // What the payload said has left; the answers of the last few may be under way.

@@ -128,7 +128,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     /// A step of a generator that nobody outside sees the state of (splitmix64).
-    fn first_number(&mut self) -> u32 {
+    pub(super) fn first_number(&mut self) -> u32 {
         self.secret = self.secret.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.secret;
         mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -190,7 +190,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let flows = self.datagrams.iter_mut();
         let quietest = flows.min_by_key(|(_, flow)| flow.last()).map(|(token, _)| token);
         if let Some(token) = quietest {
-            self.datagrams.remove(token);
+            self.forget_flow(token);
         }
     }
 }
