@@ -305,6 +305,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     ),
     (&["--ids", "many"], "cannot take `many` for `--ids`"),
     (&["--hostname", "a_b"], "cannot take `a_b` for `--hostname`: it is not a host name"),
+    (&["--network", "sandbox:"], "cannot take `sandbox:` for `--network`: this version has"),
     (&["--network", "bridge:x"], "cannot take `bridge:x` for `--network`: this version has"),
     (&["--network", "nnoe"], "cannot take `nnoe` for `--network`: it is none of"),
     (
@@ -504,6 +505,13 @@ fn a_bad_line_of_an_environment_file_is_named() {
     std::fs::write(file.path(), vec![b'x'; 10 << 20]).unwrap();
     let failure = outcome(&["--env-file", file.path().to_str().unwrap(), "true"]).unwrap_err();
     assert!(failure.text.ends_with("it is too large"), "{}", failure.text);
+}
+
+#[test]
+fn the_network_of_another_sandbox_is_named_in_both_ways() {
+    for mode in ["sandbox:db", "container:db"] {
+        assert_eq!(spec(&["--network", mode]).network, Network::Sandbox("db".into()));
+    }
 }
 
 #[test]

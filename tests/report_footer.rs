@@ -39,6 +39,7 @@ fn record() -> Record {
         from: None,
         launcher: Launcher::this().unwrap(),
         spec: &run.spec,
+        target: None,
         plan: &plan,
         marks: &[],
     };

@@ -9,7 +9,7 @@ use super::fuse::{self, Server};
 use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
-    Enforced, Host, LaunchError, Relay, Running, StepError, action, ids, payload, sandbox,
+    Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, ids, payload, sandbox,
 };
 use crate::plan::step::{Action, Namespaces, Plan, ProcessStep, Stage, StdioPlan};
 use crate::rootfs;
@@ -42,7 +42,7 @@ pub fn launch(
     let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
     let payload = payload::Prepared::new(plan, host, inside_relays);
     heap::keep_freed();
-    match clone::clone3(flags(plan), None).map_err(LaunchError::Clone)? {
+    match cloned(plan, host)? {
         Cloned::Child => {
             drop((control, report, relays));
             sandbox::run(
@@ -64,12 +64,24 @@ pub fn launch(
     }
 }
 
+/// The plan's clone, here or in the namespaces that it enters.
+fn cloned(plan: &Plan, host: &Host<'_>) -> Result<Cloned, LaunchError> {
+    let enters = plan.of(Stage::Launch).any(|(_, action)| matches!(action, Action::Enter(_)));
+    match host.door {
+        Some(door) if enters => enter::clone_within(door, flags(plan)),
+        None if !enters => clone::clone3(flags(plan), None).map_err(LaunchError::Clone),
+        // A plan without its door, or a door without a plan.
+        Some(_) | None => Err(LaunchError::Enter(Errno::EINVAL)),
+    }
+}
+
 /// The namespaces of the plan's clone, as flags.
 fn flags(plan: &Plan) -> CloneFlags {
-    let mut flags = CloneFlags::NEW_USER.union(CloneFlags::NEW_MOUNT);
+    let mut flags = CloneFlags::NEW_MOUNT;
     for (_, action) in plan.of(Stage::Launch) {
-        if let Action::Clone(Namespaces { pid, net, ipc, uts, cgroup }) = action {
+        if let Action::Clone(Namespaces { user, pid, net, ipc, uts, cgroup }) = action {
             for (wanted, flag) in [
+                (user, CloneFlags::NEW_USER),
                 (pid, CloneFlags::NEW_PID),
                 (net, CloneFlags::NEW_NET),
                 (ipc, CloneFlags::NEW_IPC),

@@ -33,6 +33,8 @@
 //! happens while the payload runs (`supervise`).
 
 mod channel;
+mod door;
+mod enter;
 pub mod fuse;
 mod ids;
 mod init;
@@ -58,6 +60,7 @@ use crate::sys::errno::Errno;
 use crate::sys::pty::{Likeness, Master};
 use crate::sys::seccomp::{Instruction, Listener};
 
+pub use door::Door;
 pub use launcher::launch;
 pub use within::within;
 
@@ -119,6 +122,8 @@ pub struct Host<'a> {
     pub server_filter: Option<Vec<Instruction>>,
     /// The netstack's filter; none when the plan has none.
     pub netstack_filter: Option<Vec<Instruction>>,
+    /// Where the clone is made; none when the plan makes it here.
+    pub door: Option<&'a Door>,
     /// What the pty takes over from the caller's terminal.
     pub terminal: Option<Likeness>,
 }
@@ -164,6 +169,9 @@ pub enum LaunchError {
     /// The clone itself: user namespaces are forbidden or used up.
     #[error("cannot make the namespaces of a sandbox")]
     Clone(#[source] Errno),
+    /// The namespaces that are there already.
+    #[error("cannot enter the namespaces that are to be shared")]
+    Enter(#[source] Errno),
     /// Writing an id map.
     #[error("cannot map the ids of a sandbox")]
     Map(#[source] Errno),

@@ -11,7 +11,7 @@ use rustix::process::Pid;
 use super::channel::Inside;
 use super::wire::{FromSandbox, Note, ToSandbox};
 use super::{Host, LayerDirectories, fuse, init, payload};
-use crate::plan::step::{Action, Plan, ProcessStep, Stage};
+use crate::plan::step::{Action, NetStep, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::Errno;
@@ -118,15 +118,14 @@ impl Mapped<'_> {
                     }
                 }
                 Action::Net(net) => {
-                    if let Some(link) = net::apply(*net).map_err(failed)? {
-                        self.hand_over(step, &link).map_err(failed)?;
-                    }
+                    self.connect(step, *net).map_err(failed)?;
                 }
                 Action::Limit(limit) => limits::apply(limit).map_err(failed)?,
                 Action::Process(process) => {
                     slave = slave.or(self.take(process, host).map_err(failed)?);
                 }
                 Action::Store(_)
+                | Action::Enter(_)
                 | Action::Clone(_)
                 | Action::Ids(_)
                 | Action::Confine(_)
@@ -148,9 +147,10 @@ impl Mapped<'_> {
         Ok(Rooted { slave })
     }
 
-    /// Sends the netstack's end of the interface away: nothing inside ever holds it.
-    fn hand_over(&self, step: usize, link: &std::os::fd::OwnedFd) -> Result<(), Errno> {
-        let step = u16::try_from(step).map_err(|_| Errno::EOVERFLOW)?;
+    /// Takes a step on the network, and sends the netstack's end of the interface away: nothing inside ever holds it.
+    fn connect(&self, number: usize, step: NetStep) -> Result<(), Errno> {
+        let Some(link) = net::apply(step)? else { return Ok(()) };
+        let step = u16::try_from(number).map_err(|_| Errno::EOVERFLOW)?;
         self.0.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
     }
 

@@ -60,7 +60,14 @@ fn plan(argv: &[&str]) -> Plan {
     let mut steps = vec![
         (
             Stage::Launch,
-            Action::Clone(Namespaces { pid: true, net: true, ipc: true, uts: true, cgroup: true }),
+            Action::Clone(Namespaces {
+                user: true,
+                pid: true,
+                net: true,
+                ipc: true,
+                uts: true,
+                cgroup: true,
+            }),
         ),
         (Stage::Launch, Action::Ids(IdsStep::DenySetgroups)),
         (Stage::Launch, Action::Ids(IdsStep::WriteMaps { uid: map(uid), gid: map(gid) })),
@@ -141,6 +148,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         init_filter: filter("init"),
         server_filter: None,
         netstack_filter: None,
+        door: None,
         terminal: None,
     };
     launch(plan, &host, || Ok(()))
@@ -284,6 +292,7 @@ fn the_record_is_written_before_the_payload_runs() {
             init_filter: filter("init"),
             server_filter: None,
             netstack_filter: None,
+            door: None,
             terminal: None,
         };
         let mut recorded = 0;

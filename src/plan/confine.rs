@@ -1,7 +1,7 @@
 //! Plans what the payload's process and init give up: capabilities, `no_new_privs`, system calls.
 //!
 //! # Decisions
-//! - Abstract unix sockets belong to the network namespace. With the host's network they are bounded
+//! - Abstract unix sockets belong to the network namespace. With the host's network, or another sandbox's, they are bounded
 //!   by Landlock's scope or, where the kernel has none, by refusing unix sockets in the filter;
 //!   with a filter that is not ours to change the run is refused.
 //! - `no_new_privs` holds for the payload and for init, always.
@@ -19,7 +19,7 @@ use crate::spec::seccomp::{
     CapabilitySet, KernelVersion, Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes,
     UnixSockets,
 };
-use crate::spec::{Network, SeccompChoice, Spec};
+use crate::spec::{SeccompChoice, Spec};
 
 /// The built-in policy that init lives under.
 const INIT_POLICY: &str = "init";
@@ -71,8 +71,7 @@ pub(super) fn plan_filter(
     listen: bool,
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
-    let refuse_unix =
-        spec.network == Network::Host && !landlock::has_scopes(landlock::abi(spec, facts)?);
+    let refuse_unix = !spec.network.is_new() && !landlock::has_scopes(landlock::abi(spec, facts)?);
     let unix_sockets = if refuse_unix { UnixSockets::Refuse } else { UnixSockets::Allow };
     let variant = variant(spec, facts, listen, unix_sockets, draft);
     let program = match &spec.confine.seccomp {

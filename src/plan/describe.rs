@@ -6,15 +6,16 @@
 use std::fmt;
 
 use super::step::{
-    Action, Allowed, Backend, ConfineStep, Cover, FilterProgram, FsStep, IdKind, IdMapping,
-    IdsStep, LimitStep, Link, MountAccess, MountFlags, Namespaces, NetStep, NetstackStep,
-    OverlayServer, ProcessStep, Stage, StdioPlan, StoreStep, WatchStep,
+    Action, Allowed, Backend, ConfineStep, Cover, EnterStep, FilterProgram, FsStep, IdKind,
+    IdMapping, IdsStep, LimitStep, Link, MountAccess, MountFlags, Namespaces, NetStep,
+    NetstackStep, OverlayServer, ProcessStep, Stage, StdioPlan, StoreStep, WatchStep,
 };
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(step) => step.fmt(f),
+            Self::Enter(step) => step.fmt(f),
             Self::Clone(namespaces) => namespaces.fmt(f),
             Self::Ids(step) => step.fmt(f),
             Self::Fs(step) => step.fmt(f),
@@ -60,8 +61,10 @@ impl fmt::Display for StoreStep {
 
 impl fmt::Display for Namespaces {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("clone into new namespaces: user mount")?;
+        f.write_str("clone into new namespaces:")?;
         let others = [
+            (self.user, "user"),
+            (true, "mount"),
             (self.pid, "pid"),
             (self.net, "net"),
             (self.ipc, "ipc"),
@@ -69,6 +72,16 @@ impl fmt::Display for Namespaces {
             (self.cgroup, "cgroup"),
         ];
         others.iter().filter(|(new, _)| *new).try_for_each(|(_, name)| write!(f, " {name}"))
+    }
+}
+
+impl fmt::Display for EnterStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sandbox(id) => {
+                write!(f, "enter the user and network namespaces of sandbox `{id}`")
+            }
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! A plan while it is made: planners append, the end sorts by stage.
 
 use super::step::{
-    Action, ConfineStep, FsStep, IdsStep, Layer, LimitStep, NetStep, NetstackStep, Notice, Plan,
-    ProcessStep, Stage, Step, StoreStep, WatchStep,
+    Action, ConfineStep, EnterStep, FsStep, IdsStep, Layer, LimitStep, NetStep, NetstackStep,
+    Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
 };
 use crate::spec::{HostPath, SandboxPath};
 
@@ -68,6 +68,7 @@ macro_rules! action_from {
 
 action_from! {
     StoreStep => Store,
+    EnterStep => Enter,
     IdsStep => Ids,
     FsStep => Fs,
     NetStep => Net,

@@ -11,6 +11,9 @@ pub enum PlanError {
     /// A fact was read that nobody probed: a mistake in `needs`.
     #[error("cannot decide without knowing `{0}`, which was not probed")]
     Unprobed(&'static str),
+    /// The network of another sandbox.
+    #[error(transparent)]
+    Share(#[from] super::share::ShareError),
     /// A path asked for on the command line is not there.
     #[error("cannot find `{0}` on the host")]
     NotFound(HostPath),
@@ -283,6 +286,7 @@ impl PlanError {
 
     fn hint_about_the_rest(&self) -> Option<String> {
         Some(match self {
+            Self::Share(error) => error.hint(),
             Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
             Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
             Self::RootHasNoProcessLimit => {

@@ -8,12 +8,14 @@
 //! more with [`Refuted`] set.
 
 mod paths;
+mod target;
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
+pub use target::Target;
 
 use crate::spec::{HostPath, SandboxPath, Text};
 
@@ -79,6 +81,8 @@ pub struct Facts {
     pub background: bool,
     /// The lines of the host's passwd and group that name ids mapped inside; see [`Account`].
     pub account: Account,
+    /// The sandbox whose network is to be shared.
+    pub target: Option<Target>,
     /// What doing has refuted since the first plan.
     pub refuted: BTreeSet<Refuted>,
 }

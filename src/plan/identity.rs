@@ -21,7 +21,7 @@ use super::process::hostname;
 use super::step::FsStep;
 use super::view::{Rank, Rule, Rules, fixed};
 use crate::spec::rootfs::Base;
-use crate::spec::{HostPath, Network, Spec, Text};
+use crate::spec::{HostPath, Spec, Text};
 
 /// The machine id of every sandbox: `bryo`, four times.
 const MACHINE_ID: &str = "6272796f6272796f6272796f6272796f\n";
@@ -70,10 +70,10 @@ pub(super) fn plan_identity(
         let local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
         replace(hosts, format!("{local}127.0.1.1\t{name}\n"));
     }
-    if spec.network == Network::User
+    if let Some(content) = net::resolver(spec, facts)
         && let Some(place) = facts.place(&fixed(RESOLV_CONF)).filter(is_file)
     {
-        over(rules, &place.real, net::resolver(facts), draft);
+        over(rules, &place.real, content, draft);
     }
     Ok(())
 }

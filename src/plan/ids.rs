@@ -9,6 +9,7 @@
 use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Helper, IdRange, Subids};
+use super::share;
 use super::step::{Action, IdKind, IdMapping, IdsStep, Namespaces, ProcessStep, Stage};
 use crate::spec::{HostPath, IdMode, Spec, User};
 
@@ -26,11 +27,16 @@ pub(super) fn inside(spec: &Spec, facts: &Facts) -> (u32, u32) {
 
 /// Appends the clone and the id maps.
 pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
+    let shared = share::target(spec, facts)?;
+    if let Some(target) = shared {
+        share::plan_enter(spec, target, draft)?;
+    }
     draft.push(
         Stage::Launch,
         Action::Clone(Namespaces {
+            user: shared.is_none(),
             pid: true,
-            net: spec.network.is_own(),
+            net: spec.network.is_new(),
             ipc: true,
             uts: true,
             cgroup: true,
@@ -38,9 +44,13 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
     );
     let (uid, gid) = inside(spec, facts);
     let caller = &facts.caller;
+    if spec.ids.mode == IdMode::Single {
+        draft.groups_kept.clone_from(&caller.groups);
+    }
     match spec.ids.mode {
+        // The maps of a user namespace are written once.
+        IdMode::Single if shared.is_some() => {}
         IdMode::Single => {
-            draft.groups_kept.clone_from(&caller.groups);
             draft.push(Stage::Launch, IdsStep::DenySetgroups);
             let uid = IdMapping { inside: uid, outside: caller.uid, count: 1 };
             let gid = IdMapping { inside: gid, outside: caller.gid, count: 1 };
@@ -48,9 +58,8 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
         }
         IdMode::Subid => {
             let subids = facts.subids.as_ref().ok_or(PlanError::Unprobed("subids"))?;
-            for (kind, inside, outside) in
-                [(IdKind::User, uid, caller.uid), (IdKind::Group, gid, caller.gid)]
-            {
+            let kinds = [(IdKind::User, uid, caller.uid), (IdKind::Group, gid, caller.gid)];
+            for (kind, inside, outside) in kinds.into_iter().filter(|_| shared.is_none()) {
                 draft.push(Stage::Launch, plan_helper(subids, kind, inside, outside)?);
             }
             draft.push(Stage::Sandbox, ProcessStep::TakeIds { uid, gid, drop_groups: true });

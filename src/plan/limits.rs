@@ -12,7 +12,7 @@ use super::error::PlanError;
 use super::facts::Facts;
 use super::step::{LimitStep, Missing, Notice, Stage, UserCount, WatchStep};
 use crate::spec::limits::{Resource, Rlimit};
-use crate::spec::{Need, Spec};
+use crate::spec::{Need, Network, Spec};
 
 /// Per cent of the store's file system that stay free.
 const FREE_SPACE_FLOOR: u8 = 5;
@@ -21,6 +21,10 @@ const INOTIFY_WATCHES: u64 = 65_536;
 
 /// Appends the ceilings that are written before the tree is built.
 pub(super) fn plan_counts(spec: &Spec, facts: &Facts, draft: &mut Draft) {
+    // They are the user namespace's, and so the other sandbox's.
+    if matches!(spec.network, Network::Sandbox(_)) {
+        return;
+    }
     if !super::pseudo::procfs_is_mountable(facts) {
         // Where the outer /proc is masked, /proc/sys is read-only.
         draft.notice(Notice::Missing(Missing::UserCounts));

@@ -11,7 +11,7 @@
 //! | `view`, `places`, `workdir` | how each place is seen |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
-//! | `net`, `limits` | network, limits, what is watched |
+//! | `net`, `share`, `limits` | network, the one of another sandbox, limits, what is watched |
 //! | `process`, `stdio` | session, descriptors, exec |
 //! | `again` | a plan that goes on with the layers of another run |
 //! | `confine`, `landlock` | capabilities, Landlock, system calls |
@@ -42,6 +42,7 @@ mod net;
 mod places;
 mod process;
 mod pseudo;
+mod share;
 mod stdio;
 mod view;
 mod workdir;
@@ -52,6 +53,7 @@ pub use facts::Facts;
 pub use ids::plan_all as plan_all_ids;
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
 pub use render::render;
+pub use share::ShareError;
 pub use step::{Action, Plan, Stage, Step};
 
 use crate::spec::Spec;

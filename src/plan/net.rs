@@ -1,4 +1,7 @@
 //! Plans the network: an empty one of its own, one with a netstack, or the host's.
+//!
+//! # Not here
+//! That of another sandbox (`share`).
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -16,7 +19,7 @@ const LANDLOCK: u32 = 1;
 
 /// Appends what the network needs.
 pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
-    match spec.network {
+    match &spec.network {
         Network::None => draft.push(Stage::Sandbox, NetStep::LoopbackUp),
         Network::User => {
             if !facts.tun.ok_or(PlanError::Unprobed("tun"))? {
@@ -27,6 +30,8 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
             plan_netstack(spec, facts, draft);
         }
         Network::Host => draft.notice(Notice::LoopbackReachable),
+        // It is up already, and whatever else there is.
+        Network::Sandbox(_) => {}
     }
     Ok(())
 }
@@ -36,9 +41,14 @@ pub(super) fn link(facts: &Facts) -> Link {
     Link::usual(!facts.is_refuted(Refuted::Ipv6))
 }
 
-/// What `/etc/resolv.conf` holds.
-pub(super) fn resolver(facts: &Facts) -> Text {
-    Text::from(format!("nameserver {}\n", link(facts).v4.resolver))
+/// What `/etc/resolv.conf` holds, where it is a file of ours.
+pub(super) fn resolver(spec: &Spec, facts: &Facts) -> Option<Text> {
+    let network = match &spec.network {
+        Network::Sandbox(_) => &facts.target.as_ref()?.network,
+        own => own,
+    };
+    (*network == Network::User)
+        .then(|| Text::from(format!("nameserver {}\n", link(facts).v4.resolver)))
 }
 
 /// The netstack is our own program: it is confined as far as the host can, whatever the payload is.

@@ -8,7 +8,7 @@ use super::workdir::is_private;
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, PathRequest, Pattern, PatternBase, VolumeMode,
 };
-use crate::spec::{HostPath, Network, SandboxPath, Spec, Text};
+use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
 /// The host's path of a request; none when it needs a home or a current directory that is not there.
 pub(super) fn resolve(pattern: &Pattern, facts: &Facts) -> Option<HostPath> {
@@ -256,9 +256,9 @@ pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
         && place.kind == Kind::File
         && !rules.deciding(&place.real.same_in_sandbox()).is_some_and(Rule::shows_host)
     {
-        let view = match spec.network {
-            Network::User => View::File(super::net::resolver(facts)),
-            Network::None | Network::Host => View::Read,
+        let view = match super::net::resolver(spec, facts) {
+            Some(content) => View::File(content),
+            None => View::Read,
         };
         rules.add(Rule::of(place, view, Rank::Default));
     }

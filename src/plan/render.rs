@@ -179,6 +179,9 @@ impl fmt::Display for LandlockGrant {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::SharedNetwork(sandbox) => {
+                write!(f, "the network is that of sandbox `{sandbox}`, with what that one allows")
+            }
             Self::LoopbackReachable => {
                 f.write_str("every service on this machine's loopback can be reached")
             }

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use confine::{
     ConfineStep, FilterProgram, LandlockGrant, LandlockPath, LandlockRules, LandlockTcp,
 };
-pub use net::{Link, NetStep, NetstackStep, Network4, Network6};
+pub use net::{EnterStep, Link, NetStep, NetstackStep, Network4, Network6};
 pub use notice::{FuseReason, Missing, Notice};
 pub use process::{ProcessStep, StdioPlan};
 pub use tree::{
@@ -81,6 +81,8 @@ pub enum Stage {
 pub enum Action {
     /// On the store.
     Store(StoreStep),
+    /// Where the clone is made.
+    Enter(EnterStep),
     /// One clone of a new process into these namespaces.
     Clone(Namespaces),
     /// Id maps.
@@ -175,10 +177,12 @@ pub enum Backend {
     Fuse,
 }
 
-/// The namespaces of the one clone. User and mount are always new.
+/// The namespaces of the one clone. That of mounts is always new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "one flag of clone3(2) each")]
 pub struct Namespaces {
+    /// `CLONE_NEWUSER`.
+    pub user: bool,
     /// `CLONE_NEWPID`.
     pub pid: bool,
     /// `CLONE_NEWNET`.

@@ -16,8 +16,11 @@ use super::value::ValueError;
 const NETWORK: &[&str] =
     &["mode", "refuse", "allow", "deny", "allow-all", "allow-any-sni", "dns", "add-host"];
 
-/// Modes of the network, as `--network` calls them.
+/// Modes of the network that a profile can ask for, as `--network` calls them.
 const NETWORKS: &[&str] = &["none", "user", "host"];
+
+/// Modes that it can refuse.
+const REFUSED: &[&str] = &["none", "user", "host", "sandbox"];
 
 /// `[network]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +91,7 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
 }
 
 pub(super) fn read_network_name(at: Cursor<'_, '_>) -> Result<String, Located> {
-    Ok(at.choice(NETWORKS, NETWORKS)?.to_owned())
+    Ok(at.choice(REFUSED, REFUSED)?.to_owned())
 }
 
 pub(super) fn read_rule(at: Cursor<'_, '_>) -> Result<Rule, Located> {

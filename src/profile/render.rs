@@ -202,14 +202,7 @@ fn inline_table(table: &mut Table<'_>, key: &str, entries: impl Iterator<Item = 
 
 fn network(settings: &Settings) -> Table<'static> {
     let mut table = Table::new("network");
-    table.text(
-        "mode",
-        settings.network.mode.map(|network| match network {
-            Network::None => "none",
-            Network::User => "user",
-            Network::Host => "host",
-        }),
-    );
+    table.text("mode", settings.network.mode.as_ref().map(Network::mode));
     table.list("refuse", settings.network.refuse.entries.iter().cloned());
     table.list("allow", settings.network.allow.entries.iter().map(ToString::to_string));
     table.list("deny", settings.network.deny.entries.iter().map(ToString::to_string));

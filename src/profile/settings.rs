@@ -304,7 +304,7 @@ impl Settings {
                 mode: self.ids.mode.unwrap_or_default(),
             },
             rootfs: finish_rootfs(self.root, self.paths),
-            network: self.network.mode.unwrap_or_default(),
+            network: self.network.mode.clone().unwrap_or_default(),
             egress: self.network.egress(),
             refused_networks: self.network.refuse.entries,
             confine: Confine {

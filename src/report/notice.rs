@@ -27,6 +27,7 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::ProcessLimit
             | Missing::UserCounts => Weight::Detail,
         },
+        Notice::SharedNetwork(_) => Weight::Detail,
         Notice::LostWorkdir => Weight::Needed,
         Notice::LoopbackReachable
         | Notice::PrivateWorkdir(_)

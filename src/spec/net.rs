@@ -8,12 +8,14 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::text::Text;
+
 pub use name::HostName;
 pub use prefix::Prefix;
 pub use rule::{Ports, Rule, RuleError, Target, Transport};
 
 /// The network of the sandbox.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Network {
     /// An empty network namespace with loopback up.
@@ -24,17 +26,34 @@ pub enum Network {
     /// The host's network namespace. Abstract unix sockets stay closed, by Landlock's scope or,
     /// where the kernel has none, by refusing unix sockets.
     Host,
+    /// That of another sandbox, which runs: its name, its id, or the beginning of its id.
+    Sandbox(Text),
 }
 
 impl Network {
-    /// Whether bytes can leave the machine.
-    pub fn reaches_out(self) -> bool {
-        self != Self::None
+    /// Whether bytes can leave the sandbox: to other machines, or to another sandbox.
+    pub fn reaches_out(&self) -> bool {
+        *self != Self::None
     }
 
-    /// Whether the sandbox has a network namespace of its own.
-    pub fn is_own(self) -> bool {
-        self != Self::Host
+    /// Whether the network namespace is not the host's.
+    pub fn is_own(&self) -> bool {
+        *self != Self::Host
+    }
+
+    /// Whether the network namespace is made with the sandbox, which nobody else is in.
+    pub fn is_new(&self) -> bool {
+        matches!(self, Self::None | Self::User)
+    }
+
+    /// The mode, as `--network` calls it before a colon.
+    pub fn mode(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::User => "user",
+            Self::Host => "host",
+            Self::Sandbox(_) => "sandbox",
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, statat};
 use rustix::io::Errno;
+use rustix::process::Pid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -144,6 +145,16 @@ impl Found {
                 );
             }
         }
+    }
+
+    /// Its launcher, and a descriptor of it by which it can be told whether it still is.
+    pub fn launcher(&self) -> Result<(Pid, OwnedFd), StateError> {
+        let launcher = self.summary()?.map(|summary| summary.launcher);
+        let found = launcher.and_then(|launcher| {
+            let pid = i32::try_from(launcher.pid).ok().and_then(Pid::from_raw)?;
+            Some((pid, launcher.open()?))
+        });
+        found.ok_or(StateError::NoLauncher(self.id))
     }
 
     /// Kills its launcher, with which everything in it ends, and locks it.

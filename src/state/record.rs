@@ -17,6 +17,7 @@ use super::id::SandboxId;
 use super::launcher::Launcher;
 use super::timestamp::Timestamp;
 use crate::plan::Plan;
+use crate::plan::facts::Target;
 use crate::plan::step::{
     Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
@@ -43,6 +44,9 @@ pub struct Record {
     pub outcome: Outcome,
     /// What was wanted.
     pub spec: Spec,
+    /// The sandbox whose network it shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// Its copy-on-write layers, by number.
     pub layers: Vec<LayerRecord>,
     /// What the user was told once.
@@ -210,6 +214,8 @@ pub struct Beginning<'a> {
     pub launcher: Launcher,
     /// What is wanted.
     pub spec: &'a Spec,
+    /// The sandbox whose network it shares.
+    pub target: Option<&'a Target>,
     /// What will be done.
     pub plan: &'a Plan,
     /// [`LayerDirectories::mark`](super::LayerDirectories) of each layer, by number.
@@ -224,7 +230,7 @@ impl Record {
 
     /// The record of a sandbox that is starting.
     pub fn begin(id: SandboxId, created: Timestamp, beginning: Beginning<'_>) -> Self {
-        let Beginning { from, launcher, spec, plan, marks } = beginning;
+        let Beginning { from, launcher, spec, target, plan, marks } = beginning;
         Self {
             version: Self::VERSION,
             id,
@@ -234,6 +240,7 @@ impl Record {
             launcher,
             outcome: Outcome::Running,
             spec: spec.clone(),
+            target: target.cloned(),
             layers: layer_records(plan, marks),
             notices: plan.notices.clone(),
             groups_kept: plan.groups_kept.clone(),

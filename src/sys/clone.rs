@@ -34,6 +34,8 @@ super::flags! {
         NEW_CGROUP = 0x0200_0000;
         /// `CLONE_NEWTIME`, since Linux 5.6; not for clone(2), whose flags hold the exit signal there.
         NEW_TIME = 0x80;
+        /// `CLONE_PARENT`: the new process is a child of the caller's parent, which its end is told to.
+        PARENT = 0x8000;
         /// `CLONE_FS`, for `unshare`: an own root, current directory and umask.
         FS = 0x200;
         /// `CLONE_FILES`, for `unshare`: an own table of descriptors.
@@ -91,7 +93,7 @@ pub fn assert_single_threaded() -> std::result::Result<(), ThreadsError> {
 /// `clone3(2)`, since Linux 5.3: a process in new namespaces, forked from the calling thread.
 ///
 /// With `cgroup` (a descriptor of a cgroup v2 directory, since 5.7) the new process begins there.
-/// The exit signal is `SIGCHLD`. Where a filter answers `ENOSYS` to `clone3`, as container
+/// The exit signal is `SIGCHLD`, with [`CloneFlags::PARENT`] the caller's. Where a filter answers `ENOSYS` to `clone3`, as container
 /// runtimes do, `clone(2)` is taken instead; it can do neither `cgroup` nor
 /// [`CloneFlags::NEW_TIME`], and then the `ENOSYS` stays.
 pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
@@ -99,7 +101,7 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
     let mut args = CloneArgs {
         flags: flags.bits() | CLONE_PIDFD,
         pidfd: (&raw mut pidfd) as u64,
-        exit_signal: libc::SIGCHLD as u64,
+        exit_signal: exit_signal(flags),
         ..CloneArgs::default()
     };
     if let Some(cgroup) = cgroup {
@@ -160,12 +162,17 @@ struct CloneArgs {
     cgroup: u64,
 }
 
+/// With `CLONE_PARENT` it is the caller's own, and clone3(2) takes no other (`EINVAL`).
+fn exit_signal(flags: CloneFlags) -> u64 {
+    if flags.contains(CloneFlags::PARENT) { 0 } else { libc::SIGCHLD as u64 }
+}
+
 /// `clone(2)`: flags and exit signal in one word, the pidfd where the parent's tid would go.
 ///
 /// The order of the last two arguments differs between architectures; both are unused here.
 fn clone_old(flags: CloneFlags) -> Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
-    let word = flags.bits() | CLONE_PIDFD | libc::SIGCHLD as u64;
+    let word = flags.bits() | CLONE_PIDFD | exit_signal(flags);
     // SAFETY: `pidfd` points to a live integer; with a null stack and without CLONE_VM the child
     // has a copy of this memory and returns here, as from fork.
     let ret =

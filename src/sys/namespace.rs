@@ -5,7 +5,7 @@
 //! `rustix::system` has them as they are.
 
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -107,6 +107,37 @@ impl Namespace {
 pub fn ns_inode(proc_pid: impl AsFd, kind: Namespace) -> Result<u64> {
     let path = format!("ns/{}", kind.name());
     Ok(rustix::fs::statat(proc_pid, path, AtFlags::empty())?.st_ino)
+}
+
+/// Opens a namespace of the process whose `/proc/PID` this is.
+///
+/// Wants the right to read that process (`ptrace(2)`), as [`ns_inode`] does.
+pub fn open_ns(proc_pid: impl AsFd, kind: Namespace) -> Result<OwnedFd> {
+    let path = format!("ns/{}", kind.name());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(proc_pid, path, flags, Mode::empty())?)
+}
+
+/// `NS_GET_USERNS` of `ioctl_ns(2)`, since Linux 4.9: the user namespace that owns a namespace; of a user
+/// namespace, the one above. `EPERM` when that is outside the caller's.
+pub fn owner(namespace: impl AsFd) -> Result<OwnedFd> {
+    const NS_GET_USERNS: libc::Ioctl = 0xb701;
+    let raw = namespace.as_fd().as_raw_fd();
+    // SAFETY: an open descriptor; this request takes no argument.
+    let owner = check(unsafe { libc::ioctl(raw, NS_GET_USERNS) })?;
+    let owner = i32::try_from(owner).map_err(|_| Errno::EBADF)?;
+    // SAFETY: the kernel made this descriptor for the caller, close-on-exec; nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(owner) })
+}
+
+/// `NS_GET_OWNER_UID` of `ioctl_ns(2)`, since Linux 4.11: who made a user namespace.
+pub fn owner_uid(user_namespace: impl AsFd) -> Result<u32> {
+    const NS_GET_OWNER_UID: libc::Ioctl = 0xb704;
+    let mut uid: libc::uid_t = 0;
+    let raw = user_namespace.as_fd().as_raw_fd();
+    // SAFETY: an open descriptor; this request writes one uid_t.
+    check(unsafe { libc::ioctl(raw, NS_GET_OWNER_UID, &raw mut uid) })?;
+    Ok(uid)
 }
 
 /// Brings up `lo` of the calling network namespace: `127.0.0.1` and, where there is IPv6, `::1`.

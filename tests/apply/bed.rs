@@ -78,6 +78,7 @@ impl Bed {
             from: None,
             launcher: Launcher::this().unwrap(),
             spec: &spec(),
+            target: None,
             plan: &plan,
             marks: &[made.mark],
         };

@@ -127,6 +127,7 @@ impl Fixture {
                 from: Some(host(self.directory.path())),
                 launcher: Launcher::this().unwrap(),
                 spec: &spec(name),
+                target: None,
                 plan: &plan,
                 marks: &[layer.mark],
             },

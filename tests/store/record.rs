@@ -49,6 +49,7 @@ fn a_record_knows_what_stood_in_the_shadow_of_a_directory() {
         from: None,
         launcher: Launcher::this().unwrap(),
         spec: &spec(None),
+        target: None,
         plan: &plan,
         marks: &[],
     };

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::again::{self, Again};
 use super::refute::refuted;
+use super::shared::Shared;
 use super::{Finished, RunError, end};
 use crate::confine::seccomp::{self, Program};
-use crate::launch::{self, Host, LaunchError, LayerDirectories};
+use crate::launch::{self, Door, Host, LaunchError, LayerDirectories};
 use crate::ops::sweep;
 use crate::plan::facts::{Facts, Refuted};
 use crate::plan::step::{
@@ -50,6 +51,15 @@ impl<E: Into<RunError>> From<E> for Failed {
     }
 }
 
+/// The sandboxes that a run has to do with.
+#[derive(Clone, Copy)]
+pub(super) struct Others<'a> {
+    /// Whose layers it goes on with.
+    pub(super) again: Option<&'a Again>,
+    /// Whose network it shares.
+    pub(super) shared: Option<&'a Shared>,
+}
+
 /// What is made before the clone.
 struct Prepared {
     store: Option<Store>,
@@ -69,10 +79,12 @@ pub(super) fn carry_out(
     spec: &Spec,
     facts: &Facts,
     plan: &Plan,
-    again: Option<&Again>,
+    others: Others<'_>,
     signals: Signals,
 ) -> Result<Finished, Failed> {
-    let prepared = match Prepared::new(spec, plan, again) {
+    // Before anything is made that an error would leave.
+    let door = others.shared.map(Shared::door).transpose()?;
+    let prepared = match Prepared::new(spec, plan, others.again) {
         Err(error @ RunError::State(StateError::Mask { .. })) => {
             let (error, signals) = (Box::new(error), Box::new(signals));
             return Err(Failed::Refuted { fact: Refuted::StoreHoldsMasks, error, signals });
@@ -81,11 +93,12 @@ pub(super) fn carry_out(
     };
     let record = prepared.begin(spec, facts, plan)?;
     let started = Instant::now();
-    let launched = launch::launch(plan, &prepared.host(plan)?, || match &prepared.directory {
-        Some(directory) if prepared.before.is_some() => directory.replace_record(&record),
-        Some(directory) => directory.begin(&record),
-        None => Ok(()),
-    });
+    let launched =
+        launch::launch(plan, &prepared.host(plan, door.as_ref())?, || match &prepared.directory {
+            Some(directory) if prepared.before.is_some() => directory.replace_record(&record),
+            Some(directory) => directory.begin(&record),
+            None => Ok(()),
+        });
     let running = match launched {
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
@@ -180,6 +193,7 @@ impl Prepared {
             from: facts.caller.workdir.path().cloned(),
             launcher: Launcher::this()?,
             spec,
+            target: facts.target.as_ref(),
             plan,
             marks: &self.marks,
         };
@@ -194,7 +208,7 @@ impl Prepared {
         })
     }
 
-    fn host(&self, plan: &Plan) -> Result<Host<'_>, RunError> {
+    fn host<'a>(&'a self, plan: &Plan, door: Option<&'a Door>) -> Result<Host<'a>, RunError> {
         let instructions = |program: &Option<Program>| {
             let read =
                 |program: &Program| Instruction::read_all(program.bytes()).ok_or(RunError::Filter);
@@ -206,6 +220,7 @@ impl Prepared {
             init_filter: instructions(&self.init_filter)?,
             server_filter: instructions(&self.server_filter)?,
             netstack_filter: instructions(&self.netstack_filter)?,
+            door,
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })
     }

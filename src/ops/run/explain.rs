@@ -36,6 +36,11 @@ impl Explain for RunError {
                 Some(REPORT.to_owned())
             }
             Self::Look(error) => error.hint(),
+            Self::NotRunning(_) => Some("`bryo ps` lists those that do".to_owned()),
+            Self::NoProgram(_) => Some(
+                "is it stopping, or does it run a program that cannot be read? Try again"
+                    .to_owned(),
+            ),
             Self::Busy(_) => Some(
                 "wait until it ended, or leave out its name: then the run has a layer of its own"
                     .to_owned(),
@@ -46,6 +51,7 @@ impl Explain for RunError {
             Self::Again(error) => Some(error.hint()),
             Self::Random(_)
             | Self::Descriptor(_)
+            | Self::Processes { .. }
             | Self::Left { .. }
             | Self::Changes(_)
             | Self::Apply(_) => None,

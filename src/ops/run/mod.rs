@@ -16,12 +16,14 @@ mod attempt;
 mod end;
 mod explain;
 mod refute;
+mod shared;
 
 use std::collections::BTreeSet;
 
 use crate::changes::ChangesError;
 use again::Again;
-use attempt::Failed;
+use attempt::{Failed, Others};
+use shared::Shared;
 
 use crate::host::missing::MissingCall;
 use crate::host::userns::UsernsProblem;
@@ -130,6 +132,21 @@ pub enum RunError {
     /// The sandbox to go on with.
     #[error("cannot go on with sandbox `{0}`: it is running")]
     Busy(Text),
+    /// The sandbox whose network is to be shared.
+    #[error("cannot share the network of sandbox `{0}`: it does not run")]
+    NotRunning(Text),
+    /// The way into it.
+    #[error("cannot find a program of sandbox `{0}`, whose network is to be shared")]
+    NoProgram(Text),
+    /// Looking at its processes.
+    #[error("cannot look at the processes of sandbox `{sandbox}`")]
+    Processes {
+        /// Which.
+        sandbox: Text,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
     /// A plan that takes a sandbox, and none was looked for: a mistake of the planner.
     #[error("cannot take a sandbox that nobody looked for")]
     NothingToTake,
@@ -164,7 +181,8 @@ pub enum PlanForm {
 /// What would be done for a spec on this host.
 pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
     let again = Again::find(spec)?;
-    let plan = checked_plan(spec, &Probe::begin()?.facts_for(spec)?, again.as_ref())?;
+    let shared = Shared::find(spec)?;
+    let plan = checked_plan(spec, &look(spec, shared.as_ref())?, again.as_ref())?;
     match form {
         PlanForm::Text => Ok(crate::plan::render::render(&plan)),
         PlanForm::Json => pretty_json(&plan).map_err(RunError::Encode),
@@ -179,14 +197,16 @@ pub fn run(spec: &Spec) -> Result<Finished, RunError> {
 fn try_run(spec: &Spec) -> Result<Finished, RunError> {
     verify_descriptors(&spec.command.descriptors.pass)?;
     let again = Again::find(spec)?;
+    let shared = Shared::find(spec)?;
     let probe = Probe::begin()?;
     let status = *probe.status();
-    let mut facts = probe.facts_for(spec)?;
+    let mut facts = with_target(probe.facts_for(spec)?, shared.as_ref());
+    let others = Others { again: again.as_ref(), shared: shared.as_ref() };
     let mut signals = supervise::block_signals()?;
     let mut looked_again = false;
     loop {
         let plan = checked_plan(spec, &facts, again.as_ref())?;
-        match attempt::carry_out(spec, &facts, &plan, again.as_ref(), signals) {
+        match attempt::carry_out(spec, &facts, &plan, others, signals) {
             Ok(finished) => return Ok(finished),
             Err(Failed::Finally(error)) => return Err(*error),
             Err(Failed::Refuted { fact, error, signals: again }) => {
@@ -203,12 +223,21 @@ fn try_run(spec: &Spec) -> Result<Finished, RunError> {
                 }
                 looked_again = true;
                 let refuted = std::mem::take(&mut facts.refuted);
-                facts = Probe::begin()?.facts_for(spec)?;
+                facts = look(spec, shared.as_ref())?;
                 facts.refuted.extend(refuted);
                 signals = *again;
             }
         }
     }
+}
+
+/// What this host offers, and the sandbox whose network is shared.
+fn look(spec: &Spec, shared: Option<&Shared>) -> Result<Facts, RunError> {
+    Ok(with_target(Probe::begin()?.facts_for(spec)?, shared))
+}
+
+fn with_target(facts: Facts, shared: Option<&Shared>) -> Facts {
+    Facts { target: shared.map(|shared| shared.target().clone()), ..facts }
 }
 
 /// Before anything of ours is opened: it would get the number of one that is not open, and the payload

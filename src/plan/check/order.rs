@@ -2,7 +2,8 @@
 
 use super::CheckError;
 use crate::plan::step::{
-    Action, ConfineStep, FsStep, IdsStep, NetStep, NetstackStep, Plan, ProcessStep, Stage,
+    Action, ConfineStep, EnterStep, FsStep, IdsStep, LimitStep, NetStep, NetstackStep, Plan,
+    ProcessStep, Stage,
 };
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
@@ -40,7 +41,7 @@ pub(super) fn check_stages(plan: &Plan) -> Result<(), CheckError> {
         last = step.stage;
         let fits = match &step.action {
             Action::Store(_) => step.stage == Stage::Prepare,
-            Action::Clone(_) | Action::Ids(_) => step.stage == Stage::Launch,
+            Action::Enter(_) | Action::Clone(_) | Action::Ids(_) => step.stage == Stage::Launch,
             Action::Fs(_) | Action::Net(_) | Action::Limit(_) => step.stage == Stage::Sandbox,
             Action::Confine(_) => {
                 matches!(step.stage, Stage::Netstack | Stage::Init | Stage::Payload)
@@ -60,18 +61,33 @@ pub(super) fn check_stages(plan: &Plan) -> Result<(), CheckError> {
 pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     let stage = Stage::Launch;
     let clone = only(plan, stage, "clone", |action| matches!(action, Action::Clone(_)))?;
+    let shares = matches!(spec.network, Network::Sandbox(_));
     for (number, action) in of(plan, stage) {
         match action {
+            Action::Enter(EnterStep::Sandbox(_)) if shares => {
+                before(number, clone, "the clone is made there")?;
+            }
+            Action::Enter(_) => {
+                return Err(CheckError::NotAsked { number, what: "others' namespaces" });
+            }
+            Action::Ids(_) if shares => {
+                return Err(CheckError::NotAsked { number, what: "other ids" });
+            }
             Action::Clone(namespaces) => {
                 let all = namespaces.pid && namespaces.ipc && namespaces.uts && namespaces.cgroup;
-                if !all || namespaces.net != spec.network.is_own() {
+                let wanted = (!shares, spec.network.is_new());
+                if !all || (namespaces.user, namespaces.net) != wanted {
                     return Err(CheckError::NotAsked { number, what: "its namespaces" });
                 }
             }
             _ => before(clone, number, "nothing exists before the clone")?,
         }
     }
+    if shares {
+        check_shared(spec, plan)?;
+    }
     match spec.ids.mode {
+        IdMode::Single if shares => Ok(()),
         IdMode::Single => {
             let deny = |action: &Action| matches!(action, Action::Ids(IdsStep::DenySetgroups));
             let write = |action: &Action| matches!(action, Action::Ids(IdsStep::WriteMaps { .. }));
@@ -88,6 +104,20 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
             };
             only(plan, Stage::Sandbox, "drop the supplementary groups", drops).map(drop)
         }
+    }
+}
+
+/// Where a user namespace is shared, nobody in it keeps a capability or changes its ceilings.
+fn check_shared(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
+    let enters = |action: &Action| matches!(action, Action::Enter(_));
+    only(plan, Stage::Launch, "enter the other's namespaces", enters)?;
+    if !spec.confine.capabilities.is_empty() {
+        return Err(CheckError::NotAsked { number: 0, what: "power over another sandbox" });
+    }
+    let counts = |action: &Action| matches!(action, Action::Limit(LimitStep::UserCount { .. }));
+    match of(plan, Stage::Sandbox).find(|(_, action)| counts(action)) {
+        Some((number, _)) => Err(CheckError::NotAsked { number, what: "another's ceilings" }),
+        None => Ok(()),
     }
 }
 
@@ -256,7 +286,7 @@ fn check_descriptors(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
         only(plan, stage, "something at each of descriptors 0 to 2", is_this)?;
     }
     let up = of(plan, Stage::Sandbox).any(|(_, a)| matches!(a, Action::Net(NetStep::LoopbackUp)));
-    if spec.network == Network::Host && up {
+    if !spec.network.is_new() && up {
         return Err(CheckError::NotAsked { number: 0, what: "the host's loopback interface" });
     }
     Ok(())

@@ -4,6 +4,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::Text;
 use crate::spec::net::Egress;
 
 /// Steps on the network, by pid 1.
@@ -15,6 +16,14 @@ pub enum NetStep {
     /// Makes the interface whose other end is the netstack's, with addresses and default routes, and
     /// hands that end over.
     Tun(Link),
+}
+
+/// In whose namespaces the clone is made, by a process of the launcher's that enters them first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EnterStep {
+    /// The user and network namespaces of a sandbox that runs.
+    Sandbox(Text),
 }
 
 /// The link between payload and netstack.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::{HostPath, SandboxPath};
+use crate::spec::{HostPath, SandboxPath, Text};
 
 /// What the user is told once, because the plan could not simply do what one would expect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +34,8 @@ pub enum Notice {
     ForeignIds(HostPath),
     /// The payload may nest sandboxes: no file system rules of Landlock, and mounts are allowed.
     Nesting,
+    /// The network is that of this sandbox, with its rules.
+    SharedNetwork(Text),
 }
 
 /// Why a tree is served by fuse-overlayfs.

@@ -3,6 +3,8 @@
 //! The hosts are network namespaces with documentation addresses, made by `bed.sh` inside a user namespace;
 //! nothing is sent to any other address.
 
+mod share;
+
 use crate::support::{Ended, Host, World};
 
 /// Runs `flags`' sandbox, or with none the same without a sandbox, on the bed. Gives what the payload printed

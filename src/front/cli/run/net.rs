@@ -10,14 +10,14 @@ use crate::spec::{Network, Spec};
 pub(super) const HEADING: &str = "Network";
 
 /// Modes there are.
-const MODES: &[&str] = &["none", "user", "host"];
+const MODES: &[&str] = &["none", "user", "host", "sandbox:ID"];
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
         value(
             "network",
             "MODE",
-            "Talk to nobody (`none`), to public addresses or those allowed (`user`), or as any program of this machine (`host`)",
+            "Talk to nobody (`none`), to public addresses or those allowed (`user`), as any program of this machine (`host`), or share the network of a running sandbox (`sandbox:ID`)",
         )
         .visible_alias("net"),
     ]
@@ -33,11 +33,14 @@ pub(super) fn apply(
             "none" => Network::None,
             "user" => Network::User,
             "host" => Network::Host,
+            mode if shared(mode).is_some_and(|id| !id.is_empty()) => {
+                Network::Sandbox(shared(mode).unwrap_or_default().into())
+            }
             mode if is_known_elsewhere(mode) => {
                 return Err(CliError::Unusable {
                     flag: "--network",
                     value: quoted(mode),
-                    why: "this version has the networks `none`, `user` and `host`",
+                    why: "this version has the networks `none`, `user`, `host` and `sandbox:ID`",
                     instead: "`none` reaches nothing; `user` public addresses; `host` everything this machine reaches",
                 });
             }
@@ -54,11 +57,7 @@ pub(super) fn apply(
         };
     }
     super::egress::apply(matches, spec)?;
-    let mode = match spec.network {
-        Network::None => "none",
-        Network::User => "user",
-        Network::Host => "host",
-    };
+    let mode = spec.network.mode();
     if refused.iter().any(|name| name == mode) {
         return Err(CliError::ProfileRefuses {
             flag: format!("--network {mode}"),
@@ -66,6 +65,11 @@ pub(super) fn apply(
         });
     }
     Ok(())
+}
+
+/// The sandbox that a mode names; Docker calls it a container.
+fn shared(mode: &str) -> Option<&str> {
+    mode.strip_prefix("sandbox:").or_else(|| mode.strip_prefix("container:"))
 }
 
 /// Modes that Docker, Podman and later versions have.

@@ -127,7 +127,8 @@ impl Bed {
     pub(super) fn plan(&self, script: &str) -> Plan {
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let map = |inside, outside| IdMapping { inside, outside, count: 1 };
-        let all = Namespaces { pid: true, net: true, ipc: true, uts: true, cgroup: true };
+        let all =
+            Namespaces { user: true, pid: true, net: true, ipc: true, uts: true, cgroup: true };
         let maps =
             IdsStep::WriteMaps { uid: map(self.inside.0, uid), gid: map(self.inside.1, gid) };
         let mut steps = vec![
@@ -164,6 +165,7 @@ impl Bed {
             init_filter: None,
             server_filter: filter(),
             netstack_filter: None,
+            door: None,
             terminal: None,
         };
         launch(plan, &host, || Ok(()))

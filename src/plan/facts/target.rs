@@ -1,0 +1,21 @@
+//! Another sandbox, which runs, as far as one that is to share its network has to know it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::spec::{Ids, Network, Text};
+
+/// The running sandbox whose network is to be shared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// Its id.
+    pub sandbox: Text,
+    /// Its ids: who joins lives in the same user namespace.
+    pub ids: Ids,
+    /// The network that it made itself; of one that shares another's, that one's.
+    pub network: Network,
+    /// Whether a payload in that user namespace keeps a capability.
+    pub capable: bool,
+    /// Whether user namespaces can be made in that one.
+    pub nests: bool,
+}
