@@ -4,8 +4,8 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::again::{self, Again};
+use super::join::Shared;
 use super::refute::refuted;
-use super::shared::Shared;
 use super::{Finished, RunError, end};
 use crate::confine::seccomp::{self, Program};
 use crate::launch::{self, Door, Host, LaunchError, LayerDirectories};

@@ -15,15 +15,15 @@ mod again;
 mod attempt;
 mod end;
 mod explain;
+mod join;
 mod refute;
-mod shared;
 
 use std::collections::BTreeSet;
 
 use crate::changes::ChangesError;
 use again::Again;
 use attempt::{Failed, Others};
-use shared::Shared;
+use join::Shared;
 
 use crate::host::missing::MissingCall;
 use crate::host::userns::UsernsProblem;
