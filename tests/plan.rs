@@ -18,6 +18,8 @@
 
 #[path = "plan/broken.rs"]
 mod broken;
+#[path = "plan/entry.rs"]
+mod entry;
 #[path = "plan/laws.rs"]
 mod laws;
 #[path = "plan/machine.rs"]
@@ -140,6 +142,7 @@ fn hold_laws(spec: &Spec, facts: &Facts, planned: &Result<Plan, PlanError>) {
     }
     let Ok(plan) = planned else { return };
     check(spec, facts, plan).unwrap();
+    entry::hold(plan);
     let json = serde_json::to_string(plan).unwrap();
     assert_eq!(serde_json::from_str::<Plan>(&json).unwrap(), *plan, "{json}");
 }

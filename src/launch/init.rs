@@ -128,10 +128,18 @@ impl Init {
                     Source::Children => while children.read()?.is_some() {},
                     Source::Control => match self.control.order()? {
                         Some(order) => self.carry_out(order)?,
-                        None => return Ok(()),
+                        None => return self.end_payload(),
                     },
                 }
             }
+        }
+    }
+
+    /// The launcher is gone, or whoever asked for this entry. In an entry nobody else would end it.
+    fn end_payload(&self) -> Result<()> {
+        match signal::kill(self.payload, SignalNumber::KILL) {
+            Err(Errno::ESRCH) => Ok(()),
+            other => other,
         }
     }
 

@@ -1,16 +1,19 @@
 //! The launcher's side: clone, id maps, go, and listening until the payload is executed.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::borrow::Cow;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
 
 use super::channel::{self, Heard, Inside};
 use super::fuse::{self, Server};
+use super::joinable::Joinable;
 use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
     Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, ids, payload, sandbox,
 };
+use crate::plan::entry;
 use crate::plan::step::{Action, Namespaces, Plan, ProcessStep, Stage, StdioPlan};
 use crate::rootfs;
 use crate::spec::text::escape;
@@ -54,8 +57,7 @@ pub fn launch(
         }
         Cloned::Parent { pid, pidfd } => {
             drop((inside_control, inside_report, payload));
-            let mut start =
-                Start { plan, host, pid, pidfd, control, report, heard: Progress::default() };
+            let mut start = Start::new(Cow::Borrowed(plan), host, (pid, pidfd), (control, report));
             match start.carry_through(record) {
                 Ok(()) => Ok(start.into_running(relays)),
                 Err(error) => Err(start.give_up(error)),
@@ -126,14 +128,15 @@ struct Progress {
 }
 
 /// A start that is under way.
-struct Start<'a> {
-    plan: &'a Plan,
+pub(super) struct Start<'a> {
+    plan: Cow<'a, Plan>,
     host: &'a Host<'a>,
     pid: Pid,
     pidfd: OwnedFd,
     control: OwnedFd,
     report: OwnedFd,
     heard: Progress,
+    namespaces: Option<Joinable>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,11 +146,46 @@ enum From {
     Netstack,
 }
 
-impl Start<'_> {
+impl<'a> Start<'a> {
+    fn new(
+        plan: Cow<'a, Plan>,
+        host: &'a Host<'a>,
+        (pid, pidfd): (Pid, OwnedFd),
+        (control, report): (OwnedFd, OwnedFd),
+    ) -> Self {
+        let heard = Progress::default();
+        Start { plan, host, pid, pidfd, control, report, heard, namespaces: None }
+    }
+
+    /// That of an entry: there is no netstack of its own to wait for.
+    pub(super) fn of_entry(
+        plan: Cow<'a, Plan>,
+        host: &'a Host<'a>,
+        process: (Pid, OwnedFd),
+        sockets: (OwnedFd, OwnedFd),
+    ) -> Self {
+        let mut start = Self::new(plan, host, process, sockets);
+        start.heard.netstack_ready = true;
+        start
+    }
+
+    /// Whether the payload is executed, and everything beside it confined.
+    pub(super) fn is_complete(&self) -> bool {
+        self.heard.executed && self.heard.init_ready && self.heard.netstack_ready
+    }
+
+    /// What [`Self::listen`] waits for, but for the netstack.
+    pub(super) fn sockets(&self) -> [BorrowedFd<'_>; 2] {
+        let report = if self.heard.executed { &self.control } else { &self.report };
+        [self.control.as_fd(), report.as_fd()]
+    }
+
     fn carry_through(
         &mut self,
         record: impl FnOnce() -> Result<(), StateError>,
     ) -> Result<(), LaunchError> {
+        // Later the new process is undumpable, and nobody may.
+        self.namespaces = Joinable::open(self.pid, entry::joined(&self.plan)).ok();
         for (_, action) in self.plan.of(Stage::Launch) {
             if let Action::Ids(step) = action {
                 ids::map(self.pid, step)?;
@@ -160,14 +198,14 @@ impl Start<'_> {
         // A sandbox that has ended meanwhile has said why: that is heard below.
         channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
         self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
-        while !(self.heard.executed && self.heard.init_ready && self.heard.netstack_ready) {
+        while !self.is_complete() {
             self.listen()?;
         }
         if self.heard.confined { Ok(()) } else { Err(LaunchError::Lost) }
     }
 
     /// Waits for the next message of either socket.
-    fn listen(&mut self) -> Result<(), LaunchError> {
+    pub(super) fn listen(&mut self) -> Result<(), LaunchError> {
         let mut poller = Poller::new();
         poller.readable(From::Control, self.control.as_fd());
         if !self.heard.executed {
@@ -236,12 +274,12 @@ impl Start<'_> {
                 self.heard.listener = fds.pop().filter(|_| *listener).map(Listener::new);
             }
             FromSandbox::FuseWanted { step } => {
-                let server = Server::start(self.plan, self.host, usize::from(*step), fds)?;
+                let server = Server::start(&self.plan, self.host, usize::from(*step), fds)?;
                 self.heard.servers.push(server);
             }
             FromSandbox::Link { .. } => {
                 let link = fds.pop().ok_or(LaunchError::Lost)?;
-                self.heard.netstack = Some(Netstack::start(self.plan, self.host, link)?);
+                self.heard.netstack = Some(Netstack::start(&self.plan, self.host, link)?);
             }
             // Init says that it is ready first, so none of these belongs to this phase.
             FromSandbox::Stopped { .. }
@@ -273,7 +311,7 @@ impl Start<'_> {
         if let Some(error) = fuse::failure(&self.heard.servers, errno) {
             return error;
         }
-        match action(self.plan, step) {
+        match action(&self.plan, step) {
             Some(Action::Process(ProcessStep::Exec { argv, .. })) => {
                 let program = argv.first().cloned().unwrap_or_default();
                 match errno {
@@ -281,12 +319,12 @@ impl Start<'_> {
                     source => LaunchError::Exec { program, source },
                 }
             }
-            _ => step_failed(self.plan, step, StepError { errno, said: escape(note) }),
+            _ => step_failed(&self.plan, step, StepError { errno, said: escape(note) }),
         }
     }
 
     /// Every step but those of the supervisor was reported, by message or by what followed it.
-    fn into_running(self, relays: Vec<Relay>) -> Running {
+    pub(super) fn into_running(self, relays: Vec<Relay>) -> Running {
         let done = |step: &crate::plan::step::Step| step.stage != Stage::Supervise;
         let steps = self
             .plan
@@ -305,12 +343,13 @@ impl Start<'_> {
             relays,
             servers: self.heard.servers,
             netstack: self.heard.netstack,
+            namespaces: self.namespaces,
             enforced: Enforced { steps },
         }
     }
 
     /// Kills and reaps what was started; the error is what the caller hears.
-    fn give_up(self, error: LaunchError) -> LaunchError {
+    pub(super) fn give_up(self, error: LaunchError) -> LaunchError {
         let killed = match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
             // It ended by itself already.
             Err(Errno::ESRCH) => Ok(()),

@@ -35,9 +35,11 @@
 mod channel;
 mod door;
 mod enter;
+pub mod entry;
 pub mod fuse;
 mod ids;
 mod init;
+mod joinable;
 mod launcher;
 pub mod netstack;
 mod payload;
@@ -61,6 +63,7 @@ use crate::sys::pty::{Likeness, Master};
 use crate::sys::seccomp::{Instruction, Listener};
 
 pub use door::Door;
+pub use joinable::Joinable;
 pub use launcher::launch;
 pub use within::within;
 
@@ -84,6 +87,8 @@ pub struct Running {
     pub servers: Vec<fuse::Server>,
     /// The netstack, where the plan has one; ended with [`netstack::Netstack::end`] after the servers.
     pub netstack: Option<netstack::Netstack>,
+    /// For [`entry::enter`]; none where `/proc` would not give them.
+    pub namespaces: Option<Joinable>,
     /// What the processes reported as done.
     pub enforced: Enforced,
 }

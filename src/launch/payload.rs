@@ -108,6 +108,9 @@ impl<'a> Prepared<'a> {
                 // The supervisor's mask and Rust's ignored SIGPIPE are not the payload's.
                 signal::reset_all()
             }
+            ProcessStep::EndWithParent => {
+                process::set_parent_death_signal(Some(signal::SignalNumber::KILL))
+            }
             ProcessStep::Stdio { number, with } => self.put(*number, *with, slave),
             ProcessStep::CloseDescriptors { keep } => close_descriptors(keep),
             ProcessStep::Umask(mask) => {
@@ -116,6 +119,7 @@ impl<'a> Prepared<'a> {
             }
             ProcessStep::Workdir(path) => Ok(rustix::process::chdir(path.as_path())?),
             ProcessStep::Undumpable
+            | ProcessStep::JoinNamespaces
             | ProcessStep::Hostname(_)
             | ProcessStep::TakeIds { .. }
             | ProcessStep::Session { .. }

@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use rustix::process::Pid;
 
 use super::channel::Inside;
+use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
 use super::{Host, LayerDirectories, fuse, init, payload};
 use crate::plan::step::{Action, NetStep, Plan, ProcessStep, Stage};
@@ -61,19 +62,35 @@ pub(super) fn run(
     sockets: Sockets,
 ) -> ! {
     let Some(mapped) = Unmapped(&sockets).wait() else { exit_now(1) };
-    let rooted = match mapped.build(plan, host) {
+    let rooted = match mapped.build(plan, host).and_then(|rooted| rooted.verify(plan, &sockets)) {
         Ok(rooted) => rooted,
-        Err(failed) => {
-            // When the launcher is gone there is nobody to tell, and the exit is all there is.
-            let told = sockets.control.tell(&failed.message(), None);
-            exit_now(u8::from(told.is_err()) + 1)
-        }
+        Err(failed) => give_up(&failed, &sockets.control),
     };
     // None when the launcher is gone, or could not write the record.
     match sockets.control.order() {
         Ok(Some(ToSandbox::Recorded)) => rooted.fork(plan, host, payload, sockets),
         Ok(_) | Err(_) => exit_now(1),
     }
+}
+
+/// Runs the process that enters a sandbox: like pid 1 of one, but nothing is made.
+pub(super) fn run_entry(
+    plan: &Plan,
+    host: &Host<'_>,
+    payload: payload::Prepared<'_>,
+    sockets: Sockets,
+    namespaces: &Joinable,
+) -> ! {
+    match (Mapped { sockets: &sockets, namespaces: Some(namespaces) }).build(plan, host) {
+        Ok(rooted) => rooted.fork(plan, host, payload, sockets),
+        Err(failed) => give_up(&failed, &sockets.control),
+    }
+}
+
+/// When the launcher is gone there is nobody to tell, and the exit is all there is.
+fn give_up(failed: &Failed, control: &Inside) -> ! {
+    let told = control.tell(&failed.message(), None);
+    exit_now(u8::from(told.is_err()) + 1)
 }
 
 /// Without ids: every capability, but nothing belongs to it yet.
@@ -83,14 +100,18 @@ impl<'a> Unmapped<'a> {
     /// Waits for the id maps; none when the launcher is gone or says anything else.
     fn wait(self) -> Option<Mapped<'a>> {
         match self.0.control.order() {
-            Ok(Some(ToSandbox::Go)) => Some(Mapped(self.0)),
+            Ok(Some(ToSandbox::Go)) => Some(Mapped { sockets: self.0, namespaces: None }),
             Ok(_) | Err(_) => None,
         }
     }
 }
 
 /// With ids: takes the steps.
-struct Mapped<'a>(&'a Sockets);
+struct Mapped<'a> {
+    sockets: &'a Sockets,
+    /// Those of a sandbox that runs, for an entry.
+    namespaces: Option<&'a Joinable>,
+}
 
 impl Mapped<'_> {
     fn build(self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
@@ -102,9 +123,7 @@ impl Mapped<'_> {
         rustix::process::umask(rustix::fs::Mode::empty());
         let mut tree: Builder<'_, LayerDirectories> = Builder::new(host.layers);
         let mut slave = None;
-        let mut last = 0;
         for (step, action) in plan.of(Stage::Sandbox) {
-            last = step;
             let failed = |errno| Failed::new(step, errno);
             match action {
                 Action::Fs(fs) => {
@@ -114,7 +133,8 @@ impl Mapped<'_> {
                         said: failure.said,
                     })?;
                     if let Some(wanted) = wanted {
-                        fuse::want_server(plan, step, wanted, &self.0.control).map_err(failed)?;
+                        fuse::want_server(plan, step, wanted, &self.sockets.control)
+                            .map_err(failed)?;
                     }
                 }
                 Action::Net(net) => {
@@ -135,15 +155,6 @@ impl Mapped<'_> {
                 }
             }
         }
-        rootfs::verify(plan).map_err(|failure| Failed {
-            step: last,
-            errno: failure.errno,
-            said: failure.said,
-        })?;
-        self.0
-            .control
-            .tell(&FromSandbox::Rooted, None)
-            .map_err(|errno| Failed::new(last, errno))?;
         Ok(Rooted { slave })
     }
 
@@ -151,7 +162,7 @@ impl Mapped<'_> {
     fn connect(&self, number: usize, step: NetStep) -> Result<(), Errno> {
         let Some(link) = net::apply(step)? else { return Ok(()) };
         let step = u16::try_from(number).map_err(|_| Errno::EOVERFLOW)?;
-        self.0.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
+        self.sockets.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
     }
 
     fn take(
@@ -161,6 +172,7 @@ impl Mapped<'_> {
     ) -> Result<Option<std::os::fd::OwnedFd>, Errno> {
         match step {
             ProcessStep::Undumpable => process::set_dumpable(Dumpable::No)?,
+            ProcessStep::JoinNamespaces => self.namespaces.ok_or(Errno::EINVAL)?.join()?,
             ProcessStep::Hostname(name) => nix::unistd::sethostname(name)?,
             ProcessStep::TakeIds { uid, gid, drop_groups } => take_ids(*uid, *gid, *drop_groups)?,
             ProcessStep::Session { pty } => {
@@ -170,6 +182,7 @@ impl Mapped<'_> {
                 }
             }
             ProcessStep::ProcessGroup { .. }
+            | ProcessStep::EndWithParent
             | ProcessStep::Stdio { .. }
             | ProcessStep::CloseDescriptors { .. }
             | ProcessStep::Umask(_)
@@ -189,7 +202,7 @@ impl Mapped<'_> {
             terminal.give(&slave)?;
         }
         rustix::process::ioctl_tiocsctty(&slave)?;
-        self.0.control.tell(&FromSandbox::Pty, Some(master.as_fd()))?;
+        self.sockets.control.tell(&FromSandbox::Pty, Some(master.as_fd()))?;
         Ok(slave)
     }
 }
@@ -209,6 +222,21 @@ struct Rooted {
 }
 
 impl Rooted {
+    /// Looks at the tree that was built, and tells that it stands.
+    fn verify(self, plan: &Plan, sockets: &Sockets) -> Result<Self, Failed> {
+        let last = plan.of(Stage::Sandbox).last().map_or(0, |(step, _)| step);
+        rootfs::verify(plan).map_err(|failure| Failed {
+            step: last,
+            errno: failure.errno,
+            said: failure.said,
+        })?;
+        sockets
+            .control
+            .tell(&FromSandbox::Rooted, None)
+            .map_err(|errno| Failed::new(last, errno))?;
+        Ok(self)
+    }
+
     /// Forks the payload's process; this one goes on as init.
     fn fork(
         self,

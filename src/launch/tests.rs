@@ -1,5 +1,7 @@
 //! Starts with hand-made plans: the processes themselves, without planner or supervisor.
 
+mod entry;
+
 use std::io::Read as _;
 
 use super::channel::{Heard, hear};

@@ -294,6 +294,8 @@ impl fmt::Display for ProcessStep {
             Self::TakeIds { uid, gid, drop_groups: false } => write!(f, "become {uid}:{gid}"),
             Self::Session { pty: true } => f.write_str("open a session with a terminal of its own"),
             Self::Session { pty: false } => f.write_str("open a session"),
+            Self::JoinNamespaces => f.write_str("join the namespaces of the sandbox"),
+            Self::EndWithParent => f.write_str("end with the parent"),
             Self::ProcessGroup { foreground: true } => {
                 f.write_str("make a process group, in the foreground")
             }

@@ -116,6 +116,14 @@ pub enum PlanError {
     /// A variable's name or an argument cannot be passed.
     #[error("cannot pass `{0}`: it contains a NUL byte or `=` where none may be")]
     BadText(Text),
+    /// An id that has no meaning in the sandbox.
+    #[error("cannot become {} {id}: the sandbox does not map it", kind_named(*kind))]
+    NotMapped {
+        /// User or group.
+        kind: IdKind,
+        /// The id inside.
+        id: u32,
+    },
     /// Not a host name.
     #[error("cannot use `{0}` as a host name")]
     BadHostname(Text),
@@ -288,6 +296,9 @@ impl PlanError {
         Some(match self {
             Self::Share(error) => error.hint(),
             Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
+            Self::NotMapped { .. } => {
+                "a sandbox that was started with `--ids subid` has more ids than one".to_owned()
+            }
             Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
             Self::RootHasNoProcessLimit => {
                 "run bryo as an ordinary user, or with `--pids-limit -1`".to_owned()

@@ -14,6 +14,7 @@
 //! | `net`, `share`, `limits` | network, the one of another sandbox, limits, what is watched |
 //! | `process`, `stdio` | session, descriptors, exec |
 //! | `again` | a plan that goes on with the layers of another run |
+//! | `entry` | one more process in a sandbox that runs |
 //! | `confine`, `landlock` | capabilities, Landlock, system calls |
 //!
 //! # Not here
@@ -21,6 +22,7 @@
 
 pub mod again;
 pub mod check;
+pub mod entry;
 pub mod error;
 pub mod facts;
 pub mod needs;

@@ -8,7 +8,7 @@ use super::error::PlanError;
 use super::facts::Facts;
 use super::stdio;
 use super::step::{ProcessStep, Stage};
-use crate::spec::{Command, SandboxPath, Spec, Text};
+use crate::spec::{Command, EnvironmentVariable, SandboxPath, Spec, Text};
 
 /// The host name where the spec names none.
 const HOSTNAME: &str = "bryo";
@@ -37,14 +37,22 @@ pub(super) fn hostname(spec: &Spec) -> Result<&str, PlanError> {
 
 /// Refuses a command that no exec can take.
 pub(super) fn verify_command(command: &Command) -> Result<(), PlanError> {
-    if command.argv.first().is_none_or(|program| program.as_bytes().is_empty()) {
+    verify_strings(&command.argv, &command.environment)
+}
+
+/// The same for what any exec is given.
+pub(super) fn verify_strings(
+    argv: &[Text],
+    environment: &[EnvironmentVariable],
+) -> Result<(), PlanError> {
+    if argv.first().is_none_or(|program| program.as_bytes().is_empty()) {
         return Err(PlanError::EmptyCommand);
     }
     let has_nul = |text: &&Text| text.as_bytes().contains(&0);
-    if let Some(bad) = command.argv.iter().find(has_nul) {
+    if let Some(bad) = argv.iter().find(has_nul) {
         return Err(PlanError::BadText(bad.clone()));
     }
-    for variable in &command.environment {
+    for variable in environment {
         let name = variable.name.as_bytes();
         if name.is_empty() || name.contains(&0) || name.contains(&b'=') {
             return Err(PlanError::BadText(variable.name.clone()));
@@ -88,15 +96,15 @@ pub(super) fn plan_exec(command: &Command, draft: &mut Draft) {
         ProcessStep::Exec {
             argv: command.argv.clone(),
             environment: command.environment.clone(),
-            search: search(command),
+            search: search(&command.environment),
         },
     );
 }
 
 /// The directories of the payload's own `PATH`; an empty one means the current directory.
-fn search(command: &Command) -> Vec<Text> {
+pub(super) fn search(environment: &[EnvironmentVariable]) -> Vec<Text> {
     let is_path = |name: &Text| name.as_bytes() == b"PATH";
-    let path = command.environment.iter().rev().find(|variable| is_path(&variable.name));
+    let path = environment.iter().rev().find(|variable| is_path(&variable.name));
     path.map_or(DEFAULT_PATH, |variable| variable.value.as_bytes())
         .split(|byte| *byte == b':')
         .map(|directory| if directory.is_empty() { b"." } else { directory })

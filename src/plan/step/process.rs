@@ -10,6 +10,8 @@ use crate::spec::{EnvironmentVariable, SandboxPath, Text};
 pub enum ProcessStep {
     /// Cannot be traced, and its `/proc` files belong to root.
     Undumpable,
+    /// Joins the namespaces of a sandbox that runs.
+    JoinNamespaces,
     /// Sets the host name of the new UTS namespace.
     Hostname(String),
     /// Gives up all supplementary groups and takes these ids inside.
@@ -34,6 +36,8 @@ pub enum ProcessStep {
         /// terminal it is stopped as soon as it wants it, and the supervisor decides.
         foreground: bool,
     },
+    /// Is killed when its parent ends: an entry into a sandbox whose pid 1 is not its parent.
+    EndWithParent,
     /// Puts something at one of descriptors 0 to 2.
     Stdio {
         /// 0, 1, or 2.

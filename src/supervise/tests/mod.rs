@@ -158,6 +158,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         relays,
         servers: Vec::new(),
         netstack: None,
+        namespaces: None,
         enforced: crate::launch::Enforced::default(),
     };
     // Something that nothing else would answer.

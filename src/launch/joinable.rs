@@ -1,0 +1,47 @@
+//! The namespaces of a running sandbox, held so that others of the launcher's processes can join them.
+//!
+//! # Theory of operation
+//! They are opened between the clone and the first order, while the new process is still as dumpable as the
+//! launcher: once it is not, `/proc/PID/ns` and `setns` by its pidfd are refused to everybody but root, the
+//! launcher included. What is held cannot be forged, and cannot come to mean another sandbox.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
+
+use crate::plan::step::Namespaces;
+use crate::sys::clone::{self, CloneFlags};
+use crate::sys::errno::Result;
+
+/// See the module. The user namespace comes first: it gives the right to the others.
+#[derive(Debug)]
+pub struct Joinable(Vec<(CloneFlags, OwnedFd)>);
+
+impl Joinable {
+    /// Those of a process that has just been cloned.
+    pub(super) fn open(pid: Pid, namespaces: Namespaces) -> Result<Self> {
+        let Namespaces { user, pid: own_pid, net, ipc, uts, cgroup } = namespaces;
+        let all = [
+            (user, "user", CloneFlags::NEW_USER),
+            (true, "mnt", CloneFlags::NEW_MOUNT),
+            (own_pid, "pid", CloneFlags::NEW_PID),
+            (net, "net", CloneFlags::NEW_NET),
+            (ipc, "ipc", CloneFlags::NEW_IPC),
+            (uts, "uts", CloneFlags::NEW_UTS),
+            (cgroup, "cgroup", CloneFlags::NEW_CGROUP),
+        ];
+        let open = |(_, name, flag): (bool, &str, CloneFlags)| {
+            let path = format!("/proc/{}/ns/{name}", pid.as_raw_nonzero());
+            let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+            Ok((flag, fd))
+        };
+        all.into_iter().filter(|(own, ..)| *own).map(open).collect::<Result<_>>().map(Self)
+    }
+
+    /// Joins all of them: the calling process at once, for the pid namespace its children. Root and current
+    /// directory are then those of the sandbox.
+    pub(super) fn join(&self) -> Result<()> {
+        self.0.iter().try_for_each(|(flag, fd)| clone::setns(fd, *flag))
+    }
+}
