@@ -22,6 +22,9 @@
 //!   last process that has it open, however that ends, and it goes along when the directory is renamed.
 //! - A directory that was made and not yet locked can be taken by a sweeper. It locks first and removes
 //!   then, so its maker finds the lock taken or the directory unlinked, and makes another.
+//! - `live` is marked as the top of unrelated trees (`chattr +T`), so that ext4 spreads what is made in it
+//!   over the disk's groups of blocks, each with inodes of its own: runs at the same time, and one after
+//!   the other, do not search the same ones.
 //! - `names` is itself locked while a name is given or taken away: a stale name could otherwise be
 //!   replaced twice.
 
@@ -29,8 +32,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, FlockOperation, Mode, OFlags, flock, fstat, mkdirat, openat,
-    readlinkat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, FlockOperation, IFlags, Mode, OFlags, flock, fstat, ioctl_getflags,
+    ioctl_setflags, mkdirat, openat, readlinkat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::geteuid;
@@ -78,20 +81,22 @@ const SECCOMP: &str = "seccomp";
 impl Store {
     /// Opens the store, and makes it where it is missing.
     pub fn open(path: &HostPath) -> Result<Self, StateError> {
-        let root = match open_checked(path) {
-            Ok(Some(root)) => root,
-            Ok(None) => {
+        let failed = |source| StateError::OpenStore { store: path.clone(), source };
+        let found = open_checked(path)?;
+        let is_new = found.is_none();
+        let root = match found {
+            Some(root) => root,
+            None => {
                 make(path)
                     .map_err(|source| StateError::MakeStore { store: path.clone(), source })?;
-                open_checked(path)?.ok_or_else(|| StateError::OpenStore {
-                    store: path.clone(),
-                    source: Errno::NOENT,
-                })?
+                open_checked(path)?.ok_or_else(|| failed(Errno::NOENT))?
             }
-            Err(error) => return Err(error),
         };
-        let live = directory::ensure(&root, Place::Live.name())
-            .map_err(|source| StateError::OpenStore { store: path.clone(), source })?;
+        let live = directory::ensure(&root, Place::Live.name()).map_err(failed)?;
+        if is_new {
+            // Other file systems have no such flag, and lose nothing.
+            spread(&live).unwrap_or_default();
+        }
         Ok(Self(Arc::new(Opened { path: path.clone(), root, live })))
     }
 
@@ -248,6 +253,11 @@ fn open_checked(path: &HostPath) -> Result<Option<OwnedFd>, StateError> {
         return Err(foreign(StoreFault::Open(stat.st_mode & 0o7777)));
     }
     Ok(Some(root))
+}
+
+/// Asks the file system to put what is made in `directory` far from each other.
+fn spread(directory: &OwnedFd) -> Result<(), Errno> {
+    ioctl_setflags(directory, ioctl_getflags(directory)? | IFlags::TOPDIR)
 }
 
 /// Makes the store, and what is missing above it, entered by the caller alone.
