@@ -5,7 +5,7 @@
 //! directory it is in among [`BELOW`], and by the ending of its name. The rules hold anywhere in the tree:
 //! a project, a submodule, another home. Letter case is ignored, since some file systems do. What is
 //! found is marked in `bryo diff`, and `bryo apply` wants a yes of its own for it. So is what links of the host
-//! give such a name ([`links`]).
+//! give such a name ([`links`]), and what the host's git settings name ([`repositories`]).
 //!
 //! # Decisions
 //! - Rather one mark too many: it costs a question. A list cannot be complete, and does not claim it.
@@ -15,6 +15,8 @@
 //! - Build descriptions are marked when they are new: an existing one is what the user asked to be changed,
 //!   and was executed before.
 //! - What is deleted executes nothing.
+//! - Repositories are looked for above what changed, and in and right below the directory that the caller
+//!   stands in. The directories above that were looked at for the path before are not looked at again.
 //! - Of a bare repository whose name does not end in `.git` the `HEAD` is marked, for git takes a directory
 //!   with `HEAD`, `objects` and `refs` for one, and its `config` names programs that `git status` runs.
 //!
@@ -22,12 +24,15 @@
 //! Set-id bits, capabilities and devices, which are never applied (`apply`).
 
 mod links;
+mod repositories;
 mod rules;
+mod settings;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::LazyLock;
 
 use links::Links;
+use repositories::Repositories;
 use rules::{BELOW, ENDINGS, FILES, NEW, REPOSITORIES};
 use serde::Serialize;
 
@@ -130,6 +135,10 @@ pub struct Later {
     lower: Vec<u8>,
     /// Other names of what links of the host lead to.
     links: Links,
+    /// What git executes that no rule knows.
+    repositories: Repositories,
+    /// The directory that was asked about last: whether it and those above are repositories is known.
+    last: Option<HostPath>,
 }
 
 impl Later {
@@ -141,15 +150,40 @@ impl Later {
             path.into_iter().chain(bin).filter(|path| !path.is_root()).collect();
         let known = |path: &HostPath| is_known(path, &commands);
         let links = home.map(|home| Links::of_home(home, &known)).unwrap_or_default();
-        Self { commands, links, ..Self::default() }
+        let repositories = home.map(Repositories::of_user).unwrap_or_default();
+        Self { commands, links, repositories, ..Self::default() }
     }
 
-    /// And with the links of this project, whatever changed.
+    /// And with this project, whatever changed, and those that lie in it.
     #[must_use]
     pub fn with_project(mut self, root: &HostPath) -> Self {
         let commands = &self.commands;
         self.links.add_project(root, &|path| is_known(path, commands));
+        for directory in std::iter::once(root.clone()).chain(links::directories(root)) {
+            self.look_at(&directory);
+        }
         self
+    }
+
+    /// Looks at the repositories that a directory lies in.
+    fn look_above(&mut self, directory: &HostPath) {
+        if self.last.as_ref() == Some(directory) {
+            return;
+        }
+        let last = self.last.replace(directory.clone());
+        for path in std::iter::once(directory.clone()).chain(directory.ancestors()) {
+            if last.as_ref().is_some_and(|last| last.starts_with(&path)) {
+                return;
+            }
+            self.look_at(&path);
+        }
+    }
+
+    fn look_at(&mut self, directory: &HostPath) {
+        if self.repositories.look_at(directory) {
+            let commands = &self.commands;
+            self.links.add_project(directory, &|path| is_known(path, commands));
+        }
     }
 
     /// Who will execute what a change brings, under its own name or one that a link of the host gives it.
@@ -161,8 +195,10 @@ impl Later {
         if let Some(executed) = self.at(&change.path, change, now) {
             return Some(executed);
         }
-        let commands = &self.commands;
-        self.links.look_above(&change.path.parent()?, &|path| is_known(path, commands));
+        self.look_above(&change.path.parent()?);
+        if self.repositories.name(&change.path, now.kind) {
+            return Some(Executed::Git);
+        }
         let mut names = self.links.names_of(&change.path);
         if now.kind == FileKind::Link {
             names.extend_from_slice(self.links.through(&change.path));

@@ -13,8 +13,6 @@
 //! - A link whose target is missing counts: the payload may have made the target.
 //! - Only links that a rule knows are kept: others would cost time with each path and say nothing.
 //! - Bounded: so many names of a directory, so many links of a way. The time does not depend on the tree.
-//!   Repositories are looked for only above what changed; the directories above that were looked at for
-//!   the path before are not looked at again.
 //! - Nothing is opened but directories, and nothing in them but links is read.
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -72,8 +70,6 @@ pub(super) struct Links {
     names: HashMap<HostPath, Vec<HostPath>>,
     /// By the directories above those places: as many links as there are.
     above: HashMap<HostPath, Vec<HostPath>>,
-    /// The directory that was asked about last: it and those above were looked at.
-    last: Option<HostPath>,
     /// Directories whose links were read.
     read: HashSet<HostPath>,
 }
@@ -94,24 +90,6 @@ impl Links {
     /// Reads the links of a project, wherever its root is.
     pub(super) fn add_project(&mut self, root: &HostPath, known: Known<'_>) {
         self.read_all(root, PROJECT, known);
-    }
-
-    /// Reads the links of the repositories that a directory lies in. Quickest when they come sorted.
-    pub(super) fn look_above(&mut self, directory: &HostPath, known: Known<'_>) {
-        if self.last.as_ref() == Some(directory) {
-            return;
-        }
-        let last = self.last.replace(directory.clone());
-        let mut here = Some(directory.clone());
-        while let Some(path) = here {
-            if last.as_ref().is_some_and(|last| last.starts_with(&path)) {
-                return;
-            }
-            if path.as_path().join(".git").symlink_metadata().is_ok() {
-                self.add_project(&path, known);
-            }
-            here = path.parent();
-        }
     }
 
     /// By which other names a path goes.
@@ -185,16 +163,29 @@ fn entries(directory: &HostPath) -> impl Iterator<Item = (HostPath, fs::FileType
     })
 }
 
-fn directories(directory: &HostPath) -> Vec<HostPath> {
+/// The directories in a directory, as far as they are looked at.
+pub(super) fn directories(directory: &HostPath) -> Vec<HostPath> {
     entries(directory).filter(|(_, kind)| kind.is_dir()).map(|(path, _)| path).collect()
 }
 
 /// The places on the way of a link: after each link that is followed the path that is looked up then, and what
 /// it ends at, whether or not that is there.
 fn way(link: &HostPath) -> Vec<HostPath> {
+    let mut places = places(link, Path::new(""));
+    places.retain(|place| place != link);
+    places
+}
+
+/// The places on the way to what a directory and a text name together, links followed; the last is its end.
+pub(super) fn places(directory: &HostPath, text: &Path) -> Vec<HostPath> {
     let mut places = Vec::new();
-    let mut rest: VecDeque<OsString> = link.names().map(OsString::from).collect();
     let (mut here, mut hops) = (HostPath::root(), 0);
+    let mut rest: VecDeque<OsString> = names(text).into();
+    if !text.is_absolute() {
+        for name in directory.names().map(OsString::from).collect::<Vec<_>>().into_iter().rev() {
+            rest.push_front(name);
+        }
+    }
     while let Some(name) = rest.pop_front() {
         if name == ".." {
             here = here.parent().unwrap_or(here);
@@ -218,7 +209,6 @@ fn way(link: &HostPath) -> Vec<HostPath> {
         }
     }
     places.push(here);
-    places.retain(|place| place != link);
     places
 }
 
