@@ -65,7 +65,11 @@ pub fn choose(stores: &Stores, meant: Meant<'_>) -> Result<Chosen, OpsError> {
         },
     };
     match meant {
-        Meant::Named(names) => names.iter().for_each(|name| take(stores.find(name.as_bytes()))),
+        Meant::Named(names) => {
+            for name in names {
+                take(stores.find_to_remove(name.as_bytes()));
+            }
+        }
         Meant::One(which) => take(stores.choose(which)),
         Meant::Ended(age) => {
             let now = Timestamp::now();
@@ -121,7 +125,10 @@ pub struct AtPath {
 /// Counts the changes at and below paths of a sandbox that does not run. Nothing is changed.
 pub fn look(stores: &Stores, which: Which<'_>, paths: &[HostPath]) -> Result<AtPaths, OpsError> {
     sweep(stores)?;
-    let found = stores.choose(which)?;
+    let found = match which {
+        Which::Named(name) => stores.find_to_remove(name.as_bytes())?,
+        newest @ Which::NewestFrom(_) => stores.choose(newest)?,
+    };
     if found.is_running()? {
         return Err(StateError::Running(found.id()).into());
     }

@@ -2,7 +2,7 @@
 
 use super::export::ExportError;
 use crate::changes::ChangesError;
-use crate::changes::apply::ApplyError;
+use crate::changes::apply::{ApplyError, PutAside};
 use crate::host::HostError;
 use crate::report::Explain;
 use crate::report::quote::shell_quote;
@@ -47,6 +47,14 @@ pub enum OpsError {
     /// Somebody did not want to go on.
     #[error("cannot apply: nothing was chosen, and nothing was done")]
     Quit,
+    /// And something of the host's stands elsewhere, which has to be told in any case.
+    #[error("cannot finish the apply; {}", list(kept))]
+    KeptAside {
+        /// What, and where it is.
+        kept: Vec<PutAside>,
+        /// Why the apply did not come to its end.
+        source: Box<OpsError>,
+    },
     /// It was asked about as it was, and ran again since.
     #[error("cannot discard sandbox `{0}`: it ran again meanwhile")]
     RanAgain(SandboxId),
@@ -77,10 +85,19 @@ pub enum OpsError {
     Json(#[source] serde_json::Error),
 }
 
+/// What stands where.
+fn list(kept: &[PutAside]) -> String {
+    let one = |kept: &PutAside| {
+        format!("`{}` stays at `{}`: it changed after it had been put aside", kept.path, kept.at)
+    };
+    kept.iter().map(one).collect::<Vec<_>>().join("; ")
+}
+
 impl Explain for OpsError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::State(error) => error.hint(),
+            Self::KeptAside { source, .. } => source.hint(),
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
             Self::Host(error) => error.hint(),
             Self::NotReviewed(id) => Some(format!(

@@ -24,7 +24,7 @@ pub fn remove(
 ) -> Result<Vec<Result<SandboxId, OpsError>>, OpsError> {
     sweep(stores)?;
     let remove = |name: &Text| {
-        let found = stores.find(name.as_bytes())?;
+        let found = stores.find_to_remove(name.as_bytes())?;
         let (sandbox, unfinished) = match running {
             Running::Refuse => (found.lock()?, Unfinished::Refuse),
             Running::Kill => (found.kill_and_lock()?, Unfinished::Remove),

@@ -103,9 +103,7 @@ impl ValueError {
     pub fn hint(&self) -> Option<String> {
         let fixed = match self {
             Self::NotASize => "a size is a number of bytes, or has a unit: 512k, 64m, 2g",
-            Self::NotADuration => {
-                "a duration is a number of seconds, or has units: 90s, 10m, 1h30m"
-            }
+            Self::NotADuration => "a duration is a number of seconds, or has units: 90s, 1h30m, 7d",
             Self::NotAUmask => "a mask has octal digits: 022, 077",
             Self::NotAUser => "write `root`, `1000`, or `1000:1000`",
             Self::NotALimit => "a limit is SOFT or SOFT:HARD, each a number or `unlimited`",

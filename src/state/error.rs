@@ -150,6 +150,16 @@ pub enum StateError {
         /// All whose ids begin so, sorted.
         candidates: Vec<SandboxId>,
     },
+    /// Too few characters of an id to remove anything by.
+    #[error(
+        "cannot remove anything by `{prefix}` alone: of an id it takes {shortest} characters or more"
+    )]
+    TooShort {
+        /// What was asked for.
+        prefix: Text,
+        /// How many it takes.
+        shortest: usize,
+    },
     /// It runs.
     #[error("cannot take sandbox `{0}`: it is running")]
     Running(SandboxId),
@@ -276,7 +286,9 @@ impl StateError {
                 format!("give another name, or remove that sandbox: bryo rm {name}")
             }
             Self::NewerRecord { .. } => "a newer bryo made it: use that one".to_owned(),
-            Self::NotFound(_) | Self::NoneFrom(_) => "bryo ps -a lists all sandboxes".to_owned(),
+            Self::NotFound(_) | Self::NoneFrom(_) | Self::TooShort { .. } => {
+                "bryo ps -a lists all sandboxes".to_owned()
+            }
             Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
             Self::Running(id) => format!("bryo rm -f {id} kills it first"),
             Self::NoLauncher(_) => {

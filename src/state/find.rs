@@ -1,6 +1,10 @@
 //! Finds sandboxes: by id, by the beginning of an id, by name, or the newest of a directory.
 //!
 //! A name goes before the beginning of an id: a sandbox that is called `abc` is always found as `abc`.
+//!
+//! # Decisions
+//! - What is to be removed is found by no fewer than [`SHORTEST`] characters of an id. One or two often are an id's
+//!   beginning by chance: of a slip, or of a sandbox that was to be removed and is gone already.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +16,9 @@ use super::found::Found;
 use super::id::{SandboxId, is_prefix};
 use super::store::{Place, Store};
 use crate::spec::{HostPath, Text};
+
+/// Fewest characters of an id by which a sandbox is found to be removed.
+const SHORTEST: usize = 3;
 
 /// Which sandbox a command is about.
 #[derive(Debug, Clone, Copy)]
@@ -95,6 +102,17 @@ impl Stores {
                 candidates: found.iter().map(Found::id).collect(),
             }),
         }
+    }
+
+    /// As [`Stores::find`], of what is to lose something.
+    ///
+    /// Errors: [`StateError::TooShort`] beside those.
+    pub fn find_to_remove(&self, wanted: &[u8]) -> Result<Found, StateError> {
+        if wanted.len() < SHORTEST && is_prefix(wanted) && self.named(wanted)?.is_none() {
+            let prefix = Text::from(OsStr::from_bytes(wanted).to_owned());
+            return Err(StateError::TooShort { prefix, shortest: SHORTEST });
+        }
+        self.find(wanted)
     }
 
     /// The newest sandbox that was started from `directory`. What cannot be read is passed over.

@@ -16,11 +16,11 @@ use crate::oracle::Random;
 use crate::trees::{self, Tree, differences};
 
 /// Every kind of action, with what makes each of them hard.
-const PREPARE: &str = "mkdir -p d/sub rep/old gone/deep todir closed exec; for f in d/a d/sub/b z y rep/q \
+pub(crate) const PREPARE: &str = "mkdir -p d/sub rep/old gone/deep todir closed exec; for f in d/a d/sub/b z y rep/q \
     rep/old/r gone/m gone/deep/n tolink grown tofile closed/in dirs; do echo $f >$f; done; mkdir -p wasdir/in
     echo w >wasdir/in/w; ln -s there link; mkfifo pipe; ln grown other; find . -type f -exec touch -d @1000000000 {} +
     chmod 555 closed";
-const RUN: &str = "rm z; rm -r d/sub; rm -r rep; mkdir rep; echo new >rep/n; echo q2 >rep/q; mkdir rep/old
+pub(crate) const RUN: &str = "rm z; rm -r d/sub; rm -r rep; mkdir rep; echo new >rep/n; echo q2 >rep/q; mkdir rep/old
     echo s >rep/old/s; rm -r gone; mkdir -p fresh/in/deep; echo f >fresh/in/file; ln fresh/in/file hard
     echo more >>grown; echo more >>other; rm tolink; ln -s x tolink; rm dirs; mkdir dirs; echo in >dirs/in
     ln -sfn elsewhere link; rm pipe; mkfifo pipe2; rm -r wasdir; echo file >wasdir; chmod 700 exec
@@ -29,13 +29,13 @@ const RUN: &str = "rm z; rm -r d/sub; rm -r rep; mkdir rep; echo new >rep/n; ech
     setfattr -n user.t -v v fresh; chmod 711 d";
 
 /// A bed whose host and layer can be had again and again.
-struct Original {
+pub(crate) struct Original {
     bed: Bed,
     expected: Tree,
 }
 
 impl Original {
-    fn new(backend: Backend, prepare: &str, run: &str) -> Self {
+    pub(crate) fn new(backend: Backend, prepare: &str, run: &str) -> Self {
         let bed = Bed::new(backend, prepare);
         bed.run(run);
         let mut original = Self { bed, expected: Tree::new() };
@@ -46,7 +46,7 @@ impl Original {
     }
 
     /// The same host and layer once more.
-    fn copy(&self) -> Bed {
+    pub(crate) fn copy(&self) -> Bed {
         let mut copy = Bed::new(self.bed.backend, "true");
         let script = format!(
             "rm -rf {host}; cp -a {from} {host}; chmod -R u+rwx {upper}; rm -rf {upper}; cp -a {layer} {upper}",
@@ -71,22 +71,26 @@ impl Original {
             "{how}"
         );
     }
+
+    /// Gives how many steps there are.
+    pub(crate) fn is_killed_at_every_step(&self) -> usize {
+        let mut step = 0;
+        loop {
+            let bed = self.copy();
+            if !bed.is_killed_at(step) {
+                return step;
+            }
+            assert_eq!(bed.apply(&Choices::default()), [""; 0], "killed at step {step}");
+            self.verify(&bed, &format!("killed at step {step}"));
+            step += 1;
+        }
+    }
 }
 
 fn killed_at_every_step(backend: Backend) {
-    let original = Original::new(backend, PREPARE, RUN);
-    let mut step = 0;
-    loop {
-        let bed = original.copy();
-        if !bed.is_killed_at(step) {
-            break;
-        }
-        assert_eq!(bed.apply(&Choices::default()), [""; 0], "killed at step {step}");
-        original.verify(&bed, &format!("killed at step {step}"));
-        step += 1;
-    }
+    let steps = Original::new(backend, PREPARE, RUN).is_killed_at_every_step();
     // There are many: each name is several.
-    assert!(step > 60, "{step} steps");
+    assert!(steps > 60, "{steps} steps");
 }
 
 #[test]
@@ -167,4 +171,18 @@ fn what_was_changed_after_it_was_put_aside_is_put_back_when_nothing_took_its_pla
         assert_eq!(temporary(&bed), None, "{run}");
         assert_eq!(fs::read_to_string(bed.host().join("f")).unwrap(), "of somebody\n", "{run}");
     }
+}
+
+#[test]
+fn what_was_put_aside_is_told_until_an_apply_came_to_its_end() {
+    let (bed, aside) = killed_when_it_was_put_aside("rm f");
+    fs::write(&aside, "of somebody\n").unwrap();
+    fs::write(bed.host().join("f"), "of another\n").unwrap();
+    // This one finds it, and does not come to its end.
+    assert!(bed.looks(&[], |apply| !apply.put_aside().is_empty()));
+    let told = bryo::changes::apply::put_aside(&bed.sandbox);
+    assert_eq!(told.iter().map(|told| told.at.as_path()).collect::<Vec<_>>(), [&*aside]);
+    assert_eq!(bed.looks(&[], |apply| apply.put_aside().to_vec()), told);
+    bed.apply(&Choices::default());
+    assert_eq!(bryo::changes::apply::put_aside(&bed.sandbox), []);
 }

@@ -9,6 +9,7 @@
 mod attacks;
 mod bed;
 mod conflicts;
+mod exchange;
 mod kill;
 mod oracle;
 mod plan;

@@ -199,3 +199,17 @@ fn what_lies_below_comes_with_the_new_directories_it_needs_and_goes_with_a_no() 
     let choices = Choices { selected: exactly, ..Choices::default() };
     assert_eq!(planned(&items, &choices), ["Directory /n", "left /n/in/f: `/n/in` is not applied"]);
 }
+
+#[test]
+fn what_was_said_of_one_path_settles_that_alone() {
+    let mut items = ["/a", "/b", "/c"].map(|path| item(path, FILE, FILE));
+    items.iter_mut().for_each(|item| item.host.since = Since::Changed);
+    let path = |text: &str| HostPath::new(text).unwrap();
+    let settled = [(path("/a"), Resolve::Theirs), (path("/c"), Resolve::Ours)].into();
+    let choices = Choices { settled, ..Choices::default() };
+    let told = "left /b: changed on the host since the sandbox started";
+    assert_eq!(planned(&items, &choices), ["Put(Move) /a", "Drop /c", told]);
+    let plan = plan(&items, &choices, Applier { user: 1000, group: 1000 });
+    let overridden: Vec<bool> = plan.actions.iter().map(|action| action.overrides).collect();
+    assert_eq!(overridden, [true, false]);
+}

@@ -175,6 +175,22 @@ fn a_sandbox_is_found_by_id_prefix_and_name_and_an_ambiguous_prefix_lists_all() 
 }
 
 #[test]
+fn what_is_removed_is_named_by_more_than_two_characters_of_an_id() {
+    let fixture = Fixture::new();
+    let (other, _) = fixture.started(None);
+    let (stores, id) = (fixture.stores(), other.id().to_string());
+    for length in [1, 2] {
+        assert_eq!(stores.find(&id.as_bytes()[..length]).unwrap().id(), other.id());
+        let found = stores.find_to_remove(&id.as_bytes()[..length]);
+        assert!(matches!(found, Err(StateError::TooShort { .. })), "{found:?}");
+    }
+    assert_eq!(stores.find_to_remove(&id.as_bytes()[..3]).unwrap().id(), other.id());
+    // A name may be as short as it likes.
+    let (named, _) = fixture.started(Some("a"));
+    assert_eq!(stores.find_to_remove(b"a").unwrap().id(), named.id());
+}
+
+#[test]
 fn a_name_goes_before_the_beginning_of_an_id() {
     let fixture = Fixture::new();
     let (other, _) = fixture.started(None);

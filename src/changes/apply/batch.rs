@@ -4,14 +4,14 @@
 //! A batch is announced, prepared beside its places, synced, said to be ready, renamed, synced; then what
 //! was copied leaves the layer. What stands in a place goes by an exchange of names: it is looked at once
 //! more under a name that nobody else knows, and goes back when it is not what the plan saw. So nothing is
-//! lost that somebody puts there between the look and the rename.
+//! lost that somebody puts there between the look and the rename. (Where names cannot be exchanged: `replace`.)
 
 use std::collections::BTreeSet;
 use std::ffi::CString;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{RenameFlags, renameat, renameat_with};
+use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 
 use super::ApplyError;
@@ -19,7 +19,7 @@ use super::action::{Action, Conflict, Source, What, Why};
 use super::execute::{Executor, is_first_of_several};
 use super::journal::{How, Intent, Line};
 use super::places::{Entry, Side};
-use super::rename::{appear, examine, exchange, random_name};
+use super::rename::{appear, examine, exchange, is_unknown, random_name, rename_to_free};
 use super::seen::{Inode, Seen};
 use super::stage::Order;
 use super::{surgery, tree};
@@ -42,7 +42,7 @@ pub(super) struct Placed {
 
 /// One action of a batch.
 pub(super) struct Slot {
-    index: usize,
+    pub(super) index: usize,
     pub(super) host: Entry,
     source: Entry,
     pub(super) temporary: CString,
@@ -229,15 +229,14 @@ impl Executor<'_> {
         let action = &self.plan.actions[slot.index];
         let committed = match action.replaces {
             None => appear(slot),
-            Some(old) => {
-                let put = exchange(slot);
-                if put.is_ok() {
+            Some(old) => match exchange(slot) {
+                Ok(()) => {
                     self.step()?;
                     self.discard_old(slot, &old)
-                } else {
-                    put
                 }
-            }
+                Err(Why::Failed(error)) if is_unknown(error) => self.replace(slot, &old)?,
+                Err(why) => Err(why),
+            },
         };
         match (&committed, self.placed.get_mut(&action.path)) {
             (Ok(()), Some(placed)) => placed.entry.name = slot.host.name.clone(),
@@ -251,7 +250,8 @@ impl Executor<'_> {
     /// plan saw.
     fn discard_old(&mut self, slot: &Slot, old: &Seen) -> Result<(), Why> {
         let action = &self.plan.actions[slot.index];
-        let found = examine(self.places, self.own, action, slot, old);
+        let at = (&*slot.host.directory, &*slot.temporary);
+        let found = examine(self.places, self.own, action, at, old);
         let removed = match found {
             Ok(true) => tree::remove(&*slot.host.directory, &slot.temporary).map_err(Why::Failed),
             Ok(false) => Err(Why::Conflict(Conflict::Meanwhile)),
@@ -317,18 +317,7 @@ impl Executor<'_> {
 
     fn put_aside(&mut self, slot: &Slot, old: &Seen) -> Result<Result<(), Why>, ApplyError> {
         let directory = &*slot.host.directory;
-        let aside = |from: &CString, to: &CString| match renameat_with(
-            directory,
-            &**from,
-            directory,
-            &**to,
-            RenameFlags::NOREPLACE,
-        ) {
-            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-                renameat(directory, &**from, directory, &**to)
-            }
-            other => other,
-        };
+        let aside = |from: &CString, to: &CString| rename_to_free(directory, from, to);
         match aside(&slot.host.name, &slot.temporary) {
             Ok(()) => {}
             // Somebody removed it too.
@@ -337,7 +326,8 @@ impl Executor<'_> {
         }
         self.step()?;
         let action = &self.plan.actions[slot.index];
-        let why = match examine(self.places, self.own, action, slot, old) {
+        let found = examine(self.places, self.own, action, (directory, &slot.temporary), old);
+        let why = match found {
             Ok(true) => match tree::remove(directory, &slot.temporary) {
                 Ok(()) => return Ok(Ok(())),
                 Err(error) => Why::Failed(error),

@@ -1,6 +1,6 @@
 //! What somebody chose for an apply.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::changes::Change;
 use crate::spec::HostPath;
@@ -12,6 +12,8 @@ pub struct Choices {
     pub selected: Selection,
     /// What happens where the host changed too.
     pub conflicts: Resolve,
+    /// What happens at these paths instead.
+    pub settled: BTreeMap<HostPath, Resolve>,
     /// What happens with paths that other programs execute.
     pub executed_later: ExecutedLater,
 }
@@ -52,6 +54,13 @@ pub enum ExecutedLater {
     Allow,
     /// These are.
     AllowThese(BTreeSet<HostPath>),
+}
+
+impl Choices {
+    /// How a conflict at a path is settled.
+    pub fn resolve(&self, path: &HostPath) -> Resolve {
+        self.settled.get(path).copied().unwrap_or(self.conflicts)
+    }
 }
 
 impl Selection {

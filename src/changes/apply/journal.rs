@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Finish;
 use super::places::Side;
+use super::recover::PutAside;
 use super::seen::{Inode, Moment, Seen};
 use crate::plan::step::LayerNumber;
 use crate::spec::{HostPath, Text};
@@ -98,6 +99,8 @@ pub(super) enum Line {
     },
     /// An apply has begun.
     Begun,
+    /// This could not be put back.
+    Kept(PutAside),
 }
 
 /// What was under way when an apply was interrupted.
@@ -115,6 +118,8 @@ pub(super) struct Pending {
     pub(super) touched: Vec<(HostPath, LayerNumber, bool)>,
     /// Directories of the host whose permission bits were changed: their change times are our own work.
     pub(super) changed: Vec<(HostPath, LayerNumber)>,
+    /// What could not be put back since an apply last came to its end.
+    pub(super) kept: Vec<PutAside>,
     /// An apply had begun and not ended.
     pub(super) interrupted: bool,
 }
@@ -248,6 +253,7 @@ fn understand(text: &[u8]) -> (Pending, Own) {
                 }
                 pending.opened.push(opened);
             }
+            Ok(Line::Kept(kept)) => pending.kept.push(kept),
             Ok(Line::Closed) => pending.opened.clear(),
             Ok(Line::Own { times, links, names }) => {
                 own.names.extend(names);

@@ -34,6 +34,7 @@ mod places;
 mod plan;
 mod recover;
 mod rename;
+mod replace;
 mod seen;
 mod stage;
 mod surgery;
@@ -139,10 +140,11 @@ impl<'a> Apply<'a> {
             Journal::read(sandbox.descriptor()).map_err(ApplyError::Journal)?;
         let open = |number| Ok::<_, ApplyError>(sandbox.open_upper(number)?);
         let mut places = Places::open(&record.layers, record.created, open)?;
-        let mut put_aside = Vec::new();
+        let mut put_aside = standing(&pending);
         if mode == Mode::Do && pending.interrupted {
             let journal = Journal::open(sandbox.descriptor()).map_err(ApplyError::Journal)?;
-            put_aside = recover::recover(&mut places, &journal, &pending, &mut own, wish.go_on)?;
+            let new = recover::recover(&mut places, &journal, &pending, &mut own, wish.go_on)?;
+            put_aside.extend(new.into_iter().filter(|new| !pending.kept.contains(new)));
             for line in [Line::Done, Line::Closed] {
                 journal.add_lazily(&line).map_err(ApplyError::Journal)?;
             }
@@ -280,6 +282,19 @@ fn memory_file(content: &[u8]) -> Result<OwnedFd, Errno> {
 pub fn was_interrupted(sandbox: &SandboxDirectory) -> Result<bool, ApplyError> {
     let (pending, _) = Journal::read(sandbox.descriptor()).map_err(ApplyError::Journal)?;
     Ok(pending.interrupted)
+}
+
+/// What of the host's stays where an interrupted apply of a sandbox had put it, for somebody who was not told: the
+/// apply that found it did not come to its end.
+pub fn put_aside(sandbox: &SandboxDirectory) -> Vec<PutAside> {
+    Journal::read(sandbox.descriptor()).map(|(pending, _)| standing(&pending)).unwrap_or_default()
+}
+
+fn standing(pending: &Pending) -> Vec<PutAside> {
+    let stands = |kept: &&PutAside| kept.at.as_path().symlink_metadata().is_ok();
+    let mut kept: Vec<PutAside> = pending.kept.iter().filter(stands).cloned().collect();
+    kept.dedup();
+    kept
 }
 
 /// Who this process is.

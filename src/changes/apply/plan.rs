@@ -98,7 +98,7 @@ pub fn plan(items: &[Item], choices: &Choices, applier: Applier) -> ApplyPlan {
         }
         match verdict {
             Some(Verdict::Act(what)) => {
-                let overrides = choices.conflicts == Resolve::Theirs;
+                let overrides = choices.resolve(path) == Resolve::Theirs;
                 let action = Action { overrides, ..action(index, item, what) };
                 out.act(action, choices.selected.holds(&item.change));
             }
@@ -186,10 +186,10 @@ fn judge(
         }
         Some((_, Above::Made)) | None => {}
     }
-    let is_made = above.is_some();
+    let (is_made, resolve) = (above.is_some(), choices.resolve(&item.change.path));
     match conflict(item, is_made) {
         Some(Settled::Equal) => return Verdict::Act(What::Drop),
-        Some(Settled::Conflict(conflict)) => match settle(item, &conflict, choices.conflicts) {
+        Some(Settled::Conflict(conflict)) => match settle(item, &conflict, resolve) {
             Settlement::Apply => {}
             Settlement::Drop => return Verdict::Act(What::Drop),
             Settlement::Tell => return Verdict::Leave(Why::Conflict(conflict)),
@@ -200,7 +200,7 @@ fn judge(
         Some(what) if !choices.executed_later.allows(&item.change.path) => {
             Verdict::Leave(Why::ExecutedLater(what))
         }
-        _ => Verdict::Act(what(item, choices.conflicts, applier)),
+        _ => Verdict::Act(what(item, resolve, applier)),
     }
 }
 

@@ -3,20 +3,23 @@
 //!
 //! # Decisions
 //! - What somebody changed under its temporary name is put back. Where something else stands in its place by
-//!   then it stays there and is told: an apply that ended with an error would end so every time.
+//!   then it stays there and is told: an apply that ended with an error would end so every time. It is in the
+//!   journal, and told again until an apply came to its end.
 
 use std::ffi::{CString, OsStr};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{AtFlags, Mode, RenameFlags, chmodat, renameat_with};
+use rustix::fs::{AtFlags, Mode, RenameFlags, chmodat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use super::ApplyError;
 
 use super::execute::close_one;
-use super::journal::{How, Intent, Journal, Own, Pending};
+use super::item::Since;
+use super::journal::{How, Intent, Journal, Line, Own, Pending};
 use super::places::{Entry, Places, Side};
-use super::rename::objects_to_removal;
+use super::rename::{is_unknown, objects_to_removal, rename_to_free};
+use super::replace::second_name;
 use super::seen::{Inode, Seen};
 use super::surgery::{self, Opener, Unsealed};
 use super::tree;
@@ -25,7 +28,7 @@ use crate::spec::HostPath;
 
 /// Something of the host's that stays under a temporary name: somebody changed it after it had been put
 /// aside, and something else stands in its place by now.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct PutAside {
     /// Where it stood.
     pub path: HostPath,
@@ -42,20 +45,9 @@ pub(super) fn recover(
     own: &mut Own,
     go_on: &mut dyn FnMut() -> bool,
 ) -> Result<Vec<PutAside>, ApplyError> {
-    let mut stays = Vec::new();
+    let stays = settle_batch(places, journal, pending, own, go_on)?;
     let mut unsealed = Unsealed::default();
     let mut opened = Vec::new();
-    for (number, intent) in pending.batch.iter().enumerate() {
-        if !go_on() {
-            return Err(ApplyError::Interrupted);
-        }
-        let inode = match &pending.ready {
-            None => Prepared::Maybe,
-            Some(inodes) => Prepared::Yes(inodes.get(number).copied().flatten()),
-        };
-        settle(places, own, intent, inode, &mut stays)
-            .map_err(|source| ApplyError::Path { path: intent.path.clone(), source })?;
-    }
     for (path, layer, _) in &pending.made {
         if !go_on() {
             return Err(ApplyError::Interrupted);
@@ -88,6 +80,33 @@ pub(super) fn recover(
     }
     for (path, layer) in &pending.changed {
         note(places, own, *layer, path);
+    }
+    Ok(stays)
+}
+
+/// Settles each path of the batch. Gives what could not be put back, which is in the journal then.
+fn settle_batch(
+    places: &mut Places,
+    journal: &Journal,
+    pending: &Pending,
+    own: &mut Own,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Vec<PutAside>, ApplyError> {
+    let mut stays = Vec::new();
+    for (number, intent) in pending.batch.iter().enumerate() {
+        if !go_on() {
+            return Err(ApplyError::Interrupted);
+        }
+        let inode = match &pending.ready {
+            None => Prepared::Maybe,
+            Some(inodes) => Prepared::Yes(inodes.get(number).copied().flatten()),
+        };
+        let known = stays.len();
+        settle(places, own, intent, inode, &mut stays)
+            .map_err(|source| ApplyError::Path { path: intent.path.clone(), source })?;
+        for new in &stays[known..] {
+            journal.add(&Line::Kept(new.clone())).map_err(ApplyError::Journal)?;
+        }
     }
     Ok(stays)
 }
@@ -139,6 +158,9 @@ fn settle(
     let source = places.entry(Side::Layer, *layer, path)?;
     let temporary = CString::new(intent.temporary.as_bytes()).map_err(|_| Errno::INVAL)?;
     let backend = places.backend(*layer)?;
+    if let Prepared::Yes(Some(inode)) = inode {
+        settle_second(places, own, (intent, inode), &host, stays)?;
+    }
     match (Seen::at(&*host.directory, &temporary)?, how) {
         (Some(_), How::Aside) => {
             if is_what_was_seen(places, own, intent, &host, &temporary)? {
@@ -179,6 +201,36 @@ fn settle(
     }
 }
 
+/// What was to go has a second name, where names cannot be exchanged.
+fn settle_second(
+    places: &Places,
+    own: &mut Own,
+    (intent, new): (&Intent, Inode),
+    host: &Entry,
+    stays: &mut Vec<PutAside>,
+) -> Result<(), Errno> {
+    let directory = &*host.directory;
+    let temporary = CString::new(intent.temporary.as_bytes()).map_err(|_| Errno::INVAL)?;
+    let aside = second_name(&temporary)?;
+    let Some(kept) = Seen::at(directory, &aside)? else { return Ok(()) };
+    match Seen::at(directory, &host.name)? {
+        // It stands in its place still.
+        Some(now) if now.inode == kept.inode => unlinkat(directory, &aside, AtFlags::empty())?,
+        Some(now) if now.inode == new && is_what_was_seen(places, own, intent, host, &aside)? => {
+            return tree::remove(directory, &aside);
+        }
+        _ => put_back(intent, host, &aside, stays)?,
+    }
+    // Its change time is our own work, where the plan did not hold it to be somebody else's.
+    if let (Some(old), Some(now)) = (&intent.replaces, Seen::at(directory, &host.name)?)
+        && old.is_still(&now)
+        && places.since(own, intent.layer, old) == Since::Unchanged
+    {
+        own.times.insert(now.inode, now.changed);
+    }
+    Ok(())
+}
+
 fn unstage(
     intent: &Intent,
     host: &Entry,
@@ -191,6 +243,7 @@ fn unstage(
         match renameat_with(from, &**temporary, to, &*source.name, flags) {
             // The layer has its own still: it was copied.
             Err(Errno::EXIST | Errno::XDEV) => {}
+            Err(error) if is_unknown(error) => {}
             Ok(()) => {
                 // It may have been opened up to take its marks away.
                 let mode = Mode::from_raw_mode(intent.mode);
@@ -218,9 +271,7 @@ fn put_back(
     temporary: &CString,
     stays: &mut Vec<PutAside>,
 ) -> Result<(), Errno> {
-    let directory = &*host.directory;
-    let flags = RenameFlags::NOREPLACE;
-    match renameat_with(directory, &**temporary, directory, &*host.name, flags) {
+    match rename_to_free(&*host.directory, temporary, &host.name) {
         Ok(()) => Ok(()),
         Err(Errno::EXIST) => {
             let above = intent.path.parent().ok_or(Errno::INVAL)?;

@@ -1,7 +1,12 @@
 //! The single renames of a batch, and what is looked at between them.
+//!
+//! # Decisions
+//! - A file system that cannot rename to a free name alone (NFS, vfat, some FUSE ones) is asked whether the name is
+//!   free, and then told to rename: who puts something there between the two loses it.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::fmt::Write as _;
+use std::os::fd::AsFd;
 
 use rustix::fs::{RenameFlags, renameat, renameat_with};
 use rustix::io::Errno;
@@ -17,15 +22,15 @@ use super::tree;
 use crate::plan::step::LayerNumber;
 use crate::spec::HostPath;
 
-/// Whether what now stands under the temporary name is what the plan saw, and nothing in it is newer.
+/// Whether what now stands under a name that nobody else knows is what the plan saw, and nothing in it is newer.
 pub(super) fn examine(
     places: &Places,
     own: &Own,
     action: &Action,
-    slot: &Slot,
+    (directory, aside): (impl AsFd, &CStr),
     old: &Seen,
 ) -> Result<bool, Errno> {
-    let Some(now) = Seen::at(&*slot.host.directory, &slot.temporary)? else { return Ok(false) };
+    let Some(now) = Seen::at(&directory, aside)? else { return Ok(false) };
     if !old.is_still(&now) {
         return Ok(false);
     }
@@ -33,8 +38,7 @@ pub(super) fn examine(
         return Ok(true);
     }
     let mut judge = objects_to_removal(places, own, action.layer, &action.path, action.overrides);
-    let directory = &*slot.host.directory;
-    Ok(tree::objection(directory, &slot.temporary, &action.path, &mut judge)?.is_none())
+    Ok(tree::objection(&directory, aside, &action.path, &mut judge)?.is_none())
 }
 
 /// What speaks against removing something in a directory that has been renamed: its own change time is ours.
@@ -54,20 +58,26 @@ pub(super) fn objects_to_removal(
 
 /// Renames what was prepared to where nothing stands.
 pub(super) fn appear(slot: &Slot) -> Result<(), Why> {
-    let directory = &*slot.host.directory;
-    let (from, to) = (&*slot.temporary, &*slot.host.name);
-    match renameat_with(directory, from, directory, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
+    match rename_to_free(&*slot.host.directory, &slot.temporary, &slot.host.name) {
         Err(Errno::EXIST) => Err(Why::Conflict(Conflict::Meanwhile)),
-        // A file system that cannot do it at once.
-        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
-            match Seen::at(directory, to).map_err(Why::Failed)? {
-                None => renameat(directory, from, directory, to).map_err(Why::Failed),
-                Some(_) => Err(Why::Conflict(Conflict::Meanwhile)),
-            }
-        }
-        Err(error) => Err(Why::Failed(error)),
+        other => other.map_err(Why::Failed),
     }
+}
+
+/// Renames in a directory. `EEXIST` where something has the new name.
+pub(super) fn rename_to_free(directory: impl AsFd, from: &CStr, to: &CStr) -> Result<(), Errno> {
+    match renameat_with(&directory, from, &directory, to, RenameFlags::NOREPLACE) {
+        Err(error) if is_unknown(error) => match Seen::at(&directory, to)? {
+            None => renameat(&directory, from, &directory, to),
+            Some(_) => Err(Errno::EXIST),
+        },
+        other => other,
+    }
+}
+
+/// Whether a file system does not know a flag of a rename.
+pub(super) fn is_unknown(error: Errno) -> bool {
+    matches!(error, Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP)
 }
 
 /// Exchanges what was prepared and what stands in its place, or back.

@@ -129,7 +129,9 @@ impl Repositories {
         roots.extend(worktree.filter_map(|setting| end(git, &setting.value)));
         let user = std::mem::take(&mut self.user);
         for setting in settings.iter().chain(&user) {
-            roots.iter().for_each(|root| self.follow(root, setting));
+            for root in &roots {
+                self.follow(root, setting);
+            }
         }
         self.user = user;
     }

@@ -7,12 +7,14 @@
 //!
 //! # Decisions
 //! - A dry run looks and changes nothing.
+//! - What of the host's an interrupted apply could not put back is told whatever comes of this one.
 //! - A review is of everything that was selected: when one path of it is not what was reviewed, nothing is done.
 
 pub(super) mod mounted;
 mod report;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 
 use super::diff::item::{Depth, Review};
 use super::diff::text;
@@ -20,7 +22,7 @@ use super::error::OpsError;
 use super::measure::measure;
 use super::merge::Git;
 use super::sweep::sweep;
-use crate::changes::apply::{Apply, Mode, Outcome, Wish};
+use crate::changes::apply::{Apply, Mode, Outcome, Wish, put_aside};
 pub use crate::changes::apply::{
     ApplyPlan, Choices, Conflict, ExecutedLater, Item, Resolve, Selection as Chosen, Why,
 };
@@ -122,7 +124,13 @@ pub fn apply(
         return Err(OpsError::Mounted { id: sandbox.id(), process });
     }
     let record = sandbox.record()?;
-    let report = with_sandbox(&sandbox, &record, request, person)?;
+    let report =
+        with_sandbox(&sandbox, &record, request, person).map_err(|error| {
+            match put_aside(&sandbox) {
+                kept if kept.is_empty() => error,
+                kept => OpsError::KeptAside { kept, source: Box::new(error) },
+            }
+        })?;
     if report.was_done {
         let mut record = record;
         measure(&sandbox, &mut record)?;
@@ -152,6 +160,7 @@ fn with_sandbox(
     let mut choices = Choices {
         selected: chosen(request.selection),
         conflicts: request.conflicts,
+        settled: BTreeMap::new(),
         executed_later: request.executed_later,
     };
     if let Some(digest) = request.reviewed

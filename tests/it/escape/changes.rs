@@ -3,7 +3,7 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use super::{attack, home_is_a_copy};
-use crate::support::{Overlay, World, overlay_is_one_of};
+use crate::support::{Host, Need, Overlay, World, has, overlay_is_one_of};
 
 /// Makes names that do something when a terminal shows them.
 const NAMES: &str = r#"
@@ -140,4 +140,27 @@ fn a_link_that_points_out_is_shown_as_a_link_and_not_followed() {
     assert_eq!(diff, expected);
     // The control: followed, there is a file behind it.
     assert!(world.project().join("../outside/one").exists());
+}
+
+#[test]
+fn a_hook_where_the_hosts_git_settings_have_it_is_not_applied_without_a_yes() {
+    if !home_is_a_copy() || !has(Need::Program("git")) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    world.file("project/checks/README", "x\n");
+    let init = "cd project && git init -q . && git config core.hooksPath checks && git worktree list >/dev/null";
+    world.outside(init).succeeds();
+    let plant =
+        "printf '#!/bin/sh\\ntouch ~/was-here\\n' >checks/pre-commit; chmod 755 checks/pre-commit";
+    world.sandbox().run(plant).succeeds();
+    let told = world.bryo(["apply"]).ends().exits_with(1);
+    told.stdout_has("checks/pre-commit").stdout_has("git will execute it");
+    assert!(!world.exists("project/checks/pre-commit"));
+    // The control: with a yes it is there, and git executes it.
+    world.bryo(["apply", "--allow-executed-later"]).ends().succeeds();
+    let commit = "cd project && git -c user.name=a -c user.email=a@b commit -q --allow-empty -m x";
+    world.outside(commit).succeeds();
+    assert!(world.exists("was-here"));
 }

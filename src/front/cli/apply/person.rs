@@ -5,8 +5,11 @@
 //! - An answer that is none is asked again; the end of the input is `quit`.
 //! - `quit` does what was said yes to so far, after one more question; nothing else is done.
 //! - A directory that is new is asked about before what is in it. A no to it is a no to all of that.
+//! - A yes to a conflict is for that path alone; so is one to what other programs execute.
+//! - `all` is about a directory with everything below it, as git's is about a file with all its parts; what is in
+//!   doubt in it is asked about all the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -119,7 +122,9 @@ impl Terminal {
                 Reply::Quit => break,
                 Reply::No => answers.deny(item),
                 Reply::Directory => {
-                    answers.everything_in.extend(path.parent());
+                    let is_directory = item.layer.is_some_and(|layer| layer.is_directory());
+                    let directory = if is_directory { Some(path.clone()) } else { path.parent() };
+                    answers.everything_in.extend(directory);
                     answers.take(item, why);
                 }
                 _ => answers.take(item, why),
@@ -136,7 +141,7 @@ impl Terminal {
             Some(why) => format!("  ({why})"),
         };
         let what = match why {
-            Some(Why::Conflict(Conflict::NoDirectory)) => "keep the host's",
+            Some(Why::Conflict(Conflict::NoDirectory)) => "drop the sandbox's",
             Some(Why::Conflict(_)) => "take the sandbox's side",
             _ => "apply",
         };
@@ -159,7 +164,8 @@ const HELP: &str = "\
 y  yes, this one
 n  no, it stays in the layer
 d  show in which lines it differs
-a  yes, and everything else in the same directory that is not in doubt
+a  yes, and to all that follows in the same directory and below it (of a directory: in it);
+   what is in doubt is still asked about
 q  quit: ask no more; what was said yes to can still be applied
 ";
 
@@ -168,7 +174,7 @@ q  quit: ask no more; what was said yes to can still be applied
 struct Answers {
     taken: BTreeSet<HostPath>,
     later: BTreeSet<HostPath>,
-    conflicts: usize,
+    settled: BTreeMap<HostPath, Resolve>,
     denied: Vec<HostPath>,
     everything_in: Vec<HostPath>,
 }
@@ -181,7 +187,13 @@ impl Answers {
         if item.executed_later.is_some() && why.is_some() {
             self.later.insert(path.clone());
         }
-        self.conflicts += usize::from(matches!(why, Some(Why::Conflict(_))));
+        let settled = match why {
+            // There is no place to put it.
+            Some(Why::Conflict(Conflict::NoDirectory)) => Resolve::Ours,
+            Some(Why::Conflict(_)) => Resolve::Theirs,
+            _ => return,
+        };
+        self.settled.insert(path.clone(), settled);
     }
 
     fn deny(&mut self, item: &Item) {
@@ -200,12 +212,16 @@ impl Answers {
             Some("y" | "yes") => {}
             _ => return Err(OpsError::Quit),
         }
-        let conflicts = if self.conflicts > 0 { Resolve::Theirs } else { asked.conflicts };
         let executed_later = match &asked.executed_later {
             ExecutedLater::Allow => ExecutedLater::Allow,
             _ => ExecutedLater::AllowThese(self.later),
         };
-        Ok(Choices { selected: Chosen::Exactly(self.taken), conflicts, executed_later })
+        Ok(Choices {
+            selected: Chosen::Exactly(self.taken),
+            conflicts: asked.conflicts,
+            settled: self.settled,
+            executed_later,
+        })
     }
 }
 
