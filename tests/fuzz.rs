@@ -211,3 +211,28 @@ fn a_broken_law_is_told_with_its_input() {
     )
     .unwrap();
 }
+
+#[test]
+fn every_rule_is_read_or_refused_and_written_back() {
+    hold("rule");
+}
+
+#[test]
+fn no_query_makes_another_name_leave() {
+    hold("dns_query");
+}
+
+#[test]
+fn no_answer_brings_an_inner_address() {
+    hold("dns_answer");
+}
+
+#[test]
+fn a_greeting_is_judged_whatever_its_pieces() {
+    hold("client_hello");
+}
+
+#[test]
+fn requests_are_judged_whatever_their_pieces() {
+    hold("http");
+}

@@ -3,6 +3,8 @@
 //! `tests/fuzz.rs` includes this file, so that the same laws are tried for some seconds by every
 //! `make test`, on a stable compiler; `fuzz_targets/` hands them to libFuzzer.
 
+pub mod network;
+
 use bryo::host::mountinfo;
 use bryo::launch::wire::{FromSandbox, ToSandbox};
 use bryo::net::user::hostile;
@@ -22,6 +24,11 @@ pub const TARGETS: &[Target] = &[
     ("mount_table", mount_table),
     ("wire", wire),
     ("packets", packets),
+    ("rule", network::rule),
+    ("dns_query", network::dns_query),
+    ("dns_answer", network::dns_answer),
+    ("client_hello", network::client_hello),
+    ("http", network::http),
 ];
 
 /// A message goes to a terminal: whatever was read, nothing of it arrives there raw.

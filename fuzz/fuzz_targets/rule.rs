@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run rule`
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| bryo_fuzz::network::rule(data));
