@@ -182,6 +182,7 @@ fn the_server_is_confined_and_sees_its_layers_alone() {
 fn end(mut running: Running, expected: End) {
     pidfd::send_signal(&running.pidfd, SignalNumber::KILL).unwrap();
     pidfd::wait(&running.pidfd).unwrap();
+    drop(running.namespaces);
     assert_eq!(running.servers.pop().unwrap().end(PATIENCE), Ok(expected));
     assert_eq!(pidfd::wait_any(pidfd::Changes::Ended), Err(Errno::ECHILD));
 }

@@ -181,6 +181,7 @@ impl Bed {
             panic!("no last word")
         };
         pidfd::wait(&running.pidfd).unwrap();
+        drop(running.namespaces);
         let ends = running.servers.into_iter().map(|server| server.end(PATIENCE).unwrap());
         (printed, last, ends.collect())
     }
