@@ -64,9 +64,7 @@ use crate::spec::text::escape;
 use crate::spec::{HostPath, SandboxPath, Text};
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
-use crate::sys::event::Poller;
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::signal::SignalNumber;
 
 /// How long a server that was killed is waited for; only one that sleeps in the kernel for a lower
 /// layer that does not answer takes any time.
@@ -159,7 +157,7 @@ impl Server {
     /// Waits until it has ended, which it does by itself once the sandbox is gone; kills it when that
     /// takes longer than `patience`.
     pub fn end(self, patience: Duration) -> Result<End> {
-        if !self.has_ended(patience)? {
+        if !pidfd::has_ended(&self.pidfd, patience)? {
             let at = self.at.clone();
             return self.kill().map(|()| End::Killed { at });
         }
@@ -172,25 +170,12 @@ impl Server {
     /// Kills it without waiting: whoever waits for an answer of it gets an error instead. A process that
     /// does cannot be killed as long as the server neither answers nor ends.
     pub fn abort(&self) -> Result<()> {
-        match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
-            Ok(()) | Err(Errno::ESRCH) => Ok(()),
-            Err(errno) => Err(errno),
-        }
+        pidfd::kill(&self.pidfd)
     }
 
     /// Kills and reaps it, whatever it is doing. `ETIMEDOUT` when it does not die.
     pub fn kill(self) -> Result<()> {
-        self.abort()?;
-        if !self.has_ended(KILLED)? {
-            return Err(Errno::ETIMEDOUT);
-        }
-        pidfd::wait(&self.pidfd).map(drop)
-    }
-
-    fn has_ended(&self, within: Duration) -> Result<bool> {
-        let mut poller = Poller::new();
-        poller.readable((), self.pidfd.as_fd());
-        Ok(!poller.wait(Some(within))?.is_empty())
+        pidfd::kill_and_reap(&self.pidfd, KILLED)
     }
 
     /// What it said, its lines joined. It says less than a pipe holds, or the rest is lost.
@@ -211,7 +196,8 @@ pub(super) fn failure(servers: &[Server], errno: Errno) -> Option<LaunchError> {
         return None;
     }
     // The device is closed a moment before the process can be waited for.
-    let ended = servers.iter().find(|server| server.has_ended(LAST_WORDS) == Ok(true))?;
+    let ended =
+        servers.iter().find(|server| pidfd::has_ended(&server.pidfd, LAST_WORDS) == Ok(true))?;
     Some(LaunchError::Server {
         at: ended.at.clone(),
         program: ended.program.clone(),

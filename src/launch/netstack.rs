@@ -42,7 +42,6 @@ use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::pidfd::{self, Exit};
-use crate::sys::signal::SignalNumber;
 use crate::sys::socket;
 
 /// Most that it tells: a bounded list of short lines.
@@ -112,7 +111,7 @@ impl Netstack {
             Err(errno) => return self.kill().and(Err(errno)),
         }
         let told = self.hear(patience)?;
-        if !self.has_ended(patience)? {
+        if !pidfd::has_ended(&self.pidfd, patience)? {
             return self.kill().map(|()| (End::Killed, told));
         }
         match pidfd::wait(&self.pidfd)? {
@@ -143,19 +142,6 @@ impl Netstack {
 
     /// Kills and reaps it.
     pub fn kill(self) -> Result<()> {
-        match pidfd::send_signal(&self.pidfd, SignalNumber::KILL) {
-            Ok(()) | Err(Errno::ESRCH) => {}
-            Err(errno) => return Err(errno),
-        }
-        if !self.has_ended(KILLED)? {
-            return Err(Errno::ETIMEDOUT);
-        }
-        pidfd::wait(&self.pidfd).map(drop)
-    }
-
-    fn has_ended(&self, within: Duration) -> Result<bool> {
-        let mut poller = Poller::new();
-        poller.readable((), self.pidfd.as_fd());
-        Ok(!poller.wait(Some(within))?.is_empty())
+        pidfd::kill_and_reap(&self.pidfd, KILLED)
     }
 }

@@ -2,10 +2,12 @@
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags};
 
 use super::errno::{Errno, Result, check};
+use super::event::Poller;
 use super::signal::SignalNumber;
 
 /// How a process ended.
@@ -78,6 +80,30 @@ pub fn wait(pidfd: impl AsFd) -> Result<Exit> {
             Err(errno) => return Err(errno),
         }
     }
+}
+
+/// Whether the process has ended, or does so within that time.
+pub fn has_ended(pidfd: impl AsFd, within: Duration) -> Result<bool> {
+    let mut poller = Poller::new();
+    poller.readable((), pidfd.as_fd());
+    Ok(!poller.wait(Some(within))?.is_empty())
+}
+
+/// `SIGKILL`; no error when the process has ended by itself.
+pub fn kill(pidfd: impl AsFd) -> Result<()> {
+    match send_signal(pidfd, SignalNumber::KILL) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Kills a child and reaps it; `ETIMEDOUT` when it has not died after that time.
+pub fn kill_and_reap(pidfd: impl AsFd, within: Duration) -> Result<()> {
+    kill(&pidfd)?;
+    if !has_ended(&pidfd, within)? {
+        return Err(Errno::ETIMEDOUT);
+    }
+    wait(pidfd).map(drop)
 }
 
 /// As [`wait`], but `None` when the child has not ended.
