@@ -59,6 +59,8 @@ pub struct Builder<'a, L> {
     new_root: Option<OwnedFd>,
     /// How many roots lie under it that are not the tree's any more.
     left_roots: usize,
+    /// The directory in which something was made last: many things are made in few directories.
+    made_in: Option<(SandboxPath, OwnedFd)>,
     served: fuse::Served,
 }
 
@@ -70,6 +72,7 @@ impl<'a, L: Layers> Builder<'a, L> {
             scratch: None,
             new_root: None,
             left_roots: 0,
+            made_in: None,
             served: fuse::Served::default(),
         }
     }
@@ -77,10 +80,24 @@ impl<'a, L: Layers> Builder<'a, L> {
     /// Takes one step; returns what the server of an overlay needs when that is another process. The
     /// next steps can be taken meanwhile.
     pub fn take(&mut self, step: &FsStep) -> Outcome<Option<fuse::Wanted>> {
+        if !self.leaves_made_in(step) {
+            self.made_in = None;
+        }
         if let FsStep::Overlay { .. } = step {
             return self.mount_overlay(step);
         }
         self.take_alone(step).map(|()| None)
+    }
+
+    /// Whether the name of the directory in which something was made last still leads to it after a step.
+    fn leaves_made_in(&self, step: &FsStep) -> bool {
+        match step {
+            FsStep::Directory { .. } | FsStep::Link { .. } | FsStep::File { .. } => true,
+            FsStep::Bind { at, .. } => {
+                self.made_in.as_ref().is_none_or(|(path, _)| !path.starts_with(at))
+            }
+            _ => false,
+        }
     }
 
     /// Takes a step that nobody else has a part in.
@@ -143,26 +160,35 @@ impl<'a, L: Layers> Builder<'a, L> {
     }
 
     /// The directory in which `at` is made, and the name it gets there.
-    fn parent_of<'p>(&self, at: &'p SandboxPath) -> Outcome<(OwnedFd, &'p Path)> {
+    fn parent_of<'p>(&mut self, at: &'p SandboxPath) -> Outcome<(BorrowedFd<'_>, &'p Path)> {
         let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else {
             return Err(Errno::EEXIST.into());
         };
-        Ok((self.target(&parent)?, Path::new(name)))
+        let name = Path::new(name);
+        if parent.is_root() {
+            return Ok((self.root()?, name));
+        }
+        let known = self.made_in.take().filter(|(path, _)| *path == parent);
+        let opened = match known {
+            Some((_, opened)) => opened,
+            None => self.target(&parent)?,
+        };
+        Ok((self.made_in.insert((parent, opened)).1.as_fd(), name))
     }
 
-    fn make_directory(&self, at: &SandboxPath, mode: u32) -> Outcome {
+    fn make_directory(&mut self, at: &SandboxPath, mode: u32) -> Outcome {
         let (parent, name) = self.parent_of(at)?;
-        make_directory_at(parent.as_fd(), name, mode)
+        make_directory_at(parent, name, mode)
     }
 
-    fn make_link(&self, at: &SandboxPath, target: &std::ffi::OsStr) -> Outcome {
+    fn make_link(&mut self, at: &SandboxPath, target: &std::ffi::OsStr) -> Outcome {
         let (parent, name) = self.parent_of(at)?;
-        Ok(rustix::fs::symlinkat(target, &parent, name)?)
+        Ok(rustix::fs::symlinkat(target, parent, name)?)
     }
 
-    fn make_file(&self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {
+    fn make_file(&mut self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {
         let (parent, name) = self.parent_of(at)?;
-        scratch::write_new(parent.as_fd(), name, content, mode)
+        scratch::write_new(parent, name, content, mode)
     }
 
     fn put_file_over(&mut self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Timestamps};
 
 use super::fuse::{UPPER, WORK};
 use super::{Outcome, make_directory_at, pseudo, relative, seal_detached};
@@ -172,7 +172,7 @@ fn make_entry(parent: BorrowedFd<'_>, name: &Path, entry: &ScratchEntry) -> Outc
 fn copy(parent: BorrowedFd<'_>, name: &Path, from: &HostPath) -> Outcome {
     let source = open::reopen(open::open_host(from.as_path())?, OFlags::RDONLY | OFlags::NONBLOCK)?;
     let stat = rustix::fs::fstat(&source)?;
-    if rustix::fs::FileType::from_raw_mode(stat.st_mode) != rustix::fs::FileType::RegularFile {
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
         return Err(Errno::ESTALE.into());
     }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -194,15 +194,16 @@ fn copy(parent: BorrowedFd<'_>, name: &Path, from: &HostPath) -> Outcome {
     Ok(rustix::fs::futimens(&target, &times)?)
 }
 
-/// Makes a file that must not exist yet.
+/// Makes a file that must not exist yet. (The sandbox process has no file mode creation mask.)
 pub(super) fn write_new(parent: BorrowedFd<'_>, name: &Path, content: &[u8], mode: u32) -> Outcome {
+    if content.is_empty() && mode & 0o6000 == 0 {
+        let mode = Mode::from_raw_mode(mode);
+        return Ok(rustix::fs::mknodat(parent, name, FileType::RegularFile, mode, 0)?);
+    }
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let file = rustix::fs::openat(parent, name, flags, Mode::RWXU)?;
-    std::io::Write::write_all(
-        &mut std::fs::File::from(file.try_clone().map_err(|error| errno(&error))?),
-        content,
-    )
-    .map_err(|error| errno(&error))?;
+    let mut file = std::fs::File::from(file);
+    std::io::Write::write_all(&mut file, content).map_err(|error| errno(&error))?;
     Ok(rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?)
 }
 

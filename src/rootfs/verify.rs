@@ -8,6 +8,7 @@ use super::{Failure, Outcome};
 use crate::plan::step::{Action, FsStep, MountAccess, Plan};
 use crate::spec::SandboxPath;
 use crate::sys::errno::Errno;
+use crate::sys::open;
 
 /// What the table must say about the mounts the plan made.
 struct Expected<'a> {
@@ -33,8 +34,7 @@ pub fn verify(plan: &Plan) -> Outcome {
     if !expected.has_proc {
         return Ok(());
     }
-    let table = std::fs::read("/proc/self/mountinfo")
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO.raw())))?;
+    let table = open::read_whole("/proc/self/mountinfo", 16 << 10)?;
     match table
         .split(|byte| *byte == b'\n')
         .find(|line| !line.is_empty() && !is_as_planned(line, &expected))

@@ -14,10 +14,10 @@
 //! wait for none.
 //!
 //! # Decisions
-//! - Each run looks at another spare first, by chance. Every mount of an overlay makes and removes seven inodes, and ext4 without a journal passes over those that were
-//!   freed within some minutes, one by one (`recently_deleted`). The spares are in different groups of
-//!   blocks ([`super::store`]), each with its own inodes: after some hundred runs in a row that is a
-//!   tenth of a start.
+//! - Each run looks at another spare first, by chance. Every mount of an overlay makes and removes seven
+//!   inodes, and ext4 without a journal passes over those that were freed within some minutes, one by one
+//!   (`recently_deleted`). The spares are in different groups of blocks ([`super::store`]), each with its
+//!   own inodes: after some hundred runs in a row that is a tenth of a start.
 //! - What was a payload's is taken back only when nothing tells of that payload: an upper directory
 //!   without entries, attributes but the overlay's own identity, inode flags, or more than one block.
 

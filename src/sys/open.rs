@@ -62,6 +62,23 @@ pub fn open_host(path: impl Arg) -> Result<OwnedFd> {
     openat2(CWD, path, OFlags::PATH, Mode::empty(), resolve)
 }
 
+/// What is in a file of a procfs, whose size it does not say: `expected` bytes are room for nearly all of them,
+/// and then it takes two reads.
+pub fn read_whole(path: impl Arg, expected: usize) -> Result<Vec<u8>> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut whole = Vec::with_capacity(expected);
+    loop {
+        if whole.spare_capacity_mut().is_empty() {
+            whole.reserve(whole.len());
+        }
+        match rustix::io::read(&file, rustix::buffer::spare_capacity(&mut whole)) {
+            Ok(0) => return Ok(whole),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
 /// Opens what an `O_PATH` descriptor names once more, for reading or writing.
 ///
 /// A directory is opened as its own `.`. Anything else goes through `/proc/self/fd`, and since

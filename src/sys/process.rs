@@ -193,8 +193,7 @@ pub fn set_child_subreaper(reaper: bool) -> Result<()> {
 /// `/proc` is not there keeps them. What `std::env::args` gives afterwards is made of them, so only a
 /// process that will not ask again calls this.
 pub fn irrevocably_clear_arguments() -> Result<()> {
-    let fields = std::fs::read("/proc/self/stat")
-        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO)))?;
+    let fields = super::open::read_whole("/proc/self/stat", 1024)?;
     let (start, end) = argument_area(&fields).ok_or(Errno::EPROTO)?;
     let length = end.checked_sub(start).filter(|length| *length <= 1 << 21).ok_or(Errno::EPROTO)?;
     let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
