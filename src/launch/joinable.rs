@@ -3,7 +3,8 @@
 //! # Theory of operation
 //! They are opened between the clone and the first order, while the new process is still as dumpable as the
 //! launcher: once it is not, `/proc/PID/ns` and `setns` by its pidfd are refused to everybody but root, the
-//! launcher included. What is held cannot be forged, and cannot come to mean another sandbox.
+//! launcher included. What is held cannot be forged, and cannot come to mean another sandbox. A new network
+//! namespace is made later: the new process sends a descriptor of it, before anything untrusted runs.
 
 use std::os::fd::OwnedFd;
 
@@ -37,6 +38,12 @@ impl Joinable {
             Ok((flag, fd))
         };
         all.into_iter().filter(|(own, ..)| *own).map(open).collect::<Result<_>>().map(Self)
+    }
+
+    /// With a new one of the network.
+    pub(super) fn with_network(mut self, network: OwnedFd) -> Self {
+        self.0.push((CloneFlags::NEW_NET, network));
+        self
     }
 
     /// Joins all of them: the calling process at once, for the pid namespace its children. Root and current

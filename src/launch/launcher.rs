@@ -77,15 +77,15 @@ fn cloned(plan: &Plan, host: &Host<'_>) -> Result<Cloned, LaunchError> {
     }
 }
 
-/// The namespaces of the plan's clone, as flags.
+/// The namespaces of the plan's clone, as flags; but for that of the network, which the sandbox process has
+/// made beside.
 fn flags(plan: &Plan) -> CloneFlags {
     let mut flags = CloneFlags::NEW_MOUNT;
     for (_, action) in plan.of(Stage::Launch) {
-        if let Action::Clone(Namespaces { user, pid, net, ipc, uts, cgroup }) = action {
+        if let Action::Clone(Namespaces { user, pid, net: _, ipc, uts, cgroup }) = action {
             for (wanted, flag) in [
                 (user, CloneFlags::NEW_USER),
                 (pid, CloneFlags::NEW_PID),
-                (net, CloneFlags::NEW_NET),
                 (ipc, CloneFlags::NEW_IPC),
                 (uts, CloneFlags::NEW_UTS),
                 (cgroup, CloneFlags::NEW_CGROUP),
@@ -185,7 +185,9 @@ impl<'a> Start<'a> {
         record: impl FnOnce() -> Result<(), StateError>,
     ) -> Result<(), LaunchError> {
         // Later the new process is undumpable, and nobody may.
-        self.namespaces = Joinable::open(self.pid, entry::joined(&self.plan)).ok();
+        let joined = entry::joined(&self.plan);
+        let is_there = joined.net && !entry::namespaces(&self.plan).net;
+        self.namespaces = Joinable::open(self.pid, Namespaces { net: is_there, ..joined }).ok();
         for (_, action) in self.plan.of(Stage::Launch) {
             if let Action::Ids(step) = action {
                 ids::map(self.pid, step)?;
@@ -270,7 +272,8 @@ impl<'a> Start<'a> {
             FromSandbox::Pty => {
                 self.heard.pty = Some(Master::from_fd(fds.pop().ok_or(LaunchError::Lost)?));
             }
-            FromSandbox::Rooted | FromSandbox::Detail { .. } => {}
+            FromSandbox::Rooted => self.add_network(fds.pop()),
+            FromSandbox::Detail { .. } => {}
             FromSandbox::InitReady => self.heard.init_ready = true,
             FromSandbox::Confined { listener } => {
                 self.heard.confined = true;
@@ -290,6 +293,19 @@ impl<'a> Start<'a> {
             | FromSandbox::Killed { .. } => return Err(LaunchError::Lost),
         }
         Ok(())
+    }
+
+    /// Holds the network namespace, of which the sandbox process sends a descriptor when it is a new one. Without
+    /// it nobody may join: a process that kept the host's network would not be in the sandbox.
+    fn add_network(&mut self, network: Option<OwnedFd>) {
+        if !entry::namespaces(&self.plan).net {
+            return;
+        }
+        self.namespaces = self
+            .namespaces
+            .take()
+            .zip(network)
+            .map(|(namespaces, network)| namespaces.with_network(network));
     }
 
     /// A last word may have been said on the other socket.
@@ -322,6 +338,7 @@ impl<'a> Start<'a> {
                     source => LaunchError::Exec { program, source },
                 }
             }
+            Some(Action::Clone(_)) => LaunchError::Clone(errno),
             _ => step_failed(&self.plan, step, StepError { errno, said: escape(note) }),
         }
     }

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! launcher ──clone3(all namespaces)──▶ sandbox (pid 1)
-//!    │ writes id maps
+//!    │ writes id maps                  │ has a network namespace made beside
 //!    │ ───────────── Go ─────────────▶ │ mounts, pivot, network, limits: the plan's order
 //!    │ writes the run's record         │
 //!    │ ◀──────── Pty, Rooted ───────── │

@@ -3,8 +3,13 @@
 //! Its life is a chain of consumed values, so that no other order compiles: [`Unmapped`] (no ids yet:
 //! may only wait) → [`Mapped`] (has every capability of its user namespace; takes the plan's steps) →
 //! [`Rooted`] (the host's tree is gone; forks) → `init::Init` and `payload::Prepared`.
+//!
+//! # Decisions
+//! - The network namespace is not the clone's: it takes longer than all the others together, so a helper
+//!   makes it while the tree is built ([`NetworkBeside`]). It is entered before the first step that needs it,
+//!   and before the host's tree is gone. What fails there is told as the clone's failure.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::process::Pid;
 
@@ -12,8 +17,11 @@ use super::channel::Inside;
 use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
 use super::{Host, LayerDirectories, fuse, init, payload};
-use crate::plan::step::{Action, NetStep, Plan, ProcessStep, Stage};
+use crate::plan::step::{
+    Action, FsStep, Namespaces, NetStep, OverlayServer, Plan, ProcessStep, Stage,
+};
 use crate::rootfs::{self, Builder};
+use crate::sys::beside::NetworkBeside;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::process::{self, Dumpable, exit_now};
@@ -61,7 +69,10 @@ pub(super) fn run(
     payload: payload::Prepared<'_>,
     sockets: Sockets,
 ) -> ! {
-    let Some(mapped) = Unmapped(&sockets).wait() else { exit_now(1) };
+    let mapped = match Unmapped::begin(plan, &sockets) {
+        Ok(unmapped) => unmapped.wait().unwrap_or_else(|| exit_now(1)),
+        Err(failed) => give_up(&failed, &sockets.control),
+    };
     let rooted = match mapped.build(plan, host).and_then(|rooted| rooted.verify(plan, &sockets)) {
         Ok(rooted) => rooted,
         Err(failed) => give_up(&failed, &sockets.control),
@@ -81,7 +92,11 @@ pub(super) fn run_entry(
     sockets: Sockets,
     namespaces: &Joinable,
 ) -> ! {
-    match (Mapped { sockets: &sockets, namespaces: Some(namespaces) }).build(plan, host) {
+    let built = prepare().and_then(|()| {
+        Mapped { sockets: &sockets, namespaces: Some(namespaces), network: Network::Kept }
+            .build(plan, host)
+    });
+    match built {
         Ok(rooted) => rooted.fork(plan, host, payload, sockets),
         Err(failed) => give_up(&failed, &sockets.control),
     }
@@ -93,14 +108,50 @@ fn give_up(failed: &Failed, control: &Inside) -> ! {
     exit_now(u8::from(told.is_err()) + 1)
 }
 
+/// What needs no ids, nor any step before it.
+fn prepare() -> Result<(), Failed> {
+    let failed = |errno| Failed::new(0, errno);
+    process::set_parent_death_signal(Some(SignalNumber::KILL)).map_err(failed)?;
+    // Pid 1 would show the payload bryo's own command line.
+    process::irrevocably_clear_arguments().map_err(failed)?;
+    // The modes of the plan hold; the payload gets a mask of its own.
+    rustix::process::umask(rustix::fs::Mode::empty());
+    Ok(())
+}
+
 /// Without ids: every capability, but nothing belongs to it yet.
-struct Unmapped<'a>(&'a Sockets);
+struct Unmapped<'a> {
+    sockets: &'a Sockets,
+    network: Network,
+}
+
+/// The network namespace of pid 1.
+enum Network {
+    /// It stays in the one it was cloned in.
+    Kept,
+    /// Its own is being made.
+    Made(NetworkBeside),
+    /// It is in its own; the descriptor is for those who join it later.
+    Entered(Option<OwnedFd>),
+}
 
 impl<'a> Unmapped<'a> {
+    fn begin(plan: &Plan, sockets: &'a Sockets) -> Result<Self, Failed> {
+        let is_new =
+            |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
+        let network = match plan.of(Stage::Launch).any(|(_, action)| is_new(action)) {
+            true => Network::Made(NetworkBeside::begin()),
+            false => Network::Kept,
+        };
+        prepare()?;
+        Ok(Self { sockets, network })
+    }
+
     /// Waits for the id maps; none when the launcher is gone or says anything else.
     fn wait(self) -> Option<Mapped<'a>> {
-        match self.0.control.order() {
-            Ok(Some(ToSandbox::Go)) => Some(Mapped { sockets: self.0, namespaces: None }),
+        let Self { sockets, network } = self;
+        match sockets.control.order() {
+            Ok(Some(ToSandbox::Go)) => Some(Mapped { sockets, namespaces: None, network }),
             Ok(_) | Err(_) => None,
         }
     }
@@ -111,20 +162,18 @@ struct Mapped<'a> {
     sockets: &'a Sockets,
     /// Those of a sandbox that runs, for an entry.
     namespaces: Option<&'a Joinable>,
+    network: Network,
 }
 
 impl Mapped<'_> {
-    fn build(self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
-        process::set_parent_death_signal(Some(SignalNumber::KILL))
-            .map_err(|errno| Failed::new(0, errno))?;
-        // Pid 1 would show the payload bryo's own command line.
-        process::irrevocably_clear_arguments().map_err(|errno| Failed::new(0, errno))?;
-        // The modes of the plan hold; the payload gets a mask of its own.
-        rustix::process::umask(rustix::fs::Mode::empty());
+    fn build(mut self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
         let mut tree: Builder<'_, LayerDirectories> = Builder::new(host.layers);
         let mut slave = None;
         for (step, action) in plan.of(Stage::Sandbox) {
             let failed = |errno| Failed::new(step, errno);
+            if needs_network(action) {
+                self.enter_network(plan)?;
+            }
             match action {
                 Action::Fs(fs) => {
                     let wanted = tree.take(fs).map_err(|failure| Failed {
@@ -155,21 +204,39 @@ impl Mapped<'_> {
                 }
             }
         }
-        Ok(Rooted { slave })
+        self.enter_network(plan)?;
+        let network = match self.network {
+            Network::Entered(network) => network,
+            Network::Kept | Network::Made(_) => None,
+        };
+        Ok(Rooted { slave, network })
+    }
+
+    /// Enters the network namespace that was being made, if there is one.
+    fn enter_network(&mut self, plan: &Plan) -> Result<(), Failed> {
+        match std::mem::replace(&mut self.network, Network::Kept) {
+            Network::Made(network) => {
+                let entered = network.enter();
+                let entered = entered.map_err(|errno| Failed::new(clone_step(plan), errno))?;
+                self.network = Network::Entered(entered);
+            }
+            other => self.network = other,
+        }
+        Ok(())
     }
 
     /// Takes a step on the network, and sends the netstack's end of the interface away: nothing inside ever holds it.
     fn connect(&self, number: usize, step: NetStep) -> Result<(), Errno> {
+        if step == NetStep::LoopbackUp && matches!(self.network, Network::Made(_)) {
+            // That of a namespace that is being made is brought up there.
+            return Ok(());
+        }
         let Some(link) = net::apply(step)? else { return Ok(()) };
         let step = u16::try_from(number).map_err(|_| Errno::EOVERFLOW)?;
         self.sockets.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
     }
 
-    fn take(
-        &self,
-        step: &ProcessStep,
-        host: &Host<'_>,
-    ) -> Result<Option<std::os::fd::OwnedFd>, Errno> {
+    fn take(&self, step: &ProcessStep, host: &Host<'_>) -> Result<Option<OwnedFd>, Errno> {
         match step {
             ProcessStep::Undumpable => process::set_dumpable(Dumpable::No)?,
             ProcessStep::JoinNamespaces => self.namespaces.ok_or(Errno::EINVAL)?.join()?,
@@ -194,7 +261,7 @@ impl Mapped<'_> {
 
     /// Opens a pty of the sandbox's own devpts, makes it the session's terminal, and sends the master
     /// away: nothing inside ever holds it.
-    fn open_pty(&self, host: &Host<'_>) -> Result<std::os::fd::OwnedFd, Errno> {
+    fn open_pty(&self, host: &Host<'_>) -> Result<OwnedFd, Errno> {
         let devpts = crate::sys::open::open_host("/dev/pts")?;
         let master = Master::open(devpts)?;
         let slave = master.open_slave()?;
@@ -205,6 +272,24 @@ impl Mapped<'_> {
         self.sockets.control.tell(&FromSandbox::Pty, Some(master.as_fd()))?;
         Ok(slave)
     }
+}
+
+/// Whether it can be taken in the sandbox's own network namespace alone: a sysfs shows that of its mounter,
+/// the server of an overlay joins that of who asks for it, and after the pivot the host's must be left.
+fn needs_network(action: &Action) -> bool {
+    let served = |server: &OverlayServer| matches!(server, OverlayServer::Fuse { .. });
+    match action {
+        Action::Net(step) => matches!(step, NetStep::Tun(_)),
+        Action::Fs(FsStep::Overlay { server, .. }) => served(server),
+        Action::Fs(step) => matches!(step, FsStep::Sysfs { .. } | FsStep::Pivot),
+        _ => false,
+    }
+}
+
+/// The index of the step that says which namespaces there are.
+fn clone_step(plan: &Plan) -> usize {
+    let mut steps = plan.of(Stage::Launch);
+    steps.find(|(_, action)| matches!(action, Action::Clone(_))).map_or(0, |(step, _)| step)
 }
 
 fn take_ids(uid: u32, gid: u32, drop_groups: bool) -> Result<(), Errno> {
@@ -218,7 +303,9 @@ fn take_ids(uid: u32, gid: u32, drop_groups: bool) -> Result<(), Errno> {
 /// The host's tree is gone.
 struct Rooted {
     /// The pty's other end.
-    slave: Option<std::os::fd::OwnedFd>,
+    slave: Option<OwnedFd>,
+    /// The network namespace, if it is a new one.
+    network: Option<OwnedFd>,
 }
 
 impl Rooted {
@@ -232,7 +319,7 @@ impl Rooted {
         })?;
         sockets
             .control
-            .tell(&FromSandbox::Rooted, None)
+            .tell(&FromSandbox::Rooted, self.network.as_ref().map(AsFd::as_fd))
             .map_err(|errno| Failed::new(last, errno))?;
         Ok(self)
     }
@@ -246,7 +333,12 @@ impl Rooted {
         sockets: Sockets,
     ) -> ! {
         let Sockets { control, report } = sockets;
-        match clone::fork() {
+        // Who made the network beside had the first number after pid 1's.
+        let forked = match &self.network {
+            Some(_) => clone::fork_as(PAYLOAD),
+            None => clone::fork(),
+        };
+        match forked {
             Ok(Cloned::Child) => {
                 drop(control);
                 payload.run(self.slave.as_ref().map(AsFd::as_fd), &report)
@@ -262,6 +354,12 @@ impl Rooted {
         }
     }
 }
+
+/// The number of the payload's process.
+const PAYLOAD: PayloadPid = match Pid::from_raw(2) {
+    Some(pid) => pid,
+    None => Pid::INIT,
+};
 
 /// A fork that fails is told as the exec that it was for.
 fn exec_step(plan: &Plan) -> usize {

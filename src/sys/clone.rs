@@ -97,33 +97,47 @@ pub fn assert_single_threaded() -> std::result::Result<(), ThreadsError> {
 /// runtimes do, `clone(2)` is taken instead; it can do neither `cgroup` nor
 /// [`CloneFlags::NEW_TIME`], and then the `ENOSYS` stays.
 pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Cloned> {
-    let mut pidfd: libc::c_int = -1;
-    let mut args = CloneArgs {
-        flags: flags.bits() | CLONE_PIDFD,
-        pidfd: (&raw mut pidfd) as u64,
-        exit_signal: exit_signal(flags),
-        ..CloneArgs::default()
-    };
+    let mut args =
+        CloneArgs { flags: flags.bits(), exit_signal: exit_signal(flags), ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     }
-    // SAFETY: `args` is the kernel's structure with its size; `pidfd` points to a live integer,
-    // which the kernel writes in the parent; without CLONE_VM and with no stack the child has a
-    // copy of this memory and returns here, as from fork.
-    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
-    match check(ret) {
-        Ok(pid) => Ok(cloned(pid, pidfd)),
+    match clone_with(args) {
         Err(Errno::ENOSYS) if cgroup.is_none() && !flags.contains(CloneFlags::NEW_TIME) => {
             clone_old(flags)
         }
-        Err(errno) => Err(errno),
+        other => other,
     }
+}
+
+/// The call, with a pidfd; `set_tid` is null, or points to one live integer.
+fn clone_with(args: CloneArgs) -> Result<Cloned> {
+    let mut pidfd: libc::c_int = -1;
+    let args =
+        CloneArgs { flags: args.flags | CLONE_PIDFD, pidfd: (&raw mut pidfd) as u64, ..args };
+    // SAFETY: `args` is the kernel's structure with its size, and what it points to is alive: `pidfd`, which
+    // the kernel writes in the parent, and what the caller vouches for; without CLONE_VM and with no stack
+    // the child has a copy of this memory and returns here, as from fork.
+    let ret = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of::<CloneArgs>()) };
+    check(ret).map(|pid| cloned(pid, pidfd))
 }
 
 /// A fork of the calling process with a pidfd and no new namespace.
 pub fn fork() -> Result<Cloned> {
     clone3(CloneFlags::empty(), None)
+}
+
+/// As [`fork`], with that number in the innermost pid namespace where it can be had: since Linux 5.5, with
+/// `CAP_SYS_ADMIN` over that namespace, when nobody has it.
+pub fn fork_as(pid: Pid) -> Result<Cloned> {
+    let number = pid.as_raw_nonzero().get();
+    let set_tid = (&raw const number) as u64;
+    let exit_signal = exit_signal(CloneFlags::empty());
+    match clone_with(CloneArgs { set_tid, set_tid_size: 1, exit_signal, ..CloneArgs::default() }) {
+        Err(Errno::EPERM | Errno::EEXIST | Errno::EINVAL | Errno::E2BIG | Errno::ENOSYS) => fork(),
+        other => other,
+    }
 }
 
 /// `unshare(2)`: moves the calling process into new namespaces (the children only, for pid).

@@ -10,6 +10,7 @@
 //! Calls that `rustix` or `nix` have in a safe form that needs no more types: the callers use
 //! them directly. Reading `/proc` and guessing what a host can do: `host`.
 
+pub mod beside;
 pub mod caps;
 pub mod clone;
 pub mod datagram;
