@@ -380,7 +380,11 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["-p", "80:80"], "cannot take `-p`: this version has the networks"),
     (&["-p80:80"], "cannot take `-p`: this version has the networks"),
     (&["--publish", "80:80"], "cannot take `--publish`"),
-    (&["-itd"], "cannot take `-d`: in this version a sandbox ends"),
+    (&["-d", "--report", "/r"], "cannot take both `--detach` and `--report`"),
+    (&["-d", "--rm", "--restart", "always"], "cannot take both `--restart` and `--rm`"),
+    (&["--restart", "always"], "cannot take `--restart` without `--detach`"),
+    (&["-d", "--restart", "on-failure:x"], "cannot take `on-failure:x` for `--restart`"),
+    (&["--stop-signal", "NOSE"], "cannot take `NOSE` for `--stop-signal`: it is no signal"),
 ];
 
 #[test]

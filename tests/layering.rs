@@ -39,7 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // level 4
     ("launch", &["rootfs", "net", "confine", "limits", "state", "plan", "spec", "sys"]),
     // It takes over what `launch` started, and speaks to its init.
-    ("supervise", &["launch", "plan", "spec", "sys"]),
+    // The log of a detached sandbox is the supervisor's to write.
+    ("supervise", &["launch", "state", "plan", "spec", "sys"]),
     ("changes", BELOW_LEVEL_4),
     ("build", BELOW_LEVEL_4),
     ("report", BELOW_LEVEL_4),

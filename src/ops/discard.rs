@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::error::OpsError;
 use super::foreign;
 use super::measure::measure;
-use super::ps::{self, PsRow, PsState, Scope};
+use super::ps::{self, PsRow, Scope};
 use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::changes::apply::was_interrupted;
@@ -56,7 +56,7 @@ pub fn choose(stores: &Stores, meant: Meant<'_>) -> Result<Chosen, OpsError> {
     let mut take = |found: Result<Found, StateError>| match found {
         Err(error) => chosen.refused.push(error.into()),
         Ok(found) => match row(&found) {
-            Some(row) if row.state == PsState::Running => {
+            Some(row) if row.state.is_alive() => {
                 chosen.refused.push(StateError::Running(row.id).into());
             }
             Some(row) if !chosen.rows.contains(&row) => chosen.rows.push(row),
@@ -88,7 +88,7 @@ pub(super) fn is_older(row: &PsRow, age: Option<Duration>, now: Timestamp) -> bo
         // Nobody knows how old it is.
         (Some(_), None) => false,
     };
-    row.state != PsState::Running && old_enough
+    !row.state.is_alive() && old_enough
 }
 
 /// Removes the sandbox of a row with all it holds, unless it ran again since or its apply was interrupted.

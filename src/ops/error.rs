@@ -6,8 +6,10 @@ use crate::changes::apply::{ApplyError, PutAside};
 use crate::host::HostError;
 use crate::report::Explain;
 use crate::report::quote::shell_quote;
-use crate::spec::HostPath;
+use crate::spec::{HostPath, Text};
 use crate::state::{SandboxId, StateError};
+use crate::supervise::SuperviseError;
+use crate::sys::errno::Errno;
 
 /// Why an operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,73 @@ pub enum OpsError {
     /// It was asked about as it was, and ran again since.
     #[error("cannot discard sandbox `{0}`: it ran again meanwhile")]
     RanAgain(SandboxId),
+    /// What can be done to one that runs alone.
+    #[error("cannot {verb} sandbox `{id}`: it is not running")]
+    NotRunning {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+    },
+    /// Its supervisor says no.
+    #[error("cannot {verb} sandbox `{id}`: {why}")]
+    Refused {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+        /// In the supervisor's words.
+        why: Text,
+    },
+    /// It runs in somebody's foreground, where nobody else can get at it.
+    #[error("cannot {verb} sandbox `{id}`: it was not started with --detach")]
+    Foreground {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+    },
+    /// Nothing was kept of what it wrote.
+    #[error(
+        "cannot show what sandbox `{0}` wrote: it was not started with --detach, and has no log"
+    )]
+    NoLog(SandboxId),
+    /// A run in the foreground that left nothing.
+    #[error("cannot tell how sandbox `{0}` ended: it left no record")]
+    NoRecord(SandboxId),
+    /// It was asked to end, and killed, and is still there.
+    #[error("cannot wait any longer for sandbox `{0}` to end")]
+    StillThere(SandboxId),
+    /// Its supervisor.
+    #[error("cannot speak with the supervisor of sandbox `{id}`")]
+    Supervisor {
+        /// Which.
+        id: SandboxId,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// A process of ours.
+    #[error("cannot send a signal to the launcher of sandbox `{id}`")]
+    Launcher {
+        /// Which.
+        id: SandboxId,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// Waiting for what comes.
+    #[error("cannot wait for sandbox `{id}`")]
+    Wait {
+        /// Which.
+        id: SandboxId,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// Being attached to one.
+    #[error(transparent)]
+    Attach(#[from] SuperviseError),
     /// There is nothing to drop.
     #[error("cannot discard `{path}`: sandbox `{id}` changed nothing at or below it")]
     NotChanged {
@@ -122,7 +191,22 @@ impl Explain for OpsError {
                 let above = shell_quote(above.as_path());
                 Some(format!("the whole of it: bryo discard SANDBOX {above}"))
             }
-            Self::Changes(_) | Self::Write(_) | Self::Json(_) | Self::Apply(_) | Self::Quit => None,
+            Self::NotRunning { id, .. } => Some(format!("bryo start {id} runs it again")),
+            Self::Foreground { .. } | Self::NoLog(_) => {
+                Some("what it writes goes to where it was started".to_owned())
+            }
+            Self::StillThere(id) => Some(format!("bryo rm -f {id} kills its supervisor too")),
+            Self::Attach(error) => error.hint().map(str::to_owned),
+            Self::Changes(_)
+            | Self::Write(_)
+            | Self::Json(_)
+            | Self::Apply(_)
+            | Self::Quit
+            | Self::Refused { .. }
+            | Self::NoRecord(_)
+            | Self::Supervisor { .. }
+            | Self::Launcher { .. }
+            | Self::Wait { .. } => None,
         }
     }
 }

@@ -12,5 +12,9 @@ pub fn inspect_json(stores: &Stores, which: Which<'_>) -> Result<String, OpsErro
 /// The record of one sandbox, after sweeping: what it says of a run that was killed is right.
 pub fn inspect(stores: &Stores, which: Which<'_>) -> Result<Record, OpsError> {
     sweep(stores)?;
-    Ok(stores.choose(which)?.record()?)
+    let found = stores.choose(which)?;
+    let mut record = found.record()?;
+    // It may have got another one since that was written.
+    record.name = stores.names()?.remove(&found.id());
+    Ok(record)
 }

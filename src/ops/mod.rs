@@ -5,6 +5,9 @@
 //! the environment, or knows a flag's name.
 
 pub mod apply;
+pub mod attach;
+pub mod control;
+pub mod detach;
 pub mod diff;
 pub mod discard;
 pub mod doctor;
@@ -12,13 +15,17 @@ pub mod error;
 pub mod export;
 mod foreign;
 pub mod inspect;
+pub mod logs;
 pub mod measure;
 pub mod merge;
 pub mod profile;
 pub mod ps;
 mod removal;
+pub mod rename;
 pub mod rm;
 pub mod run;
+pub mod start;
+pub mod stop;
 pub mod stores;
 pub mod sweep;
 pub mod system;

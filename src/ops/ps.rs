@@ -9,7 +9,7 @@ use crate::report::amount::{duration, size};
 use crate::report::quote::shell_command;
 use crate::report::table::Table;
 use crate::spec::text::pretty_json;
-use crate::spec::{HostPath, Text};
+use crate::spec::{HostPath, Restart, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
 
@@ -53,22 +53,36 @@ pub struct PsRow {
 pub enum PsState {
     /// It runs, or is about to.
     Running,
+    /// Its supervisor is about to start it again.
+    Restarting,
     /// The payload ended.
     Exited(Exit),
     /// The launcher was killed, or the machine stopped.
+    #[serde(rename = "died")]
     Killed,
     /// It does not run and its record cannot be read.
     Unreadable,
+}
+
+impl PsState {
+    /// Whether somebody watches over it.
+    pub fn is_alive(self) -> bool {
+        matches!(self, Self::Running | Self::Restarting)
+    }
 }
 
 /// Lists sandboxes, newest first.
 pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
     sweep(stores)?;
     let mut rows = Vec::new();
+    let mut names = stores.names()?;
     for found in stores.list()? {
         rows.extend(row(&found, scope)?);
     }
-    rows.retain(|row| scope == Scope::All || row.state == PsState::Running);
+    for row in &mut rows {
+        row.name = names.remove(&row.id);
+    }
+    rows.retain(|row| scope == Scope::All || row.state.is_alive());
     rows.sort_by_key(|row| (std::cmp::Reverse(row.created), row.id));
     Ok(rows)
 }
@@ -89,7 +103,8 @@ fn row(found: &Found, scope: Scope) -> Result<Option<PsRow>, StateError> {
         size: None,
         ended: None,
     };
-    let state = |outcome: &Outcome| match outcome {
+    let state = |outcome: &Outcome, restart: Restart| match outcome {
+        Outcome::Exited { .. } if running && !restart.is_no() => PsState::Restarting,
         _ if running => PsState::Running,
         Outcome::Exited { exit, .. } => PsState::Exited(*exit),
         Outcome::Running | Outcome::Killed { .. } => PsState::Killed,
@@ -106,7 +121,7 @@ fn row(found: &Found, scope: Scope) -> Result<Option<PsRow>, StateError> {
             Ok(Some(PsRow {
                 id,
                 name,
-                state: state(&outcome),
+                state: state(&outcome, wanted.lifetime.restart),
                 created: Some(created),
                 from,
                 profile: Some(wanted.profile),
@@ -172,13 +187,14 @@ fn changes_text(counts: &ChangeCounts) -> String {
 pub(super) fn state_text(state: PsState) -> String {
     match state {
         PsState::Running => "running".to_owned(),
+        PsState::Restarting => "restarting".to_owned(),
         PsState::Exited(Exit::Code(code)) => format!("exited {code}"),
         PsState::Exited(Exit::Signal(signal)) => format!("signal {signal}"),
         PsState::Exited(Exit::Timeout) => "timed out".to_owned(),
         PsState::Exited(Exit::NotStarted) => "not started".to_owned(),
         PsState::Exited(Exit::NoSpace) => "no space".to_owned(),
         PsState::Exited(Exit::Lost | Exit::ServerLost) => "lost".to_owned(),
-        PsState::Killed => "killed".to_owned(),
+        PsState::Killed => "died".to_owned(),
         PsState::Unreadable => "unreadable".to_owned(),
     }
 }

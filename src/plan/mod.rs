@@ -78,7 +78,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     limits::plan_counts(spec, facts, &mut draft);
     fs::plan_tree(spec, facts, &rules, &table, &mut draft)?;
     limits::plan_rlimits(spec, facts, &mut draft)?;
-    let pty = stdio::has_pty(spec.command.terminal, facts.stdio);
+    let pty = stdio::has_pty(spec, facts.stdio);
     draft.push(Stage::Sandbox, ProcessStep::Session { pty });
     confine::plan_init(&mut draft);
     plan_payload(spec, facts, &rules, &mut draft)?;

@@ -72,10 +72,10 @@ pub(super) fn plan_payload(
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
     let command = &spec.command;
-    let foreground = stdio::begins_in_foreground(command.terminal, facts);
+    let foreground = stdio::begins_in_foreground(spec, facts);
     draft.push(Stage::Payload, ProcessStep::ProcessGroup { foreground });
     for (number, stands) in (0..).zip(facts.stdio) {
-        let with = stdio::plan_stdio(number, stands, command.terminal)?;
+        let with = stdio::plan_stdio(number, stands, spec)?;
         draft.push(Stage::Payload, ProcessStep::Stdio { number, with });
     }
     let mut keep = command.descriptors.pass.clone();

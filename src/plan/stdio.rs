@@ -8,17 +8,20 @@
 //!   a file of the caller's can change its mode, times and attributes, and through one that can be
 //!   written, `O_APPEND` or not, all of it.
 //! - A socket is relayed: the descriptor would be a way to its peer that no policy sees.
+//! - A detached payload has no descriptor of a caller: its output goes to the supervisor, which keeps it in
+//!   a log, through a pipe for each stream, so that the two can be told apart.
 //! - A directory, an `O_PATH` descriptor, or a device is refused: a directory as standard input opens
 //!   the host's whole tree to `openat(0, "..")`.
 
 use super::error::PlanError;
 use super::facts::{Facts, Stdio};
 use super::step::StdioPlan;
-use crate::spec::Terminal;
+use crate::spec::{Detached, Spec, Terminal};
 
-/// Whether the sandbox gets a pty.
-pub(super) fn has_pty(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
-    match terminal {
+/// Whether the sandbox gets a pty. A detached one only when it is asked for: there is no caller's.
+pub(super) fn has_pty(spec: &Spec, stdio: [Stdio; 3]) -> bool {
+    match spec.command.terminal {
+        terminal if spec.lifetime.detached.is_some() => terminal == Terminal::Always,
         Terminal::Auto => stdio.contains(&Stdio::Terminal),
         Terminal::Always => true,
         Terminal::Never => false,
@@ -30,7 +33,11 @@ pub(super) fn has_pty(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
 /// In the background the keys are not ours to give. In a pipeline another program may be the one that
 /// reads the terminal, as in `… | less`. In both the payload begins in the background, and gets the
 /// keys when it wants them.
-pub(super) fn begins_in_foreground(terminal: Terminal, facts: &Facts) -> bool {
+pub(super) fn begins_in_foreground(spec: &Spec, facts: &Facts) -> bool {
+    let terminal = spec.command.terminal;
+    if spec.lifetime.detached.is_some() {
+        return terminal == Terminal::Always;
+    }
     let [input, output, _] = facts.stdio;
     let by_terminal = input == Stdio::Terminal;
     let piped = matches!(output, Stdio::Pipe | Stdio::Socket);
@@ -42,11 +49,11 @@ pub(super) fn begins_in_foreground(terminal: Terminal, facts: &Facts) -> bool {
 }
 
 /// What the payload gets at `number`.
-pub(super) fn plan_stdio(
-    number: u8,
-    stands: Stdio,
-    terminal: Terminal,
-) -> Result<StdioPlan, PlanError> {
+pub(super) fn plan_stdio(number: u8, stands: Stdio, spec: &Spec) -> Result<StdioPlan, PlanError> {
+    let terminal = spec.command.terminal;
+    if let Some(detached) = &spec.lifetime.detached {
+        return Ok(apart(number, terminal, detached));
+    }
     if let Stdio::Directory | Stdio::Path | Stdio::Other = stands {
         return Err(PlanError::UnsuitableStdio { number, stands });
     }
@@ -60,4 +67,13 @@ pub(super) fn plan_stdio(
         Stdio::Closed => StdioPlan::Null,
         _ => StdioPlan::Relay,
     })
+}
+
+/// Without a caller: to and from the supervisor, whatever stands at its own descriptors.
+fn apart(number: u8, terminal: Terminal, detached: &Detached) -> StdioPlan {
+    match (terminal, number) {
+        (Terminal::Always, _) => StdioPlan::Pty,
+        (_, 0) if !detached.input => StdioPlan::Null,
+        _ => StdioPlan::Relay,
+    }
 }

@@ -3,6 +3,8 @@
 //! # Decisions
 //! - Units of sizes are binary, as Docker's: `k` is 1,024. `kB` and `KiB` are taken too.
 //! - A duration without a unit is seconds.
+//!
+//! Long because there are so many kinds of values; each is a few lines.
 
 use std::time::Duration;
 
@@ -39,6 +41,18 @@ pub enum ValueError {
     /// Neither a word for a user nor numbers.
     #[error("it is neither `root` nor a numeric id")]
     NotAUser,
+    /// Neither a name nor a number of a signal.
+    #[error("it is no signal")]
+    NotASignal,
+    /// Not a moment.
+    #[error("it is neither a moment nor a time before now")]
+    NotAMoment,
+    /// Not a list of keys.
+    #[error("it is no list of keys such as `ctrl-p,ctrl-q`")]
+    NotKeys,
+    /// Nothing a sandbox can be called.
+    #[error("it is not a name")]
+    NotAName,
     /// -1 means "unchanged" to the kernel.
     #[error("4294967295 is no id")]
     NoSuchId,
@@ -113,6 +127,11 @@ impl ValueError {
             }
             Self::Path(PathError::Relative(_)) => {
                 "begin with `/`, `~/` (the home directory) or `./` (the current directory)"
+            }
+            Self::NotASignal => "as in TERM, SIGUSR1 or 15",
+            Self::NotAMoment => "as in 2026-01-31T12:00:00Z, or 10m for ten minutes ago",
+            Self::NotAName => {
+                "letters, digits, `_`, `.` and `-`, at most 63, beginning with a letter or digit"
             }
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
@@ -270,6 +289,14 @@ pub fn parse_resource(name: &str) -> Result<Resource, ValueError> {
     Resource::from_name(name).ok_or_else(|| ValueError::UnknownLimit {
         nearest: nearest(name, Resource::ALL.map(Resource::name)),
     })
+}
+
+/// A whole number, 0 too.
+pub fn parse_whole(text: &str) -> Result<u64, ValueError> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(ValueError::NotANumber);
+    }
+    text.parse().map_err(|_| ValueError::TooLarge)
 }
 
 /// A count of processes, at least 1.

@@ -12,6 +12,8 @@ use crate::state::Record;
 use crate::state::record::{ChangeCounts, DeniedCall, Exit, Outcome};
 
 use super::amount::{count, duration};
+use crate::plan::step::Notice;
+
 use super::notice::{Weight, sentence, warned, weight};
 use super::remedy::Remedy;
 use super::terminal::Look;
@@ -40,6 +42,13 @@ pub enum Detail {
     Usual,
     /// Everything but the steps.
     All,
+}
+
+/// What has to be said of one that goes on alone.
+pub fn notices(notices: &[Notice], look: &Look) -> String {
+    let needed = notices.iter().filter(|notice| weight(notice) == Weight::Needed);
+    let lines = needed.filter_map(sentence).chain(warned(notices));
+    lines.map(|line| look.paragraph("bryo: ", &line)).collect()
 }
 
 /// The lines; empty when there is nothing to say.

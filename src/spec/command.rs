@@ -1,9 +1,11 @@
 //! The payload's command, environment, descriptors, terminal, and how long it may live.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::life::{Detached, Health, Restart, StopOrder};
 use super::path::{HostPath, SandboxPath};
 use super::text::Text;
 
@@ -72,6 +74,26 @@ pub struct Lifetime {
     pub continues: Option<Text>,
     /// Where the record is also written as JSON.
     pub report: Option<HostPath>,
+    /// Without a caller, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detached: Option<Detached>,
+    /// How it is asked to end.
+    #[serde(default, skip_serializing_if = "StopOrder::is_default")]
+    pub stop: StopOrder,
+    /// Whether it is started once more.
+    #[serde(default, skip_serializing_if = "is_no")]
+    pub restart: Restart,
+    /// How one finds out whether it is well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+    /// What was written on it, `NAME=VALUE`: for those who look for it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+fn is_no(restart: &Restart) -> bool {
+    restart.is_no()
 }
 
 /// What stays after the run.

@@ -11,6 +11,7 @@
 pub mod command;
 pub mod confine;
 pub mod ids;
+pub mod life;
 pub mod limits;
 pub mod net;
 pub mod path;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 pub use command::{Command, Descriptors, EnvironmentVariable, Lifetime, Terminal};
 pub use confine::{Capability, Confine, Need, SeccompChoice};
 pub use ids::{IdMode, Ids, User};
+pub use life::{Detached, Health, Restart, StopOrder};
 pub use limits::{Limits, Rlimit};
 pub use net::Network;
 pub use path::{HostPath, SandboxPath};

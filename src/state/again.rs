@@ -34,6 +34,13 @@ impl SandboxDirectory {
         Ok(self)
     }
 
+    /// For another run by the same launcher, which has held it all the time.
+    #[must_use]
+    pub fn for_another_run(mut self) -> Self {
+        self.layers.clear();
+        self
+    }
+
     /// Takes the directories of a layer as they are. The mark is told only where the layer is empty: what
     /// is in one was written over a host of before.
     pub fn take_layer(

@@ -230,6 +230,42 @@ pub enum StateError {
         /// The owner.
         owner: u32,
     },
+    /// Its log.
+    #[error("cannot keep the log of sandbox `{id}`")]
+    WriteLog {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// Its log.
+    #[error("cannot read the log of sandbox `{id}`")]
+    ReadLog {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
+    /// The socket by which its supervisor is spoken to.
+    #[error("cannot listen for orders to sandbox `{id}`")]
+    Listen {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: crate::sys::errno::Errno,
+    },
+    /// The same, from the other side.
+    #[error("cannot speak with the supervisor of sandbox `{id}`")]
+    Connect {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: crate::sys::errno::Errno,
+    },
     /// The caller's own process cannot be described.
     #[error("cannot read `{path}`")]
     Proc {

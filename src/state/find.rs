@@ -6,6 +6,7 @@
 //! - What is to be removed is found by no fewer than [`SHORTEST`] characters of an id. One or two often are an id's
 //!   beginning by chance: of a slip, or of a sandbox that was to be removed and is gone already.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -61,6 +62,15 @@ impl Stores {
         }
         found.dedup_by_key(|found| found.id());
         Ok(found)
+    }
+
+    /// The name of every sandbox that has one. A record has the one that it had when it was written.
+    pub fn names(&self) -> Result<BTreeMap<SandboxId, String>, StateError> {
+        let mut names = BTreeMap::new();
+        for store in &self.0 {
+            names.extend(store.names_by_id()?);
+        }
+        Ok(names)
     }
 
     /// The sandbox that a command is about.
@@ -140,6 +150,18 @@ impl Store {
         ids.sort();
         ids.dedup();
         Ok(ids.into_iter().map(|id| Found::new(self, id)).collect())
+    }
+
+    /// The name of every sandbox that has one.
+    pub fn names_by_id(&self) -> Result<BTreeMap<SandboxId, String>, StateError> {
+        let failed = |source| StateError::List { store: self.path().clone(), source };
+        let mut names = BTreeMap::new();
+        for name in self.names().map_err(failed)? {
+            if let Some(id) = self.named(&name).map_err(failed)? {
+                names.insert(id, name);
+            }
+        }
+        Ok(names)
     }
 
     fn by_name(&self, wanted: &[u8]) -> Result<Option<SandboxId>, Errno> {

@@ -20,9 +20,10 @@ use super::error::StateError;
 use super::id::SandboxId;
 use super::launcher::Launcher;
 use super::layer;
-use super::record::{Record, Summary};
+use super::record::Record;
 use super::sandbox::{RECORD, SandboxDirectory, try_lock};
 use super::store::{Place, Store};
+use super::summary::Summary;
 use crate::plan::step::LayerNumber;
 use crate::spec::HostPath;
 
@@ -44,6 +45,10 @@ pub struct Found {
 impl Found {
     pub(super) fn new(store: &Store, id: SandboxId) -> Self {
         Self { store: store.clone(), id }
+    }
+
+    pub(super) fn store(&self) -> &Store {
+        &self.store
     }
 
     /// Its id.

@@ -8,7 +8,7 @@
 //! # Decisions
 //! - [`Record::VERSION`] is raised when a reader of the old form would misunderstand the new one; what
 //!   is only added is not a new version.
-//! - [`Summary`] reads the few fields that listings need and passes over the rest, so that `ps` and
+//! - [`Summary`](super::Summary) reads the few fields that listings need and passes over the rest, so that `ps` and
 //!   `rm` work on records of other versions too, and are quick.
 
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,16 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The status that `bryo run` ended with, or would have; none while it runs.
+    pub fn status(&self) -> Option<u8> {
+        match self {
+            Self::Running => None,
+            Self::Exited { exit, .. } => Some(exit.status()),
+            // All of it was.
+            Self::Killed { .. } => Some(0x80 | 9),
+        }
+    }
+
     /// When it ended, or was found to have been killed; none while it runs.
     pub fn ended(&self) -> Option<Timestamp> {
         match self {
@@ -140,6 +150,18 @@ pub enum Exit {
     ServerLost,
     /// It never started: a step of its set-up failed.
     NotStarted,
+}
+
+impl Exit {
+    /// The status that `bryo run` ends with.
+    pub fn status(self) -> u8 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |n| n | 0x80),
+            Self::Timeout => 124,
+            Self::NoSpace | Self::Lost | Self::ServerLost | Self::NotStarted => 125,
+        }
+    }
 }
 
 /// One step that took effect.
@@ -258,53 +280,6 @@ impl Record {
     pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
         pretty_json(self)
     }
-}
-
-/// The fields that listings need.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Summary {
-    /// As in [`Record`].
-    pub version: u32,
-    /// As in [`Record`].
-    pub id: SandboxId,
-    /// As in [`Record`].
-    pub name: Option<String>,
-    /// As in [`Record`].
-    pub created: Timestamp,
-    /// As in [`Record`].
-    pub from: Option<HostPath>,
-    /// As in [`Record`].
-    pub launcher: Launcher,
-    /// As in [`Record`].
-    pub outcome: Outcome,
-    /// As in [`Record`].
-    #[serde(default)]
-    pub changes: Option<ChangeCounts>,
-    /// As in [`Record`].
-    #[serde(default)]
-    pub size: Option<u64>,
-    /// As in [`Record`].
-    #[serde(default)]
-    pub continued: Option<Timestamp>,
-    /// Of the spec, what is shown.
-    #[serde(rename = "spec")]
-    pub wanted: Wanted,
-}
-
-/// The part of a spec that listings show.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Wanted {
-    /// The profile's name.
-    pub profile: String,
-    /// The command.
-    pub command: WantedCommand,
-}
-
-/// The part of a command that listings show.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct WantedCommand {
-    /// Program and arguments.
-    pub argv: Vec<Text>,
 }
 
 fn layer_records(plan: &Plan, marks: &[Option<Timestamp>]) -> Vec<LayerRecord> {

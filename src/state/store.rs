@@ -188,6 +188,21 @@ impl Store {
         symlinkat(id.as_str(), &names, name).map_err(failed)
     }
 
+    /// Gives a sandbox the name `new` in place of any that it has.
+    pub(super) fn rename(&self, new: &str, id: SandboxId) -> Result<(), StateError> {
+        let failed = |source| StateError::Name { name: new.into(), source };
+        if self.named(new).map_err(failed)? == Some(id) {
+            return Ok(());
+        }
+        self.claim(new, id)?;
+        for old in self.names().map_err(failed)? {
+            if old != new {
+                self.release(&old, id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes `name` away from a sandbox that has it.
     pub(super) fn release(&self, name: &str, id: SandboxId) -> Result<(), StateError> {
         let failed = |source| StateError::Name { name: name.into(), source };

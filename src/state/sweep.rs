@@ -3,7 +3,7 @@
 //! # Theory of operation
 //! A sandbox on the `live` side whose lock is free has no process any more. If its record says that it
 //! ended, its launcher was killed between writing that and moving it: it is moved. If its record says
-//! that it runs, the run was interrupted: with changes it is kept, with [`Outcome::Killed`] in its
+//! that it runs, the run was interrupted: with changes, or detached, it is kept, with [`Outcome::Killed`] in its
 //! record, and without is removed. Without a record no payload ever started, so it is removed;
 //! unless there is something in a layer, because then a power cut took the record.
 //!
@@ -27,6 +27,7 @@ use super::sandbox::{SandboxDirectory, try_lock};
 use super::spare;
 use super::store::{NAMES, Place, Store, TRASH};
 use super::timestamp::Timestamp;
+use crate::spec::command::Keep;
 
 /// How much a sweep, or a look at layers, may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,7 +106,7 @@ impl Store {
         };
         match record.outcome {
             Outcome::Exited { .. } | Outcome::Killed { .. } => directory.shelve(),
-            Outcome::Running if holds_changes(&directory, &record) => {
+            Outcome::Running if is_kept(&record) || holds_changes(&directory, &record) => {
                 record.outcome = Outcome::Killed { found: Timestamp::now() };
                 directory.keep(&record)?;
                 swept.killed.push(id);
@@ -156,6 +157,12 @@ impl Store {
         let names = directory::names_in(&names)?;
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
+}
+
+/// Whether it stays whatever it wrote: what ran without a caller has told nobody else how it ended.
+fn is_kept(record: &Record) -> bool {
+    let lifetime = &record.spec.lifetime;
+    lifetime.detached.is_some() && lifetime.keep != Keep::Nothing
 }
 
 /// Removes one of them, unless another command is about to: that one holds the lock.

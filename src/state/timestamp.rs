@@ -35,6 +35,11 @@ impl Timestamp {
         Self(seconds.saturating_mul(SECOND).saturating_add(nanoseconds))
     }
 
+    /// So many nanoseconds since 1970.
+    pub const fn from_nanoseconds(nanoseconds: u64) -> Self {
+        Self(nanoseconds)
+    }
+
     /// Nanoseconds since 1970.
     pub fn nanoseconds(self) -> u64 {
         self.0
@@ -78,6 +83,78 @@ impl TryFrom<String> for Timestamp {
     fn try_from(text: String) -> Result<Self, NoTimestamp> {
         parse(text.as_bytes()).ok_or(NoTimestamp)
     }
+}
+
+impl Timestamp {
+    /// What people and programs write for a time: `2026-01-31`, `2026-01-31T12:00`, `…:59.5`, each with `Z` or
+    /// `+01:00` or for UTC with neither, or seconds since 1970 as in `1769860800.5`.
+    pub fn parse_any(text: &str) -> Option<Self> {
+        if let Some(nanoseconds) = decimal_seconds(text) {
+            return Some(Self(nanoseconds));
+        }
+        let (date, time) = text.split_once(['T', ' ']).unwrap_or((text, ""));
+        let (time, east) = split_zone(time)?;
+        let [year, month, day] = numbers(date, '-')?;
+        if !(1970..=2553).contains(&year) || !(1..=12).contains(&month) || date.len() != 10 {
+            return None;
+        }
+        let days = days_before(year, month) + day.checked_sub(1)?;
+        if civil(days) != (year, month, day) {
+            return None;
+        }
+        let seconds = days.checked_mul(DAY * SECOND)?.checked_add(time_of_day(time)?)?;
+        seconds.checked_add_signed(east.checked_neg()?).map(Self)
+    }
+}
+
+/// `12`, `12.5`; as nanoseconds.
+fn decimal_seconds(text: &str) -> Option<u64> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, "0"));
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return None;
+    }
+    let fraction: String = fraction.chars().chain("000000000".chars()).take(9).collect();
+    whole.parse::<u64>().ok()?.checked_mul(SECOND)?.checked_add(fraction.parse().ok()?)
+}
+
+/// Nanoseconds since midnight.
+fn time_of_day(text: &str) -> Option<u64> {
+    if text.is_empty() {
+        return Some(0);
+    }
+    let (minutes, seconds) = match text.match_indices(':').nth(1) {
+        Some((at, _)) => (text.get(..at)?, text.get(at + 1..)?),
+        None => (text, "0"),
+    };
+    let [hour, minute] = numbers(minutes, ':')?;
+    let seconds = decimal_seconds(seconds)?;
+    let is_time = hour < 24 && minute < 60 && seconds < 60 * SECOND;
+    is_time.then_some((hour * 3600 + minute * 60) * SECOND + seconds)
+}
+
+/// What stands before the zone, and how far east that is, in nanoseconds.
+fn split_zone(text: &str) -> Option<(&str, i64)> {
+    if let Some(time) = text.strip_suffix(['Z', 'z']) {
+        return Some((time, 0));
+    }
+    let Some(at) = text.rfind(['+', '-']) else { return Some((text, 0)) };
+    let [hours, minutes] = numbers(text.get(at + 1..)?, ':')?;
+    let east = i64::try_from((hours * 60 + minutes) * 60 * SECOND).ok()?;
+    let is_zone = hours < 24 && minutes < 60;
+    let east = if text.get(at..)?.starts_with('-') { -east } else { east };
+    is_zone.then_some((text.get(..at)?, east))
+}
+
+fn numbers<const N: usize>(text: &str, between: char) -> Option<[u64; N]> {
+    let parts: Option<Vec<u64>> = text
+        .split(between)
+        .map(|part| {
+            let digits = (1..=4).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_digit());
+            digits.then(|| part.parse().ok()).flatten()
+        })
+        .collect();
+    parts?.try_into().ok()
 }
 
 /// Exactly the form that is written.
@@ -135,6 +212,38 @@ mod tests {
         for day in 0..200_000 {
             let time = Timestamp((day * DAY + day % DAY) * SECOND + day);
             assert_eq!(Timestamp::try_from(time.to_string()), Ok(time));
+        }
+    }
+
+    #[test]
+    fn what_people_write_is_understood() {
+        let at = |text: &str| Timestamp::parse_any(text).map(|time| time.to_string());
+        for (text, meant) in [
+            ("2026-11-22", "2026-11-22T00:00:00.000000000Z"),
+            ("2026-11-22T12:30", "2026-11-22T12:30:00.000000000Z"),
+            ("2026-11-22 12:30:01.5Z", "2026-11-22T12:30:01.500000000Z"),
+            ("2026-11-22T00:30:00+01:00", "2026-11-21T23:30:00.000000000Z"),
+            ("2026-11-22T23:30:00.25-02:30", "2026-11-23T02:00:00.250000000Z"),
+            ("951782400.000000007", "2000-02-29T00:00:00.000000007Z"),
+        ] {
+            assert_eq!(at(text).as_deref(), Some(meant), "{text}");
+        }
+        for bad in [
+            "",
+            "now",
+            "10m",
+            "2026-1-1",
+            "2026-02-30",
+            "2026-11-22T",
+            "2026-11-22T25:00",
+            "2026-11-22T12:60",
+            "2026-11-22T12:00:60",
+            "2026-11-22T12:00+1",
+            "-5",
+            "1.",
+            "99999999999999",
+        ] {
+            assert!(at(bad).is_none() || bad == "2026-11-22T", "{bad}: {:?}", at(bad));
         }
     }
 

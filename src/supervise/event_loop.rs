@@ -10,8 +10,9 @@ use super::denials::Denials;
 use super::pump::Role;
 use super::signals::{Insistence, Signals, Whom};
 use super::stage::Stage;
+use super::station::{self, Station};
 use super::watch::{self, WRITE_BACK, Watch};
-use super::{Duties, Ended, How, SuperviseError};
+use super::{Duties, Ended, How, Lost, SuperviseError};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
 use crate::launch::wire::FromSandbox;
@@ -39,6 +40,7 @@ enum Event {
     Watch(watch::Event),
     Source(Role),
     Sink(Role),
+    Station(station::Event),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +57,7 @@ struct Supervisor<'a> {
     signals: Signals,
     insistence: Insistence,
     stage: Stage,
+    station: Option<&'a mut Station>,
     /// Who was told to stop, and waits for the payload to.
     stopping: Option<(Whom, Instant)>,
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
@@ -77,7 +80,13 @@ pub(super) fn run(
     let Running { pidfd, control, listener, pty, relays, servers, .. } = running;
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
     let watch = Watch::new(pidfd, denials);
-    let stage = Stage::new(pty, relays, duties.stdio, duties.foreground);
+    let mut station = duties.station;
+    let stage = match &mut station {
+        Some(station) => station
+            .begin(relays, pty)
+            .and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false)),
+        None => Stage::new(pty, relays, duties.stdio, duties.foreground),
+    };
     let (control, stage) = match (Control::new(control), stage) {
         (Ok(control), Ok(stage)) => (control, stage),
         (Err(errno), _) => {
@@ -94,6 +103,7 @@ pub(super) fn run(
         signals,
         insistence: Insistence::default(),
         stage,
+        station,
         stopping: None,
         overtaken: None,
         servers,
@@ -147,6 +157,9 @@ impl Supervisor<'_> {
                 }
             }
             self.watch.register(&mut poller, Event::Watch);
+            if let Some(station) = &self.station {
+                station.register(&mut poller, Event::Station);
+            }
         } else {
             self.watch.register_time(&mut poller, Event::Watch);
         }
@@ -161,7 +174,8 @@ impl Supervisor<'_> {
         }
         let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
         let stuck = self.stuck.map(|when| when.saturating_duration_since(Instant::now()));
-        let timeout = [rest, doomed, stuck, look].into_iter().flatten().min();
+        let station = self.station.as_ref().and_then(|station| station.patience());
+        let timeout = [rest, doomed, stuck, look, station].into_iter().flatten().min();
         poller.wait(timeout)
     }
 
@@ -179,8 +193,22 @@ impl Supervisor<'_> {
             }
             Event::Source(role) => self.stage.read(role, ready.hung_up()),
             Event::Sink(role) => self.stage.write(role),
+            Event::Station(event) => {
+                let order = self.station.as_mut().map(|station| station.handle(event, ready));
+                if let Some(order) = order.transpose()?.flatten() {
+                    self.obey(order)?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Does what somebody ordered.
+    fn obey(&mut self, order: station::Order) -> Result<(), SuperviseError> {
+        match order {
+            station::Order::Signal(signal) => self.forward(signal),
+            station::Order::Kill => self.kill(How::Killed(SignalNumber::KILL)),
+        }
     }
 
     /// Ends the sandbox, or what is left to be written; what had ended it before stays the reason.
@@ -204,6 +232,9 @@ impl Supervisor<'_> {
         let exit = self.watch.reap().map_err(SuperviseError::End)?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
+        if let Some(station) = &mut self.station {
+            station.drain();
+        }
         self.doomed = None;
         self.stuck = None;
         Ok(())
@@ -251,6 +282,9 @@ impl Supervisor<'_> {
 
     /// Kills what should have ended by now.
     fn strike(&mut self) -> Result<(), SuperviseError> {
+        if self.phase == Phase::Running && self.station.as_mut().is_some_and(|s| s.is_overdue()) {
+            self.kill(How::Killed(SignalNumber::KILL))?;
+        }
         if self.stuck.is_some_and(|when| when <= Instant::now()) {
             self.stuck = None;
             self.servers.iter().try_for_each(Server::abort).map_err(SuperviseError::Servers)?;
@@ -280,7 +314,9 @@ impl Supervisor<'_> {
             _ => self.servers.into_iter().try_for_each(Server::kill).map(|()| Vec::new()),
         };
         outcome?;
-        let (clipboard, lost) = finished?;
+        let (clipboard, mut lost) = finished?;
+        let failure = self.station.as_ref().and_then(|station| station.failure());
+        lost.extend(failure.map(|errno| Lost { number: 1, errno }));
         Ok(Ended {
             how: self.how.unwrap_or(How::InitLost(None)),
             denials: self.watch.take_counts(),

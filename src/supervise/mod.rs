@@ -10,6 +10,7 @@
 //!   pipes ◀───▶ │            │ ◀──▶ pipes ◀──▶ payload
 //!   time, room ▶└────────────┘ ◀─refused calls── payload
 //! ```
+//! Where the run is detached there is neither screen nor keys: the `station` has their place.
 //!
 //! A run goes through two phases. *Running* lasts until init's pidfd says that every process of the
 //! sandbox has ended. *Draining* writes what the payload had written until then, puts the terminal's
@@ -28,6 +29,7 @@
 //! # Not here
 //! Starting the processes (`launch`); what init does (`launch::init`); words for people (`report`).
 
+pub mod attach;
 mod clipboard;
 mod console;
 mod control;
@@ -36,11 +38,13 @@ mod event_loop;
 mod limits;
 mod modes;
 mod port;
+pub mod protocol;
 mod pump;
 mod rate;
 mod signals;
 mod stage;
 mod standin;
+pub mod station;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -50,6 +54,7 @@ use std::time::Duration;
 pub use denials::{Call, ErrnoFor};
 pub use limits::Floor;
 pub use signals::{Signals, block_signals};
+pub use station::Station;
 
 use crate::launch::Running;
 use crate::launch::fuse::End;
@@ -73,6 +78,8 @@ pub struct Duties<'a> {
     pub stdio: [StdioPlan; 3],
     /// Whether the payload starts in the foreground of its pty.
     pub foreground: bool,
+    /// Who has its descriptors in place of a caller.
+    pub station: Option<&'a mut Station>,
 }
 
 impl<'a> Duties<'a> {
@@ -88,6 +95,7 @@ impl<'a> Duties<'a> {
             errno_for,
             stdio: [StdioPlan::Keep; 3],
             foreground: false,
+            station: None,
         };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {
@@ -208,6 +216,9 @@ pub enum SuperviseError {
     /// The caller's terminal or the pty.
     #[error("cannot use the terminal")]
     Terminal(#[source] Errno),
+    /// Keeping output, or taking orders.
+    #[error("cannot go on without a caller")]
+    Station(#[source] Errno),
     /// Having somebody watch while we are stopped.
     #[error("cannot watch over the sandbox while stopped")]
     StandIn(#[source] Errno),

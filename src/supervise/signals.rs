@@ -151,6 +151,19 @@ pub(super) fn asks_for_an_end(signal: SignalNumber) -> bool {
     [SignalNumber::INT, SignalNumber::QUIT, SignalNumber::TERM, SignalNumber::HUP].contains(&signal)
 }
 
+/// Whether a signal means nothing where there is no terminal.
+pub(super) fn is_about_a_terminal(signal: SignalNumber) -> bool {
+    [
+        SignalNumber::TSTP,
+        SignalNumber::TTIN,
+        SignalNumber::TTOU,
+        SignalNumber::CONT,
+        SignalNumber::WINCH,
+        SignalNumber::XFSZ,
+    ]
+    .contains(&signal)
+}
+
 /// Notices that somebody insists; see the module.
 #[derive(Debug, Default)]
 pub(super) struct Insistence(Vec<Instant>);

@@ -68,6 +68,11 @@ pub fn warm_up() {
     HEAP.warm_up();
 }
 
+/// What was freed is handed out again: for a process that goes on for long.
+pub fn reuse_freed() {
+    HEAP.keeps.store(false, Ordering::Relaxed);
+}
+
 /// From now on no freed block of the arena is touched, nor handed out once more.
 pub fn keep_freed() {
     HEAP.keeps.store(true, Ordering::Relaxed);

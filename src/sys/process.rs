@@ -307,8 +307,15 @@ pub fn keep_on_exec(number: u32) -> Result<()> {
 /// is dropped, in debug builds): a process calls it just before exec, or when it holds nothing
 /// else that it will use or drop.
 pub fn irrevocably_close_from(first: u32, keep: &[BorrowedFd<'_>]) -> Result<()> {
+    irrevocably_close_but(first, keep, &[])
+}
+
+/// As [`irrevocably_close_from`], with descriptors to keep that are known by their numbers alone, as those
+/// that the caller of the program named.
+pub fn irrevocably_close_but(first: u32, keep: &[BorrowedFd<'_>], numbers: &[u32]) -> Result<()> {
     let mut kept: Vec<u32> =
         keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+    kept.extend(numbers.iter().filter(|number| **number >= first));
     kept.sort_unstable();
     let mut start = first;
     for number in kept {

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 use rustix::process::Pid;
 
@@ -77,6 +77,50 @@ pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedF
         return Err(Errno::EMSGSIZE);
     }
     Ok((message.bytes, fds))
+}
+
+/// Listens at a name in a directory, which must be free, for sockets of the kind of [`pair`]; non-blocking.
+///
+/// By the directory's descriptor, as a path can be longer than an address holds (`unix(7)`: 108 bytes).
+pub fn listen_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+    rustix::net::bind(&socket, &address(directory, name)?)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(socket)
+}
+
+/// How many may wait to be accepted.
+const BACKLOG: i32 = 64;
+
+/// Takes the next connection, non-blocking; none when nobody waits.
+pub fn accept(listener: impl AsFd) -> Result<Option<OwnedFd>> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    match rustix::net::accept_with(listener, flags) {
+        Ok(socket) => Ok(Some(socket)),
+        Err(
+            rustix::io::Errno::AGAIN | rustix::io::Errno::INTR | rustix::io::Errno::CONNABORTED,
+        ) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Connects to who listens at a name in a directory; `ECONNREFUSED` when nobody does any more.
+pub fn connect_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
+    let address = address(directory, name)?;
+    retry(|| rustix::net::connect(&socket, &address))?;
+    Ok(socket)
+}
+
+fn address(directory: impl AsFd, name: &str) -> Result<SocketAddrUnix> {
+    let directory = directory.as_fd().as_raw_fd();
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{directory}/{name}"))?)
 }
 
 fn retry<T>(mut call: impl FnMut() -> rustix::io::Result<T>) -> Result<T> {

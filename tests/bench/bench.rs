@@ -22,7 +22,6 @@ mod apply;
 mod crowd;
 mod loops;
 mod memory;
-mod network;
 mod project;
 mod review;
 mod row;
@@ -76,8 +75,7 @@ fn run(request: &Request) -> Result<bool, String> {
     let tools = Tools::find()?;
     println!("{}", tools.versions());
     let mut rows = Vec::new();
-    let groups = GROUPS.iter().chain(network::GROUPS);
-    for (name, group) in groups.filter(|(name, _)| name.contains(&request.filter)) {
+    for (name, group) in GROUPS.iter().filter(|(name, _)| name.contains(&request.filter)) {
         eprintln!("bench: {name}");
         for row in group(&tools) {
             println!("{row}");

@@ -8,6 +8,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod apart;
 mod cli;
 mod degraded;
 mod escape;

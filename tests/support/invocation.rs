@@ -33,6 +33,7 @@ pub(crate) struct Invocation {
     stdout: Option<File>,
     stderr: Option<File>,
     pub(super) patience: Duration,
+    leaves: bool,
 }
 
 /// What a program reads.
@@ -67,7 +68,14 @@ impl Invocation {
             stdout: None,
             stderr: None,
             patience: PATIENCE,
+            leaves: false,
         }
+    }
+
+    /// What it starts goes on when it has ended: the world looks for it at its own end.
+    pub(crate) fn leaves(mut self) -> Self {
+        self.leaves = true;
+        self
     }
 
     /// One more argument.
@@ -161,7 +169,8 @@ impl Invocation {
     pub(crate) fn starts(mut self) -> Running {
         let stdin = std::mem::replace(&mut self.stdin, Stdin::Null);
         let (stdout, stderr) = (self.stdout.take(), self.stderr.take());
-        let mut running = self.spawn(&[], |command| {
+        let leaves = self.leaves;
+        let mut running = self.spawn(if leaves { &["--leave"] } else { &[] }, |command| {
             command.stdin(match &stdin {
                 Stdin::Null => Stdio::null(),
                 Stdin::Text(_) => Stdio::piped(),

@@ -1,7 +1,7 @@
 /*
  * keeper - starts one program and says what was left when it ended.
  *
- *   keeper [--tty] REPORT PROGRAM [ARG...]
+ *   keeper [--tty | --leave] REPORT PROGRAM [ARG...]
  *
  * REPORT is a file or a pipe (/proc/PID/fd/N), which PROGRAM does not get. In it, one line each:
  *
@@ -13,6 +13,7 @@
  * The keeper is the reaper of all its descendants (PR_SET_CHILD_SUBREAPER), whatever they did to get away: a double
  * fork, a new session, a launcher that was killed. That is why nothing can be left without being seen here.
  *
+ * --leave: what PROGRAM started goes on, and is looked for by who asked for that.
  * --tty: descriptor 0 is a terminal, which becomes the controlling one of PROGRAM, which gets descriptors 0 to 2 only.
  */
 #define _GNU_SOURCE
@@ -76,16 +77,17 @@ static void kill_children(FILE *report, int tell)
 int main(int argc, char **argv)
 {
 	int tty = argc > 1 && !strcmp(argv[1], "--tty");
-	argv += tty;
-	argc -= tty;
+	int leave = argc > 1 && !strcmp(argv[1], "--leave");
+	argv += tty + leave;
+	argc -= tty + leave;
 	if (argc < 3) {
-		fprintf(stderr, "usage: keeper [--tty] REPORT PROGRAM [ARG...]\n");
+		fprintf(stderr, "usage: keeper [--tty | --leave] REPORT PROGRAM [ARG...]\n");
 		return 125;
 	}
 	FILE *report = fopen(argv[1], "we");
 	if (!report)
 		die(argv[1]);
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1))
+	if (!leave && prctl(PR_SET_CHILD_SUBREAPER, 1))
 		die("subreaper");
 	pid_t pid = fork();
 	if (pid < 0)
@@ -113,7 +115,7 @@ int main(int argc, char **argv)
 			die("wait");
 	fprintf(report, "status %d\n", status);
 	fflush(report);
-	int left = reap();
+	int left = leave ? 0 : reap();
 	for (int n = 0; left && n < 100; n++) {
 		pause_ms(10);
 		left = reap();

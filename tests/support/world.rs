@@ -162,10 +162,22 @@ impl World {
 impl Drop for Inner {
     fn drop(&mut self) {
         let home = self.folder.path().to_owned();
+        if std::thread::panicking() {
+            // What goes on alone would go on for ever.
+            remove_all(&home);
+        }
         let records = self.expectation.lock().map_or(0, |e| e.records);
         let found = leftovers::find(&home, &home.join(".local/share/bryo"), records);
         leftovers::make_removable(&home);
         // A test that fails already has said why.
         assert!(std::thread::panicking() || found.is_empty(), "left behind:\n{}", found.join("\n"));
     }
+}
+
+/// Removes every sandbox of a world whose test has failed.
+fn remove_all(home: &Path) {
+    let script = "b=$1; ids=$($b ps -aq) && [ -n \"$ids\" ] && $b rm -f $ids";
+    let mut command = std::process::Command::new("/bin/sh");
+    command.args(["-c", script, "-"]).arg(program::bryo()).env("HOME", home);
+    _ = command.env_remove("BRYO_STORE").env_remove("XDG_DATA_HOME").output();
 }

@@ -3,7 +3,9 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
+use crate::ops::detach;
 use crate::ops::run::{self as op, Finished};
+use crate::report::footer::notices;
 use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
 use crate::spec::Spec;
 
@@ -47,6 +49,11 @@ fn execute(kind: Kind, arguments: &[OsString]) -> Result<Answer, Failure> {
     };
     match run.show {
         Show::Plan { json } => show_plan(&run.spec, json),
+        Show::Nothing | Show::Summary | Show::Everything
+            if run.spec.lifetime.detached.is_some() =>
+        {
+            detach(&run)
+        }
         Show::Nothing | Show::Summary | Show::Everything => carry_out(&run),
     }
 }
@@ -80,6 +87,17 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
         return Ok(Answer::text("").with_code(code));
     }
     Ok(Answer::text("").with_code(code))
+}
+
+/// Starts it and leaves it alone.
+fn detach(run: &Run) -> Result<Answer, Failure> {
+    let started = detach::start(&run.spec, None)?;
+    if run.show != Show::Nothing {
+        let text = notices(&started.notices, &Look::of_stderr());
+        // There is nobody left to tell that stderr is closed.
+        std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
+    }
+    Ok(Answer::text(format!("{}\n", started.id)))
 }
 
 /// Puts `/dev/null` in the place of standard input.

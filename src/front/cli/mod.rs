@@ -7,6 +7,7 @@
 
 pub mod apply;
 mod ask;
+pub mod attach;
 pub mod diff;
 pub mod discard;
 pub mod doctor;
@@ -15,6 +16,7 @@ mod execute;
 pub mod export;
 pub mod flag;
 pub mod inspect;
+pub mod logs;
 pub mod output;
 pub mod pages;
 pub mod profile;
@@ -23,6 +25,7 @@ mod report_file;
 pub mod rm;
 pub mod run;
 pub mod selection;
+pub mod stop;
 pub mod surroundings;
 pub mod system;
 pub mod usage;
@@ -54,6 +57,16 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "discard", build: discard::command, answer: discard::answer },
     Entry { name: "export", build: export::command, answer: export::answer },
     Entry { name: "ps", build: ps::command, answer: ps::answer },
+    Entry { name: "logs", build: logs::command, answer: logs::answer },
+    Entry { name: "attach", build: attach::command, answer: attach::answer },
+    Entry { name: "stop", build: stop::stop_command, answer: stop::stop },
+    Entry { name: "kill", build: stop::kill_command, answer: stop::kill },
+    Entry { name: "wait", build: stop::wait_command, answer: stop::wait },
+    Entry { name: "pause", build: stop::pause_command, answer: stop::pause },
+    Entry { name: "unpause", build: stop::unpause_command, answer: stop::unpause },
+    Entry { name: "start", build: stop::start_command, answer: stop::start },
+    Entry { name: "restart", build: stop::restart_command, answer: stop::restart },
+    Entry { name: "rename", build: stop::rename_command, answer: stop::rename },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },
     Entry { name: "system", build: system::command, answer: system::answer },

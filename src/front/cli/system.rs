@@ -40,7 +40,7 @@ pub fn command() -> Command {
                 .arg(values(
                     "filter",
                     "KEY=VALUE",
-                    "Sandboxes that fit: until=TIME, state=exited|killed, name=NAME; repeatable",
+                    "Sandboxes that fit: until=TIME, state=exited|died, name=NAME; repeatable",
                 ))
                 .arg(
                     switch("yes", "Do not ask")
@@ -107,8 +107,8 @@ fn read_filter(given: &OsStr, filter: &mut Filter) -> Result<(), CliError> {
         "state" => {
             filter.state = Some(match wanted {
                 "exited" => EndState::Exited,
-                "killed" => EndState::Killed,
-                other => return Err(unknown(other, &["exited", "killed"])),
+                "died" | "killed" => EndState::Killed,
+                other => return Err(unknown(other, &["exited", "died"])),
             });
         }
         "name" => filter.name = Some(wanted.to_owned()),

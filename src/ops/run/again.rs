@@ -1,5 +1,7 @@
 //! Which sandbox a run goes on with: the one that `--continue` names, or the one that has its name.
 
+use std::cell::RefCell;
+
 use super::RunError;
 use crate::changes::apply::was_interrupted;
 use crate::changes::{ChangesError, take_origins};
@@ -18,6 +20,8 @@ pub(super) struct Again {
     pub(super) record: Record,
     store: HostPath,
     layers: Vec<Layer>,
+    /// Its directory, when this process has it already.
+    held: RefCell<Option<SandboxDirectory>>,
 }
 
 impl Again {
@@ -47,8 +51,18 @@ impl Again {
             return Err(RunError::WouldRemove(name));
         }
         let record = found.record()?;
+        Ok(Some(Self::new(found, record, None)))
+    }
+
+    /// One that this process has run just now.
+    pub(super) fn held(directory: SandboxDirectory, record: Record) -> Self {
+        Self::new(directory.as_found(), record, Some(directory.for_another_run()))
+    }
+
+    fn new(found: Found, record: Record, held: Option<SandboxDirectory>) -> Self {
         let layers = record.layers.iter().map(|record| record.layer.clone()).collect();
-        Ok(Some(Self { store: found.store_path().clone(), found, record, layers }))
+        let store = found.store_path().clone();
+        Self { store, found, record, layers, held: RefCell::new(held) }
     }
 
     /// The plan that goes on with it.
@@ -65,6 +79,9 @@ impl Again {
 
     /// Locks it. Between the look at it and this it may have begun to run.
     pub(super) fn lock(&self) -> Result<SandboxDirectory, RunError> {
+        if let Some(held) = self.held.take() {
+            return Ok(held);
+        }
         match self.found.lock() {
             Err(StateError::Running(id)) => Err(RunError::Busy(Text::from(id.as_str()))),
             other => {

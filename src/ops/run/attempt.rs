@@ -4,9 +4,10 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use super::again::{self, Again};
+use super::end::{self, Over};
 use super::join::Shared;
 use super::refute::refuted;
-use super::{Finished, RunError, end};
+use super::{Desk, RunError};
 use crate::confine::seccomp::{self, Program};
 use crate::launch::{self, Door, Host, LaunchError, LayerDirectories};
 use crate::ops::sweep;
@@ -80,8 +81,8 @@ pub(super) fn carry_out(
     facts: &Facts,
     plan: &Plan,
     others: Others<'_>,
-    signals: Signals,
-) -> Result<Finished, Failed> {
+    (signals, mut desk): (Signals, Option<&mut dyn Desk>),
+) -> Result<Over, Failed> {
     // Before anything is made that an error would leave.
     let door = others.shared.map(Shared::door).transpose()?;
     let prepared = match Prepared::new(spec, plan, others.again) {
@@ -92,6 +93,9 @@ pub(super) fn carry_out(
         other => other?,
     };
     let record = prepared.begin(spec, facts, plan)?;
+    if let (Some(desk), Some(directory)) = (&mut desk, &prepared.directory) {
+        desk.settle(directory)?;
+    }
     let started = Instant::now();
     let launched =
         launch::launch(plan, &prepared.host(plan, door.as_ref())?, || match &prepared.directory {
@@ -103,16 +107,21 @@ pub(super) fn carry_out(
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
     };
+    if let Some(desk) = &mut desk {
+        desk.started(&record);
+    }
     let enforced = running.enforced.clone();
     let errno_for = |call: Call| prepared.errno_for(call);
     let store = prepared.watched_store()?;
     prepared.sweep();
-    let duties = Duties::of(plan, store, &errno_for)?;
+    let mut duties = Duties::of(plan, store, &errno_for)?;
+    duties.station = desk.and_then(Desk::station);
     let ended = supervise::supervise(running, duties, signals)?;
-    let told = end::Told { plan, enforced: &enforced, ended: &ended, duration: started.elapsed() };
+    let ran = started.elapsed();
+    let told = end::Told { plan, enforced: &enforced, ended: &ended, duration: ran };
     let denials = |call| errno_for(call).raw();
     let record = end::complete(record, &told, &denials);
-    Ok(end::shelve(spec, prepared.directory, record, ended)?)
+    Ok(Over { directory: prepared.directory, record, ended, ran })
 }
 
 impl Prepared {

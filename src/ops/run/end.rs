@@ -26,6 +26,15 @@ pub(super) struct Told<'a> {
     pub(super) duration: Duration,
 }
 
+/// A run that is over, and its sandbox as it left it, still locked.
+pub(super) struct Over {
+    pub(super) directory: Option<SandboxDirectory>,
+    pub(super) record: Record,
+    pub(super) ended: Ended,
+    /// How long it took.
+    pub(super) ran: Duration,
+}
+
 /// The record with everything that is known at the end.
 pub(super) fn complete(record: Record, told: &Told<'_>, errno_for: &dyn Fn(Call) -> i32) -> Record {
     let exit = match told.ended.how {
@@ -70,16 +79,17 @@ fn denied(ended: &Ended, errno_for: &dyn Fn(Call) -> i32) -> Vec<DeniedCall> {
 }
 
 /// Keeps the sandbox when something was written, removes it otherwise and where nothing is to stay.
-pub(super) fn shelve(
-    spec: &Spec,
-    directory: Option<SandboxDirectory>,
-    mut record: Record,
-    ended: Ended,
-) -> Result<Finished, RunError> {
+pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
+    let Over { directory, mut record, ended, .. } = over;
     let Some(directory) = directory else { return Ok(Finished { record, kept: false, ended }) };
-    // A name is there to refer to the sandbox by, whatever it wrote.
-    let has_name = record.name.is_some() && spec.lifetime.keep != Keep::Nothing;
-    let left = if has_name { Some(directory) } else { directory.remove_if_untouched()? };
+    // A name is there to refer to the sandbox by, whatever it wrote; of one that ran apart the record and the
+    // log are all that tells of it.
+    let apart = spec.lifetime.detached.is_some();
+    let to_stay = (record.name.is_some() || apart) && spec.lifetime.keep != Keep::Nothing;
+    if apart {
+        directory.close_line()?;
+    }
+    let left = if to_stay || apart { Some(directory) } else { directory.remove_if_untouched()? };
     let Some(directory) = left else {
         record.changes = Some(crate::state::record::ChangeCounts::default());
         return Ok(Finished { record, kept: false, ended });
@@ -92,7 +102,7 @@ pub(super) fn shelve(
     record.size = size;
     let keep = match spec.lifetime.keep {
         Keep::Nothing => false,
-        Keep::IfWritten => counts.total() > 0 || has_name,
+        Keep::IfWritten => counts.total() > 0 || to_stay,
     };
     if keep {
         directory.keep(&record)?;

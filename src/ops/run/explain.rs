@@ -54,6 +54,7 @@ impl Explain for RunError {
             | Self::Processes { .. }
             | Self::Left { .. }
             | Self::Changes(_)
+            | Self::Detach(_)
             | Self::Apply(_) => None,
         }
     }

@@ -19,10 +19,12 @@ mod join;
 mod refute;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::changes::ChangesError;
 use again::Again;
 use attempt::{Failed, Others};
+use end::Over;
 use join::Shared;
 
 use crate::host::missing::MissingCall;
@@ -35,8 +37,8 @@ use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
 use crate::spec::text::pretty_json;
 use crate::spec::{Spec, Text};
-use crate::state::{Record, SandboxId, StateError};
-use crate::supervise::{self, Ended, SuperviseError};
+use crate::state::{Record, SandboxDirectory, SandboxId, StateError};
+use crate::supervise::{self, Ended, Station, SuperviseError};
 use crate::sys::errno::Errno;
 use crate::sys::process::{is_open, leads_into_a_tree};
 
@@ -161,6 +163,9 @@ pub enum RunError {
     /// Reading what the payload wrote.
     #[error(transparent)]
     Changes(#[from] ChangesError),
+    /// What a detached run needs.
+    #[error(transparent)]
+    Detach(crate::ops::detach::DetachError),
     /// The start.
     #[error(transparent)]
     Launch(#[from] LaunchError),
@@ -189,25 +194,66 @@ pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
     }
 }
 
-/// Runs `spec`. Returns when every process of the sandbox has ended.
-pub fn run(spec: &Spec) -> Result<Finished, RunError> {
-    try_run(spec).map_err(explained)
+/// What has the place of the caller in a detached run.
+pub trait Desk {
+    /// The sandbox's directory is there, and nothing runs yet.
+    fn settle(&mut self, directory: &SandboxDirectory) -> Result<(), StateError>;
+    /// The payload was executed.
+    fn started(&mut self, record: &Record);
+    /// Who has the payload's descriptors.
+    fn station(&mut self) -> Option<&mut Station>;
+    /// A run is over, after so long; whether there is to be another. Waits until it is time for it.
+    fn goes_on(&mut self, record: &Record, code: u8, ran: Duration) -> Result<bool, RunError>;
 }
 
-fn try_run(spec: &Spec) -> Result<Finished, RunError> {
+/// Runs `spec`. Returns when every process of the sandbox has ended.
+pub fn run(spec: &Spec) -> Result<Finished, RunError> {
+    try_run(spec, None).and_then(|over| end::shelve(spec, over)).map_err(explained)
+}
+
+/// Runs `spec`, and again for as long as `desk` wants that.
+pub fn run_apart(spec: &Spec, desk: &mut dyn Desk) -> Result<Finished, RunError> {
+    let mut over = try_run(spec, Some(&mut *desk)).map_err(explained)?;
+    loop {
+        let Some(directory) = over.directory.take() else { break };
+        directory.replace_record(&over.record)?;
+        if !desk.goes_on(&over.record, over.ended.how.exit_code(), over.ran)? {
+            over.directory = Some(directory);
+            break;
+        }
+        let again = Again::held(directory, over.record);
+        over = run_with(spec, Some(&again), Some(&mut *desk)).map_err(explained)?;
+    }
+    end::shelve(spec, over).map_err(explained)
+}
+
+fn try_run(spec: &Spec, desk: Option<&mut dyn Desk>) -> Result<Over, RunError> {
     verify_descriptors(&spec.command.descriptors.pass)?;
     let again = Again::find(spec)?;
+    run_with(spec, again.as_ref(), desk)
+}
+
+fn run_with(
+    spec: &Spec,
+    again: Option<&Again>,
+    mut desk: Option<&mut dyn Desk>,
+) -> Result<Over, RunError> {
     let shared = Shared::find(spec)?;
     let probe = Probe::begin()?;
     let status = *probe.status();
     let mut facts = with_target(probe.facts_for(spec)?, shared.as_ref());
-    let others = Others { again: again.as_ref(), shared: shared.as_ref() };
+    let others = Others { again, shared: shared.as_ref() };
     let mut signals = supervise::block_signals()?;
     let mut looked_again = false;
     loop {
-        let plan = checked_plan(spec, &facts, again.as_ref())?;
-        match attempt::carry_out(spec, &facts, &plan, others, signals) {
-            Ok(finished) => return Ok(finished),
+        let plan = checked_plan(spec, &facts, again)?;
+        // A longer borrow than one attempt's cannot be given to it.
+        let lent: Option<&mut dyn Desk> = match &mut desk {
+            Some(desk) => Some(&mut **desk),
+            None => None,
+        };
+        match attempt::carry_out(spec, &facts, &plan, others, (signals, lent)) {
+            Ok(over) => return Ok(over),
             Err(Failed::Finally(error)) => return Err(*error),
             Err(Failed::Refuted { fact, error, signals: again }) => {
                 // A fact that was refuted already cannot be what it rested on.

@@ -102,6 +102,11 @@ pub(super) fn plan_tree(
     for step in [FsStep::MakePrivate, FsStep::Scratch, FsStep::NewRoot] {
         trees.draft.fs(step);
     }
+    if spec.lifetime.detached.is_some() {
+        // Its record, its log and the way to its supervisor have to be somewhere.
+        trees.upper_home()?;
+        trees.record_home()?;
+    }
     if let Some(root) = forest(rules) {
         trees.place(&root, Ground::There)?;
         if root.rule.view == View::Skeleton {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::super::error::PlanError;
-use super::super::facts::{Kind, Refuted};
+use super::super::facts::{Kind, Refuted, StoreState};
 use super::super::step::{
     Backend, Copied, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer,
     ScratchEntry, ScratchLayer, Stage, StoreStep, Upper,
@@ -163,7 +163,7 @@ impl Trees<'_> {
     }
 
     /// Where upper layers go: decided and opened once.
-    fn upper_home(&mut self) -> Result<(), PlanError> {
+    pub(super) fn upper_home(&mut self) -> Result<(), PlanError> {
         if self.home.is_some() {
             return Ok(());
         }
@@ -176,6 +176,18 @@ impl Trees<'_> {
             UpperHome::Scratch => self.draft.notice(Notice::Missing(Missing::Store)),
         }
         self.home = Some(home);
+        Ok(())
+    }
+
+    /// Where the record goes when no layer can be on disk: any store of the caller's.
+    pub(super) fn record_home(&mut self) -> Result<(), PlanError> {
+        if self.draft.store.is_some() {
+            return Ok(());
+        }
+        let usable = self.facts.stores.iter().find(|store| store.state == StoreState::Usable);
+        let path = usable.ok_or(PlanError::NoStore)?.path.clone();
+        self.draft.store = Some(path.clone());
+        self.draft.push(Stage::Prepare, StoreStep::Open { store: path });
         Ok(())
     }
 

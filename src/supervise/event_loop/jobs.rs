@@ -32,6 +32,9 @@ impl Supervisor<'_> {
         if self.phase == Phase::Draining {
             return self.take_late_signal(signal);
         }
+        if self.station.is_some() {
+            return self.take_signal_apart(signal);
+        }
         if self.insistence.is_too_much(signal, Instant::now()) {
             return self.kill(How::Insisted(signal));
         }
@@ -52,6 +55,21 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Without a caller nobody sends signals but who wants it to end, as the machine does when it goes down.
+    fn take_signal_apart(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
+        if self.insistence.is_too_much(signal, Instant::now()) {
+            return self.kill(How::Insisted(signal));
+        }
+        match &mut self.station {
+            Some(station) if signals::asks_for_an_end(signal) => {
+                let order = station.begin_stop(None, None);
+                self.obey(order)
+            }
+            _ if signals::is_about_a_terminal(signal) => Ok(()),
+            _ => self.forward(signal),
+        }
+    }
+
     /// While what the payload wrote is written out, it is this process alone that is meant.
     fn take_late_signal(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
         if signals::asks_for_an_end(signal) {
@@ -64,7 +82,7 @@ impl Supervisor<'_> {
         Ok(())
     }
 
-    fn forward(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
+    pub(super) fn forward(&mut self, signal: SignalNumber) -> Result<(), SuperviseError> {
         match u8::try_from(signal.raw()) {
             Ok(signal) => self.order(ToSandbox::Signal { signal }),
             Err(_) => Ok(()),

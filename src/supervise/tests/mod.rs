@@ -120,6 +120,10 @@ fn child(body: impl FnOnce()) -> (rustix::process::Pid, OwnedFd) {
     }
 }
 
+fn root() -> OwnedFd {
+    rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap()
+}
+
 /// Starts the stand-in and watches over it.
 fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseError> {
     let signals = block_signals().unwrap();
@@ -163,14 +167,13 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
     };
     // Something that nothing else would answer.
     let errno_for = |call: Call| Errno::from_raw(1000 + i32::try_from(call.number % 100).unwrap());
-    let store =
-        || rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
     let duties = Duties {
         timeout: setup.timeout,
-        floor: setup.floor.map(|percent| Floor { store: store(), percent }),
+        floor: setup.floor.map(|percent| Floor { store: root(), percent }),
         errno_for: &errno_for,
         stdio: setup.stdio,
         foreground: setup.foreground,
+        station: None,
     };
     supervise(running, duties, signals)
 }

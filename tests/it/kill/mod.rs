@@ -70,7 +70,7 @@ fn id(sandbox: &Value) -> String {
 /// were, and how many of them `ps` calls killed.
 fn usable_and_removed(world: &World) -> (usize, usize) {
     let all = listed(world);
-    let killed = all.iter().filter(|sandbox| sandbox["state"] == "killed").count();
+    let killed = all.iter().filter(|sandbox| sandbox["state"] == "died").count();
     for sandbox in &all {
         assert!(sandbox["command"][0] == "/bin/sh", "a record that says nothing: {sandbox}");
         let id = id(sandbox);

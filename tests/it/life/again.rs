@@ -120,7 +120,7 @@ fn a_killed_run_is_gone_on_with() {
     running.says("up").kill(rustix::process::Signal::KILL);
     running.ends().dies_of(9);
     let listed = world.bryo(["ps", "-a"]).ends().succeeds().stdout();
-    assert!(listed.contains("killed") && listed.contains("1A 0C 0D"), "{listed}");
+    assert!(listed.contains("died") && listed.contains("1A 0C 0D"), "{listed}");
     world.sandbox().args(["--name", "n"]).run("cat a; echo two >>a").succeeds().stdout_is("one\n");
     assert_eq!(changes(&world, "n"), ["A a"]);
     assert_eq!(record(&world, "n")["earlier"][0]["outcome"]["state"], "killed");

@@ -9,6 +9,7 @@ mod confine;
 mod egress;
 mod environment;
 mod identity;
+mod life;
 mod lifetime;
 mod limits;
 mod net;
@@ -31,6 +32,7 @@ use super::flag::{many, one, value};
 use super::surroundings::Surroundings;
 use super::usage;
 
+pub(super) use life::{parse_patience, parse_signal};
 pub use output::Show;
 pub use process::Input;
 
@@ -107,6 +109,8 @@ fn flags(command: Command) -> Command {
         .args(limits::flags())
         .next_help_heading(lifetime::HEADING)
         .args(lifetime::flags())
+        .next_help_heading(life::HEADING)
+        .args(life::flags())
         .next_help_heading(output::HEADING)
         .args(output::flags())
 }
@@ -149,6 +153,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     confine::apply(matches, &mut spec, caller)?;
     limits::apply(matches, &mut spec)?;
     lifetime::apply(matches, &mut spec, caller)?;
+    life::apply(matches, &mut spec)?;
     let apply_on_success = lifetime::applies(matches);
     Ok(Run { spec, show: output::read(matches)?, input, apply_on_success })
 }

@@ -80,9 +80,9 @@ const REFUSED: &[Refused] = &[
         instead: "",
     },
     Refused {
-        names: &["--detach", "--keep", "--restart", "-d"],
-        why: "in this version a sandbox ends with the command that started it",
-        instead: "",
+        names: &["--keep"],
+        why: "a sandbox that outlives its terminal has none of its own to write to",
+        instead: "`--detach` keeps what it writes, and `bryo attach` shows it",
     },
     Refused {
         names: &["--mount"],

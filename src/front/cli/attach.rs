@@ -1,0 +1,80 @@
+//! `bryo attach`.
+
+use std::ffi::OsString;
+
+use clap::{ArgMatches, Command};
+
+use crate::ops::attach::{DetachKeys, Left, Wanted, attach};
+use crate::ops::stores::Here;
+use crate::profile::value::ValueError;
+use crate::report::{EXIT_FAILED, Explain, Failure};
+use crate::spec::Text;
+
+use super::error::CliError;
+use super::flag::{bad, is_set, one, sandbox, switch, toggle, toggled, value};
+use super::output::Answer;
+use super::usage::{self, Asked};
+
+/// The supervisor was killed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot stay attached: the supervisor of the sandbox has ended, and everything with it")]
+struct LostError;
+
+impl Explain for LostError {}
+
+/// `bryo attach`, as clap knows it.
+pub fn command() -> Command {
+    Command::new("attach")
+        .about("Show what a detached sandbox writes, and pass on what is typed")
+        .after_help(
+            "Ctrl-P Ctrl-Q leaves it alone again. Its exit status is that of the command. What it wrote \
+             before is in `bryo logs`.",
+        )
+        .arg(switch("no-stdin", "Pass nothing on"))
+        .arg(toggle("sig-proxy", "Pass signals on where it has no terminal: always so unless `=false`"))
+        .arg(value("detach-keys", "KEYS", "What is typed to leave, as in ctrl-x,x"))
+        .arg(sandbox())
+}
+
+/// Answers the words after `bryo attach`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    let wanted = wanted(&matches).map_err(|error| Failure::new(&error))?;
+    let named: Option<Text> = one(&matches, "sandbox").map(Into::into);
+    let here = Here::look().map_err(|error| Failure::new(&error))?;
+    carry_out(&here, named.as_ref(), wanted)
+}
+
+/// Attaches to one that was just started.
+pub(super) fn to(here: &Here, name: &Text, input: bool) -> Result<Answer, Failure> {
+    let wanted = Wanted { input, signals: true, keys: DetachKeys::default() };
+    carry_out(here, Some(name), wanted)
+}
+
+fn carry_out(here: &Here, named: Option<&Text>, wanted: Wanted) -> Result<Answer, Failure> {
+    let left = here.which(named).and_then(|which| attach(&here.stores, which, wanted));
+    match left.map_err(|error| Failure::new(&error))? {
+        Left::Ended(code) => Ok(Answer::text("").with_code(code)),
+        Left::Detached | Left::Closed => Ok(Answer::text("")),
+        Left::Lost => Err(Failure { exit_code: EXIT_FAILED, ..Failure::new(&LostError) }),
+    }
+}
+
+fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
+    let keys = match one(matches, "detach-keys") {
+        None => DetachKeys::default(),
+        Some(given) => given
+            .to_str()
+            .and_then(|text| DetachKeys::parse(text).ok())
+            .ok_or_else(|| bad("--detach-keys", given, ValueError::NotKeys))?,
+    };
+    Ok(Wanted {
+        input: !is_set(matches, "no-stdin"),
+        signals: toggled(matches, "sig-proxy", "--sig-proxy")?.unwrap_or(true),
+        keys,
+    })
+}

@@ -1,0 +1,66 @@
+//! `bryo attach`: a terminal or pipes at a sandbox that runs without a caller.
+
+use super::control::{Heard, Supervisor};
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::state::log::{Follow, Position};
+use crate::state::{Found, Line, Stores, Which};
+use crate::supervise::attach::Attachment;
+pub use crate::supervise::attach::{DetachKeys, Left};
+use crate::supervise::protocol::{Reply, Request};
+use crate::supervise::{self, block_signals};
+use crate::sys::errno::Errno;
+
+/// How one attaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whether our input is passed on.
+    pub input: bool,
+    /// Whether signals are.
+    pub signals: bool,
+    /// What is typed to leave.
+    pub keys: DetachKeys,
+}
+
+/// Attaches until it ends, or somebody leaves.
+pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left, OpsError> {
+    sweep(stores)?;
+    let found = stores.choose(which)?;
+    let socket = match found.line()? {
+        Line::Socket(socket) => socket,
+        Line::Process(_) => return Err(OpsError::Foreground { verb: "attach to", id: found.id() }),
+        Line::Ended => return Err(not_running(&found)),
+    };
+    // Signals first: one that comes meanwhile is for the payload.
+    let signals = block_signals()?;
+    let mut log = found.read_log()?;
+    let Some(follow) = Follow::new(&found, &log)? else { return Err(not_running(&found)) };
+    let supervisor = Supervisor::new(socket);
+    let asked = supervisor.ask(&Request::Attach);
+    let failed = |source| OpsError::Supervisor { id: found.id(), source };
+    let (terminal, input) = match asked.map_err(failed)? {
+        Heard::Reply(Reply::Attached { terminal, input, log_file, log_offset }) => {
+            let from = Position { file: log_file, offset: log_offset };
+            log.seek(from)
+                .map_err(|source| crate::state::StateError::ReadLog { id: found.id(), source })?;
+            (terminal, input)
+        }
+        Heard::Gone => return Err(not_running(&found)),
+        Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
+        Heard::Reply(_) => return Err(failed(Errno::EPROTO)),
+    };
+    let attachment = Attachment {
+        socket: supervisor.into_socket(),
+        log,
+        follow,
+        terminal,
+        input: input && wanted.input,
+        signals: wanted.signals,
+        keys: wanted.keys,
+    };
+    Ok(supervise::attach::attach(attachment, &signals)?)
+}
+
+fn not_running(found: &Found) -> OpsError {
+    OpsError::NotRunning { verb: "attach to", id: found.id() }
+}

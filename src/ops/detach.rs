@@ -1,0 +1,251 @@
+//! `bryo run -d`, `bryo start`: a sandbox that goes on when the command that started it has ended.
+//!
+//! # Theory of operation
+//! ```text
+//! command ──fork──▶ supervisor: session of its own, no terminal, no descriptor of the caller's
+//!    │                  │ plan, store, log, socket, launch: as any run
+//!    │ ◀── Started ──── │ the payload was executed     (or Failed, with the words and the exit status)
+//!    ▼ prints the id    │ watches; starts again where that is asked for
+//!                       ▼ record, then the last word to who waits
+//! ```
+//! The supervisor is the launcher: everything in the sandbox dies with it, as with the launcher of any run. It is
+//! a fork of the command and executes nothing, so nothing has to be handed over and found again.
+//!
+//! When the command is killed before the payload was executed, the supervisor finds nobody to tell, and ends,
+//! and everything with it.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+
+use super::run::{self, Desk, RunError};
+use crate::plan::step::Notice;
+use crate::report::{EXIT_FAILED, Explain, Failure};
+use crate::spec::{HostPath, Restart, Spec};
+use crate::state::{Record, SandboxDirectory, SandboxId, StateError};
+use crate::supervise::station::Next;
+use crate::supervise::{Station, block_signals};
+use crate::sys::clone::{self, Cloned, ThreadsError};
+use crate::sys::errno::{Errno, Result as SysResult};
+use crate::sys::process::{self, exit_now};
+use crate::sys::{heap, pidfd, socket};
+
+/// A sandbox that runs apart.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Started {
+    /// Which.
+    pub id: SandboxId,
+    /// What the user is to be told once.
+    pub notices: Vec<Notice>,
+}
+
+/// What the supervisor tells the command.
+#[derive(Debug, Serialize, Deserialize)]
+enum Told {
+    Started(Started),
+    Failed(Failed),
+}
+
+/// A [`Failure`] on its way.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failed {
+    text: String,
+    hint: Option<String>,
+    exit_code: u8,
+}
+
+/// Bytes of the longest word of a supervisor: notices name places, of which there may be many.
+const LONGEST: usize = 128 << 10;
+
+/// Why there is no supervisor.
+#[derive(Debug, thiserror::Error)]
+pub enum DetachError {
+    /// This process cannot be forked.
+    #[error("cannot start a supervisor from this process")]
+    Threads(#[source] ThreadsError),
+    /// The fork, or the way to it.
+    #[error("cannot start a supervisor")]
+    Fork(#[source] Errno),
+    /// It ended without a word.
+    #[error("cannot start the sandbox: its supervisor ended before the payload was started")]
+    Lost,
+    /// Leaving the caller.
+    #[error("cannot leave the caller's session")]
+    Leave(#[source] Errno),
+    /// Where it is to start is not there.
+    #[error("cannot enter `{0}`, where the sandbox was started from")]
+    Enter(HostPath, #[source] std::io::Error),
+}
+
+impl Explain for DetachError {}
+
+/// Starts `spec`, which is a detached one, from `from` where that is not the current directory.
+///
+/// Returns when the payload was executed, or with what kept it from that.
+pub fn start(spec: &Spec, from: Option<&HostPath>) -> Result<Started, Failure> {
+    let failed = |error: DetachError| Failure::new(&error);
+    clone::assert_single_threaded().map_err(|error| failed(DetachError::Threads(error)))?;
+    let (ours, theirs) = socket::pair().map_err(|errno| failed(DetachError::Fork(errno)))?;
+    match clone::fork().map_err(|errno| failed(DetachError::Fork(errno)))? {
+        Cloned::Child => supervise(spec, from, theirs),
+        Cloned::Parent { pidfd, .. } => {
+            drop(theirs);
+            match hear(&ours) {
+                Some(Told::Started(started)) => Ok(started),
+                Some(Told::Failed(Failed { text, hint, exit_code })) => {
+                    // It has nothing more to do: no zombie is left to a caller that goes on.
+                    reap(&pidfd);
+                    Err(Failure { text, hint, exit_code, others: Vec::new() })
+                }
+                None => {
+                    reap(&pidfd);
+                    Err(failed(DetachError::Lost))
+                }
+            }
+        }
+    }
+}
+
+/// The first and last word of a supervisor.
+fn hear(from: &OwnedFd) -> Option<Told> {
+    let mut bytes = vec![0; LONGEST];
+    let (length, _) = socket::receive(from, &mut bytes).ok()?;
+    serde_json::from_slice(bytes.get(..length)?).ok()
+}
+
+/// One that ended. Where the caller ignores its children nobody can.
+fn reap(pidfd: &OwnedFd) {
+    pidfd::wait(pidfd).map(drop).unwrap_or_default();
+}
+
+/// The supervisor, to its end.
+fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd) -> ! {
+    let mut apart = Apart { spec, told: Some(told), seat: None, count: 0, pause: Duration::ZERO };
+    let ended = apart.leave_caller(from).map_err(|error| Failure::new(&error)).and_then(|()| {
+        run::run_apart(spec, &mut apart).map_err(|error: RunError| Failure::new(&error))
+    });
+    let code = match ended {
+        Ok(finished) => finished.ended.how.exit_code(),
+        Err(failure) => {
+            let code = failure.exit_code;
+            apart.tell(&Told::Failed(Failed {
+                text: failure.text,
+                hint: failure.hint,
+                exit_code: code,
+            }));
+            code
+        }
+    };
+    if let Some(Seat { station, .. }) = &mut apart.seat {
+        station.finish(code);
+    }
+    exit_now(code)
+}
+
+/// What a supervisor has in place of a caller.
+struct Apart<'a> {
+    spec: &'a Spec,
+    /// To the command; none once it was told.
+    told: Option<OwnedFd>,
+    seat: Option<Seat>,
+    /// How often it was started again.
+    count: u32,
+    /// The last wait before that.
+    pause: Duration,
+}
+
+/// The station at a sandbox.
+struct Seat {
+    id: SandboxId,
+    station: Station,
+    /// Where it was started from.
+    from: Option<HostPath>,
+}
+
+impl Apart<'_> {
+    /// Keeps nothing of the caller but the current directory, which the plan depends on.
+    fn leave_caller(&self, from: Option<&HostPath>) -> Result<(), DetachError> {
+        if let Some(from) = from {
+            std::env::set_current_dir(from.as_path())
+                .map_err(|error| DetachError::Enter(from.clone(), error))?;
+        }
+        self.leave_session().map_err(DetachError::Leave)
+    }
+
+    fn leave_session(&self) -> SysResult<()> {
+        rustix::process::setsid()?;
+        let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::stdio::dup2_stdin(&null)?;
+        rustix::stdio::dup2_stdout(&null)?;
+        rustix::stdio::dup2_stderr(&null)?;
+        // Maybe opened at one of those numbers, which are closed with the process alone.
+        std::mem::forget(null);
+        let keep: Vec<_> = self.told.iter().map(AsFd::as_fd).collect();
+        process::irrevocably_close_but(3, &keep, &self.spec.command.descriptors.pass)?;
+        process::set_name(c"bryo-supervisor")
+    }
+
+    /// Whether somebody heard it.
+    fn tell(&mut self, word: &Told) -> bool {
+        let Some(told) = self.told.take() else { return true };
+        let text = serde_json::to_vec(word).unwrap_or_default();
+        socket::send(told, &text, &[]).is_ok()
+    }
+
+    /// Whether a run that ended is followed by another.
+    fn is_due(&self, code: u8) -> bool {
+        let stopped = self.seat.as_ref().is_none_or(|seat| seat.station.is_stopped());
+        !stopped && self.spec.lifetime.restart.is_due(code, self.count)
+    }
+}
+
+impl Desk for Apart<'_> {
+    fn settle(&mut self, directory: &SandboxDirectory) -> Result<(), StateError> {
+        if self.seat.as_ref().is_some_and(|seat| seat.id == directory.id()) {
+            return Ok(());
+        }
+        let bound = self.spec.lifetime.detached.as_ref().map_or(0, |detached| detached.log);
+        let (log, listener) = (directory.log(bound)?, directory.listen()?);
+        let station = Station::new(log, listener, self.spec.lifetime.stop);
+        self.seat = Some(Seat { id: directory.id(), station, from: None });
+        Ok(())
+    }
+
+    fn started(&mut self, record: &Record) {
+        let started = Started { id: record.id, notices: record.notices.clone() };
+        if !self.tell(&Told::Started(started)) {
+            // The command was killed: who typed it does not expect that anything goes on.
+            exit_now(EXIT_FAILED);
+        }
+        if let Some(seat) = &mut self.seat {
+            seat.from.clone_from(&record.from);
+        }
+        // No file system is kept from being unmounted by this process. `/` can always be entered.
+        std::env::set_current_dir("/").unwrap_or_default();
+        heap::reuse_freed();
+    }
+
+    fn station(&mut self) -> Option<&mut Station> {
+        self.seat.as_mut().map(|seat| &mut seat.station)
+    }
+
+    fn goes_on(&mut self, _: &Record, code: u8, ran: Duration) -> Result<bool, RunError> {
+        if !self.is_due(code) {
+            return Ok(false);
+        }
+        let Some(seat) = &mut self.seat else { return Ok(false) };
+        self.pause = Restart::pause(self.pause, ran);
+        let signals = block_signals()?;
+        if seat.station.pause(self.pause, &signals)? == Next::End {
+            return Ok(false);
+        }
+        if let Some(from) = &seat.from {
+            std::env::set_current_dir(from.as_path())
+                .map_err(|error| RunError::Detach(DetachError::Enter(from.clone(), error)))?;
+        }
+        self.count = self.count.saturating_add(1);
+        Ok(true)
+    }
+}

@@ -1,0 +1,140 @@
+//! `bryo logs`: what a detached sandbox wrote.
+//!
+//! # Theory of operation
+//! The log is read file by file, entry by entry, and what it holds goes on to the caller's sink: nothing of it is
+//! kept here, and a slow sink holds up nobody but this process.
+//!
+//! # Decisions
+//! - A line belongs to the stream it was begun on, and has the time of the entry in which it begins.
+//! - `--tail` counts lines of both streams together, in the order in which they were begun.
+
+mod sieve;
+
+use std::io;
+
+pub use sieve::Form;
+use sieve::Sieve;
+
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::profile::value::parse_duration;
+pub use crate::state::log::Stream;
+use crate::state::log::{Follow, Reader};
+use crate::state::{Found, StateError, Stores, Timestamp, Which};
+
+/// Which part of a log.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Part {
+    /// What was written at this time or later.
+    pub since: Option<Timestamp>,
+    /// What was written before this time.
+    pub until: Option<Timestamp>,
+    /// The last lines of that.
+    pub tail: Option<u64>,
+}
+
+/// Whether to go on until the sandbox ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Until {
+    /// What is there now.
+    Now,
+    /// What it writes from now on, too.
+    End,
+}
+
+/// Where it goes.
+pub trait Sink {
+    /// Some bytes of one stream.
+    fn put(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()>;
+    /// Nothing more comes just now.
+    fn flush(&mut self) -> io::Result<()>;
+    /// Something was dropped before it was read.
+    fn missed(&mut self) -> io::Result<()>;
+}
+
+/// A moment: `2026-01-31T12:00:00Z`, seconds since 1970, or a time before now.
+pub fn parse_moment(text: &str) -> Option<Timestamp> {
+    Timestamp::parse_any(text).or_else(|| {
+        let ago = parse_duration(text).ok()?;
+        let ago = u64::try_from(ago.as_nanos()).ok()?;
+        Some(Timestamp::from_nanoseconds(Timestamp::now().nanoseconds().saturating_sub(ago)))
+    })
+}
+
+/// Gives `sink` what the sandbox wrote.
+pub fn logs(
+    stores: &Stores,
+    which: Which<'_>,
+    (part, form, until): (Part, Form, Until),
+    sink: &mut dyn Sink,
+) -> Result<(), OpsError> {
+    sweep(stores)?;
+    let found = stores.choose(which)?;
+    let mut reader = found.read_log()?;
+    if !reader.is_there() {
+        return Err(OpsError::NoLog(found.id()));
+    }
+    let follow = match until {
+        Until::Now => None,
+        Until::End => Follow::new(&found, &reader)?,
+    };
+    let skip = match part.tail {
+        Some(most) => count(&found, part)?.saturating_sub(most),
+        None => 0,
+    };
+    let mut sieve = Sieve::new(form, skip);
+    loop {
+        // Asked before the log is read: what was written before the end is read after it.
+        let over = follow.as_ref().is_none_or(Follow::is_over);
+        let more = give(&found, &mut reader, part, &mut sieve, sink)?;
+        sink.flush().map_err(OpsError::Write)?;
+        match &follow {
+            Some(follow) if more && !over => {
+                follow.wait().map_err(|source| OpsError::Wait { id: found.id(), source })?;
+            }
+            _ => return Ok(()),
+        }
+    }
+}
+
+/// Gives what is there; whether there may be more that is wanted.
+fn give(
+    found: &Found,
+    reader: &mut Reader,
+    part: Part,
+    sieve: &mut Sieve,
+    sink: &mut dyn Sink,
+) -> Result<bool, OpsError> {
+    let failed = |source| StateError::ReadLog { id: found.id(), source };
+    while let Some(entry) = reader.next_entry().map_err(failed)? {
+        if part.until.is_some_and(|until| entry.time >= until) {
+            return Ok(false);
+        }
+        if part.since.is_none_or(|since| entry.time >= since) {
+            sieve.pass(&entry, sink).map_err(OpsError::Write)?;
+        }
+    }
+    if reader.take_missed() {
+        sink.missed().map_err(OpsError::Write)?;
+    }
+    Ok(true)
+}
+
+/// How many lines there are of a part.
+fn count(found: &Found, part: Part) -> Result<u64, OpsError> {
+    struct Nowhere;
+    impl Sink for Nowhere {
+        fn put(&mut self, _: Stream, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+        fn missed(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut sieve = Sieve::new(Form::Lines, 0);
+    give(found, &mut found.read_log()?, part, &mut sieve, &mut Nowhere)?;
+    Ok(sieve.lines())
+}

@@ -1,0 +1,14 @@
+//! `bryo rename`: gives a sandbox another name, or one.
+
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::spec::Text;
+use crate::state::{SandboxId, Stores};
+
+/// Calls a sandbox `new`, whether it runs or not.
+pub fn rename(stores: &Stores, wanted: &Text, new: &str) -> Result<SandboxId, OpsError> {
+    sweep(stores)?;
+    let found = stores.find(wanted.as_bytes())?;
+    found.rename(new)?;
+    Ok(found.id())
+}

@@ -1,0 +1,48 @@
+//! `bryo start`: runs a sandbox that ended once more, with its spec, on its layer, from where it was started.
+
+use super::detach::{self, Started};
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::report::Failure;
+use crate::spec::command::Keep;
+use crate::spec::{HostPath, Spec, Text};
+use crate::state::{SandboxId, Stores};
+
+/// What there is to start.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Startable {
+    /// It runs already.
+    Runs(SandboxId),
+    /// It ended.
+    Ended {
+        /// What it is to be.
+        spec: Box<Spec>,
+        /// Where it was started from, if that is known.
+        from: Option<HostPath>,
+    },
+}
+
+/// Looks for a sandbox that can be started.
+pub fn find(stores: &Stores, name: &Text) -> Result<Startable, OpsError> {
+    let found = stores.find(name.as_bytes())?;
+    if found.is_running()? {
+        return Ok(Startable::Runs(found.id()));
+    }
+    let record = found.record()?;
+    let mut spec = record.spec;
+    spec.lifetime.continues = Some(found.id().as_str().into());
+    spec.lifetime.detached.get_or_insert_default();
+    // The run that was asked to leave nothing left something all the same.
+    spec.lifetime.keep = Keep::IfWritten;
+    spec.lifetime.report = None;
+    Ok(Startable::Ended { spec: Box::new(spec), from: record.from })
+}
+
+/// Starts it; none when it runs already, which is no error.
+pub fn start(stores: &Stores, name: &Text) -> Result<Option<Started>, Failure> {
+    sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
+    match find(stores, name).map_err(|error| Failure::new(&error))? {
+        Startable::Runs(_) => Ok(None),
+        Startable::Ended { spec, from } => detach::start(&spec, from.as_ref()).map(Some),
+    }
+}

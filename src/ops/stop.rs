@@ -1,0 +1,299 @@
+//! `bryo stop`, `kill`, `wait`, `pause`, `unpause`: ending sandboxes that run, and waiting for their end.
+//!
+//! # Theory of operation
+//! One that was started with `--detach` is asked over its supervisor's socket. One that runs in somebody's
+//! foreground has none: its launcher is sent the signal, as a person at its terminal could do, and passes it on;
+//! when it does not end in time its launcher is killed, and everything with it.
+//!
+//! Several are stopped at the same time: first all are asked, then all are waited for.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use super::control::{Heard, Supervisor};
+use super::error::OpsError;
+use super::sweep::sweep;
+use crate::spec::{StopOrder, Text};
+use crate::state::{Found, Line, StateError, Stores};
+use crate::supervise::protocol::{Reply, Request};
+use crate::sys::errno::Errno;
+use crate::sys::event::Poller;
+use crate::sys::pidfd;
+pub use crate::sys::signal::SignalNumber;
+
+/// What was killed ends within this time, or hangs in the kernel.
+const ENDING: Duration = Duration::from_secs(15);
+
+/// One result for each that was named, in their order.
+pub type Results<T> = Result<Vec<Result<T, OpsError>>, OpsError>;
+
+/// How sandboxes are asked to end, where that is not left to them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stop {
+    /// With this signal.
+    pub signal: Option<SignalNumber>,
+    /// And killed after this time.
+    pub timeout: Option<Patience>,
+}
+
+/// How long something may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// So long.
+    For(Duration),
+    /// As long as it takes.
+    Forever,
+}
+
+/// One that was asked to end.
+enum Ending {
+    Over,
+    /// Its supervisor says when, and sees to it that it comes to that.
+    Apart {
+        found: Found,
+        supervisor: Supervisor,
+        process: Option<OwnedFd>,
+        until: Option<Instant>,
+    },
+    /// Its launcher ends with it, and is killed then.
+    Foreground {
+        found: Found,
+        process: OwnedFd,
+        until: Option<Instant>,
+    },
+}
+
+/// Asks each that is named to end and waits until it has. One that ended before is no error.
+pub fn stop(stores: &Stores, wanted: &[Text], how: Stop) -> Results<()> {
+    sweep(stores)?;
+    let begun: Vec<_> = wanted.iter().map(|name| begin(stores, name, how)).collect();
+    Ok(begun.into_iter().map(|ending| ending.and_then(Ending::wait)).collect())
+}
+
+fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
+    let found = stores.find(name.as_bytes())?;
+    match found.line()? {
+        Line::Ended => Ok(Ending::Over),
+        Line::Socket(socket) => {
+            let own = own_order(&found)?;
+            let timeout_ms = how.timeout.map(|patience| match patience {
+                Patience::For(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
+                Patience::Forever => u64::MAX,
+            });
+            let process = found.process()?;
+            let supervisor = Supervisor::new(socket);
+            let signal = how.signal.map(SignalNumber::raw);
+            let request = Request::Stop { signal, timeout_ms };
+            if ask(&found, &supervisor, &request, "stop")? == Heard::Gone {
+                return Ok(Ending::Over);
+            }
+            let until = deadline(how.timeout, &own, ENDING);
+            Ok(Ending::Apart { found, supervisor, process, until })
+        }
+        Line::Process(process) => {
+            let own = own_order(&found)?;
+            let signal = how.signal.or(own.signal.and_then(SignalNumber::new));
+            send(&found, &process, signal.unwrap_or(SignalNumber::TERM))?;
+            let until = deadline(how.timeout, &own, Duration::ZERO);
+            Ok(Ending::Foreground { found, process, until })
+        }
+    }
+}
+
+/// What its spec says.
+fn own_order(found: &Found) -> Result<StopOrder, OpsError> {
+    Ok(found.summary()?.map(|summary| summary.wanted.lifetime.stop).unwrap_or_default())
+}
+
+fn deadline(asked: Option<Patience>, own: &StopOrder, more: Duration) -> Option<Instant> {
+    match asked.unwrap_or(Patience::For(own.patience())) {
+        Patience::For(time) => Instant::now().checked_add(time)?.checked_add(more),
+        Patience::Forever => None,
+    }
+}
+
+impl Ending {
+    fn wait(self) -> Result<(), OpsError> {
+        match self {
+            Self::Over => Ok(()),
+            Self::Apart { found, supervisor, process, until } => {
+                hear_end(&found, &supervisor, until)?;
+                gone(&found, process.as_ref())
+            }
+            Self::Foreground { found, process, until } => {
+                if has_ended(&found, &process, until)? {
+                    return Ok(());
+                }
+                send(&found, &process, SignalNumber::KILL)?;
+                gone(&found, Some(&process))
+            }
+        }
+    }
+}
+
+/// Waits for the supervisor's last word: the exit status; none when it ended without one.
+fn hear_end(
+    found: &Found,
+    supervisor: &Supervisor,
+    until: Option<Instant>,
+) -> Result<Option<u8>, OpsError> {
+    loop {
+        match supervisor.hear(until).map_err(|source| failed(found, source))? {
+            Heard::Reply(Reply::Ended { code }) => return Ok(Some(code)),
+            Heard::Reply(_) => {}
+            Heard::Gone => return Ok(None),
+            Heard::Nothing => return Err(OpsError::StillThere(found.id())),
+        }
+    }
+}
+
+/// Waits until the process is no more, with which the lock is free.
+fn gone(found: &Found, process: Option<&OwnedFd>) -> Result<(), OpsError> {
+    let Some(process) = process else { return Ok(()) };
+    if has_ended(found, process, Some(Instant::now() + ENDING))? {
+        Ok(())
+    } else {
+        Err(OpsError::StillThere(found.id()))
+    }
+}
+
+fn has_ended(found: &Found, process: &OwnedFd, until: Option<Instant>) -> Result<bool, OpsError> {
+    let mut poller = Poller::new();
+    poller.readable((), process.as_fd());
+    let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    let ready = poller.wait(left).map_err(|source| OpsError::Wait { id: found.id(), source })?;
+    Ok(!ready.is_empty())
+}
+
+fn send(found: &Found, process: &OwnedFd, signal: SignalNumber) -> Result<(), OpsError> {
+    match pidfd::send_signal(process, signal) {
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(source) => Err(OpsError::Launcher { id: found.id(), source }),
+    }
+}
+
+fn failed(found: &Found, source: Errno) -> OpsError {
+    OpsError::Supervisor { id: found.id(), source }
+}
+
+/// Asks a supervisor; what it refuses is an error.
+fn ask(
+    found: &Found,
+    supervisor: &Supervisor,
+    request: &Request,
+    verb: &'static str,
+) -> Result<Heard, OpsError> {
+    match supervisor.ask(request).map_err(|source| failed(found, source))? {
+        Heard::Reply(Reply::Refused { why }) => {
+            Err(OpsError::Refused { verb, id: found.id(), why: why.into() })
+        }
+        Heard::Nothing => Err(failed(found, Errno::ETIMEDOUT)),
+        heard => Ok(heard),
+    }
+}
+
+/// Sends each that is named a signal. One that does not run is an error.
+pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<()> {
+    let request = Request::Signal { number: signal.raw() };
+    order(stores, wanted, "kill", &request, |found, process| {
+        send(found, process, signal)?;
+        // A launcher that is killed has nobody who would tell that everything has ended.
+        if signal == SignalNumber::KILL { gone(found, Some(process)) } else { Ok(()) }
+    })
+}
+
+/// Lets no process of each that is named run, or lets them run again.
+pub fn freeze(stores: &Stores, wanted: &[Text], freeze: bool) -> Results<()> {
+    let (verb, request) =
+        if freeze { ("pause", Request::Pause) } else { ("unpause", Request::Unpause) };
+    order(stores, wanted, verb, &request, |found, _| {
+        Err(OpsError::Foreground { verb, id: found.id() })
+    })
+}
+
+/// Has each do something: its supervisor by `request`, a launcher in the foreground by `in_foreground`.
+fn order(
+    stores: &Stores,
+    wanted: &[Text],
+    verb: &'static str,
+    request: &Request,
+    in_foreground: impl Fn(&Found, &OwnedFd) -> Result<(), OpsError>,
+) -> Results<()> {
+    sweep(stores)?;
+    let each = |name: &Text| {
+        let found = stores.find(name.as_bytes())?;
+        let not_running = || OpsError::NotRunning { verb, id: found.id() };
+        match found.line()? {
+            Line::Ended => Err(not_running()),
+            Line::Process(process) => in_foreground(&found, &process),
+            Line::Socket(socket) => match ask(&found, &Supervisor::new(socket), request, verb)? {
+                Heard::Gone => Err(not_running()),
+                _ => Ok(()),
+            },
+        }
+    };
+    Ok(wanted.iter().map(each).collect())
+}
+
+/// Waits until each that is named has ended; the exit status of each.
+pub fn wait(stores: &Stores, wanted: &[Text]) -> Results<u8> {
+    sweep(stores)?;
+    // All are found first: one that is removed at its end is still there now.
+    let lines: Vec<Result<(Found, Waited), OpsError>> =
+        wanted.iter().map(|name| begin_wait(stores.find(name.as_bytes())?)).collect();
+    let end = |line: Result<(Found, Waited), OpsError>| {
+        let (found, end) = line?;
+        let told = end.come(&found)?;
+        told.map_or_else(|| recorded(stores, &found), Ok)
+    };
+    Ok(lines.into_iter().map(end).collect())
+}
+
+enum Waited {
+    Over,
+    Apart(Supervisor, Option<OwnedFd>),
+    Foreground(OwnedFd),
+}
+
+fn begin_wait(found: Found) -> Result<(Found, Waited), OpsError> {
+    let waited = match found.line()? {
+        Line::Ended => Waited::Over,
+        Line::Process(process) => Waited::Foreground(process),
+        Line::Socket(socket) => {
+            let supervisor = Supervisor::new(socket);
+            let process = found.process()?;
+            match ask(&found, &supervisor, &Request::Wait, "wait for")? {
+                Heard::Gone => Waited::Over,
+                _ => Waited::Apart(supervisor, process),
+            }
+        }
+    };
+    Ok((found, waited))
+}
+
+impl Waited {
+    /// The status, where somebody told it.
+    fn come(self, found: &Found) -> Result<Option<u8>, OpsError> {
+        match self {
+            Self::Over => Ok(None),
+            Self::Apart(supervisor, process) => {
+                let code = hear_end(found, &supervisor, None)?;
+                gone(found, process.as_ref())?;
+                Ok(code)
+            }
+            Self::Foreground(process) => has_ended(found, &process, None).map(|_| None),
+        }
+    }
+}
+
+/// What the record says of its end.
+fn recorded(stores: &Stores, found: &Found) -> Result<u8, OpsError> {
+    // A supervisor that was killed wrote nothing.
+    sweep(stores)?;
+    let status = match found.summary() {
+        Ok(summary) => summary.and_then(|summary| summary.outcome.status()),
+        Err(StateError::NotFound(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    status.ok_or(OpsError::NoRecord(found.id()))
+}

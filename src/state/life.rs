@@ -1,0 +1,131 @@
+//! What of a detached sandbox is for others while it lives: its log, and the socket of its supervisor.
+//!
+//! # Theory of operation
+//! ```text
+//! live/ID/control   where the supervisor listens; nobody but the store's owner comes as far as the directory
+//! live/ID/log…      see `log`
+//! ```
+//! Both move along when the sandbox ends; what is in the way of the next run is removed by it.
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{AtFlags, unlinkat};
+use rustix::io::Errno;
+
+use super::directory;
+use super::error::StateError;
+use super::found::Found;
+use super::launcher::Launcher;
+use super::log;
+use super::sandbox::SandboxDirectory;
+use super::store::Place;
+use crate::sys::errno::Errno as SysErrno;
+use crate::sys::socket;
+
+/// Of the socket.
+const CONTROL: &str = "control";
+
+/// How a sandbox that runs can be reached.
+#[derive(Debug)]
+pub enum Line {
+    /// By its supervisor's socket.
+    Socket(OwnedFd),
+    /// By signals to its launcher alone: it runs in somebody's foreground.
+    Process(OwnedFd),
+    /// It does not run.
+    Ended,
+}
+
+impl SandboxDirectory {
+    /// Opens the log for writing. `bound` is in bytes.
+    pub fn log(&self, bound: u64) -> Result<log::Writer, StateError> {
+        log::Writer::open(self.descriptor(), bound)
+            .map_err(|source| StateError::WriteLog { id: self.id(), source })
+    }
+
+    /// Listens for orders.
+    pub fn listen(&self) -> Result<OwnedFd, StateError> {
+        let failed = |source| StateError::Listen { id: self.id(), source };
+        match unlinkat(self.descriptor(), CONTROL, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+        socket::listen_at(self.descriptor(), CONTROL).map_err(failed)
+    }
+
+    /// Nobody listens any more.
+    pub fn close_line(&self) -> Result<(), StateError> {
+        match unlinkat(self.descriptor(), CONTROL, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(StateError::Listen { id: self.id(), source: source.into() }),
+        }
+    }
+
+    /// The same sandbox, as one that anybody may take once this is dropped.
+    pub fn as_found(&self) -> Found {
+        Found::new(self.store(), self.id())
+    }
+}
+
+impl Found {
+    /// The way to whoever watches over it.
+    pub fn line(&self) -> Result<Line, StateError> {
+        if !self.is_running()? {
+            return Ok(Line::Ended);
+        }
+        let opened = self.open().map_err(|source| StateError::ReadRecord { id: self.id(), source });
+        let Some((directory, Place::Live)) = opened? else { return Ok(Line::Ended) };
+        match socket::connect_at(&directory, CONTROL) {
+            Ok(socket) => return Ok(Line::Socket(socket)),
+            // It has no socket, or its supervisor has just ended.
+            Err(SysErrno::ENOENT | SysErrno::ECONNREFUSED) => {}
+            Err(source) => return Err(StateError::Connect { id: self.id(), source }),
+        }
+        match self.process()? {
+            Some(process) => Ok(Line::Process(process)),
+            None if self.is_running()? => Err(StateError::NoLauncher(self.id())),
+            None => Ok(Line::Ended),
+        }
+    }
+
+    /// Its launcher or supervisor; none when that has ended or cannot be seen from here.
+    pub fn process(&self) -> Result<Option<OwnedFd>, StateError> {
+        let launcher = self.summary()?.map(|summary| summary.launcher);
+        Ok(launcher.as_ref().and_then(Launcher::open))
+    }
+
+    /// Gives it another name. Of one that ended the record says so too; of one that runs, at its end.
+    pub fn rename(&self, new: &str) -> Result<(), StateError> {
+        if !self.is_there()? {
+            return Err(StateError::NotFound(self.id().as_str().into()));
+        }
+        self.store().rename(new, self.id())?;
+        match self.lock() {
+            Ok(directory) => match directory.record() {
+                Ok(mut record) => {
+                    record.name = Some(new.to_owned());
+                    directory.replace_record(&record)
+                }
+                // What cannot be read is called so all the same.
+                Err(_) => Ok(()),
+            },
+            Err(StateError::Running(_)) => Ok(()),
+            // Removed meanwhile: its name goes with it.
+            Err(error @ StateError::NotFound(_)) => {
+                self.store().release(new, self.id()).and(Err(error))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Its log; one that is not there when it ran in the foreground.
+    pub fn read_log(&self) -> Result<log::Reader, StateError> {
+        let failed = |source| StateError::ReadLog { id: self.id(), source };
+        let (opened, _) = self
+            .open()
+            .map_err(failed)?
+            .ok_or_else(|| StateError::NotFound(self.id().as_str().into()))?;
+        // Not the description that a lock would be on.
+        log::Reader::new(directory::open(opened, ".").map_err(failed)?).map_err(failed)
+    }
+}

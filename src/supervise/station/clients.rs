@@ -1,0 +1,188 @@
+//! Who is connected to a station, and what each asks.
+
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::termios::Winsize;
+
+use super::{MOST_CLIENTS, Order, Station};
+use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
+use crate::sys::errno::{Errno, Result};
+use crate::sys::namespace::{self, Namespace};
+use crate::sys::signal::SignalNumber;
+use crate::sys::socket;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) number: u64,
+    pub(super) socket: OwnedFd,
+    /// Its input is the payload's.
+    pub(super) attached: bool,
+    /// It wants to know of the end.
+    waits: bool,
+}
+
+/// What a client is after one message.
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    Stays(Option<Order>),
+    Goes,
+}
+
+impl Station {
+    /// Lets in who knocks.
+    pub(super) fn open_door(&mut self) -> Result<()> {
+        let Some(socket) = (match socket::accept(&self.listener) {
+            // Too many descriptors are open: whoever waits goes on waiting, or gives up.
+            Err(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM) => return Ok(()),
+            other => other?,
+        }) else {
+            return Ok(());
+        };
+        // What is not let in is closed.
+        if self.clients.len() < MOST_CLIENTS && self.is_one_of_us(&socket) {
+            self.last_client += 1;
+            let number = self.last_client;
+            self.clients.push(Client { number, socket, attached: false, waits: false });
+        }
+        Ok(())
+    }
+
+    /// Whether the process at the other end is the caller's own, and in no sandbox.
+    fn is_one_of_us(&self, socket: &OwnedFd) -> bool {
+        let Ok(peer) = socket::peer(socket) else { return false };
+        if peer.uid != rustix::process::geteuid().as_raw() {
+            return false;
+        }
+        let Some(own) = self.namespace else { return true };
+        let namespace = peer.pid.map(|pid| {
+            namespace::open_proc_dir(pid).and_then(|dir| namespace::ns_inode(dir, Namespace::User))
+        });
+        matches!(namespace, Some(Ok(namespace)) if namespace == own)
+    }
+
+    /// One message of a client.
+    pub(super) fn hear(&mut self, number: u64) -> Option<Order> {
+        let index = self.clients.iter().position(|client| client.number == number)?;
+        let mut client = self.clients.swap_remove(index);
+        let mut bytes = [0; LONGEST];
+        let then = match socket::receive(&client.socket, &mut bytes) {
+            Ok((0, _)) => Then::Goes,
+            // Nothing that is asked so far brings descriptors: they are closed.
+            Ok((length, _)) => match bytes.get(..length).and_then(Message::decode) {
+                Some(Message::Input(input)) => self.take_input(&client, input),
+                Some(Message::Request(request)) => self.answer(&mut client, &request),
+                None => Then::Goes,
+            },
+            Err(Errno::EAGAIN) => Then::Stays(None),
+            Err(_) => Then::Goes,
+        };
+        match then {
+            Then::Stays(order) => {
+                self.clients.push(client);
+                order
+            }
+            Then::Goes => None,
+        }
+    }
+
+    fn take_input(&mut self, client: &Client, input: &[u8]) -> Then {
+        if !client.attached {
+            return Then::Goes;
+        }
+        if self.sink().is_some() {
+            self.pending.extend_from_slice(input);
+            self.give_input();
+        }
+        Then::Stays(None)
+    }
+
+    fn answer(&mut self, client: &mut Client, request: &Request) -> Then {
+        let mut order = None;
+        let reply = match request {
+            Request::Signal { number } => match SignalNumber::new(*number) {
+                Some(signal) => {
+                    order = Some(self.signal(signal));
+                    Reply::Done
+                }
+                None => Reply::Refused { why: format!("there is no signal {number}") },
+            },
+            Request::Stop { signal, timeout_ms } => {
+                client.waits = true;
+                let signal = signal.and_then(SignalNumber::new);
+                order = Some(self.begin_stop(signal, timeout_ms.map(Duration::from_millis)));
+                Reply::Done
+            }
+            Request::Wait => {
+                client.waits = true;
+                Reply::Done
+            }
+            Request::Attach => {
+                (client.attached, client.waits) = (true, true);
+                Reply::attached(self.pty.is_some(), self.sink().is_some(), self.log.end())
+            }
+            Request::Resize { rows, columns } => self.resize(*rows, *columns),
+            Request::Pause => self.freeze(true),
+            Request::Unpause => self.freeze(false),
+        };
+        // A client that does not read its few answers is none.
+        match socket::send(&client.socket, &reply.encode(), &[]) {
+            Ok(()) => Then::Stays(order),
+            Err(_) if order.is_none() => Then::Goes,
+            Err(_) => {
+                // What it asked is done all the same.
+                client.waits = false;
+                Then::Stays(order)
+            }
+        }
+    }
+
+    /// A signal that ends it means that it is not to be started again, as with Docker.
+    fn signal(&mut self, signal: SignalNumber) -> Order {
+        if signal == SignalNumber::KILL {
+            self.stopped = true;
+            return Order::Kill;
+        }
+        self.stopped |= signal == self.stop_signal();
+        Order::Signal(signal)
+    }
+
+    fn resize(&self, rows: u16, columns: u16) -> Reply {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        match &self.pty {
+            Some(pty) => match rustix::termios::tcsetwinsize(pty, size) {
+                Ok(()) => Reply::Done,
+                Err(errno) => Reply::Refused { why: Errno::from(errno).to_string() },
+            },
+            None => Reply::Refused { why: "it has no terminal".to_owned() },
+        }
+    }
+
+    fn freeze(&mut self, freeze: bool) -> Reply {
+        match self.freezer.as_mut().map(|freezer| freezer(freeze)) {
+            Some(Ok(())) => Reply::Done,
+            Some(Err(why)) => Reply::Refused { why },
+            None => Reply::Refused {
+                why: "it has no control group of its own, and a signal that stops processes is seen by them and \
+                      by who waits for them"
+                    .to_owned(),
+            },
+        }
+    }
+
+    /// It is over: tells who waits, and closes every connection.
+    pub fn finish(&mut self, code: u8) {
+        let ended = Reply::Ended { code }.encode();
+        for client in self.clients.drain(..).filter(|client| client.waits) {
+            // Who is gone, or reads nothing, finds it in the record.
+            socket::send(&client.socket, &ended, &[]).unwrap_or_default();
+        }
+    }
+}
+
+/// The user namespace of this process.
+pub(super) fn own_namespace() -> Option<u64> {
+    let own = namespace::open_proc_dir(rustix::process::getpid()).ok()?;
+    namespace::ns_inode(own, Namespace::User).ok()
+}

@@ -1,0 +1,304 @@
+//! What a supervisor does where there is no caller: keeps the output, takes input and orders from others.
+//!
+//! # Theory of operation
+//! ```text
+//!   payload ──pipes or pty──▶ station ──▶ log        (nobody who reads it is waited for)
+//!   payload ◀──pipe or pty── station ◀── input of those who attached
+//!                             station ◀──▶ clients: stop, kill, wait, attach … (`protocol`)
+//! ```
+//! It is a part of the supervisor's one loop while the payload runs, and has a loop of its own between an end and
+//! the next start. It outlives the runs of one sandbox.
+//!
+//! **Who may speak to it.** The socket is in the store, which is the caller's alone and hidden in every sandbox.
+//! Besides, the kernel says who is at the other end: another user is not heard, and neither is a process of
+//! another user namespace, as every payload is.
+//!
+//! **Memory** is bounded: one buffer for output, one for input that the payload does not read yet (then input
+//! waits at whoever sends it), and nothing for clients, of which there are [`MOST_CLIENTS`] at most.
+//!
+//! # Not here
+//! When to start again (`ops::detach`), and what clients do (`ops`, `attach`).
+
+mod between;
+mod clients;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::termios::Winsize;
+
+pub use between::Next;
+use clients::Client;
+
+use super::SuperviseError;
+use super::port::set_nonblocking;
+use crate::launch::Relay;
+use crate::spec::StopOrder;
+use crate::state::log::{MOST, Stream, Writer};
+use crate::sys::errno::{Errno, Result};
+use crate::sys::event::{Poller, Ready};
+use crate::sys::pty::Master;
+use crate::sys::signal::SignalNumber;
+
+/// So many may be connected at a time; others are turned away.
+const MOST_CLIENTS: usize = 128;
+
+/// Input that the payload has not read yet: above this many bytes no more is taken.
+const FULL: usize = 64 << 10;
+
+/// A terminal nobody looks at has this size.
+const SIZE: Winsize = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+
+/// What calls for something to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Event {
+    Pipe(Stream),
+    Screen,
+    InputRoom,
+    Knock,
+    Client(u64),
+}
+
+/// What the run is to be done with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Order {
+    /// Send the payload this.
+    Signal(SignalNumber),
+    /// Kill everything.
+    Kill,
+}
+
+/// Freezes (`true`) and thaws all processes of the sandbox; why not, in words, where it fails.
+pub type Freezer = Box<dyn FnMut(bool) -> std::result::Result<(), String>>;
+
+/// See the module.
+pub struct Station {
+    log: Writer,
+    listener: OwnedFd,
+    /// The inode of our own user namespace; none where that cannot be told, and nobody is refused for it.
+    namespace: Option<u64>,
+    stop: StopOrder,
+    freezer: Option<Freezer>,
+    pipes: Vec<(Stream, OwnedFd)>,
+    pty: Option<OwnedFd>,
+    input: Option<OwnedFd>,
+    pending: Vec<u8>,
+    buffer: Vec<u8>,
+    clients: Vec<Client>,
+    last_client: u64,
+    /// When it is killed, since somebody asked it to end.
+    deadline: Option<Instant>,
+    /// Somebody asked it to end: it is not started again.
+    stopped: bool,
+}
+
+impl Station {
+    /// With a log to write, and a socket to listen at.
+    pub fn new(log: Writer, listener: OwnedFd, stop: StopOrder) -> Self {
+        Self {
+            log,
+            listener,
+            namespace: clients::own_namespace(),
+            stop,
+            freezer: None,
+            pipes: Vec::new(),
+            pty: None,
+            input: None,
+            pending: Vec::new(),
+            buffer: vec![0; MOST],
+            clients: Vec::new(),
+            last_client: 0,
+            deadline: None,
+            stopped: false,
+        }
+    }
+
+    /// Says how its processes are frozen: where it has a cgroup of its own.
+    pub fn set_freezer(&mut self, freezer: Option<Freezer>) {
+        self.freezer = freezer;
+    }
+
+    /// Whether somebody asked it to end.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Takes the ends of what the payload has at its descriptors.
+    pub(super) fn begin(&mut self, relays: Vec<Relay>, pty: Option<Master>) -> Result<()> {
+        self.deadline = None;
+        self.pending.clear();
+        (self.input, self.pty) = (None, None);
+        self.pipes.clear();
+        for Relay { number, end } in relays {
+            set_nonblocking(&end)?;
+            match number {
+                0 => self.input = Some(end),
+                1 => self.pipes.push((Stream::Output, end)),
+                _ => self.pipes.push((Stream::Errors, end)),
+            }
+        }
+        if let Some(master) = pty.map(OwnedFd::from) {
+            set_nonblocking(&master)?;
+            rustix::termios::tcsetwinsize(&master, SIZE)?;
+            self.pty = Some(master);
+        }
+        Ok(())
+    }
+
+    /// How long a wait may be at most.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.deadline.map(|when| when.saturating_duration_since(Instant::now()))
+    }
+
+    /// Whether it was asked to end, and did not in time. Tells so once.
+    pub(super) fn is_overdue(&mut self) -> bool {
+        self.deadline.take_if(|when| *when <= Instant::now()).is_some()
+    }
+
+    /// Adds what to wait for, under keys made by `key`.
+    pub(super) fn register<'fd, K: Copy>(
+        &'fd self,
+        poller: &mut Poller<'fd, K>,
+        key: impl Fn(Event) -> K,
+    ) {
+        for (stream, pipe) in &self.pipes {
+            poller.readable(key(Event::Pipe(*stream)), pipe.as_fd());
+        }
+        if let Some(pty) = &self.pty {
+            poller.readable(key(Event::Screen), pty.as_fd());
+        }
+        if let Some(sink) = self.sink().filter(|_| !self.pending.is_empty()) {
+            poller.writable(key(Event::InputRoom), sink);
+        }
+        poller.readable(key(Event::Knock), self.listener.as_fd());
+        let has_room = self.pending.len() < FULL;
+        for client in self.clients.iter().filter(|client| has_room || !client.attached) {
+            poller.readable(key(Event::Client(client.number)), client.socket.as_fd());
+        }
+    }
+
+    /// Does what an event calls for.
+    pub(super) fn handle(
+        &mut self,
+        event: Event,
+        _: Ready,
+    ) -> std::result::Result<Option<Order>, SuperviseError> {
+        match event {
+            Event::Pipe(stream) => self.take_output(stream),
+            Event::Screen => self.take_screen(),
+            Event::InputRoom => self.give_input(),
+            Event::Knock => self.open_door().map_err(SuperviseError::Station)?,
+            Event::Client(number) => return Ok(self.hear(number)),
+        }
+        Ok(None)
+    }
+
+    /// Nothing runs any more: what was written is there to be read.
+    pub(super) fn drain(&mut self) {
+        while self.pty.is_some() && self.read_screen() == Read::More {}
+        for stream in [Stream::Output, Stream::Errors] {
+            while self.read_pipe(stream) == Read::More {}
+        }
+        self.pipes.clear();
+        (self.pty, self.input) = (None, None);
+        self.pending.clear();
+    }
+
+    /// Why some of the output is missing in the log.
+    pub(super) fn failure(&self) -> Option<Errno> {
+        self.log.failure().map(Errno::from)
+    }
+
+    /// Asks it to end; what is to be done for that.
+    pub(super) fn begin_stop(
+        &mut self,
+        signal: Option<SignalNumber>,
+        timeout: Option<Duration>,
+    ) -> Order {
+        self.stopped = true;
+        // A time too far away to be an instant is no limit.
+        let until = Instant::now().checked_add(timeout.unwrap_or(self.stop.patience()));
+        // Who asks again may shorten the time, and not lengthen it.
+        self.deadline = [self.deadline, until].into_iter().flatten().min();
+        Order::Signal(signal.unwrap_or(self.stop_signal()))
+    }
+
+    /// What asks it to end.
+    fn stop_signal(&self) -> SignalNumber {
+        self.stop.signal.and_then(SignalNumber::new).unwrap_or(SignalNumber::TERM)
+    }
+
+    /// Where input goes.
+    fn sink(&self) -> Option<BorrowedFd<'_>> {
+        self.pty.as_ref().or(self.input.as_ref()).map(AsFd::as_fd)
+    }
+
+    fn take_output(&mut self, stream: Stream) {
+        if self.read_pipe(stream) == Read::End {
+            self.pipes.retain(|(other, _)| *other != stream);
+        }
+    }
+
+    fn take_screen(&mut self) {
+        if self.read_screen() == Read::End {
+            self.pty = None;
+        }
+    }
+
+    fn read_pipe(&mut self, stream: Stream) -> Read {
+        let Some((_, pipe)) = self.pipes.iter().find(|(other, _)| *other == stream) else {
+            return Read::End;
+        };
+        let read = read(pipe.as_fd(), &mut self.buffer);
+        self.keep(stream, read)
+    }
+
+    fn read_screen(&mut self) -> Read {
+        let Some(pty) = &self.pty else { return Read::End };
+        let read = read(pty.as_fd(), &mut self.buffer);
+        self.keep(Stream::Output, read)
+    }
+
+    fn keep(&mut self, stream: Stream, read: Option<usize>) -> Read {
+        match read {
+            Some(0) => Read::End,
+            Some(length) => {
+                self.log.append(stream, self.buffer.get(..length).unwrap_or_default());
+                Read::More
+            }
+            None => Read::Nothing,
+        }
+    }
+
+    /// Writes what input waits, as far as there is room.
+    fn give_input(&mut self) {
+        let Some(sink) = self.sink() else { return self.pending.clear() };
+        match rustix::io::write(sink, &self.pending) {
+            Ok(written) => drop(self.pending.drain(..written)),
+            Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => {}
+            // The payload has closed it: nobody will ever read this.
+            Err(_) => {
+                self.pending.clear();
+                self.input = None;
+            }
+        }
+    }
+}
+
+/// What a read found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    More,
+    Nothing,
+    End,
+}
+
+/// How many bytes; 0 at the end, none when there are none now. A pty whose other side is closed everywhere
+/// answers EIO, which is its end.
+fn read(from: BorrowedFd<'_>, buffer: &mut [u8]) -> Option<usize> {
+    match rustix::io::read(from, buffer) {
+        Ok(length) => Some(length),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => None,
+        Err(_) => Some(0),
+    }
+}

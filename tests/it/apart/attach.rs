@@ -1,0 +1,84 @@
+//! Attaching, leaving, and attaching again.
+
+use super::{bryo, field, start, until, until_logged};
+use crate::support::{Stdin, World};
+
+#[test]
+fn a_terminal_is_attached_left_and_attached_again() {
+    let world = World::new();
+    world.keeps(1);
+    let id = start(&world, &["-it", "--name", "tty"], "echo up; exec sh -i");
+    until_logged(&world, &id, "up");
+    let mut terminal = world.bryo(["attach", "tty"]).on_terminal();
+    terminal.types("echo a$((1+1))b; stty size\r").shows("a2b").shows("24 80");
+    terminal.resize(30, 100);
+    until("the size has come", || {
+        terminal.types("stty size\r");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        terminal.screen().contains("30 100")
+    });
+    // A key of the sandbox's own terminal.
+    terminal
+        .types("echo go; exec 3</dev/null; cat\r")
+        .shows("\ngo")
+        .types("typed\r")
+        .shows("typed\r\ntyped");
+    terminal.types("\x03").shows("^C").types("echo still $((2+2))\r").shows("still 4");
+    terminal.types("\x10\x11");
+    terminal.ends().succeeds();
+    assert_eq!(field(&world, &id, "state"), "running");
+    // Two at once: what one types both see.
+    let mut one = world.bryo(["attach", "tty"]).on_terminal();
+    let mut two = world.bryo(["attach", "--detach-keys", "ctrl-x,x", "tty"]).on_terminal();
+    until("both are there", || {
+        one.types("echo o$((3+3))o\r");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        one.screen().contains("o6o") && two.screen().contains("o6o")
+    });
+    two.types("\x18x");
+    two.ends().succeeds();
+    one.types("exit 6\r");
+    one.ends().exits_with(6);
+    bryo(&world, &["wait", "tty"]).succeeds().stdout_is("6\n");
+}
+
+#[test]
+fn pipes_are_attached_and_input_stays_open_for_the_next() {
+    let world = World::new();
+    world.keeps(1);
+    let id = start(
+        &world,
+        &["-i"],
+        "while read line; do echo got $line; [ $line = end ] && exit 8; done; exit 1",
+    );
+    let typed = |text: &str| {
+        world.bryo(["attach", &id]).stdin(Stdin::Text(text.as_bytes().to_vec())).leaves().starts()
+    };
+    let first = typed("one\n");
+    first.says("got one");
+    let second = typed("end\n");
+    second.ends().exits_with(8).stdout_has("got end");
+    first.ends().exits_with(8).stdout_is("got one\ngot end\n");
+    // Without -i there is nothing to type to.
+    let id = start(&world, &["--rm"], "cat; echo eof; sleep 1; exit 2");
+    let ended = world.bryo(["attach", &id]).stdin(Stdin::Text(b"lost".to_vec())).leaves().ends();
+    ended.exits_with(2).stdout_lacks("lost");
+}
+
+#[test]
+fn signals_go_to_a_payload_without_a_terminal_unless_that_is_not_wanted() {
+    let world = World::new();
+    world.keeps(1);
+    let id =
+        start(&world, &[], "trap 'echo usr; exit 3' USR1; echo up; while :; do sleep 0.02; done");
+    until_logged(&world, &id, "up");
+    let other = world.bryo(["attach", "--sig-proxy=false", "--no-stdin", &id]).leaves().starts();
+    let one = world.bryo(["attach", "--no-stdin", &id]).leaves().starts();
+    // Whoever is attached has an inotify watch or has not begun: the signals wait for that.
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    other.kill(rustix::process::Signal::TERM);
+    other.ends().succeeds();
+    assert_eq!(field(&world, &id, "state"), "running");
+    one.kill(rustix::process::Signal::USR1);
+    one.ends().exits_with(3).stdout_has("usr");
+}

@@ -1,0 +1,162 @@
+//! Stopping, killing, waiting: one, several, all at once, and what is not there.
+
+use super::{bryo, field, record, start, until, until_logged};
+use crate::support::World;
+
+const POLITE: &str = "trap 'echo got; exit 4' TERM; trap 'echo int; exit 5' INT; echo up; while :; do sleep 0.02; done";
+const STUBBORN: &str = "trap '' TERM; echo up; while :; do sleep 0.02; done";
+
+#[test]
+fn a_stop_asks_first_and_kills_then() {
+    let world = World::new();
+    world.keeps(4);
+    let polite = start(&world, &[], POLITE);
+    let own = start(&world, &["--stop-signal", "INT"], POLITE);
+    let other = start(&world, &[], POLITE);
+    let stubborn = start(&world, &["--stop-timeout", "1s"], STUBBORN);
+    for id in [&polite, &own, &other, &stubborn] {
+        until_logged(&world, id, "up");
+    }
+    let all = format!("{polite}\n{own}\n{stubborn}\n");
+    bryo(&world, &["stop", &polite, &own, &stubborn]).succeeds().stdout_is(&all);
+    bryo(&world, &["stop", "-s", "INT", &other]).succeeds();
+    let waited = bryo(&world, &["wait", &polite, &own, &other, &stubborn]);
+    waited.succeeds().stdout_is("4\n5\n5\n137\n");
+    // Stopped already.
+    bryo(&world, &["stop", &polite]).succeeds().stdout_is(&format!("{polite}\n"));
+}
+
+#[test]
+fn each_that_cannot_be_done_is_told_and_the_others_are_done() {
+    let world = World::new();
+    world.keeps(2);
+    let ended = start(&world, &[], "true");
+    bryo(&world, &["wait", &ended]).succeeds().stdout_is("0\n");
+    let runs = start(&world, &[], "sleep 60");
+    bryo(&world, &["kill", "nobody", &ended, &runs])
+        .exits_with(125)
+        .stdout_is(&format!("{runs}\n"))
+        .stderr_has("cannot find a sandbox `nobody`")
+        .stderr_has(&format!("cannot kill sandbox `{ended}`: it is not running"));
+    bryo(&world, &["wait", &runs]).succeeds().stdout_is("137\n");
+    for verb in
+        ["stop", "kill", "wait", "start", "restart", "pause", "unpause", "rm", "logs", "attach"]
+    {
+        bryo(&world, &[verb, "nobody"]).refuses_with(&["bryo: cannot find a sandbox `nobody`"]);
+    }
+    for verb in ["kill", "pause", "unpause", "attach"] {
+        bryo(&world, &[verb, &ended]).refuses_with(&["it is not running", "bryo start"]);
+    }
+    bryo(&world, &["kill", "-s", "0", &runs]).refuses_with(&["`0`", "signal"]);
+}
+
+#[test]
+fn one_in_somebodys_foreground_is_stopped_too() {
+    let world = World::new();
+    let running = world.sandbox().args(["--rm", "--name", "front"]).start(POLITE);
+    running.says("up");
+    for verb in ["logs", "attach", "pause"] {
+        bryo(&world, &[verb, "front"]).refuses_with(&["--detach"]);
+    }
+    bryo(&world, &["stop", "front"]).succeeds();
+    running.ends().exits_with(4);
+    let running = world.sandbox().args(["--rm", "--name", "front"]).start(STUBBORN);
+    running.says("up");
+    bryo(&world, &["stop", "-t", "300ms", "front"]).succeeds();
+    running.ends().dies_of(9);
+    // Nobody was left to take it away.
+    assert_eq!(field(&world, "front", "state"), serde_json::Value::Null);
+}
+
+#[test]
+fn no_cgroup_no_pause() {
+    let world = World::new();
+    world.keeps(1);
+    let id = start(&world, &[], "sleep 60");
+    bryo(&world, &["pause", &id]).refuses_with(&["cannot pause", "control group"]);
+    assert_eq!(field(&world, &id, "state"), "running");
+    bryo(&world, &["rm", &id]).refuses_with(&["it is running", "rm -f"]);
+    bryo(&world, &["kill", &id]).succeeds();
+    bryo(&world, &["wait", &id]).succeeds();
+}
+
+#[test]
+fn a_storm_of_orders_ends_in_one_state() {
+    let world = World::new();
+    for _ in 0..3 {
+        let id = start(&world, &["--name", "storm"], POLITE);
+        let orders = [
+            vec!["stop", "storm"],
+            vec!["kill", &id],
+            vec!["rm", "-f", "storm"],
+            vec!["rename", "storm", "gale"],
+            vec!["restart", "-t", "1", "storm"],
+            vec!["wait", &id],
+            vec!["logs", "-f", "storm"],
+            vec!["start", "storm"],
+            vec!["rm", "-f", &id],
+        ];
+        let all: Vec<_> = orders
+            .iter()
+            .cycle()
+            .take(27)
+            .map(|words| world.bryo(words).leaves().starts())
+            .collect();
+        for running in all {
+            let ended = running.ends();
+            let code = ended.status.code();
+            // A follower ends with its sandbox; whoever came too late says so in one sentence.
+            assert!(matches!(code, Some(0 | 125)), "{ended}");
+            assert!(
+                ended.stderr().lines().filter(|line| line.starts_with("bryo:")).count() <= 1,
+                "{ended}"
+            );
+        }
+        let left = bryo(&world, &["ps", "-aq"]).succeeds().stdout();
+        for id in left.lines() {
+            bryo(&world, &["rm", "-f", id]).succeeds();
+        }
+        until("nothing is left", || bryo(&world, &["ps", "-aq"]).stdout().is_empty());
+    }
+}
+
+#[test]
+fn the_socket_is_not_to_be_had_inside() {
+    let world = World::new();
+    world.keeps(1);
+    let id = start(&world, &[], "sleep 60");
+    let pid = record(&world, &id)["launcher"]["pid"].as_u64().unwrap();
+    let socket = world.store().join(format!("live/{id}/control"));
+    let ask = r#"
+import socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.settimeout(20)
+try:
+    s.connect(sys.argv[1]); s.send(b'J{"do":"signal","number":10}'); print(s.recv(100))
+except OSError as e:
+    print(type(e).__name__)
+"#;
+    let script = world.file("project/ask.py", ask);
+    let at = socket.to_str().unwrap().to_owned();
+    let python = |program: crate::support::Invocation| program.ends().succeeds().stdout();
+    // The control: outside it is answered.
+    let outside =
+        world.program("/usr/bin/python3", [script.to_str().unwrap(), "/proc/self/cwd/control"]);
+    let outside = python(outside.in_folder(socket.parent().unwrap()));
+    assert!(outside.contains("done"), "{outside}");
+    // USR1 has ended it: another one to ask.
+    bryo(&world, &["wait", &id]).succeeds().stdout_is("138\n");
+    bryo(&world, &["start", &id]).succeeds();
+    let inside = world.sandbox().args(["--rm", "--", "/usr/bin/python3", "ask.py", &at]).ends();
+    inside.succeeds().stdout_is("FileNotFoundError\n");
+    // A process of another user namespace that does see it is let go.
+    let other = world.program(
+        "/usr/bin/unshare",
+        ["-U", "/usr/bin/python3", script.to_str().unwrap(), "/proc/self/cwd/control"],
+    );
+    let other = python(other.in_folder(socket.parent().unwrap()));
+    assert!(!other.contains("done"), "{other}");
+    assert_eq!(field(&world, &id, "state"), "running");
+    assert_ne!(pid, 0);
+    bryo(&world, &["stop", "-t", "0", &id]).succeeds();
+}
