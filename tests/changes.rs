@@ -114,7 +114,7 @@ fn record(
         covered: covered.to_vec(),
         copied: Vec::new(),
     };
-    LayerRecord { layer, masked: masked.to_vec(), shown: None, mark: None }
+    LayerRecord { layer, masked: masked.to_vec(), shown: None, mark: None, root: None }
 }
 
 fn read(layers: &[(LayerRecord, PathBuf)]) -> Vec<Change> {

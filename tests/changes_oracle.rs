@@ -50,7 +50,7 @@ fn record(directory: &Path, backend: Backend) -> LayerRecord {
         covered: Vec::new(),
         copied: Vec::new(),
     };
-    LayerRecord { layer, masked: Vec::new(), shown: None, mark: None }
+    LayerRecord { layer, masked: Vec::new(), shown: None, mark: None, root: None }
 }
 
 fn upper(directory: &Path) -> impl Fn(LayerNumber) -> Result<Option<OwnedFd>, ChangesError> {

@@ -1,6 +1,6 @@
 //! A layer, opened together with what it lies over.
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
@@ -33,6 +33,8 @@ pub(super) struct OpenLayer {
     pub(super) aliases: Vec<Copied>,
     /// What of the host's changed later than this changed since the sandbox started.
     pub(super) mark: Option<Timestamp>,
+    /// The number of the directory that it lay over at the start.
+    pub(super) started_over: Option<u64>,
 }
 
 /// A relative place in a layer that is not the layer's own matter.
@@ -81,8 +83,20 @@ impl OpenLayer {
         places.extend(record.masked.iter().map(place(Why::Masked)));
         places.extend(record.shown.iter().flatten().map(place(Why::Shown)));
         let (backend, mode, only_shown) = (layer.backend, layer.mode, record.shown.is_some());
-        let mark = record.mark;
-        Ok(Self { number, root, backend, upper, mode, below, places, only_shown, aliases, mark })
+        let (mark, started_over) = (record.mark, record.root);
+        Ok(Self {
+            number,
+            root,
+            backend,
+            upper,
+            mode,
+            below,
+            places,
+            only_shown,
+            aliases,
+            mark,
+            started_over,
+        })
     }
 
     /// Where in the layer the change of a host's path lies: relative, empty for the layer's own root.
@@ -108,4 +122,15 @@ fn open_host(path: &HostPath) -> Result<Option<OwnedFd>, ChangesError> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
         Err(source) => Err(ChangesError::OpenHost { path: path.clone(), source }),
     }
+}
+
+/// A path from a layer's root as the directory it lies in and its name there: `.` for the root itself.
+pub(super) fn split(relative: &[u8]) -> Result<(&[u8], CString), Errno> {
+    let cut = relative.iter().rposition(|byte| *byte == b'/');
+    let (above, name) = match cut {
+        Some(slash) => (&relative[..slash], &relative[slash + 1..]),
+        None => (&[][..], relative),
+    };
+    let name = if name.is_empty() { b"." } else { name };
+    Ok((above, CString::new(name).map_err(|_| Errno::INVAL)?))
 }

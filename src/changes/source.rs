@@ -23,7 +23,7 @@ use super::compare::open_file;
 use super::content::{ContentHash, hash_file};
 use super::directory::OPAQUE_NAME;
 use super::entry::stat;
-use super::layer::OpenLayer;
+use super::layer::{OpenLayer, split};
 use super::marks::Marks;
 use super::walk::{LOOK_UP, READ, open_beneath};
 use crate::plan::step::{Backend, LayerNumber};
@@ -104,13 +104,7 @@ impl Sources {
         let layer = self.layers.get(usize::from(change.layer.0)).and_then(Option::as_ref);
         let layer = layer.ok_or(Errno::NOENT)?;
         let relative = layer.relative(&change.path).ok_or(Errno::NOENT)?;
-        let cut = relative.iter().rposition(|byte| *byte == b'/');
-        let (above, name) = match cut {
-            Some(slash) => (&relative[..slash], &relative[slash + 1..]),
-            None => (&[][..], &relative[..]),
-        };
-        let name = if name.is_empty() { b"." } else { name };
-        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+        let (above, name) = split(&relative)?;
         if above.is_empty() {
             return Ok((layer.upper.as_fd(), name));
         }

@@ -62,7 +62,8 @@ impl SandboxDirectory {
         let is_plain = is.map_err(failed)?.st_mode & 0o7777 == layer.mode & 0o7777;
         // One that cannot be read is not known to be empty.
         let is_empty = is_plain && directory::is_empty(&upper).unwrap_or(false);
-        let mark = layer.over.as_ref().filter(|_| is_empty).and_then(|over| self.mark(over));
+        let mark = layer.over.as_ref().filter(|_| is_empty).map(|over| self.mark(over));
+        let mark = mark.unwrap_or_default();
         let (upper, work) =
             (self.place_of(number, &names.upper)?, self.place_of(number, &names.work)?);
         self.layers.push(Made { names, mode: layer.mode & 0o7777 });
@@ -111,6 +112,7 @@ impl LayerRecord {
             }
             (new, old) => new.or(old),
         };
-        Self { layer: self.layer, masked, shown, mark: self.mark.or(old.mark) }
+        let (mark, root) = (self.mark.or(old.mark), self.root.or(old.root));
+        Self { layer: self.layer, masked, shown, mark, root }
     }
 }

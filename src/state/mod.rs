@@ -44,7 +44,7 @@ pub use found::Found;
 pub use id::SandboxId;
 pub use launcher::Launcher;
 pub use life::Line;
-pub use record::{Beginning, EarlierRun, Enforced, Exit, Outcome, Record};
+pub use record::{Beginning, EarlierRun, Enforced, Exit, Mark, Outcome, Record};
 pub use remove::make_accessible;
 pub use sandbox::{LayerDirectories, SandboxDirectory};
 pub use store::Store;

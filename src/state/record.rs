@@ -225,6 +225,19 @@ pub struct LayerRecord {
     /// The change time that a file touched at the start had on the file system the layer lies over; a
     /// file of the host with a later one was changed meanwhile. None where that could not be told.
     pub mark: Option<Timestamp>,
+    /// The number that the directory it lies over had then, as far as that is known: another one in its place is
+    /// not what the sandbox saw.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<u64>,
+}
+
+/// What is known of the directory that a layer lies over when its sandbox starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Mark {
+    /// For [`LayerRecord::mark`].
+    pub time: Option<Timestamp>,
+    /// For [`LayerRecord::root`].
+    pub root: Option<u64>,
 }
 
 /// What is known when a sandbox starts.
@@ -241,7 +254,7 @@ pub struct Beginning<'a> {
     /// What will be done.
     pub plan: &'a Plan,
     /// [`LayerDirectories::mark`](super::LayerDirectories) of each layer, by number.
-    pub marks: &'a [Option<Timestamp>],
+    pub marks: &'a [Mark],
 }
 
 impl Record {
@@ -282,11 +295,12 @@ impl Record {
     }
 }
 
-fn layer_records(plan: &Plan, marks: &[Option<Timestamp>]) -> Vec<LayerRecord> {
+fn layer_records(plan: &Plan, marks: &[Mark]) -> Vec<LayerRecord> {
     let record = |(n, layer): (usize, &Layer)| {
         let view = u16::try_from(n).ok().and_then(|n| View::of(plan, LayerNumber(n)));
         let View { masked, shown } = view.unwrap_or_default();
-        LayerRecord { layer: layer.clone(), masked, shown, mark: marks.get(n).copied().flatten() }
+        let Mark { time: mark, root } = marks.get(n).copied().unwrap_or_default();
+        LayerRecord { layer: layer.clone(), masked, shown, mark, root }
     };
     plan.layers.iter().enumerate().map(record).collect()
 }

@@ -28,7 +28,7 @@ use super::directory;
 use super::error::StateError;
 use super::id::SandboxId;
 use super::layer::{self, Made, Names, open_upper};
-use super::record::Record;
+use super::record::{Mark, Record};
 use super::remove::remove_tree;
 use super::spare::{self, Left};
 use super::store::{Place, Store, TRASH};
@@ -63,7 +63,7 @@ pub struct LayerDirectories {
     /// The overlay's own.
     pub work: HostPath,
     /// For [`Beginning::marks`](super::record::Beginning).
-    pub mark: Option<Timestamp>,
+    pub mark: Mark,
 }
 
 impl SandboxDirectory {
@@ -147,7 +147,7 @@ impl SandboxDirectory {
             chmodat(&self.directory, &names.upper, Mode::from_raw_mode(mode), AtFlags::empty())
                 .map_err(failed)?;
         }
-        let mark = layer.over.as_ref().and_then(|over| self.mark(over));
+        let mark = layer.over.as_ref().map(|over| self.mark(over)).unwrap_or_default();
         let (upper, work) =
             (self.place_of(number, &names.upper)?, self.place_of(number, &names.work)?);
         let directories = LayerDirectories { upper, work, mark };
@@ -162,17 +162,19 @@ impl SandboxDirectory {
         self.store.path().join(relative).map_err(|_| long)
     }
 
-    /// The change time that a file gets now on the file system of `over`. A file without a name is
-    /// made for it, which nothing on that file system shows.
-    pub(super) fn mark(&self, over: &HostPath) -> Option<Timestamp> {
-        let below = statat(CWD, over.as_path(), AtFlags::SYMLINK_NOFOLLOW).ok()?;
-        if below.st_dev == self.made.st_dev {
-            return Some(Timestamp::from_parts(self.made.st_ctime, self.made.st_ctime_nsec));
-        }
-        let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
-        let file = openat(CWD, over.as_path(), flags, Mode::RUSR).ok()?;
-        let stat = fstat(&file).ok()?;
-        Some(Timestamp::from_parts(stat.st_ctime, stat.st_ctime_nsec))
+    /// What `over` is now, and the change time that a file gets now on its file system. A file without a
+    /// name is made for it, which nothing on that file system shows.
+    pub(super) fn mark(&self, over: &HostPath) -> Mark {
+        let Ok(below) = statat(CWD, over.as_path(), AtFlags::SYMLINK_NOFOLLOW) else {
+            return Mark::default();
+        };
+        let touched = || {
+            let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+            fstat(openat(CWD, over.as_path(), flags, Mode::RUSR).ok()?).ok()
+        };
+        let touched = if below.st_dev == self.made.st_dev { Some(self.made) } else { touched() };
+        let time = touched.map(|stat| Timestamp::from_parts(stat.st_ctime, stat.st_ctime_nsec));
+        Mark { time, root: Some(below.st_ino) }
     }
 
     /// Writes the first record. The payload may start only after this: a sandbox without a record holds

@@ -92,6 +92,8 @@ impl Bed {
     /// As if the sandbox had started now.
     pub(crate) fn starts_now(&mut self) {
         self.record.layers[0].mark = Some(Timestamp::now());
+        let number = std::os::unix::fs::MetadataExt::ino(&fs::metadata(self.host()).unwrap());
+        self.record.layers[0].root = Some(number);
     }
 
     pub(crate) fn host(&self) -> PathBuf {

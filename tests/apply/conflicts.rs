@@ -194,3 +194,20 @@ fn a_path_in_a_directory_that_takes_a_files_place_needs_that_named() {
     assert_eq!(bed.apply(&below("x")), [""; 0]);
     assert!(bed.host().join("x/y/z").is_file());
 }
+
+#[test]
+fn another_directory_in_the_place_of_the_one_that_was_seen_is_a_conflict() {
+    let run = "echo theirs >f; echo n >new";
+    // Written in after it was renamed, it looks like any directory by its times.
+    let meanwhile = "cd ..; mv host was; mv other host; echo w >host/written; sleep 0.01";
+    let prepare =
+        "echo f >f; mkdir ../other; echo another >../other/f; touch -d @1000000000 f ../other/f";
+    let swapped = bed(Backend::Kernel, prepare, run, meanwhile);
+    assert_eq!(swapped.apply(&Choices::default()), [format!("f: {CHANGED}")]);
+    let read = |bed: &Bed| fs::read_to_string(bed.host().join("f")).unwrap();
+    assert_eq!(read(&swapped), "another\n");
+    // The control: the same directory, written in.
+    let same = bed(Backend::Kernel, prepare, run, "echo w >written");
+    assert_eq!(same.apply(&Choices::default()), [""; 0]);
+    assert_eq!(read(&same), "theirs\n");
+}

@@ -12,7 +12,7 @@ use bryo::changes::apply::Choices;
 use bryo::plan::step::Backend;
 
 use crate::bed::{Bed, bash};
-use crate::oracle::Random;
+use crate::random::Random;
 use crate::trees::{self, Tree, differences};
 
 /// Every kind of action, with what makes each of them hard.

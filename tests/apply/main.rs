@@ -13,4 +13,6 @@ mod exchange;
 mod kill;
 mod oracle;
 mod plan;
+#[path = "../oracle/random.rs"]
+mod random;
 mod trees;

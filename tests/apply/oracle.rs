@@ -17,32 +17,14 @@ use bryo::plan::step::Backend;
 use tempfile::TempDir;
 
 use crate::bed::{Bed, WITHOUT_CAPABILITIES, bash};
+use crate::random::Random;
 use crate::trees::{self, differences};
 
 /// Seeds that `make test` tries of each kind of overlay: two hundred together.
 const SEEDS: [(Backend, u64); 2] = [(Backend::Kernel, 140), (Backend::Fuse, 60)];
 const OPERATIONS: usize = 40;
 
-/// A generator whose numbers are the same everywhere: splitmix64.
-pub(crate) struct Random(pub(crate) u64);
-
 impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub(crate) fn below(&mut self, n: usize) -> usize {
-        usize::try_from(self.next() % n as u64).unwrap()
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len())]
-    }
-
     /// A path of one to three names, quoted for bash.
     fn path(&mut self) -> String {
         const NAMES: [&str; 7] = ["a", "b", "c", r"-x", r"d\x20e", r"\n", r"\xff\x1b[2J"];

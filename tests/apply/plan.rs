@@ -140,7 +140,15 @@ fn a_file_is_moved_only_when_it_would_be_the_same() {
         item.host.seen = Some(Seen { owner: 0, ..seen(FILE, 7) });
         item.change.kind = Kind::Changed;
     });
-    assert_eq!(foreign, "left /f: what the host has there belongs to user 0");
+    let same = with(|item| {
+        item.host.seen = Some(Seen { owner: 0, ..seen(FILE, 7) });
+        (item.host.since, item.host.equal) = (Since::Changed, true);
+    });
+    assert_eq!(same, "Drop /f");
+    assert_eq!(
+        foreign,
+        "left /f: what the host has there belongs to user 0, and put in its place it would be yours"
+    );
 }
 
 #[test]
@@ -203,7 +211,9 @@ fn what_lies_below_comes_with_the_new_directories_it_needs_and_goes_with_a_no() 
 #[test]
 fn what_was_said_of_one_path_settles_that_alone() {
     let mut items = ["/a", "/b", "/c"].map(|path| item(path, FILE, FILE));
-    items.iter_mut().for_each(|item| item.host.since = Since::Changed);
+    for item in &mut items {
+        item.host.since = Since::Changed;
+    }
     let path = |text: &str| HostPath::new(text).unwrap();
     let settled = [(path("/a"), Resolve::Theirs), (path("/c"), Resolve::Ours)].into();
     let choices = Choices { settled, ..Choices::default() };

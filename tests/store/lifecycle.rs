@@ -143,7 +143,7 @@ fn another_file_system_gets_a_mark_by_its_own_clock_and_no_file() {
     let mut sandbox = fixture.store().create(None).unwrap();
     let before = Timestamp::now();
     let made = sandbox.make_layer(LayerNumber(0), &plan(over.path(), &[]).layers[0]).unwrap();
-    let mark = made.mark.unwrap();
+    let mark = made.mark.time.unwrap();
     // File times come from a clock that ticks some hundred times a second.
     assert!(mark.since(Timestamp::now()).is_zero() && before.since(mark).as_millis() < 50);
     assert_eq!(fs::read_dir(over.path()).unwrap().count(), 0);

@@ -175,7 +175,10 @@ impl fmt::Display for Refusal {
             Self::Unreadable => f.write_str("it cannot be read"),
             Self::TooDeep => f.write_str("what lies deeper has no path"),
             Self::Hidden => f.write_str("the sandbox was not shown what the host has there"),
-            Self::Foreign(owner) => write!(f, "what the host has there belongs to user {owner}"),
+            Self::Foreign(owner) => write!(
+                f,
+                "what the host has there belongs to user {owner}, and put in its place it would be yours"
+            ),
             Self::Mounted(path) => write!(f, "another file system is mounted at `{path}`"),
             Self::Excluded(path) => write!(f, "`{path}` in it is excluded"),
             Self::NotReviewed => f.write_str("it is not what was reviewed"),
@@ -191,7 +194,7 @@ impl fmt::Display for Why {
         match self {
             Self::Conflict(conflict) => conflict.fmt(f),
             Self::Refused(refusal) => refusal.fmt(f),
-            Self::ExecutedLater(what) => write!(f, "other programs execute it: {what}"),
+            Self::ExecutedLater(what) => f.write_str(what),
             Self::Above(path) => write!(f, "`{path}` is not applied"),
             Self::Failed(errno) => write!(f, "{}", crate::sys::errno::Errno::from(*errno)),
         }

@@ -6,8 +6,10 @@
 //!   none there any more, and its directory changed since, somebody removed it, and bringing it back is a
 //!   conflict. (A payload that renames a file takes the mark along; so the directory counts too.)
 //! - A directory that was renamed has a new change time and an old time of modification; what lies in it has
-//!   old ones alone. So a directory above that changed in this way makes all in it conflicts. (One in which
-//!   something was written after it was renamed looks like any directory that was written in.)
+//!   old ones alone. So a directory above that changed in this way makes all in it conflicts. One in which
+//!   something was written after it was renamed looks like any directory that was written in, and only of the
+//!   directory that a layer lies over is it recorded which one it was: another in its place makes conflicts of
+//!   all. (To record that of every directory below would take a walk of the host's tree at each start.)
 //! - Directory times that an apply itself changed are in its journal, and do not count.
 
 use std::collections::HashMap;
@@ -208,7 +210,7 @@ impl Looker<'_> {
                 break true;
             }
             if relative.is_empty() {
-                break false;
+                break self.places.is_replaced(change.layer);
             }
         };
         self.moved.extend(asked.into_iter().map(|key| (key, moved)));

@@ -19,7 +19,7 @@ use super::item::Since;
 use super::journal::Own;
 use super::seen::Seen;
 use crate::changes::ChangesError;
-use crate::changes::layer::OpenLayer;
+use crate::changes::layer::{OpenLayer, split};
 use crate::plan::step::{Backend, LayerNumber};
 use crate::spec::HostPath;
 use crate::state::Timestamp;
@@ -114,6 +114,15 @@ impl Places {
         }
     }
 
+    /// Whether another directory than the one that the sandbox saw stands where a layer lay over it. Where numbers
+    /// of directories do not last, nothing says so.
+    pub(super) fn is_replaced(&self, layer: LayerNumber) -> bool {
+        let Ok(place) = self.place(layer) else { return false };
+        let host = place.host.as_ref().filter(|host| is_local(host) && !is_overlay(host));
+        let now = host.and_then(|host| Seen::of(&**host).ok());
+        place.layer.started_over.zip(now).is_some_and(|(was, now)| was != now.inode.number)
+    }
+
     /// Whether a directory of the host's was renamed, or changed in another way than by its entries, since
     /// the sandbox started.
     pub(super) fn is_moved(&self, own: &Own, layer: LayerNumber, seen: &Seen) -> bool {
@@ -142,13 +151,7 @@ impl Places {
         path: &HostPath,
     ) -> Result<Entry, Errno> {
         let relative = self.relative(side, layer, path)?;
-        let cut = relative.iter().rposition(|byte| *byte == b'/');
-        let (above, name) = match cut {
-            Some(slash) => (&relative[..slash], &relative[slash + 1..]),
-            None => (&[][..], &relative[..]),
-        };
-        let name = if name.is_empty() { b"." } else { name };
-        let name = CString::new(name).map_err(|_| Errno::INVAL)?;
+        let (above, name) = split(&relative)?;
         if self.is_alias(side, layer, path) {
             let above = path.parent().ok_or(Errno::INVAL)?;
             let directory = open_host(above.as_path()).map_err(plain)?;
@@ -228,6 +231,11 @@ fn is_local(directory: impl AsFd) -> bool {
         FsType::ZFS,
     ];
     fs_type(directory).is_ok_and(|kind| LOCAL.contains(&kind))
+}
+
+/// Whether a directory lies in an overlay, which may give it another number when it is looked up again.
+fn is_overlay(directory: impl AsFd) -> bool {
+    fs_type(directory).is_ok_and(|kind| kind == FsType::OVERLAYFS)
 }
 
 /// Opens below a directory: no link, no way out, no other file system.

@@ -228,9 +228,13 @@ fn never(item: &Item, applier: Applier) -> Option<Refusal> {
         Some(FileKind::Socket) => return Some(Refusal::Socket),
         _ => {}
     }
-    // Only root could give a new file to the owner of the old one, or change another's directory.
+    // Only root could give a new file to the owner of the old one, or change another's directory. Writing into the
+    // old one would keep its owner, but not at once: whoever reads it, or an apply that is killed, would find half of
+    // it, and its owner may have given it the name of any file that is ours.
     let host = item.host.seen.filter(|host| Some(host.kind()) == kind)?;
-    (applier.user != 0 && host.owner != applier.user).then_some(Refusal::Foreign(host.owner))
+    let is_foreign = applier.user != 0 && host.owner != applier.user;
+    // Where it is the same by now, nothing is done to it.
+    (is_foreign && !item.host.equal).then_some(Refusal::Foreign(host.owner))
 }
 
 enum Settled {

@@ -175,6 +175,9 @@ pub enum CliError {
     /// A profile.
     #[error(transparent)]
     Profile(#[from] ProfileError),
+    /// Somebody is to choose, and there is no terminal.
+    #[error("cannot ask for each change: this is no terminal")]
+    NobodyToChoose,
     /// A question, and nobody to answer it.
     #[error("cannot ask before something is lost: this is no terminal")]
     NobodyToAsk {
@@ -211,6 +214,10 @@ impl Explain for CliError {
             }
             Self::Missing { example, .. } => Some((*example).to_owned()),
             Self::BadValue { source, .. } | Self::BadLine { source, .. } => source.hint(),
+            Self::NobodyToChoose => Some(
+                "name paths instead: bryo apply src/; --dry-run shows what would be done"
+                    .to_owned(),
+            ),
             Self::NobodyToAsk { flag } => {
                 Some(format!("{flag} goes on, --dry-run shows with what"))
             }

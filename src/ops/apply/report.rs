@@ -5,8 +5,10 @@ use std::fmt::Write as _;
 use serde::Serialize;
 
 use super::super::error::OpsError;
-use crate::changes::apply::{Action, ApplyPlan, Item, Left, Note, Outcome, PutAside, Why, verb};
-use crate::changes::{Kind, Node};
+use crate::changes::apply::{
+    Action, ApplyPlan, Item, Left, Note, Outcome, PutAside, Refusal, Why, verb,
+};
+use crate::changes::{FileKind, Kind, Node};
 use crate::report::amount::{count, size};
 use crate::spec::HostPath;
 use crate::spec::text::escape_json;
@@ -67,6 +69,9 @@ pub struct Stayed {
     pub reason: &'static str,
     /// In words.
     pub why: String,
+    /// It would take a file of another user's away.
+    #[serde(skip)]
+    pub is_foreign: bool,
     /// What the sandbox has there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Node>,
@@ -168,9 +173,14 @@ impl Report {
             return "nothing to apply".to_owned();
         }
         let verb = if self.dry_run { "would apply" } else { "applied" };
-        let mut text = format!("{verb} {}", number(self.applied.len()));
+        let applied = match self.applied.len() {
+            0 => "nothing".to_owned(),
+            some => number(some),
+        };
+        let mut text = format!("{verb} {applied}");
         if !self.left.is_empty() {
-            write!(text, "; {} of {} stay in its layer", self.left.len(), self.reference)
+            let stays = if self.left.len() == 1 { "stays" } else { "stay" };
+            write!(text, "; {} {stays} in the layer of {}", self.left.len(), self.reference)
                 .unwrap_or_default();
         }
         text
@@ -182,9 +192,12 @@ impl Report {
         let conflict = "--theirs takes the sandbox's side, --ours the host's, --merge both where git \
                         knows what they began with; -i asks for each";
         let later = "--allow-executed-later applies what other programs execute; read it first";
+        let foreign = "who may write into a file of another user keeps its owner by writing into it: \
+                       bryo export SANDBOX PATH | tar -xO >PATH, by hand, as that cannot be done at once";
         let mut hints = Vec::new();
         hints.extend(has("conflict").then_some(conflict));
         hints.extend(has("executed-later").then_some(later));
+        hints.extend(self.left.iter().any(|left| left.is_foreign).then_some(foreign));
         hints
     }
 }
@@ -214,6 +227,8 @@ fn stayed(items: &[Item], left: &Left) -> Stayed {
             Why::Failed(_) => "failed",
         },
         why: left.why.to_string(),
+        is_foreign: matches!(left.why, Why::Refused(Refusal::Foreign(_)))
+            && change.was.as_ref().is_some_and(|was| was.kind == FileKind::File),
         sandbox: change.now.clone(),
         host: change.was.clone(),
     }

@@ -18,7 +18,8 @@ use crate::plan::step::{
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, Spec};
 use crate::state::{
-    Beginning, Effort, Launcher, Record, SandboxDirectory, SandboxId, StateError, Store, Timestamp,
+    Beginning, Effort, Launcher, Mark, Record, SandboxDirectory, SandboxId, StateError, Store,
+    Timestamp,
 };
 use crate::supervise::{self, Call, Duties, Signals};
 use crate::sys::errno::Errno;
@@ -66,7 +67,7 @@ struct Prepared {
     store: Option<Store>,
     directory: Option<SandboxDirectory>,
     layers: LayerDirectories,
-    marks: Vec<Option<Timestamp>>,
+    marks: Vec<Mark>,
     /// What the record said before this run.
     before: Option<Record>,
     payload_filter: Option<Program>,

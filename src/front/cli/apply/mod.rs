@@ -69,7 +69,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     };
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
     if is_set(&matches, "interactive") && !is_terminal {
-        return Err(Failure::new(&CliError::NobodyToAsk { flag: "PATH" }));
+        return Err(Failure::new(&CliError::NobodyToChoose));
     }
     let asks = is_set(&matches, "interactive");
     let offers = arguments.is_empty() && is_terminal;
