@@ -73,6 +73,13 @@ impl<W> AbsolutePath<W> {
 
     /// `normal`, which is empty for `/`, with the names in `bytes` appended; none when one is `..`.
     fn with_names(mut normal: Vec<u8>, bytes: &[u8]) -> Option<Self> {
+        if is_normal(bytes) {
+            if bytes.first() != Some(&b'/') {
+                normal.push(b'/');
+            }
+            normal.extend_from_slice(bytes);
+            return Some(Self::from_normal(PathBuf::from(OsString::from_vec(normal))));
+        }
         for part in bytes.split(|b| *b == b'/').filter(|part| !part.is_empty() && *part != b".") {
             if part == b".." {
                 return None;
@@ -143,9 +150,14 @@ impl<W> AbsolutePath<W> {
 
     /// Whether it is `other` or lies below it.
     pub fn starts_with(&self, other: &Self) -> bool {
-        // Both are normal, so a name ends where a slash stands: by bytes it takes a tenth of the time.
-        let rest = self.as_bytes().strip_prefix(other.as_bytes());
-        other.is_root() || rest.is_some_and(|rest| matches!(rest, [] | [b'/', ..]))
+        // Both are normal, so a name ends where a slash stands: by bytes it takes a tenth of the time, and
+        // most pairs differ there already.
+        let (path, start) = (self.as_bytes(), other.as_bytes());
+        let ends_a_name = match path.get(start.len()) {
+            Some(byte) => *byte == b'/',
+            None => path.len() == start.len(),
+        };
+        ends_a_name && path.starts_with(start) || other.is_root()
     }
 
     /// Whether it lies below `other` and is not `other`.
@@ -207,6 +219,23 @@ impl<W> AbsolutePath<W> {
     }
 }
 
+/// Whether these are names, neither `.` nor `..`, with one slash between; perhaps one before them.
+fn is_normal(bytes: &[u8]) -> bool {
+    let is_name = |length: usize, dots: usize| length > 0 && (length > 2 || dots < length);
+    let (mut length, mut dots) = (0, 0);
+    for byte in bytes.strip_prefix(b"/").unwrap_or(bytes) {
+        if *byte != b'/' {
+            length += 1;
+            dots += usize::from(*byte == b'.');
+        } else if is_name(length, dots) {
+            (length, dots) = (0, 0);
+        } else {
+            return false;
+        }
+    }
+    is_name(length, dots)
+}
+
 /// The part of a normal path above its last name; none for `/`.
 fn parent_of(path: &[u8]) -> Option<&[u8]> {
     let slash = path.iter().rposition(|b| *b == b'/')?;
@@ -258,8 +287,8 @@ impl<W> Ord for AbsolutePath<W> {
         // As if name by name: a slash, which ends a name, comes before every other byte. What paths
         // begin with is mostly the same, and is compared eight bytes at once.
         let (one, other) = (self.as_bytes(), other.as_bytes());
-        let same = one.chunks_exact(8).zip(other.chunks_exact(8)).take_while(|(a, b)| a == b);
-        let same = same.count() * 8;
+        let eights = one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0);
+        let same = eights.take_while(|(a, b)| a == b).count() * 8;
         let rank = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
         one[same..].iter().map(rank).cmp(other[same..].iter().map(rank))
     }
@@ -313,6 +342,28 @@ mod tests {
         assert_eq!(HostPath::new("/a/../b"), Err(PathError::Climbs("/a/../b".into())));
         assert_eq!(HostPath::new("/a\0"), Err(PathError::Nul));
         assert_eq!(HostPath::new("/x".repeat(3000)), Err(PathError::TooLong(6000)));
+    }
+
+    /// Every text of slashes, dots and one letter, up to seven bytes.
+    #[test]
+    fn what_is_normal_already_is_what_normalising_gives() {
+        let mut texts = vec![String::new()];
+        for _ in 0..7 {
+            let longer: Vec<String> = texts
+                .iter()
+                .flat_map(|text| ["/", ".", "a"].map(|c| format!("{text}{c}")))
+                .collect();
+            for text in &longer {
+                let names: Vec<&str> =
+                    text.split('/').filter(|name| !["", "."].contains(name)).collect();
+                let expected = (!names.contains(&"..")).then(|| format!("/{}", names.join("/")));
+                let made = host("/").join(text).ok().map(|path| path.to_string());
+                assert_eq!(made, expected, "{text}");
+                let whole = HostPath::new(format!("/{text}")).ok().map(|path| path.to_string());
+                assert_eq!(whole, expected, "/{text}");
+            }
+            texts = longer;
+        }
     }
 
     #[test]

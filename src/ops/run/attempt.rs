@@ -111,17 +111,18 @@ pub(super) fn carry_out(
     if let Some(desk) = &mut desk {
         desk.started(&record);
     }
-    let enforced = running.enforced.clone();
     let errno_for = |call: Call| prepared.errno_for(call);
     let store = prepared.watched_store()?;
     prepared.sweep();
+    // Now, while the payload runs, and not when it has ended.
+    let enforced = end::enforced(plan, &running.enforced);
     let mut duties = Duties::of(plan, store, &errno_for)?;
     duties.station = desk.and_then(Desk::station);
     let ended = supervise::supervise(running, duties, signals)?;
     let ran = started.elapsed();
-    let told = end::Told { plan, enforced: &enforced, ended: &ended, duration: ran };
+    let told = end::Told { enforced, ended: &ended, duration: ran };
     let denials = |call| errno_for(call).raw();
-    let record = end::complete(record, &told, &denials);
+    let record = end::complete(record, told, &denials);
     Ok(Over { directory: prepared.directory, record, ended, ran })
 }
 

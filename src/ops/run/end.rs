@@ -20,8 +20,8 @@ const MOST_COUNTED: u64 = 20_000;
 
 /// What the processes of the run told.
 pub(super) struct Told<'a> {
-    pub(super) plan: &'a Plan,
-    pub(super) enforced: &'a launch::Enforced,
+    /// The steps that were carried out, with their titles.
+    pub(super) enforced: Vec<Enforced>,
     pub(super) ended: &'a Ended,
     pub(super) duration: Duration,
 }
@@ -36,7 +36,7 @@ pub(super) struct Over {
 }
 
 /// The record with everything that is known at the end.
-pub(super) fn complete(record: Record, told: &Told<'_>, errno_for: &dyn Fn(Call) -> i32) -> Record {
+pub(super) fn complete(record: Record, told: Told<'_>, errno_for: &dyn Fn(Call) -> i32) -> Record {
     let exit = match told.ended.how {
         How::Exited(code) => Exit::Code(code),
         How::Killed(signal) | How::Insisted(signal) => Exit::Signal(signal.raw()),
@@ -48,20 +48,21 @@ pub(super) fn complete(record: Record, told: &Told<'_>, errno_for: &dyn Fn(Call)
     let duration_us = u64::try_from(told.duration.as_micros()).unwrap_or(u64::MAX);
     Record {
         outcome: Outcome::Exited { ended: Timestamp::now(), duration_us, exit },
-        enforced: enforced(told),
+        enforced: told.enforced,
         denied: denied(told.ended, errno_for),
         traffic: told.ended.traffic.clone(),
         ..record
     }
 }
 
-fn enforced(told: &Told<'_>) -> Vec<Enforced> {
+/// What was carried out of a plan, as a record says it.
+pub(super) fn enforced(plan: &Plan, done: &launch::Enforced) -> Vec<Enforced> {
     let titled = |index: &usize| {
-        let step = told.plan.steps.get(*index)?;
+        let step = plan.steps.get(*index)?;
         let number = u32::try_from(*index).ok()?.checked_add(1)?;
         Some(Enforced { step: number, title: Text::from(step.action.to_string()), detail: None })
     };
-    told.enforced.steps().iter().filter_map(titled).collect()
+    done.steps().iter().filter_map(titled).collect()
 }
 
 /// Most frequent first.
