@@ -35,7 +35,10 @@ packages() {
 		echo git less umoci          # the default pager; read back what `bryo export` writes
 		echo python3-minimal         # a payload that is an interpreter; sockets without a compiler
 		;;
-	bench) echo bubblewrap crun ;;
+	bench)
+		echo bubblewrap crun
+		echo slirp4netns passt iproute2 # what `--network user` is compared with, and two hosts in namespaces
+		;;
 	lint) echo shellcheck ;;
 	*) die "no such set: \`$1\`" "the sets are build, user, test, bench, lint" ;;
 	esac

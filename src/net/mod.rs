@@ -19,5 +19,6 @@ pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {
     match step {
         NetStep::LoopbackUp => namespace::bring_loopback_up().map(|()| None),
         NetStep::Tun(link) => interface::make(&link).map(Some),
+        NetStep::Echoes { gid } => interface::let_echoes(gid).map(|()| None),
     }
 }

@@ -189,6 +189,7 @@ impl fmt::Display for NetStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
+            Self::Echoes { gid } => write!(f, "let group {gid} ask for echoes, if that can be set"),
             Self::Tun(link) => {
                 write!(f, "make the interface `{}`, MTU {}", Link::NAME, link.mtu)?;
                 let mut families = link.families();

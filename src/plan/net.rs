@@ -6,6 +6,7 @@
 use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Refuted};
+use super::ids;
 use super::landlock;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
 use crate::spec::seccomp::{Notifications, PolicyVariant};
@@ -27,6 +28,8 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
             }
             draft.push(Stage::Sandbox, NetStep::LoopbackUp);
             draft.push(Stage::Sandbox, NetStep::Tun(link(facts)));
+            let (_, gid) = ids::inside(spec, facts);
+            draft.push(Stage::Sandbox, NetStep::Echoes { gid });
             plan_netstack(spec, facts, draft);
         }
         Network::Host => draft.notice(Notice::LoopbackReachable),

@@ -22,6 +22,7 @@ mod apply;
 mod crowd;
 mod loops;
 mod memory;
+mod network;
 mod project;
 mod review;
 mod row;
@@ -75,7 +76,8 @@ fn run(request: &Request) -> Result<bool, String> {
     let tools = Tools::find()?;
     println!("{}", tools.versions());
     let mut rows = Vec::new();
-    for (name, group) in GROUPS.iter().filter(|(name, _)| name.contains(&request.filter)) {
+    let groups = GROUPS.iter().chain(network::GROUPS);
+    for (name, group) in groups.filter(|(name, _)| name.contains(&request.filter)) {
         eprintln!("bench: {name}");
         for row in group(&tools) {
             println!("{row}");

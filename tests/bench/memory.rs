@@ -69,7 +69,8 @@ fn wait_for_payload(child: &Child) -> Result<Vec<u32>, String> {
     Err("the payload did not start".to_owned())
 }
 
-fn descendants(root: u32) -> Vec<u32> {
+/// A process and all below it.
+pub(crate) fn descendants(root: u32) -> Vec<u32> {
     let mut found = vec![root];
     let mut at = 0;
     while let Some(&pid) = found.get(at) {
@@ -82,7 +83,8 @@ fn descendants(root: u32) -> Vec<u32> {
     found
 }
 
-fn status_line(pid: u32, field: &str) -> Option<String> {
+/// What stands behind a field in a process's `status`.
+pub(crate) fn status_line(pid: u32, field: &str) -> Option<String> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     Some(status.lines().find_map(|line| line.strip_prefix(field))?.trim().to_owned())
 }

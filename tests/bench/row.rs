@@ -35,6 +35,13 @@ pub(crate) enum Aim {
         /// The most.
         most: f64,
     },
+    /// At least this many times another side, where more is better.
+    AtLeast {
+        /// The other side's name.
+        to: &'static str,
+        /// The least.
+        least: f64,
+    },
     /// At most this much, in the row's unit.
     Absolute(f64),
 }
@@ -109,6 +116,12 @@ impl Row {
                     (ratio > most)
                         .then(|| format!("{}: {ratio:.2} × {to}, at most {most:.2} ×", self.title))
                 }
+                Aim::AtLeast { to, least } => {
+                    let ratio = own / self.value(to)?;
+                    (ratio < least).then(|| {
+                        format!("{}: {ratio:.2} × {to}, at least {least:.2} ×", self.title)
+                    })
+                }
                 Aim::Absolute(most) => (own > most)
                     .then(|| format!("{}: {own:.2} {}, at most {most:.2}", self.title, self.unit)),
             })
@@ -132,7 +145,7 @@ impl Row {
 
     /// How many times another side's value the first one is.
     fn ratio_to(&self, other: f64) -> Option<f64> {
-        self.first().map(|own| own / other)
+        self.first().map(|own| own / other).filter(|ratio| ratio.is_finite())
     }
 }
 
@@ -151,6 +164,9 @@ impl fmt::Display for Row {
             for aim in &self.aims {
                 match aim {
                     Aim::Ratio { to, most } if to == name => write!(f, "  (aim: {most:.2} ×)")?,
+                    Aim::AtLeast { to, least } if to == name => {
+                        write!(f, "  (aim: at least {least:.2} ×)")?;
+                    }
                     Aim::Absolute(most) if at == 0 => write!(f, "  (aim: {most:.2})")?,
                     _ => {}
                 }

@@ -164,7 +164,8 @@ pub(crate) fn number(command: &mut Command) -> Result<f64, String> {
     })
 }
 
-fn compile(home: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
+/// Compiles a C program into the home, statically.
+pub(crate) fn compile(home: &Path, name: &str, source: &str) -> Result<PathBuf, String> {
     let to = home.join("bin").join(name);
     let text = to.with_extension("c");
     std::fs::write(&text, source).map_err(|e| e.to_string())?;
@@ -190,6 +191,8 @@ fn versions(bryo: &Path) -> String {
         (bryo.as_os_str(), "--version"),
         (OsStr::new("bwrap"), "--version"),
         (OsStr::new("crun"), "--version"),
+        (OsStr::new("slirp4netns"), "--version"),
+        (OsStr::new("pasta"), "--version"),
         (OsStr::new("cc"), "--version"),
     ] {
         text.push_str("; ");

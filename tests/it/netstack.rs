@@ -133,6 +133,15 @@ fn datagrams_come_back() {
     run.succeeds().stdout_is("0\n1400\n60000\n");
 }
 
+#[test]
+fn a_payload_that_ends_before_the_netstack_is_ready_has_run() {
+    let world = World::new();
+    // A hundred: without its being waited for, one in eighty failed.
+    let command = "n=0; while [ $n -lt 100 ]; do \"$@\" || exit; n=$((n+1)); done";
+    let many = sandbox(&world).under(["/bin/sh", "-c", command, "sh"]);
+    on_host(&world, many).exec(["/bin/true"]).succeeds();
+}
+
 /// The netstack of a run: a process below the one that was started.
 fn netstack(below: Pid) -> Option<Pid> {
     let children = format!("/proc/{0}/task/{0}/children", below.as_raw_nonzero());

@@ -17,7 +17,7 @@ use crate::net::egress::Gate;
 use crate::net::user::Inside as InsideAddresses;
 use crate::net::user::dial::Host;
 use crate::net::user::engine::{Engine, Most, Order as Say};
-use crate::net::user::link::{Gateway, Link};
+use crate::net::user::link::{Gateway, Large, Link};
 use crate::net::user::names::Named;
 use crate::plan::step::{
     Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Plan, Stage,
@@ -148,8 +148,19 @@ fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Serving> {
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
     let (named, gate) = super::gate::gate(egress, at)?;
     let secret = u64::from_ne_bytes(secret);
-    let engine = Engine::new(Link::new(link, gateway), inside, named, Host, most, secret)?;
+    let engine = Engine::new(Link::new(link, gateway, large()), inside, named, Host, most, secret)?;
     Ok((engine, gate))
+}
+
+/// Whether the payload's kernel takes packets of several segments beyond 64 KiB: IPv4 since Linux 6.3.
+fn large() -> Large {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_str().unwrap_or_default();
+    let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+    match (numbers.next(), numbers.next()) {
+        (Some(major), Some(minor)) if (major, minor) >= (6, 3) => Large::Yes,
+        _ => Large::No,
+    }
 }
 
 fn link_plan(plan: &Plan) -> Option<LinkPlan> {

@@ -140,8 +140,8 @@ impl Endpoint {
     }
 
     /// The most bytes of one segment.
-    pub fn mss(&self) -> usize {
-        usize::from(self.mss)
+    pub fn mss(&self) -> u16 {
+        self.mss
     }
 
     /// Whether this is the SYN that the connection was made for, once more.

@@ -2,6 +2,11 @@
 //!
 //! TCP and UDP leave with the sum of their pseudo header alone, and say so: the kernel takes them as
 //! they are, and finishes the sum only should it pass them on. ICMP is summed here.
+//!
+//! # Decisions
+//! - Several segments of one connection go as one packet that says how long each is, as a network card's
+//!   driver would hand them up: one call, one allocation, and one wake-up of the reader for all. Above 64 KiB
+//!   the length of the IP header is 0 ("BIG TCP" of IPv4, since Linux 6.3).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -85,7 +90,8 @@ impl Frame {
         let mut frame = Self { bytes: [0; LONGEST], length: PREFIX };
         match (from, to) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                let [high, low] = short(20 + length);
+                // What is too long for the field has none there.
+                let [high, low] = u16::try_from(20 + length).unwrap_or(0).to_be_bytes();
                 // `Don't fragment`, 64 hops.
                 let mut header = [0x45, 0, high, low, 0, 0, 0x40, 0, 64, protocol, 0, 0];
                 let sum = fold(sum(&header) + sum(&from.octets()) + sum(&to.octets()));
@@ -148,6 +154,23 @@ impl Frame {
         frame.push(&fold(sum).to_be_bytes());
         frame.push(&[0, 0]);
         frame.push(&options[..header - 20]);
+        frame
+    }
+
+    /// The same as segments of `mss` bytes each, in one packet. IPv4 alone.
+    pub fn tcp_segments(
+        from: SocketAddr,
+        to: SocketAddr,
+        control: &Control,
+        length: usize,
+        mss: u16,
+    ) -> Self {
+        const TCP_V4: u8 = 1;
+        let mut frame = Self::tcp(from, to, control, length);
+        frame.bytes[1] = TCP_V4;
+        let header = u16::try_from(frame.length - PREFIX).unwrap_or(u16::MAX);
+        frame.bytes[2..4].copy_from_slice(&header.to_ne_bytes());
+        frame.bytes[4..6].copy_from_slice(&mss.to_ne_bytes());
         frame
     }
 
@@ -293,6 +316,22 @@ mod tests {
             bytes.extend(b"abc");
             let Body::Udp(datagram) = parse(&bytes).unwrap().body else { panic!() };
             assert_eq!(datagram.payload, b"abc");
+        }
+    }
+
+    #[test]
+    fn segments_in_one_packet_say_how_long_each_is() {
+        let [(from, to), _] = addresses();
+        let control = Control { seq: 1, ack: 2, flags: Flags::ACK, window: 3, options: None };
+        for (length, total) in [(2_000, 2_040), (65_495, 65_535), (65_496, 0), (300_000, 0)] {
+            let frame = Frame::tcp_segments(from, to, &control, length, 1_000);
+            let (prefix, ip) = frame.bytes().split_at(PREFIX);
+            let of = |at: usize| u16::from_ne_bytes([prefix[at], prefix[at + 1]]);
+            // Unfinished sum at 20 + 16; TCP of IPv4, header, segment.
+            assert_eq!((prefix[0], of(6), of(8)), (1, 20, 16));
+            assert_eq!((prefix[1], of(2), of(4)), (1, 40, 1_000));
+            assert_eq!(u16::from_be_bytes([ip[2], ip[3]]), total, "{length}");
+            assert_eq!(fold(sum(&ip[..20])), 0xffff);
         }
     }
 

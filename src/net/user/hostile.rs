@@ -12,7 +12,7 @@ use super::Inside;
 use super::dial::{Dial, Progress};
 use super::engine::{Engine, Most};
 use super::frame::PREFIX;
-use super::link::{Gateway, Inbox, Link};
+use super::link::{Gateway, Inbox, Large, Link};
 use crate::net::egress::{Destination, Egress, Verdict};
 use crate::sys::errno::Result;
 
@@ -96,7 +96,7 @@ pub fn feed<'a>(packets: impl IntoIterator<Item = &'a [u8]>) -> Result<Outcome> 
     let gateway = Gateway { v4: [10, 0, 2, 2].into(), v6: std::net::Ipv6Addr::LOCALHOST.into() };
     let v6 = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x100);
     let inside = Inside { v4: OWN, v6: Some(v6.into()), mtu: 1500 };
-    let link = Link::new(link, gateway);
+    let link = Link::new(link, gateway, Large::No);
     let mut engine = Engine::new(link, inside, Open, Pairs::default(), MOST, 7)?;
     let mut inbox = Inbox::default();
     let mut outcome = Outcome::default();

@@ -11,6 +11,10 @@ use crate::sys::errno::{Errno, Result};
 /// The longest packet, with its prefix.
 const LONGEST: usize = PREFIX + 0xffff;
 
+/// The most bytes of several segments in one packet. The kernel's own bound is 512 KiB; what a core's cache holds
+/// is less.
+const LARGEST: usize = 400 << 10;
+
 /// The netstack's own addresses: from them come errors about what it does not pass on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Gateway {
@@ -26,6 +30,16 @@ pub struct Link {
     fd: OwnedFd,
     gateway: Gateway,
     lost: Cell<u64>,
+    large: Cell<Large>,
+}
+
+/// Whether packets of several segments get through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Large {
+    /// They do.
+    Yes,
+    /// One segment each.
+    No,
 }
 
 /// Room for a packet that was read.
@@ -47,8 +61,8 @@ impl Inbox {
 
 impl Link {
     /// `fd` does not block, and has a header of virtio before each packet.
-    pub fn new(fd: OwnedFd, gateway: Gateway) -> Self {
-        Self { fd, gateway, lost: Cell::new(0) }
+    pub fn new(fd: OwnedFd, gateway: Gateway, large: Large) -> Self {
+        Self { fd, gateway, lost: Cell::new(0), large: Cell::new(large) }
     }
 
     /// The next packet; none when there is none now.
@@ -62,12 +76,16 @@ impl Link {
 
     /// Sends a packet. One that does not get through is lost, as on any link: TCP sends it again.
     pub fn send(&self, frame: &Frame, payload: [&[u8]; 2]) {
+        if self.try_send(frame, payload).is_err() {
+            self.lost.set(self.lost.get() + 1);
+        }
+    }
+
+    fn try_send(&self, frame: &Frame, payload: [&[u8]; 2]) -> rustix::io::Result<usize> {
         let [first, second] = payload.map(IoSlice::new);
         let pieces = [IoSlice::new(frame.bytes()), first, second];
         let used = if payload[1].is_empty() { 2 } else { 3 };
-        if rustix::io::writev(&self.fd, &pieces[..used]).is_err() {
-            self.lost.set(self.lost.get() + 1);
-        }
+        rustix::io::writev(&self.fd, &pieces[..used])
     }
 
     /// How many packets did not get through.
@@ -85,6 +103,28 @@ impl Link {
     ) {
         let length = payload[0].len() + payload[1].len();
         self.send(&Frame::tcp(from, to, control, length), payload);
+    }
+
+    /// The most bytes that [`Self::send_segments`] takes for a connection with `from`.
+    pub fn most_at_once(&self, from: SocketAddr, mss: u16) -> usize {
+        match self.large.get() {
+            Large::Yes if from.is_ipv4() => (LARGEST / usize::from(mss)).max(1) * usize::from(mss),
+            Large::Yes | Large::No => usize::from(mss),
+        }
+    }
+
+    /// Sends TCP segments of `mss` bytes in one packet, and the last of what is left; whether it got through. The
+    /// kernel takes it only where it finds memory in one piece.
+    pub fn send_segments(
+        &self,
+        (from, to): (SocketAddr, SocketAddr),
+        control: &Control,
+        mss: u16,
+        payload: [&[u8]; 2],
+    ) -> bool {
+        let length = payload[0].len() + payload[1].len();
+        let frame = Frame::tcp_segments(from, to, control, length, mss);
+        self.try_send(&frame, payload).is_ok()
     }
 
     /// Tells that a packet did not get there.

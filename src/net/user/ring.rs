@@ -61,6 +61,10 @@ pub struct Ring {
     buffer: Option<Box<[u8]>>,
     start: usize,
     length: usize,
+    /// The most there was since the buffer was taken, and in the time before: a flow that gives its buffer
+    /// back often gets one at once of the size that it will fill.
+    peak: usize,
+    before: usize,
 }
 
 impl Ring {
@@ -85,8 +89,12 @@ impl Ring {
 
     /// Makes room for more than there is, up to `most` bytes in all. Whether there is more now.
     pub fn grow(&mut self, most: usize, pool: &mut Pool) -> bool {
-        let next = SIZES.iter().position(|size| *size > self.capacity() && *size <= most);
-        let Some(mut larger) = next.and_then(|size| pool.get(size)) else { return false };
+        let fits = |size: &usize| *size > self.capacity() && *size <= most;
+        let next = SIZES.iter().position(fits);
+        let usual = SIZES.iter().position(|size| fits(size) && *size >= self.before);
+        let usual = usual.filter(|_| self.buffer.is_none()).and_then(|size| pool.get(size));
+        let larger = usual.or_else(|| next.and_then(|size| pool.get(size)));
+        let Some(mut larger) = larger else { return false };
         let (first, second) = self.slices(0, self.length);
         larger[..first.len()].copy_from_slice(first);
         larger[first.len()..self.length].copy_from_slice(second);
@@ -101,6 +109,8 @@ impl Ring {
     pub fn release(&mut self, pool: &mut Pool) {
         if let Some(buffer) = self.buffer.take() {
             pool.put(buffer);
+            self.before = self.peak;
+            self.peak = 0;
         }
         self.start = 0;
         self.length = 0;
@@ -138,6 +148,7 @@ impl Ring {
     /// Notes that `length` bytes were read into it.
     pub fn filled(&mut self, length: usize) {
         self.length = (self.length + length).min(self.capacity());
+        self.peak = self.peak.max(self.length);
     }
 
     /// Appends what there is room for, growing up to `most` bytes; how much that was.

@@ -33,10 +33,10 @@ const UP: usize = 1 << 20;
 const HELD: usize = 64 << 10;
 
 /// Bytes under way to the payload, at most.
-const DOWN: usize = 256 << 10;
+const DOWN: usize = 1 << 20;
 
 /// Bytes that one turn moves down, so that no flow keeps the others waiting.
-const TURN: usize = 256 << 10;
+const TURN: usize = 512 << 10;
 
 /// What a stream works with.
 #[derive(Debug)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Inside;
 use super::dial::Host;
 use super::engine::{Engine, Most, Order};
-use super::link::{Gateway, Link};
+use super::link::{Gateway, Large, Link};
 use super::published::{Faces, Published};
 use crate::net::egress::{Destination, Egress, Inspect, Sight, Verdict};
 use crate::sys::clone::{CloneFlags, Cloned, clone3};
@@ -146,7 +146,7 @@ fn work(
     published: Vec<Published>,
 ) {
     let gateway = Gateway { v4: ip("10.0.2.2"), v6: ip("fd00::2") };
-    let link = Link::new(tun, gateway);
+    let link = Link::new(tun, gateway, Large::Yes);
     let inside = Inside { v4: ip("10.0.2.100"), v6: Some(ip("fd00::100")), mtu: 65_520 };
     let stranger = Gateway { v4: ip("10.0.2.4"), v6: ip("fd00::4") };
     let faces = Faces { inside, gateway, stranger, resolvers: Vec::new() };

@@ -16,6 +16,12 @@ pub enum NetStep {
     /// Makes the interface whose other end is the netstack's, with addresses and default routes, and
     /// hands that end over.
     Tun(Link),
+    /// Lets processes of a group ask for echoes (`net.ipv4.ping_group_range`, for IPv6 too), where the sandbox
+    /// may write that: `ping` without a capability.
+    Echoes {
+        /// The group inside.
+        gid: u32,
+    },
 }
 
 /// In whose namespaces the clone is made, by a process of the launcher's that enters them first.

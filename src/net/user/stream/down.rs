@@ -17,10 +17,13 @@ impl Stream {
                 self.endpoint.wait_for_window(means.now);
                 break;
             }
-            if self.down.free() == 0 && !self.down.grow(DOWN, means.pool) {
+            let piece = means.link.most_at_once(self.ends.outside, self.endpoint.mss());
+            let want = usable.min(piece);
+            while self.down.free() < want && self.down.grow(DOWN, means.pool) {}
+            let want = want.min(self.down.free());
+            if want == 0 {
                 break;
             }
-            let want = usable.min(self.down.free());
             match rustix::io::readv(&self.socket, &mut self.down.scatter(want)) {
                 Ok(0) => self.host_fin = true,
                 Ok(length) => {
@@ -46,16 +49,40 @@ impl Stream {
         Ok(false)
     }
 
-    /// Sends new bytes of `down` as segments.
+    /// Sends new bytes of `down` as segments, as many at once as the link takes.
     fn send_bytes(&mut self, offset: usize, length: usize, means: &Means<'_>) {
         let (mss, room) = (self.endpoint.mss(), self.room());
-        let end = offset + length;
-        for at in (offset..end).step_by(mss) {
-            let size = mss.min(end - at);
+        let most = means.link.most_at_once(self.ends.outside, mss);
+        let mss = usize::from(mss);
+        let (mut at, end) = (offset, offset + length);
+        while at < end {
+            let mut size = most.min(end - at);
             let flags = if at + size == end { Flags::PSH } else { Flags::ACK };
-            self.send_piece(at, size, flags, room, means);
+            if size <= mss {
+                self.send_piece(at, size, flags, room, means);
+            } else if !self.send_segments(at, size, flags, room, means) {
+                size = mss;
+                self.send_piece(at, size, Flags::ACK, room, means);
+            }
             self.endpoint.sent(size, means.now);
+            at += size;
         }
+    }
+
+    fn send_segments(
+        &mut self,
+        at: usize,
+        size: usize,
+        flags: Flags,
+        room: usize,
+        means: &Means<'_>,
+    ) -> bool {
+        let control = self.endpoint.segment(at, flags, room);
+        let (first, second) = self.down.slices(at, size);
+        let Ends { inside, outside } = self.ends;
+        let mss = self.endpoint.mss();
+        self.owes = false;
+        means.link.send_segments((outside, inside), &control, mss, [first, second])
     }
 
     fn send_piece(&mut self, at: usize, size: usize, flags: Flags, room: usize, means: &Means<'_>) {
@@ -71,7 +98,7 @@ impl Stream {
         if !self.endpoint.is_open() {
             return self.send_syn(means);
         }
-        let size = self.endpoint.mss().min(self.down.len());
+        let size = usize::from(self.endpoint.mss()).min(self.down.len());
         let is_last = size == self.down.len() && self.endpoint.has_our_fin();
         let flags = if is_last { Flags::FIN } else { Flags::PSH };
         self.send_piece(0, size, flags, self.room(), means);
