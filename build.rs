@@ -29,6 +29,7 @@ mod profile {
     pub mod builtin;
     pub mod error;
     mod fields;
+    pub mod group;
     pub mod library;
     mod merge;
     pub mod network;

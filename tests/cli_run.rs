@@ -239,6 +239,25 @@ fn limits_and_lifetime_are_taken() {
 }
 
 #[test]
+fn limits_of_a_group_are_required_by_flags() {
+    use bryo::spec::group::Bound;
+    let group = |flags: &[&str]| spec(flags).limits.group;
+    assert!(group(&[]).is_empty());
+    let all = group(&["-m", "64m", "--cpus", "1.5", "--cpu-weight=200", "--cpuset-cpus=3,0-1"]);
+    assert_eq!(all.memory, Some(Bound::required(64 << 20)));
+    // As Docker: as much swap space as memory. A kernel that does not count it is no reason to refuse.
+    assert_eq!(all.swap, Some(Bound { at: 64 << 20, need: Need::IfAvailable }));
+    assert_eq!(all.cpu_time, Some(Bound::required(150_000)));
+    assert_eq!(all.cpu_weight, Some(Bound::required(200)));
+    assert_eq!(all.cpus.unwrap().at.to_string(), "0-1,3");
+    let swapless = group(&["--memory=64m", "--memory-swap=64m", "--memory-high=32m"]);
+    assert_eq!(swapless.swap, Some(Bound::required(0)));
+    assert_eq!(swapless.memory_high, Some(Bound::required(32 << 20)));
+    assert_eq!(group(&["--memory=64m", "--memory-swap=-1"]).swap, None);
+    assert!(group(&["--memory=-1", "--cpus=-1"]).is_empty());
+}
+
+#[test]
 fn variables_come_from_the_profile_the_file_and_the_flag() {
     let plain = spec(&[]);
     assert_eq!(variable(&plain, "LC_ALL").as_deref(), Some("C.UTF-8"));
@@ -362,11 +381,21 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--ipc", "host"], "cannot take `--ipc`"),
     (&["--userns=host"], "cannot take `--userns`"),
     (&["--image", "alpine"], "cannot take `--image`: images are not there yet"),
-    (&["--memory", "1g"], "cannot take `--memory`: nothing enforces it yet"),
     (&["--memory", "much"], "cannot take `much` for `--memory`: it is not a size"),
-    (&["-m", "1g"], "cannot take `-m`: nothing enforces it yet"),
-    (&["--cpus=x"], "cannot take `x` for `--cpus`: it is not a whole number"),
-    (&["--cpus=1.5"], "cannot take `--cpus`: nothing enforces it yet"),
+    (&["-m", "1m"], "cannot take `1m` for `--memory`: it is less than 6 MiB"),
+    (&["--memory-swap", "1g"], "cannot take `--memory-swap` without `--memory`"),
+    (
+        &["--memory=1g", "--memory-swap=10m"],
+        "cannot take `10m` for `--memory-swap`: it is less than the memory that `--memory` allows",
+    ),
+    (&["--memory-reservation=1g"], "cannot take `--memory-reservation`: memory is reserved only"),
+    (&["--cpus=x"], "cannot take `x` for `--cpus`: it is not a number of processors"),
+    (&["--cpus=0.001"], "cannot take `0.001` for `--cpus`: it is less than 0.01"),
+    (&["--cpu-weight=0"], "cannot take `0` for `--cpu-weight`: it is not between 1 and 10000"),
+    (&["--cpuset-cpus=2-1"], "cannot take `2-1` for `--cpuset-cpus`: it is not a list"),
+    (&["--cpu-shares=512"], "cannot take `--cpu-shares`: shares were those of the old"),
+    (&["-c", "512"], "cannot take `-c`: shares were those of the old"),
+    (&["--cpu-quota=5"], "cannot take `--cpu-quota`: the two say together"),
     (&["--disk", "5"], "cannot take `--disk`"),
     (&["--io-max", "5"], "cannot take `--io-max`"),
     (&["--net-rate", "5"], "cannot take `--net-rate`"),

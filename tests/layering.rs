@@ -38,9 +38,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("state", EXECUTOR),
     // level 4
     ("launch", &["rootfs", "net", "confine", "limits", "state", "plan", "spec", "sys"]),
-    // It takes over what `launch` started, and speaks to its init.
+    // It takes over what `launch` started, speaks to its init, and looks at its control group.
     // The log of a detached sandbox is the supervisor's to write.
-    ("supervise", &["launch", "state", "plan", "spec", "sys"]),
+    ("supervise", &["launch", "limits", "state", "plan", "spec", "sys"]),
     ("changes", BELOW_LEVEL_4),
     ("build", BELOW_LEVEL_4),
     ("report", BELOW_LEVEL_4),

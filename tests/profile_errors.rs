@@ -57,7 +57,21 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "there is no key `process` in `[limits]`",
         "did you mean `processes`?",
     ),
-    ("[limits]\nmemory = '1g'", "there is no key `memory` in `[limits]`", ""),
+    ("[limits]\nmemory-max = '1g'", "there is no key `memory-max` in `[limits]`", ""),
+    ("[limits]\nmemory = '1m'", "`1m` cannot be in `memory`: it is less than 6 MiB", ""),
+    (
+        "[limits]\nmemory-swap = true",
+        "`memory-swap` is a number or a text, not `true` or `false`",
+        "",
+    ),
+    ("[limits]\ncpus = 'two'", "`two` cannot be in `cpus`", "a number with at most five digits"),
+    ("[limits]\ncpu-weight = 0", "`0` cannot be in `cpu-weight`", "everybody else has 100"),
+    (
+        "[limits]\ncpuset-cpus = 'all'",
+        "`all` cannot be in `cpuset-cpus`",
+        "numbers and ranges: 0-3,8",
+    ),
+    ("[limits]\ncgroup-need = 'off'", "`off` cannot be in `cgroup-need`", ""),
     ("[remove]\nsecret = []", "there is no key `secret` in `[remove]`", "did you mean `secrets`?"),
     // Wrong types, for every field.
     ("description = 5", "`description` is a text, not a whole number", ""),

@@ -18,7 +18,9 @@ use bryo::spec::HostPath;
 use bryo::spec::net::{HostName, Rule};
 use bryo::state::id::SandboxId;
 use bryo::state::launcher::Launcher;
-use bryo::state::record::{Beginning, ChangeCounts, DeniedCall, Exit, Outcome, Record};
+use bryo::state::record::{
+    Beginning, ChangeCounts, DeniedCall, Exit, MemoryKills, Outcome, Record,
+};
 use bryo::state::timestamp::Timestamp;
 
 fn record() -> Record {
@@ -26,7 +28,7 @@ fn record() -> Record {
         environment: ["HOME", "SECRET", "TOKEN", "SHLVL"].map(|n| (n.into(), "/x".into())).into(),
         workdir: Some(PathBuf::from("/x")),
     };
-    let words = ["--timeout", "90s", "true"].map(Into::into);
+    let words = ["--timeout", "90s", "--memory", "64m", "true"].map(Into::into);
     let Ok(Asked::For(run)) = parse(Kind::Run, &words, &caller) else { panic!() };
     let plan = Plan {
         steps: Vec::new(),
@@ -176,4 +178,23 @@ fn what_the_network_refused_has_its_flag() {
     assert_eq!(said(&record, Kept::No), "");
     record.spec.egress.learn = true;
     assert_eq!(said(&record, Kept::No), "bryo: this run used: --allow a.test:443\n");
+}
+
+#[test]
+fn memory_that_ran_out_is_told_with_its_limit_and_the_flag() {
+    let mut record = record();
+    ended(&mut record, Exit::OutOfMemory);
+    record.memory_kills = Some(MemoryKills { count: 1, own_limit: true });
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: 1 process was killed: the memory reached its limit of 64.0 MiB; to give more: --memory SIZE\n"
+    );
+    record.memory_kills = Some(MemoryKills { count: 2, own_limit: false });
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: 2 processes were killed: the memory of this machine, or of a group above, ran out\n"
+    );
+    record.memory_kills = Some(MemoryKills { count: 0, own_limit: false });
+    ended(&mut record, Exit::Code(0));
+    assert_eq!(said(&record, Kept::No), "");
 }

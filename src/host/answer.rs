@@ -69,6 +69,9 @@ impl Probe {
         if needs.fuse {
             self.fuse();
         }
+        if needs.groups {
+            self.groups()?;
+        }
         if needs.subids {
             self.subids()?;
         }

@@ -1,90 +1,85 @@
-//! Control groups: which version, where this process is, what it may control.
+//! Control groups: which version, which group is delegated to the caller, where its service manager listens.
+//!
+//! # Decisions
+//! - A group is delegated when the caller may write it and whoever made it meant so. systemd says so by an
+//!   attribute of the group (`user.delegate`); a group of a unit without it is systemd's own, also where the
+//!   caller's uid owns it, as in everything below the user's manager. That manager marks nothing (252), so where
+//!   it can be asked for a scope it is asked.
+//! - The leaf that another run made ([`LEAF`]) stands for the group it is in: the limits that hold for that
+//!   group hold for it. No other ancestor is taken: it could have more than what this process was given.
 //!
 //! # Not here
-//! Making groups and writing limits: nothing does yet, so no run asks for this; `doctor` does.
+//! Making groups and writing limits: `limits::group`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{Access, AtFlags, CWD};
-use serde::Serialize;
 
-use crate::plan::facts::Mount;
+use crate::plan::facts::{Controller, Delegated, GroupVersion, Groups, Manager, Mount};
 use crate::spec::HostPath;
 
 use super::HostError;
 use super::bounded::{self, SMALL};
 
-/// What control groups this machine has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Cgroups {
-    /// How they are mounted.
-    pub version: CgroupVersion,
-    /// A group of version 2 whose controllers the caller may use.
-    pub delegated: Option<Delegated>,
-}
+/// As `limits::group` calls it.
+const LEAF: &str = "bryo-supervisor";
+/// The attribute by which systemd says that a group is delegated.
+const DELEGATE: &str = "user.delegate";
 
-/// How control groups are mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CgroupVersion {
-    /// Version 2 alone.
-    Unified,
-    /// Controllers on version 1, version 2 beside them without.
-    Hybrid,
-    /// Version 1 alone.
-    Legacy,
-    /// None at all.
-    None,
-}
-
-/// A group that the caller may write.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Delegated {
-    /// Its directory.
-    pub path: HostPath,
-    /// Whether this process is in it, so that it can be used as it is; else the user's service
-    /// manager has to be asked.
-    pub inside: bool,
-    /// The controllers that are on in it.
-    pub controllers: Vec<String>,
-}
-
-/// Looks at the groups that `mounts` show.
-pub(super) fn probe(mounts: &[Mount], uid: u32) -> Result<Cgroups, HostError> {
+/// Looks at the groups that `mounts` show; `socket` is where the caller's manager listens.
+pub(super) fn probe(
+    mounts: &[Mount],
+    uid: u32,
+    socket: Option<HostPath>,
+) -> Result<Groups, HostError> {
     let version = version(mounts);
     let unified = mounts.iter().find(|mount| mount.fs_type.as_bytes() == b"cgroup2");
+    let Some(mount) = unified.map(|mount| &mount.at) else {
+        return Ok(Groups { version, ..Groups::default() });
+    };
     let own = bounded::read_optional("/proc/self/cgroup", SMALL)?.unwrap_or_default();
-    let delegated = unified.and_then(|mount| {
-        let own = parse_own(&own).and_then(|path| mount.at.join(path).ok());
-        let manager = format!("user.slice/user-{uid}.slice/user@{uid}.service");
-        let manager = mount.at.join(&manager).ok();
-        let candidates = [(own, true), (manager, false)];
-        candidates.into_iter().find_map(|(path, inside)| delegated(path?, inside))
+    let user = format!("user.slice/user-{uid}.slice/user@{uid}.service");
+    let manager = mount.join(&user).ok().filter(|_| socket.is_some());
+    let delegated = parse_own(&own).and_then(|below| {
+        let own = if below.is_empty() { mount.clone() } else { mount.join(below).ok()? };
+        delegated(&own, mount, manager.as_ref())
     });
-    Ok(Cgroups { version, delegated })
+    let known = delegated.iter().map(|one| &one.path).chain(&manager);
+    let swap = known.into_iter().any(|group| group.as_path().join("memory.swap.max").exists());
+    let manager = socket
+        .zip(manager)
+        .map(|(socket, group)| Manager { socket, controllers: controllers(&group) });
+    // Without a controller the manager of a hybrid machine could bound nothing.
+    let manager = manager.filter(|manager| !manager.controllers.is_empty());
+    Ok(Groups { version, mount: Some(mount.clone()), swap, delegated, manager })
 }
 
-fn version(mounts: &[Mount]) -> CgroupVersion {
+fn version(mounts: &[Mount]) -> GroupVersion {
     let any = |fs_type: &[u8]| mounts.iter().any(|mount| mount.fs_type.as_bytes() == fs_type);
     match (any(b"cgroup2"), any(b"cgroup")) {
-        (true, false) => CgroupVersion::Unified,
-        (true, true) => CgroupVersion::Hybrid,
-        (false, true) => CgroupVersion::Legacy,
-        (false, false) => CgroupVersion::None,
+        (true, false) => GroupVersion::Unified,
+        (true, true) => GroupVersion::Hybrid,
+        (false, true) => GroupVersion::Legacy,
+        (false, false) => GroupVersion::None,
     }
 }
 
-/// The path of version 2, without its slash, from `/proc/self/cgroup`; none when it is the root group
-/// or lies outside of the cgroup namespace.
+/// The path of version 2, without its first slash, from `/proc/self/cgroup`; none when it lies outside of the
+/// cgroup namespace.
 fn parse_own(file: &[u8]) -> Option<&OsStr> {
     let line = file.split(|b| *b == b'\n').find_map(|line| line.strip_prefix(b"0::/"))?;
     let climbs = line.split(|b| *b == b'/').any(|name| name == b"..");
-    (!line.is_empty() && !climbs).then(|| OsStr::from_bytes(line))
+    // The kernel writes it behind the path of a group that was removed.
+    let removed = line.ends_with(b" (deleted)");
+    (!climbs && !removed).then(|| OsStr::from_bytes(line))
 }
 
-/// Whether the caller may make groups there and move processes into them.
-fn delegated(path: HostPath, inside: bool) -> Option<Delegated> {
+/// The group in which the caller may make others, seen from the one that this process is in.
+fn delegated(own: &HostPath, mount: &HostPath, manager: Option<&HostPath>) -> Option<Delegated> {
+    let is_leaf = own.file_name().is_some_and(|name| name == LEAF);
+    let path = if is_leaf { own.parent()? } else { own.clone() };
     let may_write = |name: &str| {
         let path = path.as_path().join(name);
         rustix::fs::accessat(CWD, path, Access::WRITE_OK, AtFlags::EACCESS).is_ok()
@@ -92,13 +87,50 @@ fn delegated(path: HostPath, inside: bool) -> Option<Delegated> {
     if !["", "cgroup.procs", "cgroup.subtree_control"].into_iter().all(may_write) {
         return None;
     }
-    let file = path.as_path().join("cgroup.controllers");
-    let controllers = bounded::read_optional(file.to_str()?, SMALL).ok().flatten()?;
-    Some(Delegated { controllers: parse_words(&controllers), inside, path })
+    let unit = unit_of(&path, mount);
+    if let Some(unit) = unit
+        && !is_marked(&unit)
+    {
+        // systemd before 250 marks nothing. It gives a group to a user only on purpose, except by the user's
+        // own manager, whose groups are all the user's.
+        let is_root = rustix::process::geteuid().is_root();
+        // Who cannot be asked does not look after it either.
+        let is_managers = manager.is_some_and(|manager| path.starts_with(manager));
+        if is_root || is_managers {
+            return None;
+        }
+    }
+    Some(Delegated { controllers: controllers(&path), path })
 }
 
-fn parse_words(file: &[u8]) -> Vec<String> {
-    String::from_utf8_lossy(file).split_ascii_whitespace().map(str::to_owned).collect()
+/// The group of the systemd unit that a group lies in, if it lies in one.
+fn unit_of(path: &HostPath, mount: &HostPath) -> Option<HostPath> {
+    let is_unit = |path: &HostPath| {
+        let name = path.file_name().map(OsStrExt::as_bytes).unwrap_or_default();
+        [&b".service"[..], b".scope", b".slice"].iter().any(|kind| name.ends_with(kind))
+    };
+    std::iter::once(path.clone())
+        .chain(path.ancestors())
+        .take_while(|path| path.is_below(mount))
+        .find(is_unit)
+}
+
+fn is_marked(group: &HostPath) -> bool {
+    let mut value = [0; 8];
+    let length = rustix::fs::getxattr(group.as_path(), DELEGATE, &mut value[..]);
+    length.is_ok_and(|length| value.get(..length) == Some(b"1"))
+}
+
+/// What can be bounded in a group; nothing where there is no such group.
+fn controllers(group: &HostPath) -> BTreeSet<Controller> {
+    let file = group.as_path().join("cgroup.controllers");
+    let text = file.to_str().and_then(|file| bounded::read_optional(file, SMALL).ok().flatten());
+    parse_controllers(&text.unwrap_or_default())
+}
+
+fn parse_controllers(file: &[u8]) -> BTreeSet<Controller> {
+    let text = String::from_utf8_lossy(file);
+    text.split_ascii_whitespace().filter_map(Controller::from_name).collect()
 }
 
 #[cfg(test)]
@@ -123,36 +155,66 @@ mod tests {
     #[test]
     fn the_version_is_told_by_what_is_mounted() {
         for (types, expected) in [
-            (&["cgroup2"][..], CgroupVersion::Unified),
-            (&["cgroup", "cgroup2", "cgroup"], CgroupVersion::Hybrid),
-            (&["cgroup"], CgroupVersion::Legacy),
-            (&["ext4"], CgroupVersion::None),
+            (&["cgroup2"][..], GroupVersion::Unified),
+            (&["cgroup", "cgroup2", "cgroup"], GroupVersion::Hybrid),
+            (&["cgroup"], GroupVersion::Legacy),
+            (&["ext4"], GroupVersion::None),
         ] {
             assert_eq!(version(&mounts(types)), expected);
         }
     }
 
     #[test]
-    fn only_a_group_of_version_2_below_the_root_is_ones_own() {
+    fn only_a_group_of_version_2_that_is_there_is_ones_own() {
         assert_eq!(parse_own(b"9:cpu:/x\n0::/user.slice/a\n"), Some(OsStr::new("user.slice/a")));
-        for none in [&b"0::/\n"[..], b"9:cpu:/x\n", b"", b"0::/../../a\n"] {
+        assert_eq!(parse_own(b"0::/\n"), Some(OsStr::new("")));
+        for none in [&b"9:cpu:/x\n"[..], b"", b"0::/../../a\n", b"0::/a (deleted)\n"] {
             assert_eq!(parse_own(none), None);
         }
     }
 
     #[test]
-    fn a_group_that_cannot_be_written_is_not_delegated() {
-        let nowhere = HostPath::new("/proc/self/nothing").unwrap();
-        assert_eq!(delegated(nowhere, true), None);
+    fn the_unit_is_the_nearest_and_below_the_mount() {
+        let path = |text: &str| HostPath::new(text).unwrap();
+        let unit = |text: &str| unit_of(&path(text), &path("/cg.slice"));
+        assert_eq!(unit("/cg.slice/a.service/b/c"), Some(path("/cg.slice/a.service")));
+        assert_eq!(unit("/cg.slice/a.slice/b.scope"), Some(path("/cg.slice/a.slice/b.scope")));
+        assert_eq!((unit("/cg.slice/a/b"), unit("/cg.slice")), (None, None));
+    }
+
+    #[test]
+    fn a_group_is_delegated_when_its_files_can_be_written() {
         let dir = tempfile::tempdir().unwrap();
-        let path = std::fs::canonicalize(dir.path()).unwrap();
+        let mount = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
+        let own = mount.join("job").unwrap();
+        assert_eq!(delegated(&own, &mount, None), None);
+        std::fs::create_dir(own.as_path()).unwrap();
         for name in ["cgroup.procs", "cgroup.subtree_control"] {
-            std::fs::write(path.join(name), "").unwrap();
+            std::fs::write(own.as_path().join(name), "").unwrap();
         }
-        std::fs::write(path.join("cgroup.controllers"), "cpu memory pids\n").unwrap();
-        let path = HostPath::new(path).unwrap();
-        let controllers = ["cpu", "memory", "pids"].map(str::to_owned).into();
-        let expected = Delegated { path: path.clone(), inside: false, controllers };
-        assert_eq!(delegated(path, false), Some(expected));
+        std::fs::write(own.as_path().join("cgroup.controllers"), "cpu memory pids rdma\n").unwrap();
+        let controllers = [Controller::Cpu, Controller::Memory, Controller::Pids].into();
+        let expected = Some(Delegated { path: own.clone(), controllers });
+        assert_eq!(delegated(&own, &mount, None), expected);
+        // The leaf of another run stands for it.
+        let leaf = own.join(LEAF).unwrap();
+        assert_eq!(delegated(&leaf, &mount, None), expected);
+    }
+
+    #[test]
+    fn a_group_of_the_users_manager_is_delegated_only_when_it_is_marked() {
+        let dir = tempfile::tempdir().unwrap();
+        let mount = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
+        let (manager, own) = (mount.join("m").unwrap(), mount.join("m/a.service").unwrap());
+        std::fs::create_dir_all(own.as_path()).unwrap();
+        for name in ["cgroup.procs", "cgroup.subtree_control", "cgroup.controllers"] {
+            std::fs::write(own.as_path().join(name), "").unwrap();
+        }
+        assert_eq!(delegated(&own, &mount, Some(&manager)), None);
+        // Not every file system has attributes of users.
+        let flags = rustix::fs::XattrFlags::empty();
+        if rustix::fs::setxattr(own.as_path(), DELEGATE, b"1", flags).is_ok() {
+            assert!(delegated(&own, &mount, Some(&manager)).is_some());
+        }
     }
 }

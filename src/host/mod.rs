@@ -13,7 +13,7 @@
 mod answer;
 mod bounded;
 mod caller;
-pub mod cgroup;
+mod cgroup;
 mod entries;
 mod error;
 pub mod fuse;

@@ -10,7 +10,7 @@ use crate::plan::facts::{Facts, HostDirectory, Kernel, Kind, Mount};
 use crate::spec::HostPath;
 use crate::spec::rootfs::Pattern;
 
-use super::cgroup::{self, Cgroups};
+use super::cgroup;
 use super::mountinfo;
 use super::place::LookInto;
 use super::resolve::{Last, Resolver, Seen, look, split_last};
@@ -218,17 +218,21 @@ impl Probe {
     }
 
     /// Control groups. After [`Probe::mounts`].
-    pub fn cgroups(&self) -> Result<Cgroups, HostError> {
-        cgroup::probe(&self.facts.mounts, self.facts.caller.uid)
+    pub fn groups(&mut self) -> Result<(), HostError> {
+        let socket = self.service_manager();
+        let groups = cgroup::probe(&self.facts.mounts, self.facts.caller.uid, socket)?;
+        self.facts.groups = Some(groups);
+        Ok(())
     }
 
-    /// Whether a service manager of the caller's runs: it listens at a socket of its own.
-    pub fn service_manager(&mut self) -> bool {
+    /// Where the caller's service manager listens, if one runs.
+    pub fn service_manager(&mut self) -> Option<HostPath> {
         let variable = std::env::var_os("XDG_RUNTIME_DIR").and_then(|dir| HostPath::new(dir).ok());
         let usual = HostPath::new(format!("/run/user/{}", self.facts.caller.uid)).ok();
-        variable.into_iter().chain(usual).any(|dir| {
-            let socket = dir.join("systemd/private");
-            socket.is_ok_and(|path| self.resolver.resolve(&path, Last::Follow).kind == Kind::Socket)
+        variable.into_iter().chain(usual).find_map(|dir| {
+            let path = dir.join("systemd/private").ok()?;
+            let is_socket = self.resolver.resolve(&path, Last::Follow).kind == Kind::Socket;
+            is_socket.then_some(path)
         })
     }
 

@@ -19,25 +19,32 @@
 use std::borrow::Cow;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::process::Pid;
+
 use super::joinable::Joinable;
 use super::launcher::Start;
-use super::{Host, LaunchError, Running, channel, payload, sandbox};
+use super::wire::ToSandbox;
+use super::{Host, LaunchError, Running, StepError, channel, payload, sandbox};
+use crate::limits::group::Group;
 use crate::plan::step::Plan;
+use crate::spec::text::escape;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result as SysResult};
 use crate::sys::process::{self, exit_now};
 use crate::sys::signal::SignalNumber;
-use crate::sys::{heap, socket};
+use crate::sys::{heap, pidfd, socket};
 
 /// An entry whose payload was not yet executed.
 pub struct Entering<'a>(Start<'a>);
 
-/// Starts an entry: `plan` is one of [`crate::plan::entry::plan_entry`], `stdio` what its payload has at 0 to 2.
+/// Starts an entry: `plan` is one of [`crate::plan::entry::plan_entry`], `stdio` what its payload has at 0 to 2, and
+/// `group` the sandbox's control group: what enters is bounded with it.
 pub fn enter<'a>(
     plan: Plan,
     host: &'a Host<'a>,
     namespaces: &Joinable,
     stdio: &[OwnedFd; 3],
+    group: Option<&Group>,
 ) -> Result<Entering<'a>, LaunchError> {
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     let (control, inside_control) = socket::pair().map_err(LaunchError::Connect)?;
@@ -50,7 +57,12 @@ pub fn enter<'a>(
                 control: channel::Inside(inside_control),
                 report: channel::Inside(inside_report),
             };
-            match begin(stdio) {
+            // It forks nothing that would not be in the group.
+            let is_admitted = || match sockets.control.order() {
+                Ok(Some(ToSandbox::Go)) => Ok(()),
+                _ => Err(Errno::ECANCELED),
+            };
+            match group.map_or(Ok(()), |_| is_admitted()).and_then(|()| begin(stdio)) {
                 Ok(()) => {
                     let payload = payload::Prepared::new(&plan, host, Vec::new());
                     sandbox::run_entry(&plan, host, payload, sockets, namespaces)
@@ -60,9 +72,22 @@ pub fn enter<'a>(
         }
         Cloned::Parent { pid, pidfd } => {
             drop((inside_control, inside_report));
+            if let Some(Err(error)) = group.map(|group| admit(group, pid, &control)) {
+                drop(control);
+                pidfd::wait(&pidfd).map_err(LaunchError::Connect)?;
+                return Err(error);
+            }
             Ok(Entering(Start::of_entry(Cow::Owned(plan), host, (pid, pidfd), (control, report))))
         }
     }
+}
+
+/// Whoever is not admitted ends when it sees the end of its socket.
+fn admit(group: &Group, pid: Pid, control: &OwnedFd) -> Result<(), LaunchError> {
+    group.admit(pid).map_err(|failure| {
+        LaunchError::Admit(StepError { errno: failure.errno, said: escape(failure.said) })
+    })?;
+    channel::send(control, ToSandbox::Go).map_err(|_| LaunchError::Lost)
 }
 
 /// The first things: nothing outlives the supervisor, and descriptors 0 to 2 are the entry's.

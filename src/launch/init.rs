@@ -59,8 +59,12 @@ impl Init {
             }
         };
         // Whatever goes wrong from here on, the exit ends the sandbox, and the launcher sees it.
-        match self.control.tell(&FromSandbox::InitReady, None).and_then(|()| self.serve(&children))
-        {
+        let served = self
+            .control
+            .tell(&FromSandbox::InitReady, None)
+            .and_then(|()| self.serve(&children))
+            .and_then(|()| self.linger(plan));
+        match served {
             Ok(()) => exit_now(0),
             Err(_) => exit_now(1),
         }
@@ -141,6 +145,16 @@ impl Init {
             Err(Errno::ESRCH) => Ok(()),
             other => other,
         }
+    }
+
+    /// A control group is gone with its last process, which this is: the launcher says when it has looked at
+    /// it for the last time.
+    fn linger(&self, plan: &Plan) -> Result<()> {
+        let is_group = |(_, action): (usize, &Action)| matches!(action, Action::Group(_));
+        if plan.of(Stage::Launch).any(is_group) {
+            while !matches!(self.control.order()?, None | Some(ToSandbox::Finish)) {}
+        }
+        Ok(())
     }
 
     /// Reaps what has ended; the message when it was the payload.

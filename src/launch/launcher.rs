@@ -1,4 +1,6 @@
 //! The launcher's side: clone, id maps, go, and listening until the payload is executed.
+//!
+//! Long because a start is one sequence, and every way in which it can end belongs to it.
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -7,6 +9,7 @@ use rustix::process::Pid;
 
 use super::channel::{self, Heard, Inside};
 use super::fuse::{self, Server};
+use super::group::Grouping;
 use super::joinable::Joinable;
 use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
@@ -16,6 +19,7 @@ use super::{
 use crate::plan::entry;
 use crate::plan::step::{Action, Namespaces, Plan, ProcessStep, Stage, StdioPlan};
 use crate::rootfs;
+use crate::spec::HostPath;
 use crate::spec::text::escape;
 use crate::state::StateError;
 use crate::sys::clone::{self, CloneFlags, Cloned};
@@ -28,13 +32,13 @@ use crate::sys::{heap, pidfd, socket};
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///
-/// `record` writes the run's record, and is done before the payload is forked. The signals that
+/// `record` writes the run's record, which names the control group where there is one, and is done before the payload is forked. The signals that
 /// the supervisor wants must be blocked already; the payload unblocks all. On an error everything that
 /// was started has been killed and reaped.
 pub fn launch(
     plan: &Plan,
     host: &Host<'_>,
-    record: impl FnOnce() -> Result<(), StateError>,
+    record: impl FnOnce(Option<&HostPath>) -> Result<(), StateError>,
 ) -> Result<Running, LaunchError> {
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     rootfs::check_lowers(plan).map_err(|(step, failure)| {
@@ -45,7 +49,12 @@ pub fn launch(
     let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
     let payload = payload::Prepared::new(plan, host, inside_relays);
     heap::keep_freed();
-    match cloned(plan, host)? {
+    let group = Grouping::before(plan, host.id)?;
+    let cloned = match cloned(plan, host, group.as_ref().and_then(Grouping::directory)) {
+        Ok(cloned) => cloned,
+        Err(error) => return Err(given_up(group, error)),
+    };
+    match cloned {
         Cloned::Child => {
             drop((control, report, relays));
             sandbox::run(
@@ -58,6 +67,7 @@ pub fn launch(
         Cloned::Parent { pid, pidfd } => {
             drop((inside_control, inside_report, payload));
             let mut start = Start::new(Cow::Borrowed(plan), host, (pid, pidfd), (control, report));
+            start.group = group;
             match start.carry_through(record) {
                 Ok(()) => Ok(start.into_running(relays)),
                 Err(error) => Err(start.give_up(error)),
@@ -67,11 +77,15 @@ pub fn launch(
 }
 
 /// The plan's clone, here or in the namespaces that it enters.
-fn cloned(plan: &Plan, host: &Host<'_>) -> Result<Cloned, LaunchError> {
+fn cloned(
+    plan: &Plan,
+    host: &Host<'_>,
+    group: Option<BorrowedFd<'_>>,
+) -> Result<Cloned, LaunchError> {
     let enters = plan.of(Stage::Launch).any(|(_, action)| matches!(action, Action::Enter(_)));
     match host.door {
         Some(door) if enters => enter::clone_within(door, flags(plan)),
-        None if !enters => clone::clone3(flags(plan), None).map_err(LaunchError::Clone),
+        None if !enters => clone::clone3(flags(plan), group).map_err(LaunchError::Clone),
         // A plan without its door, or a door without a plan.
         Some(_) | None => Err(LaunchError::Enter(Errno::EINVAL)),
     }
@@ -133,6 +147,7 @@ pub(super) struct Start<'a> {
     host: &'a Host<'a>,
     pid: Pid,
     pidfd: OwnedFd,
+    group: Option<Grouping>,
     control: OwnedFd,
     report: OwnedFd,
     heard: Progress,
@@ -154,7 +169,7 @@ impl<'a> Start<'a> {
         (control, report): (OwnedFd, OwnedFd),
     ) -> Self {
         let heard = Progress::default();
-        Start { plan, host, pid, pidfd, control, report, heard, namespaces: None }
+        Start { plan, host, pid, pidfd, group: None, control, report, heard, namespaces: None }
     }
 
     /// That of an entry: there is no netstack of its own to wait for.
@@ -182,8 +197,11 @@ impl<'a> Start<'a> {
 
     fn carry_through(
         &mut self,
-        record: impl FnOnce() -> Result<(), StateError>,
+        record: impl FnOnce(Option<&HostPath>) -> Result<(), StateError>,
     ) -> Result<(), LaunchError> {
+        if let Some(group) = &mut self.group {
+            group.after(&self.plan, self.pid)?;
+        }
         // Later the new process is undumpable, and nobody may.
         let joined = entry::joined(&self.plan);
         let is_there = joined.net && !entry::namespaces(&self.plan).net;
@@ -196,7 +214,8 @@ impl<'a> Start<'a> {
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
         // While the sandbox builds its tree. The payload is forked when it is done: what a payload wrote
         // must never be without a record.
-        record().map_err(|error| LaunchError::Record(Box::new(error)))?;
+        let group = self.group.as_ref().and_then(Grouping::path);
+        record(group).map_err(|error| LaunchError::Record(Box::new(error)))?;
         // A sandbox that has ended meanwhile has said why: that is heard below.
         channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
         self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
@@ -351,6 +370,7 @@ impl<'a> Start<'a> {
             .filter(|(_, step)| done(step))
             .map(|(n, _)| n)
             .collect();
+        let (group, details) = self.group.map(Grouping::finish).unzip();
         Running {
             init: self.pid,
             pidfd: self.pidfd,
@@ -361,7 +381,8 @@ impl<'a> Start<'a> {
             servers: self.heard.servers,
             netstack: self.heard.netstack,
             namespaces: self.namespaces,
-            enforced: Enforced { steps },
+            group,
+            enforced: Enforced { steps, details: details.unwrap_or_default() },
         }
     }
 
@@ -376,10 +397,18 @@ impl<'a> Start<'a> {
         let servers = self.heard.servers.into_iter().map(Server::kill).fold(killed, Result::and);
         let ended = pidfd::wait(&self.pidfd).map(drop);
         let netstack = self.heard.netstack.map_or(Ok(()), Netstack::kill);
-        match servers.and(ended).and(netstack) {
+        let error = match servers.and(ended).and(netstack) {
             Ok(()) => error,
             Err(errno) => LaunchError::Connect(errno),
-        }
+        };
+        given_up(self.group, error)
+    }
+}
+
+fn given_up(group: Option<Grouping>, error: LaunchError) -> LaunchError {
+    match group {
+        Some(group) => group.give_up(error),
+        None => error,
     }
 }
 

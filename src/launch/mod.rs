@@ -37,6 +37,7 @@ mod door;
 mod enter;
 pub mod entry;
 pub mod fuse;
+mod group;
 mod ids;
 mod init;
 mod joinable;
@@ -54,6 +55,7 @@ use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
+use crate::limits::group::Group;
 use crate::plan::step::{Action, IdKind, LayerNumber, Plan, ScratchLayer};
 use crate::rootfs::Layers;
 use crate::spec::{HostPath, Text};
@@ -89,6 +91,8 @@ pub struct Running {
     pub netstack: Option<netstack::Netstack>,
     /// For [`entry::enter`]; none where `/proc` would not give them.
     pub namespaces: Option<Joinable>,
+    /// The control group, where the plan has one; ended with [`Group::remove`] after everything else.
+    pub group: Option<Group>,
     /// What the processes reported as done.
     pub enforced: Enforced,
 }
@@ -106,6 +110,7 @@ pub struct Relay {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Enforced {
     steps: Vec<usize>,
+    details: BTreeMap<usize, String>,
 }
 
 impl Enforced {
@@ -113,10 +118,17 @@ impl Enforced {
     pub fn steps(&self) -> &[usize] {
         &self.steps
     }
+
+    /// What was read back by a step, where there is more to say than that it was done.
+    pub fn detail(&self, step: usize) -> Option<&str> {
+        self.details.get(&step).map(String::as_str)
+    }
 }
 
 /// What the launcher brings from the host besides the plan.
 pub struct Host<'a> {
+    /// The sandbox's id, after which its control group is called.
+    pub id: &'a str,
     /// The directories of the layers.
     pub layers: &'a LayerDirectories,
     /// The payload's filter; none when the plan has none.
@@ -177,6 +189,12 @@ pub enum LaunchError {
     /// The namespaces that are there already.
     #[error("cannot enter the namespaces that are to be shared")]
     Enter(#[source] Errno),
+    /// Letting go of a control group, or removing it.
+    #[error("cannot put the control group of a sandbox in order")]
+    Group(#[source] Errno),
+    /// A process that enters could not be put into the sandbox's control group.
+    #[error("cannot enter the control group of the sandbox")]
+    Admit(#[source] StepError),
     /// Writing an id map.
     #[error("cannot map the ids of a sandbox")]
     Map(#[source] Errno),

@@ -120,6 +120,7 @@ impl<'a> Prepared<'a> {
             ProcessStep::Workdir(path) => Ok(rustix::process::chdir(path.as_path())?),
             ProcessStep::Undumpable
             | ProcessStep::JoinNamespaces
+            | ProcessStep::CgroupNamespace
             | ProcessStep::Hostname(_)
             | ProcessStep::TakeIds { .. }
             | ProcessStep::Session { .. }

@@ -22,7 +22,7 @@ use crate::plan::step::{
 };
 use crate::rootfs::{self, Builder};
 use crate::sys::beside::NetworkBeside;
-use crate::sys::clone::{self, Cloned};
+use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::process::{self, Dumpable, exit_now};
 use crate::sys::pty::Master;
@@ -194,6 +194,7 @@ impl Mapped<'_> {
                     slave = slave.or(self.take(process, host).map_err(failed)?);
                 }
                 Action::Store(_)
+                | Action::Group(_)
                 | Action::Enter(_)
                 | Action::Clone(_)
                 | Action::Ids(_)
@@ -240,6 +241,7 @@ impl Mapped<'_> {
         match step {
             ProcessStep::Undumpable => process::set_dumpable(Dumpable::No)?,
             ProcessStep::JoinNamespaces => self.namespaces.ok_or(Errno::EINVAL)?.join()?,
+            ProcessStep::CgroupNamespace => clone::unshare(CloneFlags::NEW_CGROUP)?,
             ProcessStep::Hostname(name) => nix::unistd::sethostname(name)?,
             ProcessStep::TakeIds { uid, gid, drop_groups } => take_ids(*uid, *gid, *drop_groups)?,
             ProcessStep::Session { pty } => {

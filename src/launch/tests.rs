@@ -145,6 +145,7 @@ fn filter(name: &str) -> Option<Vec<Instruction>> {
 fn start(plan: &Plan) -> Result<Running, LaunchError> {
     let layers = LayerDirectories::default();
     let host = Host {
+        id: "0",
         layers: &layers,
         payload_filter: filter("default"),
         init_filter: filter("init"),
@@ -153,7 +154,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         door: None,
         terminal: None,
     };
-    launch(plan, &host, || Ok(()))
+    launch(plan, &host, |_| Ok(()))
 }
 
 /// What the payload printed, and init's last word.
@@ -289,6 +290,7 @@ fn the_record_is_written_before_the_payload_runs() {
         let plan = plan(&["date", "+%s%N"]);
         let layers = LayerDirectories::default();
         let host = Host {
+            id: "0",
             layers: &layers,
             payload_filter: filter("default"),
             init_filter: filter("init"),
@@ -298,7 +300,7 @@ fn the_record_is_written_before_the_payload_runs() {
             terminal: None,
         };
         let mut recorded = 0;
-        let mut running = launch(&plan, &host, || {
+        let mut running = launch(&plan, &host, |_| {
             std::thread::sleep(std::time::Duration::from_millis(300));
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
             recorded = now.as_nanos();

@@ -90,7 +90,8 @@ pub enum ToSandbox {
     /// Give the pty's foreground to the group that had it before [`Self::Background`], to the payload's
     /// at first, and continue the payload's.
     Foreground,
-    /// To the netstack: the payload has ended; end once the last bytes have left.
+    /// The payload has ended. To the netstack: end once the last bytes have left; to init, where there is a
+    /// control group: end, nobody needs to look at it any more.
     Finish,
     /// Take the pty's foreground away: whoever reads it is stopped by SIGTTIN, as in the background of
     /// any terminal.

@@ -1,10 +1,14 @@
-//! Limits that need no control group: resource limits and the counters of a user namespace.
+//! Limits: resource limits and the counters of a user namespace; the control group in [`group`].
 //!
-//! Both are set by pid 1 inside the new user namespace. `RLIMIT_NPROC` then counts the processes of
+//! The first two are set by pid 1 inside the new user namespace. `RLIMIT_NPROC` then counts the processes of
 //! that namespace alone (since Linux 5.14); set outside it would count all of the caller's.
 //!
 //! # Not here
 //! The timeout and the floor of free space: the supervisor watches those (`supervise`).
+
+mod dbus;
+pub mod group;
+mod scope;
 
 use crate::plan::step::LimitStep;
 use crate::spec::limits::Resource;

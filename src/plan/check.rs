@@ -11,6 +11,7 @@
 //! Whether the plan does what was wanted (golden plans in `tests/plan`), whether steps were really done
 //! (`Enforced`).
 
+mod group;
 mod layers;
 mod order;
 mod sight;

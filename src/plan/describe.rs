@@ -3,6 +3,8 @@
 //!
 //! Every name in the text is escaped: it may hold a terminal's escape sequences.
 
+mod group;
+
 use std::fmt;
 
 use super::step::{
@@ -18,6 +20,7 @@ impl fmt::Display for Action {
             Self::Enter(step) => step.fmt(f),
             Self::Clone(namespaces) => namespaces.fmt(f),
             Self::Ids(step) => step.fmt(f),
+            Self::Group(step) => step.fmt(f),
             Self::Fs(step) => step.fmt(f),
             Self::Net(step) => step.fmt(f),
             Self::Netstack(step) => step.fmt(f),
@@ -286,6 +289,7 @@ impl fmt::Display for ProcessStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Undumpable => f.write_str("become undumpable"),
+            Self::CgroupNamespace => f.write_str("make a cgroup namespace"),
             Self::Hostname(name) => {
                 write!(f, "set the host name to `{}`", crate::spec::text::escape(name))
             }

@@ -1,8 +1,8 @@
 //! A plan while it is made: planners append, the end sorts by stage.
 
 use super::step::{
-    Action, ConfineStep, EnterStep, FsStep, IdsStep, Layer, LimitStep, NetStep, NetstackStep,
-    Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
+    Action, ConfineStep, EnterStep, FsStep, GroupStep, IdsStep, Layer, LimitStep, NetStep,
+    NetstackStep, Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
 };
 use crate::spec::{HostPath, SandboxPath};
 
@@ -70,6 +70,7 @@ action_from! {
     StoreStep => Store,
     EnterStep => Enter,
     IdsStep => Ids,
+    GroupStep => Group,
     FsStep => Fs,
     NetStep => Net,
     NetstackStep => Netstack,

@@ -57,7 +57,7 @@ pub fn plan_entry(plan: &Plan, entry: &Entry) -> Result<Plan, PlanError> {
     ];
     steps.extend(
         plan.of(Stage::Sandbox)
-            .filter(|(_, action)| is_rlimit(action))
+            .filter(|(_, action)| is_rlimit(action) || is_cgroup_namespace(action))
             .map(|(_, action)| step(Stage::Sandbox, action.clone())),
     );
     steps.extend(ids(plan, entry.user)?.map(|ids| step(Stage::Sandbox, ids.into())));
@@ -79,6 +79,11 @@ pub fn plan_entry(plan: &Plan, entry: &Entry) -> Result<Plan, PlanError> {
 
 fn step(stage: Stage, action: Action) -> Step {
     Step { stage, action }
+}
+
+/// One of its own, made in the sandbox's control group: the same root, and nothing to hold for it.
+fn is_cgroup_namespace(action: &Action) -> bool {
+    matches!(action, Action::Process(ProcessStep::CgroupNamespace))
 }
 
 fn is_rlimit(action: &Action) -> bool {

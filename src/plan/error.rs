@@ -1,6 +1,7 @@
 //! Why no plan can be made: every text names what failed and on what, every hint what to do.
 
-use super::facts::{Kind, Stdio};
+use super::facts::{Controller, Kind, Stdio};
+use super::group::{DELEGATE, GroupObstacle};
 use super::step::IdKind;
 use crate::spec::limits::Resource;
 use crate::spec::{HostPath, SandboxPath, Text};
@@ -130,6 +131,29 @@ pub enum PlanError {
     /// A soft limit above its hard one.
     #[error("cannot set the limit `{}`: its soft value is above its hard one", _0.name())]
     SoftAboveHard(Resource),
+    /// No control group can be made.
+    #[error("cannot enforce `{flag}`: {}", why.text())]
+    NoGroup {
+        /// What asks for it.
+        flag: &'static str,
+        /// Why not.
+        why: GroupObstacle,
+    },
+    /// Swap space is not counted.
+    #[error(
+        "cannot enforce `--memory-swap`: this kernel does not count swap space by control group"
+    )]
+    NoSwapCount,
+    /// A controller is missing.
+    #[error("cannot enforce `{flag}`: the controller `{controller}` is not delegated to you")]
+    NoController {
+        /// What asks for it.
+        flag: &'static str,
+        /// Which.
+        controller: Controller,
+        /// The group that lacks it; none where the caller's service manager does.
+        at: Option<HostPath>,
+    },
     /// The kernel does not hold root to a limit of processes.
     #[error("cannot limit the number of processes: the kernel does not hold root to it")]
     RootHasNoProcessLimit,
@@ -300,6 +324,17 @@ impl PlanError {
                 "a sandbox that was started with `--ids subid` has more ids than one".to_owned()
             }
             Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
+            Self::NoGroup { why, .. } => why.hint().to_owned(),
+            Self::NoSwapCount => {
+                "boot with `swapaccount=1` on the kernel's command line, or leave it out".to_owned()
+            }
+            Self::NoController { controller, at: Some(at), .. } => format!(
+                "`{at}` is what you were given: whoever gave it has to turn `{controller}` on in it; of a \
+                 systemd service, `Delegate=yes`"
+            ),
+            Self::NoController { at: None, .. } => {
+                format!("as root: `{DELEGATE}`; then log in again")
+            }
             Self::RootHasNoProcessLimit => {
                 "run bryo as an ordinary user, or with `--pids-limit -1`".to_owned()
             }

@@ -7,6 +7,7 @@
 //! assumed from a cheap key and may be *refuted* when a step fails: then the run is planned once
 //! more with [`Refuted`] set.
 
+mod groups;
 mod paths;
 mod target;
 
@@ -14,6 +15,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+pub use groups::{Controller, Delegated, GroupVersion, Groups, Manager};
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
 pub use target::Target;
 
@@ -75,6 +77,9 @@ pub struct Facts {
     pub tun: Option<bool>,
     /// Whether a procfs can be mounted inside; false where the outer one is masked.
     pub procfs_mountable: Option<bool>,
+    /// Control groups, and who may make some.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Groups>,
     /// What stands at descriptors 0, 1, 2.
     pub stdio: [Stdio; 3],
     /// Whether the caller is in the background of its terminal, as after `&` in a shell.

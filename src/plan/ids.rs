@@ -9,6 +9,7 @@
 use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Helper, IdRange, Subids};
+use super::group;
 use super::share;
 use super::step::{Action, IdKind, IdMapping, IdsStep, Namespaces, ProcessStep, Stage};
 use crate::spec::{HostPath, IdMode, Spec, User};
@@ -31,6 +32,10 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
     if let Some(target) = shared {
         share::plan_enter(spec, target, draft)?;
     }
+    let group = group::plan_group(spec, facts, draft)?;
+    if let Some(group) = &group {
+        group.plan_before(draft);
+    }
     draft.push(
         Stage::Launch,
         Action::Clone(Namespaces {
@@ -39,9 +44,13 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
             net: spec.network.is_new(),
             ipc: true,
             uts: true,
-            cgroup: true,
+            // Made where the sandbox is in its group already, if it gets one.
+            cgroup: group.is_none(),
         }),
     );
+    if let Some(group) = &group {
+        group.plan_after(draft);
+    }
     let (uid, gid) = inside(spec, facts);
     let caller = &facts.caller;
     if spec.ids.mode == IdMode::Single {

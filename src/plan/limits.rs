@@ -2,7 +2,8 @@
 //!
 //! # Decisions
 //! - `RLIMIT_NPROC` is set inside the new user namespace, where it counts that namespace alone. The
-//!   kernel does not hold user 0 of the host to it: a flag is refused there, a default left out.
+//!   kernel does not hold user 0 of the host to it: a flag takes a control group there (`group`), a
+//!   default is left out.
 //! - `RLIMIT_CORE` is 1: with 0 a core handler behind a pipe is still started, with 1 it is not.
 //! - The counters of `/proc/sys/user` are per user of the host: a payload could starve the caller's
 //!   desktop of inotify watches. They are written while the host's procfs still stands at `/proc`.
@@ -62,8 +63,8 @@ pub(super) fn plan_rlimits(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
     if let Some(most) = spec.limits.processes.filter(|_| !is_asked(Resource::Nproc)) {
         if facts.caller.uid != 0 && spec.limits.processes_need != Need::Off {
             set(draft, Rlimit { resource: Resource::Nproc, soft: Some(most), hard: Some(most) });
-        } else if spec.limits.processes_need == Need::Required {
-            return Err(PlanError::RootHasNoProcessLimit);
+        } else if super::group::group_counts_processes(spec, facts) {
+            // The group does, or there is no plan.
         } else if spec.limits.processes_need == Need::IfAvailable {
             draft.notice(Notice::Missing(Missing::ProcessLimit));
         }

@@ -12,6 +12,7 @@
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `limits` | network, the one of another sandbox, limits, what is watched |
+//! | `group` | the control group |
 //! | `process`, `stdio` | session, descriptors, exec |
 //! | `again` | a plan that goes on with the layers of another run |
 //! | `entry` | one more process in a sandbox that runs |
@@ -35,6 +36,7 @@ mod confine;
 mod describe;
 mod draft;
 mod fs;
+mod group;
 mod identity;
 mod ids;
 mod landlock;
@@ -52,6 +54,7 @@ mod workdir;
 pub use check::{CheckError, check};
 pub use error::PlanError;
 pub use facts::Facts;
+pub use group::{DELEGATE, GroupObstacle};
 pub use ids::plan_all as plan_all_ids;
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
 pub use render::render;

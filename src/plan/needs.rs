@@ -48,6 +48,8 @@ pub struct Needs {
     pub fuse: bool,
     /// [`Facts::subids`].
     pub subids: bool,
+    /// [`Facts::groups`].
+    pub groups: bool,
     /// [`Facts::tun`].
     pub tun: bool,
     /// [`Facts::procfs_mountable`].
@@ -117,6 +119,7 @@ pub fn needs(spec: &Spec) -> Needs {
         kernel_overlay: true,
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
         subids: spec.ids.mode == IdMode::Subid,
+        groups: super::group::may_want_group(spec),
         tun: spec.network == Network::User,
         procfs_mountable: true,
     }

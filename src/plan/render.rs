@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use super::facts::Controller;
 use super::step::{
     Action, ConfineStep, FilterProgram, FsStep, IdsStep, LandlockGrant, Layer, Lower, Missing,
     Notice, Plan, ProcessStep, ScratchEntry, Stage, StoreStep, Upper,
@@ -237,6 +238,18 @@ impl fmt::Display for Missing {
             Self::SeccompNotify => "refused system calls cannot be named: another filter listens",
             Self::Procfs => "no procfs can be mounted here: `/proc` is empty",
             Self::ProcessLimit => "the kernel does not hold root to a number of processes",
+            Self::Group => "no limits by a control group: none can be made here",
+            Self::Controller(Controller::Cpu) => {
+                "no limit of processor time: the controller is missing"
+            }
+            Self::Controller(Controller::Cpuset) => {
+                "no choice of processors: the controller is missing"
+            }
+            Self::Controller(Controller::Io) => "no limit of disks: the controller is missing",
+            Self::Controller(Controller::Memory) => "no limit of memory: the controller is missing",
+            Self::Controller(Controller::Pids) => {
+                "no number of processes: the controller is missing"
+            }
             Self::UserCounts => {
                 "inotify and namespaces are not limited: `/proc/sys` is read-only here"
             }

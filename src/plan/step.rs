@@ -8,6 +8,7 @@
 //! number and an errno.
 
 mod confine;
+mod group;
 mod net;
 mod notice;
 mod process;
@@ -20,6 +21,7 @@ use serde::{Deserialize, Serialize};
 pub use confine::{
     ConfineStep, FilterProgram, LandlockGrant, LandlockPath, LandlockRules, LandlockTcp,
 };
+pub use group::{GroupLimit, GroupStep};
 pub use net::{EnterStep, Link, NetStep, NetstackStep, Network4, Network6};
 pub use notice::{FuseReason, Missing, Notice};
 pub use process::{ProcessStep, StdioPlan};
@@ -61,7 +63,7 @@ pub struct Step {
 pub enum Stage {
     /// On the host, before the clone: the store.
     Prepare,
-    /// On the host, between clone and go: the clone itself, id maps.
+    /// On the host, around the clone: the clone itself, id maps, the control group.
     Launch,
     /// Pid 1 inside, with all capabilities of its user namespace: mounts, network, limits.
     Sandbox,
@@ -87,6 +89,8 @@ pub enum Action {
     Clone(Namespaces),
     /// Id maps.
     Ids(IdsStep),
+    /// The control group.
+    Group(GroupStep),
     /// The file tree.
     Fs(FsStep),
     /// The network.

@@ -9,6 +9,7 @@ use crate::spec::seccomp::file::FOR_PAYLOADS;
 use crate::spec::{EnvironmentVariable, Text};
 
 use super::error::Located;
+use super::group;
 use super::network::{read_host_entry, read_network, read_network_name, read_rule, read_server};
 use super::read::{Cursor, ProfileFile, each_key};
 use super::settings::{Ceiling, Keyed, List, PathEntry, Settings};
@@ -50,7 +51,19 @@ const PATHS: &[&str] = &[
 ];
 const ENVIRONMENT: &[&str] = &["pass", "set"];
 const CONFINE: &[&str] = &["capabilities", "landlock", "seccomp", "notify", "nesting"];
-const LIMITS: &[&str] = &["processes", "processes-need", "ulimits", "timeout"];
+const LIMITS: &[&str] = &[
+    "processes",
+    "processes-need",
+    "ulimits",
+    "timeout",
+    "memory",
+    "memory-swap",
+    "memory-high",
+    "cpus",
+    "cpu-weight",
+    "cpuset-cpus",
+    "cgroup-need",
+];
 const REMOVE: &[&str] = &[
     "paths",
     "secrets",
@@ -293,6 +306,7 @@ fn read_limits(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
                 let needs = [Need::Required, Need::IfAvailable];
                 limits.processes_need = Some(at.choice(&NEEDS[..2], &needs)?);
             }
+            key if group::KEYS.contains(&key) => limits.group.read(at)?,
             "timeout" => limits.timeout = Some(at.number_or_text(parse_duration)?),
             _ => {
                 for (name, value) in at.table()? {

@@ -119,6 +119,7 @@ impl Bounds {
             processes_need: later.processes_need.or(self.processes_need),
             ulimits: self.ulimits.merge(later.ulimits),
             timeout: later.timeout.or(self.timeout),
+            group: self.group.merge(later.group),
         }
     }
 }

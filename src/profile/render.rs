@@ -8,6 +8,7 @@ use crate::spec::ids::{IdMode, User};
 use crate::spec::rootfs::{Access, Base, HomeView, OverlayChoice, Pattern, WorkdirView};
 use crate::spec::{Network, Rlimit, Text};
 
+use super::group::{GroupBounds, cpus};
 use super::library::access_key;
 use super::settings::{Ceiling, Keyed, List, PathEntry, Settings};
 
@@ -241,9 +242,28 @@ fn limits(settings: &Settings) -> Table<'static> {
         None => {}
     }
     table.text("processes-need", limits.processes_need.map(need));
+    group(&mut table, &limits.group);
     table.text("timeout", limits.timeout.map(duration));
     inline_table(&mut table, "ulimits", limits.ulimits.entries.iter().map(ulimit));
     table
+}
+
+fn group(table: &mut Table<'_>, bounds: &GroupBounds) {
+    let bytes = |ceiling: Ceiling| match ceiling {
+        Ceiling::Unlimited => "unlimited".to_owned(),
+        Ceiling::At(bytes) => bytes.to_string(),
+    };
+    table.text("memory", bounds.memory.map(bytes));
+    table.text("memory-swap", bounds.memory_swap.map(bytes));
+    table.text("memory-high", bounds.memory_high.map(bytes));
+    let processors = |ceiling: Ceiling| match ceiling {
+        Ceiling::Unlimited => "unlimited".to_owned(),
+        Ceiling::At(time) => cpus(time),
+    };
+    table.text("cpus", bounds.cpus.map(processors));
+    table.raw("cpu-weight", bounds.cpu_weight);
+    table.text("cpuset-cpus", bounds.cpuset_cpus.as_ref().map(ToString::to_string));
+    table.text("cgroup-need", bounds.need.map(need));
 }
 
 fn duration(duration: Duration) -> String {

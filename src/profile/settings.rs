@@ -14,6 +14,7 @@ use crate::spec::rootfs::{
 };
 use crate::spec::{EnvironmentVariable, Network, Text};
 
+use super::group::GroupBounds;
 use super::network::Networking;
 
 /// Processes that a payload may have when no profile says a number.
@@ -161,6 +162,13 @@ pub struct Bounds {
     /// How long the payload may run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// What a control group bounds.
+    #[serde(skip_serializing_if = "is_default")]
+    pub group: GroupBounds,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// A number, or none at all on purpose.
@@ -324,6 +332,7 @@ impl Settings {
                 },
                 processes_need: self.limits.processes_need.unwrap_or(Need::Required),
                 rlimits: self.limits.ulimits.entries,
+                group: self.limits.group.finish(),
             },
             timeout: self.limits.timeout,
             pass: self.environment.pass.entries,

@@ -1,5 +1,7 @@
 //! Values that profiles and flags write as text: sizes, durations, users, limits, names.
 //!
+//! Long because what can be wrong with a value, what to write instead, and what reads it belong together.
+//!
 //! # Decisions
 //! - Units of sizes are binary, as Docker's: `k` is 1,024. `kB` and `KiB` are taken too.
 //! - A duration without a unit is seconds.
@@ -29,6 +31,24 @@ pub enum ValueError {
     /// A size or count of nothing.
     #[error("it must be more than 0")]
     Zero,
+    /// A limit of memory in which nothing could start.
+    #[error("it is less than 6 MiB")]
+    TooLittleMemory,
+    /// Memory and swap space together less than memory alone.
+    #[error("it is less than the memory that `--memory` allows")]
+    LessThanMemory,
+    /// Not a number of processors.
+    #[error("it is not a number of processors")]
+    NotCpus,
+    /// Less than the kernel takes.
+    #[error("it is less than 0.01")]
+    TooFewCpus,
+    /// Not a share.
+    #[error("it is not between 1 and 10000")]
+    NotAWeight,
+    /// Not a list of processors.
+    #[error("it is not a list of processors")]
+    NotACpuSet,
     /// Not a duration.
     #[error("it is not a duration")]
     NotADuration,
@@ -118,6 +138,9 @@ impl ValueError {
         let fixed = match self {
             Self::NotASize => "a size is a number of bytes, or has a unit: 512k, 64m, 2g",
             Self::NotADuration => "a duration is a number of seconds, or has units: 90s, 1h30m, 7d",
+            Self::NotCpus => "a number with at most five digits behind the point: 2, 0.5, 1.25",
+            Self::NotACpuSet => "numbers and ranges: 0-3,8",
+            Self::NotAWeight => "everybody else has 100; twice as much is 200",
             Self::NotAUmask => "a mask has octal digits: 022, 077",
             Self::NotAUser => "write `root`, `1000`, or `1000:1000`",
             Self::NotALimit => "a limit is SOFT or SOFT:HARD, each a number or `unlimited`",

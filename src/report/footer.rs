@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use crate::state::Record;
 use crate::state::record::{ChangeCounts, DeniedCall, Exit, Outcome};
 
-use super::amount::{count, duration};
+use super::amount::{count, duration, size};
 use crate::plan::step::Notice;
 
 use super::notice::{Weight, sentence, warned, weight};
@@ -63,6 +63,7 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
     if detail != Detail::Least {
         lines.extend(warned(&record.notices));
         lines.extend(end(record));
+        lines.extend(memory(record));
         lines.extend(changes(record, kept));
         lines.extend(denials(&record.denied, record, kept));
         lines.extend(traffic::lines(record, kept));
@@ -91,8 +92,25 @@ fn end(record: &Record) -> Option<String> {
         Exit::ServerLost => {
             Some("the program that served its files, fuse-overlayfs, ended before it".to_owned())
         }
-        Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted => None,
+        // See `memory` for the last.
+        Exit::Code(_) | Exit::Signal(_) | Exit::NotStarted | Exit::OutOfMemory => None,
     }
+}
+
+/// The exit status alone, 137, does not tell who sent SIGKILL.
+fn memory(record: &Record) -> Option<String> {
+    let kills = record.memory_kills.filter(|kills| kills.count > 0)?;
+    let killed = count(kills.count, "process was", "processes were");
+    let limit = record.spec.limits.group.memory.as_ref().filter(|_| kills.own_limit);
+    Some(match limit {
+        Some(limit) => format!(
+            "{killed} killed: the memory reached its limit of {}; to give more: --memory SIZE",
+            size(limit.at)
+        ),
+        None => {
+            format!("{killed} killed: the memory of this machine, or of a group above, ran out")
+        }
+    })
 }
 
 fn changes(record: &Record, kept: Kept) -> Option<String> {

@@ -24,6 +24,8 @@ pub fn weight(notice: &Notice) -> Weight {
             Missing::Landlock
             | Missing::LandlockScopes
             | Missing::SeccompNotify
+            | Missing::Group
+            | Missing::Controller(_)
             | Missing::ProcessLimit
             | Missing::UserCounts => Weight::Detail,
         },

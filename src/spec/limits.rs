@@ -1,12 +1,12 @@
-//! How much the payload may use, as far as resource limits can bound it.
+//! How much the payload may use.
 //!
 //! # Not here
-//! Memory, CPU, I/O and disk space need a control group or a quota; front ends refuse those flags
-//! until something enforces them.
+//! What takes a control group: [`super::group`].
 
 use serde::{Deserialize, Serialize};
 
 use super::confine::Need;
+use super::group::Group;
 
 /// All limits of one sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +20,9 @@ pub struct Limits {
     pub processes_need: Need,
     /// Others, by name, each at most once.
     pub rlimits: Vec<Rlimit>,
+    /// Memory, processors, disks: what a control group bounds.
+    #[serde(default, skip_serializing_if = "Group::is_empty")]
+    pub group: Group,
 }
 
 /// One `setrlimit(2)` limit.

@@ -10,6 +10,7 @@
 
 pub mod command;
 pub mod confine;
+pub mod group;
 pub mod ids;
 pub mod life;
 pub mod limits;

@@ -27,6 +27,7 @@ mod layer;
 mod life;
 pub mod log;
 mod mask;
+mod memory;
 pub mod record;
 mod remove;
 mod sandbox;

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::id::SandboxId;
 use super::launcher::Launcher;
+pub use super::memory::MemoryKills;
 use super::timestamp::Timestamp;
 use crate::plan::Plan;
 use crate::plan::facts::Target;
@@ -61,6 +62,12 @@ pub struct Record {
     /// network of its own that leads out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// The control group; none when it has none of its own, and after its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cgroup: Option<HostPath>,
+    /// Its processes that the kernel killed for want of memory; none where that was not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_kills: Option<MemoryKills>,
     /// What the layers held at the end.
     pub changes: Option<ChangeCounts>,
     /// Bytes of the disk that the layers took then; none where that was not counted to its end.
@@ -144,6 +151,8 @@ pub enum Exit {
     Timeout,
     /// Killed because the store's file system was nearly full.
     NoSpace,
+    /// Killed by the kernel for want of memory.
+    OutOfMemory,
     /// Pid 1 of the sandbox was killed from outside.
     Lost,
     /// A server of its overlays ended before it did.
@@ -159,6 +168,7 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |n| n | 0x80),
             Self::Timeout => 124,
+            Self::OutOfMemory => 137,
             Self::NoSpace | Self::Lost | Self::ServerLost | Self::NotStarted => 125,
         }
     }
@@ -282,6 +292,8 @@ impl Record {
             enforced: Vec::new(),
             denied: Vec::new(),
             traffic: None,
+            cgroup: None,
+            memory_kills: None,
             changes: None,
             size: None,
             continued: None,

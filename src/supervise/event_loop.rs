@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
 use super::denials::Denials;
+use super::memory::Memory;
 use super::pump::Role;
 use super::signals::{Insistence, Signals, Whom};
 use super::stage::Stage;
@@ -15,7 +16,8 @@ use super::watch::{self, WRITE_BACK, Watch};
 use super::{Duties, Ended, How, Lost, SuperviseError};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
-use crate::launch::wire::FromSandbox;
+use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::limits::group::Group;
 use crate::sys::errno::Errno;
 use crate::sys::event::{Poller, Ready};
 use crate::sys::signal::SignalNumber;
@@ -37,6 +39,7 @@ enum Event {
     ControlRoom,
     InitEnded,
     ServerEnded,
+    Memory,
     Watch(watch::Event),
     Source(Role),
     Sink(Role),
@@ -63,6 +66,9 @@ struct Supervisor<'a> {
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
     overtaken: Option<Instant>,
     servers: Vec<Server>,
+    /// The sandbox has a control group: init ends when it is told to.
+    has_group: bool,
+    memory: Option<Memory>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
     /// When the servers of a killed sandbox are killed too: what waits for an answer of one that hangs
@@ -76,6 +82,7 @@ pub(super) fn run(
     running: Running,
     duties: Duties<'_>,
     signals: Signals,
+    group: Option<&Group>,
 ) -> Result<Ended, SuperviseError> {
     let Running { pidfd, control, listener, pty, relays, servers, .. } = running;
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
@@ -96,6 +103,10 @@ pub(super) fn run(
             return Err(watch.kill_after(servers, SuperviseError::Terminal(errno)));
         }
     };
+    let memory = match group.map_or(Ok(None), Group::events) {
+        Ok(events) => events.map(Memory::new),
+        Err(errno) => return Err(watch.kill_after(servers, SuperviseError::Group(errno))),
+    };
     let mut supervisor = Supervisor {
         phase: Phase::Running,
         watch,
@@ -107,6 +118,8 @@ pub(super) fn run(
         stopping: None,
         overtaken: None,
         servers,
+        has_group: group.is_some(),
+        memory,
         doomed: None,
         stuck: None,
         how: None,
@@ -156,6 +169,9 @@ impl Supervisor<'_> {
                     poller.readable(Event::ServerEnded, server.pidfd());
                 }
             }
+            if let Some(events) = self.memory.as_ref().and_then(Memory::listening) {
+                poller.out_of_band(Event::Memory, events);
+            }
             self.watch.register(&mut poller, Event::Watch);
             if let Some(station) = &self.station {
                 station.register(&mut poller, Event::Station);
@@ -185,6 +201,7 @@ impl Supervisor<'_> {
             Event::Control => drop(self.hear()?),
             Event::ControlRoom => self.control.send().map_err(SuperviseError::Control)?,
             Event::InitEnded => self.init_ended()?,
+            Event::Memory => self.look_at_memory()?,
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::Watch(event) => {
                 if let Some(how) = self.watch.handle(event, ready)? {
@@ -230,6 +247,7 @@ impl Supervisor<'_> {
     fn init_ended(&mut self) -> Result<(), SuperviseError> {
         while self.hear()? {}
         let exit = self.watch.reap().map_err(SuperviseError::End)?;
+        self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
         if let Some(station) = &mut self.station {
@@ -253,8 +271,8 @@ impl Supervisor<'_> {
             Heard::Malformed(malformed) => return Err(SuperviseError::Malformed(malformed)),
         };
         match message {
-            FromSandbox::Exited { code } => self.ended(How::Exited(code)),
-            FromSandbox::Killed { signal } => self.ended(How::Killed(number(signal)?)),
+            FromSandbox::Exited { code } => self.ended(How::Exited(code))?,
+            FromSandbox::Killed { signal } => self.ended(How::Killed(number(signal)?))?,
             FromSandbox::Stopped { signal } => self.stopped(number(signal)?)?,
             // These belong to the start.
             FromSandbox::Failed { .. }
@@ -271,9 +289,30 @@ impl Supervisor<'_> {
         Ok(true)
     }
 
-    fn ended(&mut self, how: How) {
+    fn ended(&mut self, how: How) -> Result<(), SuperviseError> {
         self.how.get_or_insert(how);
         self.doom(LAST_WORD, how);
+        if self.has_group {
+            self.look_at_memory()?;
+            self.control.order(ToSandbox::Finish).map_err(SuperviseError::Control)?;
+        }
+        Ok(())
+    }
+
+    fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
+        self.memory.as_mut().map_or(Ok(()), Memory::look).map_err(SuperviseError::Group)
+    }
+
+    /// How it ended. What ends by the kernel's SIGKILL while memory ran out, init included, ended for that.
+    fn how(&self) -> How {
+        let how = self.how.unwrap_or(How::InitLost(None));
+        let killed = match how {
+            How::Killed(signal) => signal == SignalNumber::KILL,
+            How::InitLost(_) => true,
+            _ => false,
+        };
+        let ran_out = self.memory.as_ref().is_some_and(|memory| memory.kills().count > 0);
+        if killed && ran_out { How::OutOfMemory } else { how }
     }
 
     fn doom(&mut self, after: Duration, how: How) {
@@ -303,6 +342,7 @@ impl Supervisor<'_> {
     }
 
     fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
+        let (how, memory_kills) = (self.how(), self.memory.as_ref().map(Memory::kills));
         let outcome = outcome.map_err(|error| match self.phase {
             Phase::Running => self.watch.kill_after(std::mem::take(&mut self.servers), error),
             Phase::Draining => error,
@@ -318,7 +358,8 @@ impl Supervisor<'_> {
         let failure = self.station.as_ref().and_then(|station| station.failure());
         lost.extend(failure.map(|errno| Lost { number: 1, errno }));
         Ok(Ended {
-            how: self.how.unwrap_or(How::InitLost(None)),
+            how,
+            memory_kills,
             denials: self.watch.take_counts(),
             clipboard,
             lost,

@@ -36,6 +36,7 @@ mod control;
 mod denials;
 mod event_loop;
 mod limits;
+mod memory;
 mod modes;
 mod port;
 pub mod protocol;
@@ -60,6 +61,7 @@ use crate::launch::Running;
 use crate::launch::fuse::End;
 use crate::launch::netstack;
 use crate::launch::wire::Malformed;
+use crate::limits::group::{Group, Kills};
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::plan::traffic::Traffic;
 use crate::sys::errno::Errno;
@@ -142,6 +144,8 @@ pub struct Ended {
     pub network: Option<netstack::End>,
     /// What it told of the run.
     pub traffic: Option<Traffic>,
+    /// Processes that were killed for want of memory; none where that is not counted.
+    pub memory_kills: Option<Kills>,
     /// Output that could not be written, and not because its reader went away.
     pub lost: Vec<Lost>,
 }
@@ -168,6 +172,8 @@ pub enum How {
     NoSpace,
     /// Killed because this signal came again and again.
     Insisted(SignalNumber),
+    /// The kernel killed it for want of memory.
+    OutOfMemory,
     /// A server of an overlay ended before the sandbox, which then had no files there.
     ServerLost,
     /// Init ended without saying how the payload did: it was killed from outside, or ran into an
@@ -184,6 +190,8 @@ impl How {
             Self::Exited(code) => code,
             Self::Killed(signal) | Self::Insisted(signal) => by_signal(signal),
             Self::TimedOut => 124,
+            // As SIGKILL, by which it ended.
+            Self::OutOfMemory => 137,
             Self::NoSpace | Self::ServerLost | Self::InitLost(_) => 125,
         }
     }
@@ -225,6 +233,9 @@ pub enum SuperviseError {
     /// Waiting for the servers of overlays, or killing them.
     #[error("cannot end the servers of the overlays")]
     Servers(#[source] Errno),
+    /// Looking at the control group, or removing it.
+    #[error("cannot look after the control group of the sandbox")]
+    Group(#[source] Errno),
     /// Ending the netstack.
     #[error("cannot end the netstack")]
     Netstack(#[source] Errno),
@@ -255,7 +266,18 @@ pub fn supervise(
     drop(running.namespaces.take());
     // The last to end: what the payload wrote may still have to leave.
     let netstack = running.netstack.take();
-    let ended = event_loop::run(running, duties, signals);
+    // Gone with whatever is in it.
+    let group = running.group.take();
+    let ended = event_loop::run(running, duties, signals, group.as_ref());
+    let ended = end_netstack(netstack, ended);
+    let removed = group.map_or(Ok(()), Group::remove).map_err(SuperviseError::Group);
+    ended.and_then(|ended| removed.map(|()| ended))
+}
+
+fn end_netstack(
+    netstack: Option<netstack::Netstack>,
+    ended: Result<Ended, SuperviseError>,
+) -> Result<Ended, SuperviseError> {
     let Some(netstack) = netstack else { return ended };
     match ended {
         Ok(ended) => {

@@ -62,6 +62,11 @@ impl<'fd, K: Copy> Poller<'fd, K> {
         self.push(key, fd, PollFlags::OUT)
     }
 
+    /// Waits until a file of the kernel's says that it changed, as those of control groups do.
+    pub fn out_of_band(&mut self, key: K, fd: BorrowedFd<'fd>) -> &mut Self {
+        self.push(key, fd, PollFlags::PRI)
+    }
+
     /// Waits only until the other end of `fd` is closed.
     pub fn hang_up(&mut self, key: K, fd: BorrowedFd<'fd>) -> &mut Self {
         self.push(key, fd, PollFlags::empty())

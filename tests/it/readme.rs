@@ -28,6 +28,10 @@ fn typed(world: &World, line: &str) -> Ended {
     world.program("/bin/sh", ["-c", line]).env("PATH", path).in_folder(world.project()).ends()
 }
 
+fn said_refused(ended: &Ended) -> bool {
+    ended.stderr().starts_with("bryo: cannot enforce `--")
+}
+
 #[test]
 fn every_command_of_the_readme_does_what_it_says() {
     if !overlay_is_one_of(&[Overlay::Kernel]) {
@@ -44,6 +48,11 @@ fn every_command_of_the_readme_does_what_it_says() {
     for command in commands.iter().filter(|command| !command.contains(" ID")) {
         let line = with_a_program(command);
         let ended = typed(&world, &line);
+        // Not every machine has control groups of version 2 (`tests/vm` has).
+        let takes_a_group = ["--memory", "--cpu"].iter().any(|flag| command.contains(flag));
+        if takes_a_group && said_refused(&ended) {
+            continue;
+        }
         // What an example before it has applied is not there any more.
         let said = ended.stderr();
         let fine = said.is_empty() || said.contains("changed nothing at or below");

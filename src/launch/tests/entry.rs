@@ -6,6 +6,7 @@ use crate::plan::entry::{Entry, plan_entry};
 
 fn host(layers: &LayerDirectories) -> Host<'_> {
     Host {
+        id: "0",
         layers,
         payload_filter: filter("default"),
         init_filter: filter("init"),
@@ -28,7 +29,7 @@ fn enter(
     let stdio = [null, write.try_clone().unwrap(), write];
     let plan = plan_entry(plan, entry).unwrap();
     let namespaces = running.namespaces.as_ref().unwrap();
-    let mut entering = begin(plan, host, namespaces, &stdio).unwrap();
+    let mut entering = begin(plan, host, namespaces, &stdio, None).unwrap();
     drop(stdio);
     let entered = loop {
         match entering.go_on() {
@@ -62,7 +63,7 @@ fn an_entry_is_confined_as_the_payload_and_sees_it() {
         let plan = plan(&["sh", "-c", "echo up; exec sleep 1000"]);
         let layers = LayerDirectories::default();
         let host = host(&layers);
-        let mut running = launch(&plan, &host, || Ok(())).unwrap();
+        let mut running = launch(&plan, &host, |_| Ok(())).unwrap();
         let mut up = [0; 3];
         let mut output = std::fs::File::from(running.relays.remove(0).end);
         output.read_exact(&mut up).unwrap();
@@ -136,7 +137,7 @@ fn an_entry_ends_with_whoever_asked_for_it() {
         ]);
         let plan = plan_entry(&plan, &entry).unwrap();
         let namespaces = running.namespaces.as_ref().unwrap();
-        let mut entering = begin(plan, &host, namespaces, &stdio).unwrap();
+        let mut entering = begin(plan, &host, namespaces, &stdio, None).unwrap();
         drop(stdio);
         while !entering.go_on().unwrap() {}
         let entered = entering.into_running();

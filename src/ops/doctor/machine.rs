@@ -1,6 +1,5 @@
 //! Everything `doctor` looks at, read and tried once.
 
-use crate::host::cgroup::Cgroups;
 use crate::host::fuse::Device;
 use crate::host::missing::{MissingCall, probe_missing_call};
 use crate::host::subid::first_free;
@@ -35,8 +34,6 @@ pub struct Machine {
     pub store: Option<(HostPath, Result<Told, TrialError>)>,
     /// Whether the helpers map the ranges; none when there was nothing to try.
     pub subids: Option<Result<IdRanges, TrialError>>,
-    /// Control groups.
-    pub cgroups: Option<Cgroups>,
     /// Whether a service manager of the user runs.
     pub service_manager: bool,
     /// Whether `/dev/net/tun` can be opened.
@@ -66,11 +63,11 @@ impl Machine {
         unread.extend(probe.subids().err());
         probe.kernel_overlay();
         probe.fuse();
-        let cgroups = probe.cgroups().map_err(|error| unread.push(error)).ok();
+        unread.extend(probe.groups().err());
         let packages = PackageManager::ALL
             .into_iter()
             .find(|manager| probe.find_program(manager.program()).is_some());
-        let service_manager = probe.service_manager();
+        let service_manager = probe.service_manager().is_some();
         let facts = probe.finish();
         Self {
             missing_call: probe_missing_call(),
@@ -82,7 +79,6 @@ impl Machine {
                 Ok(outcome) => Some(Ok(outcome)),
                 Err(error) => error.map(Err),
             }),
-            cgroups,
             service_manager,
             tun: Device::Tun.can_open(),
             program: own_program(),

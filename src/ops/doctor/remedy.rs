@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
+use crate::plan::DELEGATE;
 use crate::report::shell_quote;
 use crate::spec::HostPath;
 
@@ -59,6 +60,8 @@ pub enum Fix {
         /// The module that makes it.
         module: &'static str,
     },
+    /// Lets the service managers of users bound everything.
+    Delegation,
     /// Only a person can.
     ByHand,
 }
@@ -178,6 +181,11 @@ impl Remedy {
     pub(super) fn device(path: &'static str, module: &'static str) -> Self {
         let command = format!("sudo modprobe {module} && sudo chmod 0666 {path}");
         Self { fix: Fix::Device { path, module }, command }
+    }
+
+    pub(super) fn delegation() -> Self {
+        let command = format!("sudo sh -c {}", shell_quote(DELEGATE));
+        Self { fix: Fix::Delegation, command }
     }
 
     pub(super) fn by_hand(sentence: impl Into<String>) -> Self {

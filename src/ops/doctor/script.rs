@@ -84,6 +84,7 @@ enum Function {
     SetUserId,
     Subids,
     Device,
+    Delegation,
 }
 
 /// The function a remedy needs, and the line that calls it; none for what is done by hand.
@@ -110,6 +111,7 @@ fn call(remedy: &Remedy) -> Option<(Function, String)> {
             (Function::Subids, lines.join("\n"))
         }
         Fix::Device { path, module } => (Function::Device, format!("open_device {path} {module}")),
+        Fix::Delegation => (Function::Delegation, "delegate_controllers".to_owned()),
         Fix::ByHand => return None,
     })
 }
@@ -144,6 +146,7 @@ impl Function {
             Self::SetUserId => SET_USER_ID,
             Self::Subids => SUBIDS_TEXT,
             Self::Device => DEVICE,
+            Self::Delegation => DELEGATION,
         }
     }
 }
@@ -239,6 +242,21 @@ add_subids() { # uid|gid account
 		usermod "--add-sub${1}s" "$first-$last" "$2"
 	else # an account of a directory service, which usermod does not know
 		printf '%s:%s:65536\n' "$2" "$first" >>"/etc/sub$1"
+	fi
+}
+"#;
+
+const DELEGATION: &str = r#"
+# Lets every user's systemd bound processors, disks, memory and processes; from the next login on.
+delegate_controllers() {
+	file=/etc/systemd/system/user@.service.d/delegate.conf
+	wanted='[Service]
+Delegate=cpu cpuset io memory pids'
+	if [ "$(cat "$file" 2>/dev/null || :)" != "$wanted" ]; then
+		say "$wanted (in $file)"
+		mkdir -p "${file%/*}"
+		printf '%s\n' "$wanted" >"$file"
+		systemctl daemon-reload
 	fi
 }
 "#;

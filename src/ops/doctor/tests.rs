@@ -1,14 +1,13 @@
 //! Machines that nobody has at hand: what is said of each, word for word where it matters.
 
-use crate::host::cgroup::{CgroupVersion, Cgroups, Delegated};
 use crate::host::missing::MissingCall;
 use crate::host::trial::{
     Confinement, IdRanges, NamespaceTrials, Outcome, Subject, Told, TrialError,
 };
 use crate::host::userns::UsernsSettings;
 use crate::plan::facts::{
-    Account, Caller, Facts, Fuse, Helper, IdRange, Kernel, StoreCandidate, StoreSource, StoreState,
-    Subids,
+    Account, Caller, Controller, Facts, Fuse, GroupVersion, Groups, Helper, IdRange, Kernel,
+    Manager, StoreCandidate, StoreSource, StoreState, Subids,
 };
 use crate::report::Look;
 use crate::spec::HostPath;
@@ -35,6 +34,15 @@ fn no_namespaces(errno: Errno) -> NamespaceTrials {
     NamespaceTrials { all: Err(error), user_alone: Some(Err(error)), each: Vec::new() }
 }
 
+fn groups(controllers: &[Controller]) -> Groups {
+    let manager = Manager {
+        socket: path("/run/user/1000/systemd/private"),
+        controllers: controllers.iter().copied().collect(),
+    };
+    let (version, mount) = (GroupVersion::Unified, Some(path("/sys/fs/cgroup")));
+    Groups { version, mount, swap: true, delegated: None, manager: Some(manager) }
+}
+
 /// A machine that has everything.
 fn well() -> Machine {
     let range = IdRange { first: 100_000, count: 65_536 };
@@ -56,6 +64,7 @@ fn well() -> Machine {
             newgidmap: Helper::Ready(path("/usr/bin/newgidmap")),
         }),
         account: Account { name: Some("al".into()), ..Account::default() },
+        groups: Some(groups(&Controller::ALL)),
         ..Facts::default()
     };
     Machine {
@@ -72,14 +81,6 @@ fn well() -> Machine {
         settings: UsernsSettings { max_user_namespaces: Some(60_000), ..UsernsSettings::default() },
         store: Some((store, Ok(told(&[])))),
         subids: Some(Ok(IdRanges { uids: true, gids: true })),
-        cgroups: Some(Cgroups {
-            version: CgroupVersion::Unified,
-            delegated: Some(Delegated {
-                path: path("/sys/fs/cgroup/user.slice"),
-                inside: false,
-                controllers: ["cpu", "io", "memory", "pids"].map(str::to_owned).into(),
-            }),
-        }),
         service_manager: true,
         tun: true,
         program: Some(path("/usr/local/bin/bryo")),
@@ -323,6 +324,27 @@ fn among_threads_nothing_can_be_tried_and_that_is_said() {
         finding(&report, "user-namespaces").detail,
         "cannot try anything in a child: cannot clone a process with several threads"
     );
+}
+
+#[test]
+fn a_controller_that_is_missing_has_one_file_as_its_remedy() {
+    let mut machine = well();
+    let some = [Controller::Cpu, Controller::Memory, Controller::Pids];
+    machine.facts.groups = Some(groups(&some));
+    let report = diagnose(&machine);
+    let found = finding(&report, "cgroups");
+    assert_eq!(found.detail, "version 2, through systemd: cpu memory pids");
+    assert_eq!(found.cost.as_deref(), Some("no limits by cpuset io"));
+    let command = &found.remedy.as_ref().unwrap().command;
+    assert!(command.contains("/etc/systemd/system/user@.service.d/delegate.conf"), "{command}");
+    let script = fix_script(&report);
+    assert!(script.contains("\ndelegate_controllers\n"), "{script}");
+
+    machine.facts.groups.as_mut().unwrap().manager = None;
+    let report = diagnose(&machine);
+    let found = finding(&report, "cgroups");
+    assert_eq!(found.detail, "version 2, nothing delegated");
+    assert!(found.remedy.as_ref().unwrap().command.starts_with("log in through"));
 }
 
 #[test]

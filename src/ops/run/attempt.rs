@@ -93,17 +93,20 @@ pub(super) fn carry_out(
         }
         other => other?,
     };
-    let record = prepared.begin(spec, facts, plan)?;
+    let mut record = prepared.begin(spec, facts, plan)?;
+    let id = record.id.to_string();
     if let (Some(desk), Some(directory)) = (&mut desk, &prepared.directory) {
         desk.settle(directory)?;
     }
     let started = Instant::now();
-    let launched =
-        launch::launch(plan, &prepared.host(plan, door.as_ref())?, || match &prepared.directory {
+    let launched = launch::launch(plan, &prepared.host(plan, &id, door.as_ref())?, |group| {
+        record.cgroup = group.cloned();
+        match &prepared.directory {
             Some(directory) if prepared.before.is_some() => directory.replace_record(&record),
             Some(directory) => directory.begin(&record),
             None => Ok(()),
-        });
+        }
+    });
     let running = match launched {
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
@@ -219,13 +222,19 @@ impl Prepared {
         })
     }
 
-    fn host<'a>(&'a self, plan: &Plan, door: Option<&'a Door>) -> Result<Host<'a>, RunError> {
+    fn host<'a>(
+        &'a self,
+        plan: &Plan,
+        id: &'a str,
+        door: Option<&'a Door>,
+    ) -> Result<Host<'a>, RunError> {
         let instructions = |program: &Option<Program>| {
             let read =
                 |program: &Program| Instruction::read_all(program.bytes()).ok_or(RunError::Filter);
             program.as_ref().map(read).transpose()
         };
         Ok(Host {
+            id,
             layers: &self.layers,
             payload_filter: instructions(&self.payload_filter)?,
             init_filter: instructions(&self.init_filter)?,

@@ -7,10 +7,11 @@ use super::{Finished, RunError};
 use crate::changes::{self, Changes};
 use crate::confine::seccomp::syscall_name;
 use crate::launch;
+use crate::limits::group::Kills;
 use crate::plan::step::Plan;
 use crate::spec::command::Keep;
 use crate::spec::{Spec, Text};
-use crate::state::record::DeniedCall;
+use crate::state::record::{DeniedCall, MemoryKills};
 use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
 use crate::supervise::{Call, Ended, How};
 use crate::sys::pty::Likeness;
@@ -42,6 +43,7 @@ pub(super) fn complete(record: Record, told: Told<'_>, errno_for: &dyn Fn(Call) 
         How::Killed(signal) | How::Insisted(signal) => Exit::Signal(signal.raw()),
         How::TimedOut => Exit::Timeout,
         How::NoSpace => Exit::NoSpace,
+        How::OutOfMemory => Exit::OutOfMemory,
         How::InitLost(_) => Exit::Lost,
         How::ServerLost => Exit::ServerLost,
     };
@@ -51,8 +53,15 @@ pub(super) fn complete(record: Record, told: Told<'_>, errno_for: &dyn Fn(Call) 
         enforced: told.enforced,
         denied: denied(told.ended, errno_for),
         traffic: told.ended.traffic.clone(),
+        // It is gone by now.
+        cgroup: None,
+        memory_kills: told.ended.memory_kills.map(memory_kills),
         ..record
     }
+}
+
+fn memory_kills(kills: Kills) -> MemoryKills {
+    MemoryKills { count: kills.count, own_limit: kills.own_limit }
 }
 
 /// What was carried out of a plan, as a record says it.
@@ -60,7 +69,8 @@ pub(super) fn enforced(plan: &Plan, done: &launch::Enforced) -> Vec<Enforced> {
     let titled = |index: &usize| {
         let step = plan.steps.get(*index)?;
         let number = u32::try_from(*index).ok()?.checked_add(1)?;
-        Some(Enforced { step: number, title: Text::from(step.action.to_string()), detail: None })
+        let detail = done.detail(*index).map(Text::from);
+        Some(Enforced { step: number, title: Text::from(step.action.to_string()), detail })
     };
     done.steps().iter().filter_map(titled).collect()
 }

@@ -8,12 +8,12 @@ use crate::plan::step::{
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
 /// The steps of one process, with their numbers as shown.
-fn of(plan: &Plan, stage: Stage) -> impl Iterator<Item = (usize, &Action)> {
+pub(super) fn of(plan: &Plan, stage: Stage) -> impl Iterator<Item = (usize, &Action)> {
     plan.of(stage).map(|(index, action)| (index + 1, action))
 }
 
 /// The number of the one step that fits; an error when there is none or more than one.
-fn only(
+pub(super) fn only(
     plan: &Plan,
     stage: Stage,
     what: &'static str,
@@ -27,7 +27,7 @@ fn only(
     }
 }
 
-fn before(first: usize, second: usize, rule: &'static str) -> Result<(), CheckError> {
+pub(super) fn before(first: usize, second: usize, rule: &'static str) -> Result<(), CheckError> {
     if first < second { Ok(()) } else { Err(CheckError::Order { number: first, rule }) }
 }
 
@@ -41,7 +41,9 @@ pub(super) fn check_stages(plan: &Plan) -> Result<(), CheckError> {
         last = step.stage;
         let fits = match &step.action {
             Action::Store(_) => step.stage == Stage::Prepare,
-            Action::Enter(_) | Action::Clone(_) | Action::Ids(_) => step.stage == Stage::Launch,
+            Action::Enter(_) | Action::Clone(_) | Action::Ids(_) | Action::Group(_) => {
+                step.stage == Stage::Launch
+            }
             Action::Fs(_) | Action::Net(_) | Action::Limit(_) => step.stage == Stage::Sandbox,
             Action::Confine(_) => {
                 matches!(step.stage, Stage::Netstack | Stage::Init | Stage::Payload)
@@ -74,15 +76,18 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
                 return Err(CheckError::NotAsked { number, what: "other ids" });
             }
             Action::Clone(namespaces) => {
-                let all = namespaces.pid && namespaces.ipc && namespaces.uts && namespaces.cgroup;
+                let all = namespaces.pid && namespaces.ipc && namespaces.uts;
                 let wanted = (!shares, spec.network.is_new());
                 if !all || (namespaces.user, namespaces.net) != wanted {
                     return Err(CheckError::NotAsked { number, what: "its namespaces" });
                 }
             }
+            // Before the clone or after it: see `check_group`.
+            Action::Group(_) => {}
             _ => before(clone, number, "nothing exists before the clone")?,
         }
     }
+    super::group::check_group(plan, clone)?;
     if shares {
         check_shared(spec, plan)?;
     }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::facts::Controller;
 use crate::spec::{HostPath, SandboxPath, Text};
 
 /// What the user is told once, because the plan could not simply do what one would expect.
@@ -70,6 +71,10 @@ pub enum Missing {
     ProcessLimit,
     /// Ceilings for inotify and namespaces: `/proc/sys` of this host cannot be written.
     UserCounts,
+    /// Control groups: nothing of what they bound is bounded.
+    Group,
+    /// One controller of them.
+    Controller(Controller),
     /// A store: changes are held in memory and end with the run.
     Store,
 }

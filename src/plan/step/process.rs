@@ -12,6 +12,8 @@ pub enum ProcessStep {
     Undumpable,
     /// Joins the namespaces of a sandbox that runs.
     JoinNamespaces,
+    /// Makes a cgroup namespace, whose root is the group that the process is in: the run's own.
+    CgroupNamespace,
     /// Sets the host name of the new UTS namespace.
     Hostname(String),
     /// Gives up all supplementary groups and takes these ids inside.

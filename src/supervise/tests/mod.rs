@@ -163,6 +163,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         servers: Vec::new(),
         netstack: None,
         namespaces: None,
+        group: None,
         enforced: crate::launch::Enforced::default(),
     };
     // Something that nothing else would answer.

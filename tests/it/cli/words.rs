@@ -130,7 +130,7 @@ fn a_mistake_starts_nothing_and_leaves_nothing() {
         &["--profile", "../bad.toml"][..],
         &["--user", "nobody"],
         &["--read", "gone/../x"],
-        &["--memory", "1g"],
+        &["--memory", "1m"],
         &["--network", "bridge"],
         &["--seccomp", "../bad.toml"],
         &["--env-file", "nowhere"],

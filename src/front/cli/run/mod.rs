@@ -8,6 +8,7 @@
 mod confine;
 mod egress;
 mod environment;
+mod group;
 mod identity;
 mod life;
 mod lifetime;
@@ -107,6 +108,7 @@ fn flags(command: Command) -> Command {
         .args(confine::flags())
         .next_help_heading(limits::HEADING)
         .args(limits::flags())
+        .args(group::flags())
         .next_help_heading(lifetime::HEADING)
         .args(lifetime::flags())
         .next_help_heading(life::HEADING)
@@ -152,6 +154,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     environment::apply(matches, &mut spec, caller, &profile.pass, profile.set)?;
     confine::apply(matches, &mut spec, caller)?;
     limits::apply(matches, &mut spec)?;
+    group::apply(matches, &mut spec)?;
     lifetime::apply(matches, &mut spec, caller)?;
     life::apply(matches, &mut spec)?;
     let apply_on_success = lifetime::applies(matches);

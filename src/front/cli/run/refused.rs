@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::parsed;
-use crate::profile::value::{ValueError, parse_size};
+use crate::profile::value::parse_size;
 
 /// One such flag.
 struct Refused {
@@ -49,14 +49,19 @@ const REFUSED: &[Refused] = &[
         instead: "`--rootfs DIR` runs in a directory that holds an unpacked image",
     },
     Refused {
-        names: &["--memory", "--memory-swap", "-m"],
-        why: NO_CGROUP,
-        instead: "`--ulimit as=BYTES` bounds the address space of each process",
+        names: &["--memory-reservation"],
+        why: "memory is reserved only where every group above yours reserves it too, and they do not",
+        instead: "`--memory-high SIZE` slows it down beyond SIZE",
     },
     Refused {
-        names: &["--cpus", "--cpu-shares", "--cpu-quota", "--cpuset-cpus", "-c"],
-        why: NO_CGROUP,
-        instead: "`--ulimit cpu=SECONDS` bounds the time of each process, `--timeout` that of the run",
+        names: &["--cpu-shares", "-c"],
+        why: "shares were those of the old control groups, and tools turn them into weights differently",
+        instead: "`--cpu-weight N`: 100 is what everybody has, as 1024 shares were",
+    },
+    Refused {
+        names: &["--cpu-quota", "--cpu-period"],
+        why: "the two say together what one flag does",
+        instead: "`--cpus N`: the quota divided by the period",
     },
     Refused {
         names: &["--io-max", "--blkio-weight", "--device-read-bps", "--device-write-bps"],
@@ -145,19 +150,7 @@ fn value_after(flag: &str, arguments: &[OsString]) -> Option<OsString> {
 /// What is wrong with the value of a limit that will be taken one day.
 fn check(name: &str, value: &OsString) -> Option<CliError> {
     match name {
-        "--memory" => parsed("--memory", value, parse_size).err(),
         "--disk" => parsed("--disk", value, parse_size).err(),
-        "--cpus" => parsed("--cpus", value, parse_cpus).err(),
         _ => None,
-    }
-}
-
-/// A number of processors, as `1.5`.
-fn parse_cpus(text: &str) -> Result<(), ValueError> {
-    let number = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    match text.parse::<f64>() {
-        Ok(cpus) if number && cpus > 0.0 => Ok(()),
-        Ok(cpus) if number && cpus == 0.0 => Err(ValueError::Zero),
-        _ => Err(ValueError::NotANumber),
     }
 }

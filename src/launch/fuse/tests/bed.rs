@@ -160,6 +160,7 @@ impl Bed {
         let directory = |name| host(&self.scratch.0.join("layer").join(name));
         layers.push(directory("upper"), directory("work"));
         let host = Host {
+            id: "0",
             layers: &layers,
             payload_filter: None,
             init_filter: None,
@@ -168,7 +169,7 @@ impl Bed {
             door: None,
             terminal: None,
         };
-        launch(plan, &host, || Ok(()))
+        launch(plan, &host, |_| Ok(()))
     }
 
     /// Runs a script: what it printed, how it ended, how the servers ended.

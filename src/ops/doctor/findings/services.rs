@@ -1,7 +1,6 @@
 //! What other programs provide: subordinate ids, control groups, a service manager, devices.
 
-use crate::host::cgroup::CgroupVersion;
-use crate::plan::facts::{Helper, Subids};
+use crate::plan::facts::{Controller, GroupVersion, Helper, Subids};
 use crate::report::failure::chain;
 
 use super::super::remedy::Package;
@@ -64,46 +63,47 @@ fn without_subids(subids: &Subids, machine: &Machine) -> Option<(String, Remedy)
 
 pub(super) fn control_groups(machine: &Machine) -> Finding {
     let finding = |detail: String| Finding::ok("cgroups", "control groups", detail);
-    let cost = "`--memory`, `--cpus` and `--io-max` cannot be enforced";
-    let unified = Remedy::by_hand(
-        "boot with `systemd.unified_cgroup_hierarchy=1` on the kernel's command line",
-    );
-    let Some(groups) = &machine.cgroups else {
+    let cost = "`--memory`, `--cpus` and `--io-max` are refused";
+    let Some(groups) = &machine.facts.groups else {
         return finding("not known".to_owned()).but(State::Missing, cost);
     };
     let version = match groups.version {
-        CgroupVersion::Unified => "version 2",
-        CgroupVersion::Hybrid => "version 1 with version 2 beside it",
-        CgroupVersion::Legacy => "version 1",
-        CgroupVersion::None => "not mounted",
+        GroupVersion::Unified => "version 2",
+        GroupVersion::Hybrid => "version 1 with version 2 beside it",
+        GroupVersion::Legacy => "version 1",
+        GroupVersion::None => "not mounted",
     };
-    match &groups.delegated {
-        Some(delegated) => {
-            let has = |name: &&&str| delegated.controllers.iter().any(|c| c == **name);
-            let lacking: Vec<&str> =
-                ["cpu", "io", "memory", "pids"].iter().filter(|c| !has(c)).copied().collect();
-            let detail = format!("{version}, delegated: {}", delegated.controllers.join(" "));
-            if lacking.is_empty() {
-                return finding(detail);
-            }
-            finding(detail)
-                .but(State::Missing, format!("no limits by {}", lacking.join(", ")))
-                .remedy(delegation())
-        }
-        None if groups.version == CgroupVersion::Unified => {
-            finding(format!("{version}, nothing delegated"))
-                .but(State::Missing, cost)
-                .remedy(delegation())
-        }
-        None => finding(version.to_owned()).but(State::Missing, cost).remedy(unified),
+    let delegated = groups.delegated.as_ref().map(|one| ("delegated", &one.controllers));
+    let manager = groups.manager.as_ref().map(|one| ("through systemd", &one.controllers));
+    let Some((way, controllers)) = delegated.or(manager) else {
+        let remedy = match groups.version {
+            GroupVersion::Unified => Remedy::by_hand(
+                "log in through `login`, `sshd` or a desktop, so that a systemd of yours runs",
+            ),
+            _ => Remedy::by_hand(
+                "boot with `systemd.unified_cgroup_hierarchy=1` on the kernel's command line",
+            ),
+        };
+        let detail = match groups.version {
+            GroupVersion::Unified => format!("{version}, nothing delegated"),
+            _ => version.to_owned(),
+        };
+        return finding(detail).but(State::Missing, cost).remedy(remedy);
+    };
+    let names = |wanted: bool| -> String {
+        let of = Controller::ALL.iter().filter(|one| controllers.contains(one) == wanted);
+        of.map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    let detail = format!("{version}, {way}: {}", names(true));
+    let lacking = names(false);
+    if lacking.is_empty() {
+        return finding(detail);
     }
-}
-
-fn delegation() -> Remedy {
-    Remedy::by_hand(
-        "as root, put `[Service]` and `Delegate=cpu cpuset io memory pids` into \
-         `/etc/systemd/system/user@.service.d/delegate.conf`, then log in again",
-    )
+    let remedy = match delegated {
+        Some(_) => Remedy::by_hand("whoever delegated the group has to turn them on in it"),
+        None => Remedy::delegation(),
+    };
+    finding(detail).but(State::Missing, format!("no limits by {lacking}")).remedy(remedy)
 }
 
 pub(super) fn service_manager(machine: &Machine) -> Finding {

@@ -1,0 +1,86 @@
+//! `--memory --cpus …`: how much the payload may use, as far as it takes a control group.
+
+use clap::{Arg, ArgMatches};
+
+use crate::front::cli::error::CliError;
+use crate::front::cli::flag::{bad, one, one_parsed, value};
+use crate::profile::group::{
+    parse_ceiling, parse_cpu_set, parse_cpus, parse_memory, parse_weight, swap,
+};
+use crate::profile::settings::Ceiling;
+use crate::profile::value::ValueError;
+use crate::spec::group::{Bound, Group};
+use crate::spec::{Need, Spec};
+
+pub(super) fn flags() -> Vec<Arg> {
+    let negative = |arg: Arg| arg.allow_negative_numbers(true);
+    vec![
+        negative(value("memory", "SIZE", "At most so much memory; what takes more is killed"))
+            .short('m'),
+        negative(value(
+            "memory-swap",
+            "SIZE",
+            "Memory and swap space together; twice --memory otherwise, -1 for any",
+        )),
+        negative(value("memory-high", "SIZE", "Beyond so much memory it is slowed down")),
+        negative(value("cpus", "N", "Processor time, as 1.5; -1 for any")),
+        value("cpu-weight", "N", "Share where processors are short: 1 to 10000, others have 100"),
+        value("cpuset-cpus", "LIST", "Run on these processors alone, as 0-3,8"),
+    ]
+}
+
+pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliError> {
+    let group = &mut spec.limits.group;
+    apply_memory(matches, group)?;
+    if let Some(time) = ceiling(matches, "cpus", "--cpus", parse_cpus)? {
+        group.cpu_time = bound(time);
+    }
+    if let Some(weight) = one_parsed(matches, "cpu-weight", "--cpu-weight", parse_weight)? {
+        group.cpu_weight = Some(Bound::required(weight));
+    }
+    if let Some(cpus) = one_parsed(matches, "cpuset-cpus", "--cpuset-cpus", parse_cpu_set)? {
+        group.cpus = Some(Bound::required(cpus));
+    }
+    Ok(())
+}
+
+fn apply_memory(matches: &ArgMatches, group: &mut Group) -> Result<(), CliError> {
+    if let Some(high) = ceiling(matches, "memory-high", "--memory-high", parse_memory)? {
+        group.memory_high = bound(high);
+    }
+    let memory = ceiling(matches, "memory", "--memory", parse_memory)?;
+    if let Some(memory) = memory {
+        group.memory = bound(memory);
+    }
+    let both = ceiling(matches, "memory-swap", "--memory-swap", parse_memory)?;
+    match (&group.memory, both) {
+        (None, Some(Ceiling::At(_))) => {
+            return Err(CliError::Alone { flag: "--memory-swap", needs: "--memory" });
+        }
+        (Some(memory), Some(Ceiling::At(both))) if both < memory.at => {
+            let text = one(matches, "memory-swap").unwrap_or_default();
+            return Err(bad("--memory-swap", text, ValueError::LessThanMemory));
+        }
+        _ => {}
+    }
+    if memory.is_some() || both.is_some() {
+        group.swap = swap(group.memory.as_ref(), both, Need::Required);
+    }
+    Ok(())
+}
+
+fn bound(ceiling: Ceiling) -> Option<Bound<u64>> {
+    match ceiling {
+        Ceiling::Unlimited => None,
+        Ceiling::At(at) => Some(Bound::required(at)),
+    }
+}
+
+fn ceiling(
+    matches: &ArgMatches,
+    id: &'static str,
+    flag: &'static str,
+    parse: fn(&str) -> Result<u64, ValueError>,
+) -> Result<Option<Ceiling>, CliError> {
+    one_parsed(matches, id, flag, |text| parse_ceiling(text, parse))
+}

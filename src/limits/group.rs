@@ -1,0 +1,301 @@
+//! The control group of a run: made, bounded, looked at while the payload runs, and removed.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! base                     a delegated group, or a scope of the user's systemd
+//! ├── bryo-supervisor      what sat in a delegated base: the launcher, the shell it came from
+//! └── bryo-ID              the run's own: here are the limits, here is the sandbox
+//! ```
+//!
+//! A group with processes in it cannot turn on controllers for its children, so what sits in a delegated base
+//! is moved into a leaf, and back when the last run of that base has ended. Between taking the base and the
+//! clone the base is locked (`flock`): a group without a process yet looks like one that a killed run left,
+//! and those are removed by the next run.
+//!
+//! Every limit is read back. The kernel rounds sizes down to pages and nothing else.
+//!
+//! # Decisions
+//! - The leaf has our name in it: a delegated group may have a `supervisor` of somebody else's.
+//! - Whoever may read the base can hold its lock, so it is waited for only so long.
+//!
+//! # Not here
+//! Asking systemd ([`scope`](super::scope)). Where a group can be made (`host`), and in which (`plan`).
+
+mod base;
+mod files;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags, mkdirat, unlinkat};
+use rustix::process::Pid;
+
+use super::scope;
+use crate::plan::facts::Controller;
+use crate::plan::step::{GroupLimit, GroupStep};
+use crate::spec::HostPath;
+use crate::spec::group::{CPU_PERIOD, CpuSet};
+use crate::sys::errno::{Errno, Result};
+use base::{Base, remove_when_empty};
+use files::{open, open_directory, read, read_at_start, write};
+
+/// What all our groups begin with.
+pub const PREFIX: &str = "bryo-";
+/// The leaf for what sat in the base.
+pub const LEAF: &str = "bryo-supervisor";
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// The errno.
+    pub errno: Errno,
+    /// What there is to say besides, often empty.
+    pub said: String,
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        Self { errno, said: String::new() }
+    }
+}
+
+impl From<rustix::io::Errno> for Failure {
+    fn from(errno: rustix::io::Errno) -> Self {
+        Errno::from(errno).into()
+    }
+}
+
+/// The control group of a run, in the making and then whole.
+#[derive(Debug)]
+pub struct Group {
+    /// `bryo-ID`.
+    name: String,
+    base: Option<Base>,
+    made: Option<Made>,
+    /// The memory controller is on.
+    counts_kills: bool,
+}
+
+#[derive(Debug)]
+struct Made {
+    path: HostPath,
+    directory: OwnedFd,
+}
+
+impl Group {
+    /// Nothing yet; `id` is the sandbox's.
+    pub fn new(id: &str) -> Self {
+        Self { name: format!("{PREFIX}{id}"), base: None, made: None, counts_kills: false }
+    }
+
+    /// Where it is, once it is made.
+    pub fn path(&self) -> Option<&HostPath> {
+        self.made.as_ref().map(|made| &made.path)
+    }
+
+    /// Its directory, for a clone into it.
+    pub fn directory(&self) -> Option<BorrowedFd<'_>> {
+        self.made.as_ref().map(|made| made.directory.as_fd())
+    }
+
+    /// Takes a step; `sandbox` is its process, once there is one. What was read back, where a limit was set.
+    pub fn take(
+        &mut self,
+        step: &GroupStep,
+        sandbox: Option<Pid>,
+    ) -> std::result::Result<Option<String>, Failure> {
+        match step {
+            GroupStep::Base(path) => self.base = Some(Base::lock(path)?),
+            GroupStep::Vacate => self.base()?.vacate()?,
+            GroupStep::Scope { socket, mount, cpu_weight } => {
+                let pid = sandbox.ok_or(Errno::ESRCH)?;
+                let unit = format!("{}.scope", self.name);
+                let scope = scope::Scope { unit: &unit, pid, cpu_weight: *cpu_weight };
+                let path = scope::make(socket, mount, &scope)?;
+                let directory = open_directory(&path)?;
+                let manager = Some(socket.clone());
+                self.base = Some(Base { path, directory, manager, locked: false });
+            }
+            GroupStep::Make => self.make()?,
+            GroupStep::Enter => {
+                let pid = sandbox.ok_or(Errno::ESRCH)?;
+                let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
+                write(&made.directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+            }
+            GroupStep::Enable(controllers) => {
+                self.base()?.enable(controllers)?;
+                self.counts_kills |= controllers.contains(&Controller::Memory);
+            }
+            GroupStep::Set(limit) => {
+                let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
+                let base = self.base()?;
+                let at_base = matches!(limit, GroupLimit::CpuWeight(_)) && base.manager.is_some();
+                let directory = if at_base { &base.directory } else { &made.directory };
+                return set(directory, limit).map(Some);
+            }
+        }
+        Ok(None)
+    }
+
+    fn base(&self) -> Result<&Base> {
+        self.base.as_ref().ok_or(Errno::EINVAL)
+    }
+
+    fn make(&mut self) -> std::result::Result<(), Failure> {
+        let base = self.base()?;
+        mkdirat(&base.directory, &self.name, Mode::from_raw_mode(0o755))?;
+        let path = base.path.join(&self.name).map_err(|_| Errno::ENAMETOOLONG)?;
+        match open_directory(&path) {
+            Ok(directory) => {
+                self.made = Some(Made { path, directory });
+                Ok(())
+            }
+            Err(errno) => {
+                unlinkat(&base.directory, &self.name, rustix::fs::AtFlags::REMOVEDIR)?;
+                Err(errno.into())
+            }
+        }
+    }
+
+    /// Puts another process into it.
+    pub fn admit(&self, pid: Pid) -> std::result::Result<(), Failure> {
+        let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
+        let Some(socket) = &self.base()?.manager else {
+            return Ok(write(&made.directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())?);
+        };
+        scope::attach(socket, &format!("{}.scope", self.name), &format!("/{}", self.name), pid)
+    }
+
+    /// The sandbox is in it: nobody can mistake it for a left one.
+    pub fn is_entered(&mut self) -> Result<()> {
+        self.base.as_mut().map_or(Ok(()), Base::unlock)
+    }
+
+    /// A descriptor that is ready, for `POLLPRI`, when something was killed for want of memory; none without
+    /// a limit that could be its reason.
+    pub fn events(&self) -> Result<Option<OwnedFd>> {
+        let Some(made) = self.made.as_ref().filter(|_| self.counts_kills) else { return Ok(None) };
+        open(&made.directory, "memory.events", OFlags::RDONLY).map(Some)
+    }
+
+    /// Removes it, and puts a base that was vacated back as it was when no other run needs it. Every process
+    /// of the sandbox must have ended.
+    pub fn remove(mut self) -> Result<()> {
+        let (made, Some(base)) = (self.made.take(), self.base.as_mut()) else { return Ok(()) };
+        let removed = match made {
+            Some(_) => remove_when_empty(&base.directory, &self.name),
+            None => Ok(()),
+        };
+        if base.manager.is_some() {
+            // systemd removes the scope.
+            return removed;
+        }
+        let restored = base.lock_again().and_then(|()| base.restore());
+        removed.and(restored).and(base.unlock())
+    }
+}
+
+/// Processes of a group that were killed for want of memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Kills {
+    /// How many.
+    pub count: u64,
+    /// The group, or one in it, had reached its own limit; otherwise one above had, or the machine.
+    pub own_limit: bool,
+}
+
+/// What `memory.events` tells.
+pub fn kills(events: impl AsFd) -> Result<Kills> {
+    let text = read_at_start(events)?;
+    let value = |name: &str| {
+        let mut words = text.lines().filter_map(|line| line.split_once(' '));
+        let found = words.find(|(word, _)| *word == name);
+        found.and_then(|(_, count)| count.parse::<u64>().ok()).ok_or(Errno::EPROTO)
+    };
+    Ok(Kills { count: value("oom_kill")?, own_limit: value("oom")? > 0 })
+}
+
+/// Writes a limit and reads it back.
+fn set(group: &OwnedFd, limit: &GroupLimit) -> std::result::Result<String, Failure> {
+    let (file, value) = (limit.file(), value(limit));
+    write(group, file, &value).map_err(|errno| match errno {
+        // Its own words are about numbers in general.
+        Errno::ERANGE | Errno::EINVAL => {
+            Failure { errno: Errno::EINVAL, said: format!("`{file}` does not take `{value}`") }
+        }
+        errno => errno.into(),
+    })?;
+    let is = read(group, file)?.trim().to_owned();
+    if !holds(limit, &is) {
+        let said = format!("`{file}` is `{is}`, not `{value}`");
+        return Err(Failure { errno: Errno::EINVAL, said });
+    }
+    if let GroupLimit::Cpus(wanted) = limit {
+        // Processors that are not there, or not ours, are left out without an error.
+        let effective = read(group, "cpuset.cpus.effective")?.trim().to_owned();
+        if effective.parse::<CpuSet>().as_ref() != Ok(wanted) {
+            let said = format!("of the processors {wanted} this group may use {effective}");
+            return Err(Failure { errno: Errno::EINVAL, said });
+        }
+    }
+    Ok(format!("{file} is {is}"))
+}
+
+fn value(limit: &GroupLimit) -> String {
+    match limit {
+        GroupLimit::Memory(number)
+        | GroupLimit::Swap(number)
+        | GroupLimit::MemoryHigh(number)
+        | GroupLimit::CpuWeight(number)
+        | GroupLimit::Processes(number) => number.to_string(),
+        GroupLimit::CpuTime(time) => format!("{time} {CPU_PERIOD}"),
+        GroupLimit::Cpus(set) => set.to_string(),
+    }
+}
+
+/// Whether what was read back is what was asked for.
+fn holds(limit: &GroupLimit, is: &str) -> bool {
+    match limit {
+        GroupLimit::Memory(bytes) | GroupLimit::Swap(bytes) | GroupLimit::MemoryHigh(bytes) => {
+            let page = u64::try_from(rustix::param::page_size()).unwrap_or(u64::MAX);
+            is.parse::<u64>().is_ok_and(|is| is <= *bytes && *bytes - is < page)
+        }
+        GroupLimit::Cpus(set) => is.parse::<CpuSet>().as_ref() == Ok(set),
+        _ => is == value(limit),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_back_may_be_less_by_a_part_of_a_page() {
+        let memory = GroupLimit::Memory(10_000_000);
+        assert!(holds(&memory, "9998336") && holds(&GroupLimit::Memory(4096), "4096"));
+        for other in ["max", "0", "9994240", "10000001", "", "-1"] {
+            assert!(!holds(&memory, other), "{other}");
+        }
+        let time = GroupLimit::CpuTime(50_000);
+        assert!(holds(&time, "50000 100000"));
+        assert!(!holds(&time, "max 100000") && !holds(&time, "50000 10000"));
+        let cpus = GroupLimit::Cpus("1,0".parse().unwrap());
+        assert!(holds(&cpus, "0-1") && !holds(&cpus, "0") && !holds(&cpus, ""));
+    }
+
+    #[test]
+    fn kills_are_counted_and_nothing_else_passes_for_them() {
+        let count = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            kills(std::fs::File::open(file.path()).unwrap())
+        };
+        let own = Kills { count: 1, own_limit: true };
+        assert_eq!(count("low 0\nhigh 3\nmax 9\noom 2\noom_kill 1\noom_group_kill 7\n"), Ok(own));
+        let above = Kills { count: 4, own_limit: false };
+        assert_eq!(count("oom 0\noom_kill 4\n"), Ok(above));
+        for bad in ["", "oom 2\n", "oom 1\noom_kill x\n", "oom 1\noom_kill -1\n"] {
+            assert_eq!(count(bad), Err(Errno::EPROTO), "{bad}");
+        }
+    }
+}

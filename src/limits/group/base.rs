@@ -1,0 +1,181 @@
+//! The group in which the run's own is made: locked, vacated, swept, and put back.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, unlinkat};
+
+use super::files::{open, open_directory, read, write};
+use super::{Failure, LEAF, PREFIX};
+use crate::plan::facts::Controller;
+use crate::spec::HostPath;
+use crate::sys::errno::{Errno, Result};
+
+/// How long another run may hold the base, or a group may be busy with processes that have ended.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Base {
+    pub(super) path: HostPath,
+    pub(super) directory: OwnedFd,
+    /// Where the manager listens whose scope it is; none of a delegated group, which stays when the run ends,
+    /// and which others may use.
+    pub(super) manager: Option<HostPath>,
+    pub(super) locked: bool,
+}
+
+impl Base {
+    pub(super) fn lock(path: &HostPath) -> Result<Self> {
+        let directory = open_directory(path)?;
+        let mut base = Self { path: path.clone(), directory, manager: None, locked: false };
+        base.lock_again()?;
+        base.sweep()?;
+        Ok(base)
+    }
+
+    pub(super) fn lock_again(&mut self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        while !self.locked {
+            match flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => self.locked = true,
+                Err(rustix::io::Errno::WOULDBLOCK) if Instant::now() < until => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The sandbox holds a copy of the descriptor for a while: the lock is let go of by name.
+    pub(super) fn unlock(&mut self) -> Result<()> {
+        if std::mem::take(&mut self.locked) {
+            flock(&self.directory, FlockOperation::Unlock)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what killed runs left: a group with processes in it stays.
+    fn sweep(&self) -> Result<()> {
+        for name in self.groups()?.iter().filter(|name| *name != LEAF) {
+            remove(&self.directory, name).or_else(|errno| match errno {
+                Errno::EBUSY => Ok(()),
+                other => Err(other),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Our groups in it.
+    fn groups(&self) -> Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.directory)? {
+            let name = entry?.file_name().to_string_lossy().into_owned();
+            if name.starts_with(PREFIX) {
+                names.push(name);
+            }
+        }
+        Ok(names)
+    }
+
+    /// Moves what sits in it into the leaf; what is forked meanwhile too.
+    pub(super) fn vacate(&self) -> Result<()> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let processes = read(&self.directory, "cgroup.procs")?;
+            if processes.trim().is_empty() {
+                return Ok(());
+            }
+            match mkdirat(&self.directory, LEAF, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            let leaf = open(&self.directory, LEAF, OFlags::DIRECTORY | OFlags::PATH)?;
+            move_all(&processes, &leaf)?;
+            if Instant::now() > until {
+                return Err(Errno::EBUSY);
+            }
+        }
+    }
+
+    pub(super) fn enable(&self, controllers: &[Controller]) -> std::result::Result<(), Failure> {
+        let file = "cgroup.subtree_control";
+        let on = read(&self.directory, file)?;
+        let is_on = |one: &Controller| on.split_ascii_whitespace().any(|name| name == one.name());
+        for controller in controllers.iter().filter(|one| !is_on(one)) {
+            write(&self.directory, file, &format!("+{controller}")).map_err(|errno| Failure {
+                errno,
+                said: format!("`{controller}`, in `{}`", self.path),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Gives the base its processes back, once nothing of ours is in it.
+    pub(super) fn restore(&self) -> Result<()> {
+        let groups = self.groups()?;
+        if groups != [LEAF] {
+            return Ok(());
+        }
+        let file = "cgroup.subtree_control";
+        for name in read(&self.directory, file)?.split_ascii_whitespace() {
+            write(&self.directory, file, &format!("-{name}"))?;
+        }
+        let until = Instant::now() + PATIENCE;
+        let leaf = open(&self.directory, LEAF, OFlags::DIRECTORY | OFlags::PATH)?;
+        loop {
+            move_all(&read(&leaf, "cgroup.procs")?, &self.directory)?;
+            match remove(&self.directory, LEAF) {
+                Err(Errno::EBUSY) if Instant::now() < until => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+/// Moves processes that were read from a `cgroup.procs` into another group.
+fn move_all(processes: &str, to: &OwnedFd) -> Result<()> {
+    for pid in processes.lines() {
+        match write(to, "cgroup.procs", pid) {
+            // It has ended meanwhile.
+            Ok(()) | Err(Errno::ESRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+/// Removes a group with the groups in it, which a payload may have made; `EBUSY` while a process is in one.
+fn remove(parent: impl AsFd, name: &str) -> Result<()> {
+    let directory = match open(&parent, name, OFlags::DIRECTORY | OFlags::RDONLY) {
+        Err(Errno::ENOENT) => return Ok(()),
+        other => other?,
+    };
+    for entry in rustix::fs::Dir::read_from(&directory)? {
+        let entry = entry?;
+        let below = entry.file_name().to_string_lossy().into_owned();
+        if entry.file_type() == rustix::fs::FileType::Directory && !below.starts_with('.') {
+            remove(&directory, &below)?;
+        }
+    }
+    match unlinkat(parent, name, rustix::fs::AtFlags::REMOVEDIR) {
+        // systemd was faster.
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// The kernel may still be busy with processes that have ended.
+pub(super) fn remove_when_empty(parent: &OwnedFd, name: &str) -> Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match remove(parent, name) {
+            Err(Errno::EBUSY) if Instant::now() < until => {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            // The base itself is gone, with all that was in it.
+            Err(Errno::ENODEV) => return Ok(()),
+            other => return other,
+        }
+    }
+}

@@ -1,0 +1,39 @@
+//! Steps on the control group, in words.
+
+use std::fmt;
+
+use crate::plan::step::{GroupLimit, GroupStep};
+use crate::spec::group::CPU_PERIOD;
+
+impl fmt::Display for GroupStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Base(group) => write!(f, "take the control group `{group}`"),
+            Self::Vacate => f.write_str("move the processes in it to a leaf of it"),
+            Self::Scope { .. } => f.write_str("have systemd make a scope for the sandbox"),
+            Self::Make => f.write_str("make a control group in it"),
+            Self::Enter => f.write_str("move the sandbox into its control group"),
+            Self::Enable(controllers) => {
+                f.write_str("turn on the controllers")?;
+                controllers.iter().try_for_each(|controller| write!(f, " {controller}"))
+            }
+            Self::Set(limit) => limit.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for GroupLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory(bytes) => write!(f, "limit memory to {bytes} bytes"),
+            Self::Swap(bytes) => write!(f, "limit swap space to {bytes} bytes"),
+            Self::MemoryHigh(bytes) => write!(f, "slow down beyond {bytes} bytes of memory"),
+            Self::CpuTime(time) => {
+                write!(f, "limit processor time to {time} of {CPU_PERIOD} microseconds")
+            }
+            Self::CpuWeight(weight) => write!(f, "weigh its processor time {weight}"),
+            Self::Cpus(cpus) => write!(f, "run on the processors {cpus}"),
+            Self::Processes(count) => write!(f, "limit processes to {count}"),
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Plans the control group: in a group that is delegated to the caller, or in a scope of the caller's
+//! service manager.
+//!
+//! # Decisions
+//! - A delegated group comes first: it takes no other process. The manager is asked where it lacks what is
+//!   required.
+//! - The limits are on a group of the run's own, and the cgroup namespace is made inside it: nothing inside
+//!   has a name for the group that bounds it.
+//! - Where the group is made before the clone, the clone goes into it (`CLONE_INTO_CGROUP`): moving a
+//!   process waits for every processor. In a scope, and among shared namespaces, it is moved: a scope is
+//!   made around a process.
+//! - Processes are bounded by `RLIMIT_NPROC` in the user namespace where that holds; by the group too where
+//!   there is one, and where it does not hold: for root, and with several ids mapped, of which each would
+//!   count by itself.
+
+use std::collections::BTreeSet;
+
+use super::draft::Draft;
+use super::error::PlanError;
+use super::facts::{Controller, Facts, Groups};
+use super::step::{GroupLimit, GroupStep, Missing, Notice, ProcessStep, Stage};
+use crate::spec::group::Bound;
+use crate::spec::{IdMode, Need, Network, Spec};
+
+/// The group of one run.
+#[derive(Debug, Default)]
+pub(super) struct PlannedGroup {
+    /// Before the clone.
+    before: Vec<GroupStep>,
+    /// After it.
+    after: Vec<GroupStep>,
+}
+
+/// Why nothing can be bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GroupObstacle {
+    /// Version 1, or none.
+    NoVersion2,
+    /// Nothing is delegated, and no manager listens.
+    NothingDelegated,
+}
+
+/// The one file that lets a user's service manager bound everything, as a command of the administrator's.
+pub const DELEGATE: &str = "mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu cpuset io memory pids\\n' >/etc/systemd/system/user@.service.d/delegate.conf && systemctl daemon-reload";
+
+impl GroupObstacle {
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::NoVersion2 => "it takes control groups of version 2, and they are not used here",
+            Self::NothingDelegated => "no control group is yours, and no systemd of yours runs",
+        }
+    }
+
+    pub(super) fn hint(self) -> &'static str {
+        match self {
+            Self::NoVersion2 => {
+                "boot with `systemd.unified_cgroup_hierarchy=1` on the kernel's command line; `--ulimit` \
+                 bounds single processes, `--timeout` the run"
+            }
+            Self::NothingDelegated => {
+                "log in through `login`, `sshd` or a desktop, not by `su`; or have it started by a systemd \
+                 service with `Delegate=yes`"
+            }
+        }
+    }
+}
+
+/// What is wanted, as limits of a group.
+fn wanted(spec: &Spec, facts: &Facts) -> Vec<(GroupLimit, Need)> {
+    let group = &spec.limits.group;
+    let mut wanted = Vec::new();
+    let mut number = |bound: &Option<Bound<u64>>, limit: fn(u64) -> GroupLimit| {
+        wanted.extend(bound.as_ref().map(|bound| (limit(bound.at), bound.need)));
+    };
+    number(&group.memory, GroupLimit::Memory);
+    number(&group.swap, GroupLimit::Swap);
+    number(&group.memory_high, GroupLimit::MemoryHigh);
+    number(&group.cpu_time, GroupLimit::CpuTime);
+    number(&group.cpu_weight, GroupLimit::CpuWeight);
+    let cpus = group.cpus.as_ref();
+    wanted.extend(cpus.map(|bound| (GroupLimit::Cpus(bound.at.clone()), bound.need)));
+    wanted.retain(|(_, need)| *need != Need::Off);
+    if let Some(most) = spec.limits.processes
+        && spec.limits.processes_need != Need::Off
+    {
+        let alone = group_counts_processes(spec, facts);
+        if alone || !wanted.is_empty() {
+            // Where `RLIMIT_NPROC` holds, the group is a second bound.
+            let need = if alone { spec.limits.processes_need } else { Need::IfAvailable };
+            wanted.push((GroupLimit::Processes(most), need));
+        }
+    }
+    wanted
+}
+
+/// Whether a number of processes that was asked for takes a group, because `RLIMIT_NPROC` does not hold.
+pub(super) fn group_counts_processes(spec: &Spec, facts: &Facts) -> bool {
+    let many = spec.ids.mode == IdMode::Subid && !spec.confine.capabilities.is_empty();
+    spec.limits.processes_need == Need::Required && (facts.caller.uid == 0 || many)
+}
+
+/// Whether a spec may ask for a group, as far as it tells alone.
+pub(super) fn may_want_group(spec: &Spec) -> bool {
+    !spec.limits.group.is_empty() || spec.limits.processes_need == Need::Required
+}
+
+/// The group that this spec asks for; none where it asks for none, and where all of it may be missing.
+pub(super) fn plan_group(
+    spec: &Spec,
+    facts: &Facts,
+    draft: &mut Draft,
+) -> Result<Option<PlannedGroup>, PlanError> {
+    let mut wanted = wanted(spec, facts);
+    if wanted.is_empty() {
+        return Ok(None);
+    }
+    let groups = facts.groups.as_ref().ok_or(PlanError::Unprobed("groups"))?;
+    let Some(way) = Way::choose(groups, &wanted) else {
+        if let Some((limit, _)) = wanted.iter().find(|(_, need)| *need == Need::Required) {
+            if matches!(limit, GroupLimit::Processes(_)) && facts.caller.uid == 0 {
+                return Err(PlanError::RootHasNoProcessLimit);
+            }
+            return Err(PlanError::NoGroup { flag: limit.flag(), why: obstacle(groups) });
+        }
+        draft.notice(Notice::Missing(Missing::Group));
+        return Ok(None);
+    };
+    if !groups.swap {
+        if group_requires_swap(spec) {
+            return Err(PlanError::NoSwapCount);
+        }
+        wanted.retain(|(limit, _)| !matches!(limit, GroupLimit::Swap(_)));
+    }
+    for (limit, need) in &wanted {
+        let controller = limit.controller();
+        if way.controllers().contains(&controller) {
+            continue;
+        }
+        if *need == Need::Required {
+            let at = way.delegated().cloned();
+            return Err(PlanError::NoController { flag: limit.flag(), controller, at });
+        }
+        if !matches!(limit, GroupLimit::Processes(_)) {
+            draft.notice(Notice::Missing(Missing::Controller(controller)));
+        }
+    }
+    wanted.retain(|(limit, _)| way.controllers().contains(&limit.controller()));
+    let limits: Vec<GroupLimit> = wanted.into_iter().map(|(limit, _)| limit).collect();
+    Ok((!limits.is_empty()).then(|| way.plan(spec, limits)))
+}
+
+/// Without swap space that is counted there is none to be bounded: only who asked for it hears that.
+fn group_requires_swap(spec: &Spec) -> bool {
+    spec.limits.group.swap.as_ref().is_some_and(|swap| swap.need == Need::Required)
+}
+
+fn obstacle(groups: &Groups) -> GroupObstacle {
+    use super::facts::GroupVersion;
+    match groups.version {
+        GroupVersion::Unified => GroupObstacle::NothingDelegated,
+        GroupVersion::Hybrid | GroupVersion::Legacy | GroupVersion::None => {
+            GroupObstacle::NoVersion2
+        }
+    }
+}
+
+/// Where a group can be made.
+enum Way<'a> {
+    Delegated(&'a super::facts::Delegated),
+    Scope(&'a super::facts::Manager, &'a crate::spec::HostPath),
+}
+
+impl<'a> Way<'a> {
+    /// The first that has all that is required; without one, the first there is.
+    fn choose(groups: &'a Groups, wanted: &[(GroupLimit, Need)]) -> Option<Self> {
+        let delegated = groups.delegated.as_ref().map(Self::Delegated);
+        let scope = groups.manager.as_ref().zip(groups.mount.as_ref());
+        let scope = scope.map(|(manager, mount)| Self::Scope(manager, mount));
+        let has_all = |way: &Self| {
+            let required = wanted.iter().filter(|(_, need)| *need == Need::Required);
+            required
+                .map(|(limit, _)| limit.controller())
+                .all(|one| way.controllers().contains(&one))
+        };
+        match (delegated, scope) {
+            (Some(delegated), Some(scope)) if !has_all(&delegated) && has_all(&scope) => {
+                Some(scope)
+            }
+            (Some(delegated), _) => Some(delegated),
+            (None, scope) => scope,
+        }
+    }
+
+    fn controllers(&self) -> &'a BTreeSet<Controller> {
+        match self {
+            Self::Delegated(delegated) => &delegated.controllers,
+            Self::Scope(manager, _) => &manager.controllers,
+        }
+    }
+
+    fn delegated(&self) -> Option<&'a crate::spec::HostPath> {
+        match self {
+            Self::Delegated(delegated) => Some(&delegated.path),
+            Self::Scope(..) => None,
+        }
+    }
+
+    fn plan(&self, spec: &Spec, limits: Vec<GroupLimit>) -> PlannedGroup {
+        let controllers: BTreeSet<Controller> = limits.iter().map(GroupLimit::controller).collect();
+        let enable = GroupStep::Enable(controllers.into_iter().collect());
+        let cpu_weight = limits.iter().find_map(|limit| match limit {
+            GroupLimit::CpuWeight(weight) => Some(*weight),
+            _ => None,
+        });
+        let set = limits.into_iter().map(GroupStep::Set);
+        match self {
+            Self::Delegated(delegated) => {
+                let base = GroupStep::Base(delegated.path.clone());
+                let make = [base, GroupStep::Vacate, enable, GroupStep::Make];
+                let mut steps: Vec<GroupStep> = make.into_iter().chain(set).collect();
+                if matches!(spec.network, Network::Sandbox(_)) {
+                    steps.push(GroupStep::Enter);
+                    return PlannedGroup { before: Vec::new(), after: steps };
+                }
+                PlannedGroup { before: steps, after: Vec::new() }
+            }
+            Self::Scope(manager, mount) => {
+                let (socket, mount) = (manager.socket.clone(), (*mount).clone());
+                let scope = GroupStep::Scope { socket, mount, cpu_weight };
+                // The scope holds the sandbox's process, and must not when controllers are turned on.
+                let make = [scope, GroupStep::Make, GroupStep::Enter, enable];
+                PlannedGroup { before: Vec::new(), after: make.into_iter().chain(set).collect() }
+            }
+        }
+    }
+}
+
+impl PlannedGroup {
+    /// Appends what is done before the clone.
+    pub(super) fn plan_before(&self, draft: &mut Draft) {
+        for step in &self.before {
+            draft.push(Stage::Launch, step.clone());
+        }
+    }
+
+    /// Appends what is done after it, and what the sandbox does first.
+    pub(super) fn plan_after(&self, draft: &mut Draft) {
+        for step in &self.after {
+            draft.push(Stage::Launch, step.clone());
+        }
+        draft.push(Stage::Sandbox, ProcessStep::CgroupNamespace);
+    }
+}

@@ -1,0 +1,96 @@
+//! Steps on the control group of a run, by the launcher.
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::facts::Controller;
+use crate::spec::HostPath;
+use crate::spec::group::CpuSet;
+
+/// Steps on the control group of a run.
+///
+/// *Base* is the group in which the run's own is made: one that is delegated, or a scope that the user's
+/// service manager makes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupStep {
+    /// Takes this delegated group as the base, locks it, and removes what killed runs left in it.
+    Base(HostPath),
+    /// Moves the processes that sit in the base into a leaf beside the run's group: with processes in it, a
+    /// group cannot turn on controllers for others.
+    Vacate,
+    /// Has the caller's service manager make a scope, with the sandbox's process in it: the base.
+    Scope {
+        /// Where the manager listens.
+        socket: HostPath,
+        /// Where control groups are mounted.
+        mount: HostPath,
+        /// Its share of the processors: what is in a scope has nobody to share with.
+        cpu_weight: Option<u64>,
+    },
+    /// Makes the run's group in the base.
+    Make,
+    /// Moves the sandbox's process into it.
+    Enter,
+    /// Turns controllers on for the groups in the base.
+    Enable(Vec<Controller>),
+    /// Writes a limit of the run's group, and a share of the scope, and reads it back.
+    Set(GroupLimit),
+}
+
+/// One limit of a group, in the kernel's units.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GroupLimit {
+    /// Bytes of memory.
+    Memory(u64),
+    /// Bytes of swap space.
+    Swap(u64),
+    /// Bytes of memory beyond which it is slowed down.
+    MemoryHigh(u64),
+    /// Microseconds of processor time in each [`CPU_PERIOD`](crate::spec::group::CPU_PERIOD).
+    CpuTime(u64),
+    /// Share of the processors.
+    CpuWeight(u64),
+    /// Which processors.
+    Cpus(CpuSet),
+    /// Processes and threads, init counted.
+    Processes(u64),
+}
+
+impl GroupLimit {
+    /// What enforces it.
+    pub fn controller(&self) -> Controller {
+        match self {
+            Self::Memory(_) | Self::Swap(_) | Self::MemoryHigh(_) => Controller::Memory,
+            Self::CpuTime(_) | Self::CpuWeight(_) => Controller::Cpu,
+            Self::Cpus(_) => Controller::Cpuset,
+            Self::Processes(_) => Controller::Pids,
+        }
+    }
+
+    /// The file of the group that holds it.
+    pub fn file(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "memory.max",
+            Self::Swap(_) => "memory.swap.max",
+            Self::MemoryHigh(_) => "memory.high",
+            Self::CpuTime(_) => "cpu.max",
+            Self::CpuWeight(_) => "cpu.weight",
+            Self::Cpus(_) => "cpuset.cpus",
+            Self::Processes(_) => "pids.max",
+        }
+    }
+
+    /// The flag that asks for it.
+    pub fn flag(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "--memory",
+            Self::Swap(_) => "--memory-swap",
+            Self::MemoryHigh(_) => "--memory-high",
+            Self::CpuTime(_) => "--cpus",
+            Self::CpuWeight(_) => "--cpu-weight",
+            Self::Cpus(_) => "--cpuset-cpus",
+            Self::Processes(_) => "--pids-limit",
+        }
+    }
+}

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# A memory bomb, from a session: a scope of systemd's. It is stopped, told as what it was, and nothing stays.
+. ./check.sh
+bomb='x = bytearray(160 << 20); print("survived", len(x))'
+
+try bryo run --rm -- python3 -c "$bomb" # the control
+exits 0
+says survived
+
+try bryo run --rm --memory 64m --memory-swap 64m --report ~/report.json -- python3 -c "$bomb"
+exits 137
+jq -e '.outcome.exit == "out-of-memory" and .memory_kills.count == 1 and .memory_kills.own_limit' ~/report.json ||
+	not_so 'the record tells it'
+jq -e '[.enforced[].detail] | index("memory.max is 67108864") and index("memory.swap.max is 0")' ~/report.json ||
+	not_so 'the limits were read back'
+
+# One process of several: the run goes on, with its own status.
+try bryo run --rm --memory 64m --memory-swap 64m --report ~/report.json -- sh -c "python3 -c '$bomb'; echo \$?"
+exits 0
+prints 137
+jq -e '.outcome.exit.code == 0 and .memory_kills.count == 1' ~/report.json || not_so 'the record tells it'
+
+# What a sandbox sees of its group: the root, whatever it is called outside.
+try bryo run --rm --memory 64m -- cat /proc/self/cgroup
+prints '0::/'
+
+sleep 1
+! find /sys/fs/cgroup -name 'bryo-*' | grep . || not_so 'no group is left'
+nothing_left
