@@ -228,7 +228,10 @@ impl<'a> Start<'a> {
     /// Waits for the next message of either socket.
     pub(super) fn listen(&mut self) -> Result<(), LaunchError> {
         let mut poller = Poller::new();
-        poller.readable(From::Control, self.control.as_fd());
+        // A short payload may have ended before the netstack is ready: what init says then is for the supervisor.
+        if !(self.heard.executed && self.heard.init_ready) {
+            poller.readable(From::Control, self.control.as_fd());
+        }
         if !self.heard.executed {
             poller.readable(From::Report, self.report.as_fd());
         }
