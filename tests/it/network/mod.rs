@@ -3,6 +3,7 @@
 //! The hosts are network namespaces with documentation addresses, made by `bed.sh` inside a user namespace;
 //! nothing is sent to any other address.
 
+mod attacks;
 mod share;
 
 use crate::support::{Ended, Host, World};

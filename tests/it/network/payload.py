@@ -1,7 +1,14 @@
 # Tries what its arguments say, one after another, and prints one line for each.
 #   look NAME               its addresses
 #   get HOST PORT HOSTS..   one connection; a request for each of HOSTS, in one write
-import socket, sys
+#   tcp ADDRESS PORT        a connection, and no byte
+#   udp ADDRESS PORT        a datagram, and its answer
+#   ping ADDRESS            an echo
+#   ask SERVER NAME         a question to that very server
+#   hello ADDRESS NAME N    a greeting of TLS for NAME (`-` for none), in pieces of N bytes
+#   records ADDRESS NAME    the same, cut into two records within the name
+#   forge COUNT             raw packets with nonsense in them, sources of others among them
+import os, random, socket, ssl, struct, sys, time
 
 
 def look(name):
@@ -21,9 +28,90 @@ def get(host, port, *names):
     return ','.join(line.decode() for line in text.split(b'\n') if line.startswith(b'served '))
 
 
+def tcp(address, port):
+    socket.create_connection((address, int(port)), timeout=5).close()
+    return 'connected'
+
+
+def udp(address, port, bytes=b'x'):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.settimeout(2)
+    one.connect((address, int(port)))
+    # The first may be lost, or tell of the one before.
+    one.send(bytes)
+    one.recv(65536)
+    return 'answered'
+
+
+def ping(address):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
+    one.settimeout(2)
+    one.connect((address, 0))
+    one.send(struct.pack('>BBHHH', 8, 0, 0, 1, 1) + b'payload')
+    one.recv(65536)
+    return 'answered'
+
+
+def ask(server, name):
+    labels = b''.join(bytes([len(label)]) + label.encode() for label in name.split('.'))
+    return udp(server, 53, struct.pack('>6H', 7, 0x100, 1, 0, 0, 0) + labels + b'\0\0\1\0\1')
+
+
+def greeting(name):
+    context, out = ssl.create_default_context(), ssl.MemoryBIO()
+    context.check_hostname = name != '-'
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), out, server_hostname=None if name == '-' else name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return out.read()
+
+
+def send_greeting(address, bytes, piece):
+    peer = socket.create_connection((address, 443), timeout=5)
+    peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    for at in range(0, len(bytes), piece):
+        peer.sendall(bytes[at:at + piece])
+        time.sleep(0.002)
+    heard = peer.recv(100)
+    if not heard:
+        raise OSError('closed')
+    return heard.decode()
+
+
+def hello(address, name, piece):
+    return send_greeting(address, greeting(name), int(piece))
+
+
+def records(address, name):
+    bytes = greeting(name)
+    head, message, cut = bytes[:3], bytes[5:], bytes.index(name.encode()) - 5 + 3
+    record = lambda part: head + struct.pack('>H', len(part)) + part
+    return send_greeting(address, record(message[:cut]) + record(message[cut:]), 1 << 16)
+
+
+def forge(count):
+    raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    chance = random.Random(7)
+    for number in range(int(count)):
+        source = chance.choice(['10.0.2.100', '10.0.2.2', '192.0.2.1', '198.51.100.8'])
+        to = chance.choice(['198.51.100.7', '10.0.2.2', '10.0.2.3', '203.0.113.1'])
+        protocol = chance.choice([1, 2, 6, 6, 6, 17, 41, 47, chance.randrange(256)])
+        body = bytearray(chance.randbytes(chance.randrange(0, 120)))
+        if protocol == 6 and len(body) > 20 and chance.random() < 0.8:
+            body[2:4], body[12] = struct.pack('>H', 80), 0x50
+        head = struct.pack('>BBHHHBBH4s4s', 0x45, 0, 0, 0, chance.choice([0, 0, 0x2000, 0x4000, 7]), 64, protocol, 0,
+                           socket.inet_aton(source), socket.inet_aton(to))
+        try:
+            raw.sendto(head + bytes(body), (to, 0))
+        except OSError:
+            pass
+    return 'forged'
+
+
 for words in ' '.join(sys.argv[1:]).split(' + '):
     what, *rest = words.split()
     try:
-        print({'look': look, 'get': get}[what](*rest), flush=True)
+        print(globals()[what](*rest), flush=True)
     except OSError:
         print('refused', flush=True)

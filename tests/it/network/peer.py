@@ -1,6 +1,7 @@
 # The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's port 80 that
-# tell which Host they were asked for. Each question is written to the file that is named.
-import os, socket, struct, sys
+# tell which Host they were asked for. Port 443 says how many bytes it has heard, and datagrams to ports 9 and
+# 443 come back. Each question is written to the file that is named.
+import os, socket, struct, sys, threading
 
 NAMES = {
     'good.test': ['198.51.100.7'],
@@ -42,9 +43,9 @@ def serve_names(log):
 
 
 def serve_web():
-    server = socket.socket()
+    server = socket.socket(socket.AF_INET6)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(('0.0.0.0', 80))
+    server.bind(('::', 80))
     server.listen(64)
     while True:
         client, _ = server.accept()
@@ -66,7 +67,37 @@ def serve_web():
         client.close()
 
 
+def listen_to_greetings():
+    server = socket.create_server(('0.0.0.0', 443))
+    while True:
+        client, _ = server.accept()
+        client.settimeout(5)
+        held = b''
+        try:
+            while len(held) < 5 or len(held) < 5 + int.from_bytes(held[3:5], 'big'):
+                more = client.recv(65536)
+                if not more:
+                    break
+                held += more
+            if held:
+                client.sendall(b'heard')
+        except OSError:
+            pass
+        client.close()
+
+
+def give_back(port):
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(('0.0.0.0', port))
+    while True:
+        bytes, client = server.recvfrom(65536)
+        server.sendto(bytes, client)
+
+
 log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 if os.fork() == 0:
     serve_names(log)
+threading.Thread(target=listen_to_greetings, daemon=True).start()
+for port in (9, 443):
+    threading.Thread(target=give_back, args=(port,), daemon=True).start()
 serve_web()
