@@ -406,14 +406,20 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--add-host", "db"], "cannot take `db` for `--add-host`"),
     (&["--network", "none", "--allow", "x.org"], "cannot take both `--allow` and `--network none`"),
     (&["--network", "host", "--deny", "x.org"], "cannot take both `--deny` and `--network host`"),
-    (&["-p", "80:80"], "cannot take `-p`: this version has the networks"),
-    (&["-p80:80"], "cannot take `-p`: this version has the networks"),
-    (&["--publish", "80:80"], "cannot take `--publish`"),
     (&["-d", "--report", "/r"], "cannot take both `--detach` and `--report`"),
     (&["-d", "--rm", "--restart", "always"], "cannot take both `--restart` and `--rm`"),
     (&["--restart", "always"], "cannot take `--restart` without `--detach`"),
     (&["-d", "--restart", "on-failure:x"], "cannot take `on-failure:x` for `--restart`"),
     (&["--stop-signal", "NOSE"], "cannot take `NOSE` for `--stop-signal`: it is no signal"),
+    (&["-p", "80-81:80-90"], "cannot take `80-81:80-90` for `--publish`"),
+    (&["-plocalhost:80:80"], "cannot take `localhost:80:80` for `--publish`"),
+    (&["--publish", "80:80/sctp"], "cannot take `80:80/sctp` for `--publish`"),
+    (
+        &["--network", "none", "-p", "80"],
+        "cannot take `80` for `--publish`: with `--network none` nobody",
+    ),
+    (&["--network", "host", "-p", "80"], "cannot take `80` for `--publish`: with `--network host`"),
+    (&["-P"], "cannot take `-P`: no image says"),
 ];
 
 #[test]
@@ -565,4 +571,19 @@ fn who_may_be_talked_to_is_network_user() {
     assert_eq!(spec.egress.deny.len(), 1);
     assert_eq!(spec.egress.dns, ["192.0.2.53:53".parse().unwrap()]);
     assert!(!spec.egress.everything);
+}
+
+#[test]
+fn a_published_port_is_network_user() {
+    let spec = spec(&[
+        "-p",
+        "8080:80",
+        "-p8080:80/tcp",
+        "--publish=[::1]::53/udp",
+        "-p",
+        "9000-9002:90-92",
+    ]);
+    assert_eq!(spec.network, Network::User);
+    let published: Vec<String> = spec.publish.iter().map(ToString::to_string).collect();
+    assert_eq!(published, ["8080:80/tcp", "[::1]:0:53/udp", "9000-9002:90-92/tcp"]);
 }

@@ -44,6 +44,7 @@ fn record() -> Record {
         target: None,
         plan: &plan,
         marks: &[],
+        published: &[],
     };
     let id = SandboxId::parse(b"0123456789ab").unwrap();
     let mut record = Record::begin(id, Timestamp::now(), beginning);

@@ -75,11 +75,13 @@ fn refused(error: &caps::errors::CapsError) -> Failure {
     Failure { errno: Errno::EPERM, said: error.to_string() }
 }
 
-/// Locks: user 0 gets nothing by being user 0, and capabilities do not survive becoming another user.
+/// Locks: user 0 gets nothing by being user 0.
+///
+/// `KEEP_CAPS` stays free: it keeps what a process has, and nobody gets more by it. `ping` of iputils sets it whether it
+/// has capabilities or not, and gives up where it cannot.
 pub fn irrevocably_lock_securebits() -> Result<(), Failure> {
     let bits = SecureBits::NOROOT
         .union(SecureBits::NOROOT_LOCKED)
-        .union(SecureBits::NO_SETUID_FIXUP_LOCKED)
-        .union(SecureBits::KEEP_CAPS_LOCKED);
+        .union(SecureBits::NO_SETUID_FIXUP_LOCKED);
     Ok(set_secure_bits(bits)?)
 }

@@ -50,12 +50,14 @@ mod tests;
 pub mod wire;
 mod within;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
 use rustix::process::Pid;
 
 use crate::limits::group::Group;
+use crate::net::user::published::Published;
 use crate::plan::step::{Action, IdKind, LayerNumber, Plan, ScratchLayer};
 use crate::rootfs::Layers;
 use crate::spec::{HostPath, Text};
@@ -141,6 +143,8 @@ pub struct Host<'a> {
     pub netstack_filter: Option<Vec<Instruction>>,
     /// Where the clone is made; none when the plan makes it here.
     pub door: Option<&'a Door>,
+    /// Ports that are open for the sandbox: for the netstack, which takes them.
+    pub published: Cell<Vec<Published>>,
     /// What the pty takes over from the caller's terminal.
     pub terminal: Option<Likeness>,
 }

@@ -87,7 +87,16 @@ impl Netstack {
             Cloned::Child => {
                 let control = Inside(inside);
                 let told = tells;
-                process::run(process::Order { plan, link, control, told, filter, launcher })
+                let published = host.published.take();
+                process::run(process::Order {
+                    plan,
+                    link,
+                    control,
+                    told,
+                    published,
+                    filter,
+                    launcher,
+                })
             }
             Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control, told }),
         }

@@ -196,6 +196,7 @@ impl Mapped<'_> {
                 Action::Store(_)
                 | Action::Group(_)
                 | Action::Enter(_)
+                | Action::Publish(_)
                 | Action::Clone(_)
                 | Action::Ids(_)
                 | Action::Confine(_)

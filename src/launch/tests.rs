@@ -152,6 +152,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         server_filter: None,
         netstack_filter: None,
         door: None,
+        published: std::cell::Cell::default(),
         terminal: None,
     };
     launch(plan, &host, |_| Ok(()))
@@ -297,6 +298,7 @@ fn the_record_is_written_before_the_payload_runs() {
             server_filter: None,
             netstack_filter: None,
             door: None,
+            published: std::cell::Cell::default(),
             terminal: None,
         };
         let mut recorded = 0;

@@ -10,9 +10,6 @@
 use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno as Kernel;
-
 use crate::plan::step::Link;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::netlink::{self, Changes, LinkChange};
@@ -20,22 +17,6 @@ use crate::sys::tun;
 
 /// Packets that may wait for the netstack.
 const QUEUE: u32 = 1000;
-
-/// `icmp(7)`; of the network namespace of whoever writes it.
-const ECHOES: &str = "/proc/sys/net/ipv4/ping_group_range";
-
-/// Lets a group of the caller's user namespace make sockets for echoes. Where `/proc/sys` is read-only or hidden, as
-/// in containers, `ping` inside is refused: a payload loses nothing else by it.
-pub(super) fn let_echoes(gid: u32) -> Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let file = match rustix::fs::open(ECHOES, flags, Mode::empty()) {
-        Ok(file) => file,
-        Err(Kernel::ROFS | Kernel::NOENT | Kernel::ACCESS | Kernel::PERM) => return Ok(()),
-        Err(errno) => return Err(errno.into()),
-    };
-    rustix::io::write(file, format!("{gid} {gid}").as_bytes())?;
-    Ok(())
-}
 
 /// Makes it; gives the other end.
 pub(super) fn make(link: &Link) -> Result<OwnedFd> {

@@ -6,6 +6,8 @@
 pub mod dns;
 pub mod egress;
 pub mod interface;
+pub mod publish;
+mod settings;
 pub mod user;
 
 use std::os::fd::OwnedFd;
@@ -19,6 +21,6 @@ pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {
     match step {
         NetStep::LoopbackUp => namespace::bring_loopback_up().map(|()| None),
         NetStep::Tun(link) => interface::make(&link).map(Some),
-        NetStep::Echoes { gid } => interface::let_echoes(gid).map(|()| None),
+        NetStep::Settings { echo_group } => settings::write(echo_group).map(|()| None),
     }
 }

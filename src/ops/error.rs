@@ -6,6 +6,7 @@ use crate::changes::apply::{ApplyError, PutAside};
 use crate::host::HostError;
 use crate::report::Explain;
 use crate::report::quote::shell_quote;
+use crate::spec::net::Transport;
 use crate::spec::{HostPath, Text};
 use crate::state::{SandboxId, StateError};
 use crate::supervise::SuperviseError;
@@ -20,6 +21,16 @@ pub enum OpsError {
     /// Neither a name nor a current directory.
     #[error("cannot tell which sandbox is meant: the current directory is not there")]
     NoWorkdir,
+    /// A port that nobody can come to.
+    #[error("cannot find a published port {port}/{transport} of sandbox `{id}`")]
+    NotPublished {
+        /// Which sandbox.
+        id: SandboxId,
+        /// Which port of it.
+        port: u16,
+        /// Of which protocol.
+        transport: Transport,
+    },
     /// Looking at this machine.
     #[error(transparent)]
     Host(#[from] HostError),
@@ -168,6 +179,7 @@ impl Explain for OpsError {
             Self::State(error) => error.hint(),
             Self::KeptAside { source, .. } => source.hint(),
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
+            Self::NotPublished { id, .. } => Some(format!("bryo port {id} lists all")),
             Self::Host(error) => error.hint(),
             Self::NotReviewed(id) => Some(format!(
                 "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"

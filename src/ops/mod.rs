@@ -18,6 +18,7 @@ pub mod inspect;
 pub mod logs;
 pub mod measure;
 pub mod merge;
+pub mod port;
 pub mod profile;
 pub mod ps;
 mod removal;

@@ -5,11 +5,12 @@ use serde::Serialize;
 use super::error::OpsError;
 use super::measure::complete;
 use super::sweep::sweep;
+use crate::plan::publish::PublishedPort;
 use crate::report::amount::{duration, size};
 use crate::report::quote::shell_command;
 use crate::report::table::Table;
 use crate::spec::text::pretty_json;
-use crate::spec::{HostPath, Restart, Text};
+use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
 
@@ -43,6 +44,8 @@ pub struct PsRow {
     pub changes: Option<ChangeCounts>,
     /// Bytes of the disk that they took then.
     pub size: Option<u64>,
+    /// Ports of the host that are open for it; none once it ended.
+    pub ports: Vec<PublishedPort>,
     /// When it ended, or was found to have been killed; none while it runs.
     pub ended: Option<Timestamp>,
 }
@@ -101,42 +104,49 @@ fn row(found: &Found, scope: Scope) -> Result<Option<PsRow>, StateError> {
         command: Vec::new(),
         changes: None,
         size: None,
+        ports: Vec::new(),
         ended: None,
     };
-    let state = |outcome: &Outcome, restart: Restart| match outcome {
-        Outcome::Exited { .. } if running && !restart.is_no() => PsState::Restarting,
-        _ if running => PsState::Running,
-        Outcome::Exited { exit, .. } => PsState::Exited(*exit),
-        Outcome::Running | Outcome::Killed { .. } => PsState::Killed,
-    };
     match found.summary() {
-        Ok(Some(Summary { name, created, from, outcome, changes, size, wanted, .. })) => {
-            let (changes, size) = match (changes, size) {
-                _ if running => (None, None),
-                (Some(changes), Some(size)) => (Some(changes), Some(size)),
-                _ if scope == Scope::Running => (changes, size),
-                _ => complete(found).map_or((changes, size), |(counts, size)| (Some(counts), size)),
-            };
-            let ended = outcome.ended().filter(|_| !running);
-            Ok(Some(PsRow {
-                id,
-                name,
-                state: state(&outcome, wanted.lifetime.restart),
-                created: Some(created),
-                from,
-                profile: Some(wanted.profile),
-                command: wanted.command.argv,
-                changes,
-                size,
-                ended,
-            }))
-        }
+        Ok(Some(summary)) => Ok(Some(known(found, summary, running, scope))),
         Ok(None) if running => Ok(Some(unknown(PsState::Running))),
         Ok(None) if !found.is_there()? => Ok(None),
         Ok(None) | Err(StateError::ParseRecord { .. }) => {
             Ok(Some(unknown(if running { PsState::Running } else { PsState::Unreadable })))
         }
         Err(error) => Err(error),
+    }
+}
+
+/// What its record says.
+fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow {
+    let restarts = !summary.wanted.lifetime.restart.is_no();
+    let state = match summary.outcome {
+        Outcome::Exited { .. } if running && restarts => PsState::Restarting,
+        _ if running => PsState::Running,
+        Outcome::Exited { exit, .. } => PsState::Exited(exit),
+        Outcome::Running | Outcome::Killed { .. } => PsState::Killed,
+    };
+    let (changes, size) = match (summary.changes, summary.size) {
+        _ if running => (None, None),
+        (Some(changes), Some(size)) => (Some(changes), Some(size)),
+        (changes, size) if scope == Scope::Running => (changes, size),
+        (changes, size) => {
+            complete(found).map_or((changes, size), |(counts, size)| (Some(counts), size))
+        }
+    };
+    PsRow {
+        id: found.id(),
+        name: summary.name,
+        state,
+        created: Some(summary.created),
+        from: summary.from,
+        profile: Some(summary.wanted.profile),
+        command: summary.wanted.command.argv,
+        changes,
+        size,
+        ports: if running { summary.published } else { Vec::new() },
+        ended: summary.outcome.ended().filter(|_| !running),
     }
 }
 
@@ -161,9 +171,10 @@ pub fn ids(rows: &[PsRow]) -> String {
 /// As a table for people.
 pub fn table(rows: &[PsRow], now: Timestamp) -> String {
     let mut table =
-        Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "SIZE", "FROM", "COMMAND"]);
+        Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "SIZE", "PORTS", "FROM", "COMMAND"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
     for row in rows {
+        let ports = Some(super::port::short(&row.ports)).filter(|ports| !ports.is_empty());
         table.row([
             row.id.to_string(),
             or_dash(row.name.clone()),
@@ -171,10 +182,13 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> String {
             or_dash(row.created.map(|created| duration(now.since(created)))),
             or_dash(row.changes.as_ref().map(changes_text)),
             or_dash(row.size.map(size)),
+            or_dash(ports),
             or_dash(row.from.as_ref().map(HostPath::to_string)),
             command_text(&row.command),
         ]);
     }
+    // Most have none, and the table is wide.
+    table.leave_out_empty("PORTS");
     table.to_string()
 }
 

@@ -12,12 +12,14 @@ use super::step::{
     IdMapping, IdsStep, LimitStep, Link, MountAccess, MountFlags, Namespaces, NetStep,
     NetstackStep, OverlayServer, ProcessStep, Stage, StdioPlan, StoreStep, WatchStep,
 };
+use crate::spec::net::Publish;
 
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Store(step) => step.fmt(f),
             Self::Enter(step) => step.fmt(f),
+            Self::Publish(publish) => published(publish, f),
             Self::Clone(namespaces) => namespaces.fmt(f),
             Self::Ids(step) => step.fmt(f),
             Self::Group(step) => step.fmt(f),
@@ -30,6 +32,20 @@ impl fmt::Display for Action {
             Self::Watch(step) => step.fmt(f),
         }
     }
+}
+
+fn published(publish: &Publish, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("listen at ")?;
+    match publish.address {
+        Some(address) => write!(f, "{address}")?,
+        None => f.write_str("loopback")?,
+    }
+    match publish.host {
+        Some(ports) if ports.count() > 1 => write!(f, ", the first free port of {ports}")?,
+        Some(port) => write!(f, ", port {port}")?,
+        None => f.write_str(", any free port")?,
+    }
+    write!(f, ", for {}/{} of the sandbox", publish.sandbox, publish.transport)
 }
 
 impl fmt::Display for Stage {
@@ -192,7 +208,9 @@ impl fmt::Display for NetStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::LoopbackUp => f.write_str("bring the loopback interface up"),
-            Self::Echoes { gid } => write!(f, "let group {gid} ask for echoes, if that can be set"),
+            Self::Settings { echo_group } => {
+                write!(f, "let it listen at every port, and group {echo_group} send echoes")
+            }
             Self::Tun(link) => {
                 write!(f, "make the interface `{}`, MTU {}", Link::NAME, link.mtu)?;
                 let mut families = link.families();

@@ -174,6 +174,14 @@ pub enum PlanError {
     /// The interface of a network of its own cannot be made.
     #[error("cannot make a network of its own: `/dev/net/tun` cannot be opened")]
     NoTun,
+    /// Too many ports.
+    #[error("cannot publish {wanted} ports: {most} at most")]
+    TooManyPublished {
+        /// How many.
+        wanted: usize,
+        /// How many there can be.
+        most: usize,
+    },
     /// The caller has no subordinate ids.
     #[error("cannot map more than one {} id: the caller has no range of subordinate ones", kind_named(*_0))]
     NoSubids(IdKind),
@@ -350,6 +358,9 @@ impl PlanError {
             Self::NoTun => {
                 "`sudo modprobe tun && sudo chmod 0666 /dev/net/tun`, or `--network none`"
                     .to_owned()
+            }
+            Self::TooManyPublished { .. } => {
+                "with `--network host` a program listens at ports of this machine itself".to_owned()
             }
             Self::NoSubids(_) => {
                 "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, or \

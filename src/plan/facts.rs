@@ -305,6 +305,8 @@ pub enum Refuted {
     StoreHoldsMasks,
     /// The kernel has no IPv6.
     Ipv6,
+    /// Settings of a network namespace cannot be written, as in a container whose `/proc/sys` is read-only.
+    NetworkSettings,
 }
 
 impl Facts {

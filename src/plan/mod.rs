@@ -27,6 +27,7 @@ pub mod entry;
 pub mod error;
 pub mod facts;
 pub mod needs;
+pub mod publish;
 pub mod render;
 pub mod seccomp;
 pub mod step;

@@ -8,6 +8,7 @@ use super::error::PlanError;
 use super::facts::{Facts, Refuted};
 use super::ids;
 use super::landlock;
+use super::publish;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
 use crate::spec::seccomp::{Notifications, PolicyVariant};
 use crate::spec::{Network, Spec, Text};
@@ -28,9 +29,12 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
             }
             draft.push(Stage::Sandbox, NetStep::LoopbackUp);
             draft.push(Stage::Sandbox, NetStep::Tun(link(facts)));
-            let (_, gid) = ids::inside(spec, facts);
-            draft.push(Stage::Sandbox, NetStep::Echoes { gid });
+            if !facts.is_refuted(Refuted::NetworkSettings) {
+                let (_, echo_group) = ids::inside(spec, facts);
+                draft.push(Stage::Sandbox, NetStep::Settings { echo_group });
+            }
             plan_netstack(spec, facts, draft);
+            publish::plan_published(spec, draft)?;
         }
         Network::Host => draft.notice(Notice::LoopbackReachable),
         // It is up already, and whatever else there is.

@@ -31,6 +31,7 @@ pub use tree::{
 };
 
 use crate::spec::limits::Resource;
+use crate::spec::net::Publish;
 use crate::spec::{HostPath, SandboxPath, Text};
 
 /// Everything one run does, in order.
@@ -85,6 +86,8 @@ pub enum Action {
     Store(StoreStep),
     /// Where the clone is made.
     Enter(EnterStep),
+    /// Opens a port of the host for one of the sandbox.
+    Publish(Publish),
     /// One clone of a new process into these namespaces.
     Clone(Namespaces),
     /// Id maps.

@@ -10,7 +10,9 @@ use crate::spec::{EnvironmentVariable, Text};
 
 use super::error::Located;
 use super::group;
-use super::network::{read_host_entry, read_network, read_network_name, read_rule, read_server};
+use super::network::{
+    read_host_entry, read_network, read_network_name, read_published, read_rule, read_server,
+};
 use super::read::{Cursor, ProfileFile, each_key};
 use super::settings::{Ceiling, Keyed, List, PathEntry, Settings};
 use super::value::{
@@ -76,6 +78,7 @@ const REMOVE: &[&str] = &[
     "deny",
     "dns",
     "add-host",
+    "publish",
     "capabilities",
     "ulimits",
 ];
@@ -344,6 +347,7 @@ fn read_remove(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
             "deny" => network.deny.removed = keys(at, read_rule)?,
             "dns" => network.dns.removed = keys(at, read_server)?,
             "add-host" => network.hosts.removed = keys(at, read_host_entry)?,
+            "publish" => network.publish.removed = keys(at, read_published)?,
             "capabilities" => confine.capabilities.removed = keys(at, read_capability)?,
             _ => limits.ulimits.removed = keys(at, |at| at.parsed(parse_resource))?,
         }

@@ -41,6 +41,7 @@ impl Settings {
         idle.network.deny.removed = self.network.deny.idle(&later.network.deny);
         idle.network.dns.removed = self.network.dns.idle(&later.network.dns);
         idle.network.hosts.removed = self.network.hosts.idle(&later.network.hosts);
+        idle.network.publish.removed = self.network.publish.idle(&later.network.publish);
         idle.confine.capabilities.removed =
             self.confine.capabilities.idle(&later.confine.capabilities);
         idle.limits.ulimits.removed = self.limits.ulimits.idle(&later.limits.ulimits);
@@ -96,6 +97,7 @@ impl Networking {
             allow_any_sni: later.allow_any_sni.or(self.allow_any_sni),
             dns: self.dns.merge(later.dns),
             hosts: self.hosts.merge(later.hosts),
+            publish: self.publish.merge(later.publish),
         }
     }
 }

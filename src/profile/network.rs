@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Network;
-use crate::spec::net::{self, Egress, HostEntry, NameCheck, Rule};
+use crate::spec::net::{self, Egress, HostEntry, NameCheck, Publish, Rule};
 
 use super::error::Located;
 use super::fields::read_list;
@@ -13,8 +13,17 @@ use super::read::{Cursor, each_key};
 use super::settings::{List, Settings};
 use super::value::ValueError;
 
-const NETWORK: &[&str] =
-    &["mode", "refuse", "allow", "deny", "allow-all", "allow-any-sni", "dns", "add-host"];
+const NETWORK: &[&str] = &[
+    "mode",
+    "refuse",
+    "allow",
+    "deny",
+    "allow-all",
+    "allow-any-sni",
+    "dns",
+    "add-host",
+    "publish",
+];
 
 /// Modes of the network that a profile can ask for, as `--network` calls them.
 const NETWORKS: &[&str] = &["none", "user", "host"];
@@ -50,6 +59,9 @@ pub struct Networking {
     /// Names with addresses of their own.
     #[serde(skip_serializing_if = "List::is_unsaid")]
     pub hosts: List<HostEntry>,
+    /// Ports that clients on the host reach.
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub publish: List<Publish>,
 }
 
 impl Networking {
@@ -84,6 +96,7 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
             "allow-all" => network.allow_all = Some(at.boolean()?),
             "allow-any-sni" => network.allow_any_sni = Some(at.boolean()?),
             "dns" => network.dns = read_list(at, read_server)?,
+            "publish" => network.publish = read_list(at, read_published)?,
             _ => network.hosts = read_list(at, read_host_entry)?,
         }
         Ok(())
@@ -104,6 +117,15 @@ pub(super) fn read_server(at: Cursor<'_, '_>) -> Result<SocketAddr, Located> {
 
 pub(super) fn read_host_entry(at: Cursor<'_, '_>) -> Result<HostEntry, Located> {
     at.parsed(parse_host_entry)
+}
+
+pub(super) fn read_published(at: Cursor<'_, '_>) -> Result<Publish, Located> {
+    at.parsed(parse_published)
+}
+
+/// `[IP:]HOST:SANDBOX[/tcp|udp]`.
+pub fn parse_published(text: &str) -> Result<Publish, ValueError> {
+    Ok(Publish::parse(text)?)
 }
 
 /// Who may be talked to, or not.

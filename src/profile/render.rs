@@ -211,6 +211,7 @@ fn network(settings: &Settings) -> Table<'static> {
     table.raw("allow-any-sni", settings.network.allow_any_sni);
     table.list("dns", settings.network.dns.entries.iter().map(ToString::to_string));
     table.list("add-host", settings.network.hosts.entries.iter().map(ToString::to_string));
+    table.list("publish", settings.network.publish.entries.iter().map(ToString::to_string));
     table
 }
 
@@ -295,6 +296,7 @@ fn removed(settings: &Settings) -> Table<'static> {
     table.list("deny", keys(&network.deny, ToString::to_string));
     table.list("dns", keys(&network.dns, ToString::to_string));
     table.list("add-host", keys(&network.hosts, ToString::to_string));
+    table.list("publish", keys(&network.publish, ToString::to_string));
     table.list("capabilities", keys(&confine.capabilities, ToString::to_string));
     table.list("ulimits", keys(&limits.ulimits, |resource| resource.name().to_owned()));
     table

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::confine::{Capability, Confine, Need, SeccompChoice};
 use crate::spec::ids::{IdMode, Ids, User};
 use crate::spec::limits::{Limits, Resource, Rlimit};
-use crate::spec::net::{Egress, HostEntry, Rule};
+use crate::spec::net::{Egress, HostEntry, Publish, Rule};
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, OverlayChoice, PathRequest, Pattern, Rootfs, WorkdirView,
 };
@@ -232,7 +232,7 @@ macro_rules! own_key {
     )* };
 }
 
-own_key!(Pattern, String, Capability, Rule, SocketAddr, HostEntry);
+own_key!(Pattern, String, Capability, Rule, SocketAddr, HostEntry, Publish);
 
 impl Keyed for PathEntry {
     type Key = Pattern;
@@ -264,6 +264,8 @@ pub struct Wanted {
     pub rootfs: Rootfs,
     /// Its network.
     pub network: Network,
+    /// Ports that clients on the host reach.
+    pub publish: Vec<Publish>,
     /// What a network with a way out lets through.
     pub egress: Egress,
     /// Modes that no flag may ask for.
@@ -298,6 +300,7 @@ impl Settings {
         self.network.deny.removed.clear();
         self.network.dns.removed.clear();
         self.network.hosts.removed.clear();
+        self.network.publish.removed.clear();
         self.confine.capabilities.removed.clear();
         self.limits.ulimits.removed.clear();
     }
@@ -314,6 +317,7 @@ impl Settings {
             rootfs: finish_rootfs(self.root, self.paths),
             network: self.network.mode.clone().unwrap_or_default(),
             egress: self.network.egress(),
+            publish: self.network.publish.entries.clone(),
             refused_networks: self.network.refuse.entries,
             confine: Confine {
                 capabilities,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::spec::confine::UnknownCapability;
 use crate::spec::ids::User;
 use crate::spec::limits::{Resource, Rlimit};
-use crate::spec::net::RuleError;
+use crate::spec::net::{NotPublishable, RuleError};
 use crate::spec::path::PathError;
 
 /// Why some text is no value of the wanted kind. Does not repeat the text.
@@ -105,6 +105,9 @@ pub enum ValueError {
     /// Not a rule of who may be talked to.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// Not a port to publish.
+    #[error(transparent)]
+    Publish(#[from] NotPublishable),
     /// Not `NAME:ADDRESS`.
     #[error("it is not a name, a colon and an address")]
     NotAHostEntry,
@@ -158,6 +161,7 @@ impl ValueError {
             }
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
+            Self::Publish(error) => return error.hint(),
             Self::UnknownLimit { nearest: None } => return Some(all_limits()),
             Self::UnknownChoice { nearest: Some(nearest), .. }
             | Self::UnknownLimit { nearest: Some(nearest) } => {

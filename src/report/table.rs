@@ -19,6 +19,17 @@ impl Table {
         self.rows.push(cells.into());
     }
 
+    /// Leaves a column out in which no row has anything but `-`.
+    pub fn leave_out_empty(&mut self, title: &str) {
+        let Some((titles, rows)) = self.rows.split_first() else { return };
+        let Some(column) = titles.iter().position(|known| known == title) else { return };
+        if rows.iter().all(|row| row.get(column).is_none_or(|cell| cell == "-")) {
+            for row in &mut self.rows {
+                row.remove(column);
+            }
+        }
+    }
+
     fn width(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)

@@ -51,6 +51,9 @@ pub struct Spec {
     /// What may leave, where the network is one of its own with a way out.
     #[serde(default)]
     pub egress: net::Egress,
+    /// Ports that clients on the host reach, where the network is one of its own with a way out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub publish: Vec<net::Publish>,
     /// What it may ask of the kernel.
     pub confine: Confine,
     /// How much it may use.

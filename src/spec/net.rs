@@ -2,6 +2,7 @@
 
 pub mod name;
 pub mod prefix;
+pub mod publish;
 pub mod rule;
 
 use core::net::{IpAddr, SocketAddr};
@@ -12,6 +13,7 @@ use super::text::Text;
 
 pub use name::HostName;
 pub use prefix::Prefix;
+pub use publish::{NotPublishable, Publish};
 pub use rule::{Ports, Rule, RuleError, Target, Transport};
 
 /// The network of the sandbox.

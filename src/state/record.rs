@@ -19,6 +19,7 @@ pub use super::memory::MemoryKills;
 use super::timestamp::Timestamp;
 use crate::plan::Plan;
 use crate::plan::facts::Target;
+use crate::plan::publish::PublishedPort;
 use crate::plan::step::{
     Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
@@ -58,6 +59,9 @@ pub struct Record {
     pub enforced: Vec<Enforced>,
     /// System calls that were refused, most frequent first.
     pub denied: Vec<DeniedCall>,
+    /// Ports of the host that were open for it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub published: Vec<PublishedPort>,
     /// What its network refused, and what it used of it where that was to be learnt; none without a
     /// network of its own that leads out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -265,6 +269,8 @@ pub struct Beginning<'a> {
     pub plan: &'a Plan,
     /// [`LayerDirectories::mark`](super::LayerDirectories) of each layer, by number.
     pub marks: &'a [Mark],
+    /// Ports of the host that are open for it.
+    pub published: &'a [PublishedPort],
 }
 
 impl Record {
@@ -275,7 +281,7 @@ impl Record {
 
     /// The record of a sandbox that is starting.
     pub fn begin(id: SandboxId, created: Timestamp, beginning: Beginning<'_>) -> Self {
-        let Beginning { from, launcher, spec, target, plan, marks } = beginning;
+        let Beginning { from, launcher, spec, target, plan, marks, published } = beginning;
         Self {
             version: Self::VERSION,
             id,
@@ -291,6 +297,7 @@ impl Record {
             groups_kept: plan.groups_kept.clone(),
             enforced: Vec::new(),
             denied: Vec::new(),
+            published: published.to_vec(),
             traffic: None,
             cgroup: None,
             memory_kills: None,

@@ -8,6 +8,7 @@ use super::id::SandboxId;
 use super::launcher::Launcher;
 use super::record::{ChangeCounts, Outcome};
 use super::timestamp::Timestamp;
+use crate::plan::publish::PublishedPort;
 use crate::spec::{HostPath, Restart, StopOrder, Text};
 
 /// The fields that listings need.
@@ -36,6 +37,9 @@ pub struct Summary {
     /// As in [`Record`](super::Record).
     #[serde(default)]
     pub continued: Option<Timestamp>,
+    /// As in [`Record`](super::Record).
+    #[serde(default)]
+    pub published: Vec<PublishedPort>,
     /// Of the spec, what is shown.
     #[serde(rename = "spec")]
     pub wanted: Wanted,

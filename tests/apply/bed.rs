@@ -81,6 +81,7 @@ impl Bed {
             target: None,
             plan: &plan,
             marks: &[made.mark],
+            published: &[],
         };
         let mut record = Record::begin(sandbox.id(), sandbox.created(), beginning);
         record.layers[0].masked =
@@ -218,6 +219,7 @@ fn spec() -> spec::Spec {
         rootfs: wanted.rootfs,
         network: wanted.network,
         egress: spec::net::Egress::default(),
+        publish: Vec::new(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: spec::Lifetime::default(),

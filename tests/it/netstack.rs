@@ -13,6 +13,7 @@ set -e
 ip link set lo up
 ip link add veth0 type veth peer name veth1
 unshare -n sleep 120 & peer=$!
+export peer
 until [ "$(readlink /proc/$peer/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
 ip link set veth1 netns $peer
 ip addr add 192.0.2.1/24 dev veth0; ip addr add 2001:db8::1/64 dev veth0 nodad; ip link set veth0 up
@@ -76,7 +77,7 @@ for at, port in zip(sys.argv[1::2], sys.argv[2::2]):
 "#;
 
 /// Has `invocation` carried out on such a host.
-fn on_host(world: &World, invocation: Invocation) -> Invocation {
+pub(crate) fn on_host(world: &World, invocation: Invocation) -> Invocation {
     let server = world.file("shown/server.py", SERVER);
     let words = ["/usr/bin/unshare", "-Urnm", "/bin/sh", "-c", HOST].map(std::ffi::OsString::from);
     invocation.in_folder(world.folder("kept")).under(words.into_iter().chain([server.into()]))
@@ -143,7 +144,7 @@ fn a_payload_that_ends_before_the_netstack_is_ready_has_run() {
 }
 
 /// The netstack of a run: a process below the one that was started.
-fn netstack(below: Pid) -> Option<Pid> {
+pub(crate) fn netstack(below: Pid) -> Option<Pid> {
     let children = format!("/proc/{0}/task/{0}/children", below.as_raw_nonzero());
     let children = std::fs::read_to_string(children).ok()?;
     children.split_whitespace().find_map(|child| {

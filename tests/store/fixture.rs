@@ -36,6 +36,7 @@ pub(crate) fn spec(name: Option<&str>) -> Spec {
         rootfs: wanted.rootfs,
         network: wanted.network,
         egress: bryo::spec::net::Egress::default(),
+        publish: Vec::new(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime::default(),
@@ -130,6 +131,7 @@ impl Fixture {
                 target: None,
                 plan: &plan,
                 marks: &[layer.mark],
+                published: &[],
             },
         );
         sandbox.begin(&record).unwrap();

@@ -52,6 +52,7 @@ fn a_record_knows_what_stood_in_the_shadow_of_a_directory() {
         target: None,
         plan: &plan,
         marks: &[],
+        published: &[],
     };
     let record = Record::begin(sandbox.id(), sandbox.created(), beginning);
     assert_eq!(record.layers[0].masked, [inside("/.ssh")]);

@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod logs;
 pub mod output;
 pub mod pages;
+pub mod port;
 pub mod profile;
 pub mod ps;
 mod report_file;
@@ -67,6 +68,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "start", build: stop::start_command, answer: stop::start },
     Entry { name: "restart", build: stop::restart_command, answer: stop::restart },
     Entry { name: "rename", build: stop::rename_command, answer: stop::rename },
+    Entry { name: "port", build: port::command, answer: port::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },
     Entry { name: "system", build: system::command, answer: system::answer },

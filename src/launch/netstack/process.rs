@@ -1,5 +1,6 @@
 //! What runs in the netstack's process: leaving the launcher, confinement, the engine.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use landlock::{
@@ -19,8 +20,9 @@ use crate::net::user::dial::Host;
 use crate::net::user::engine::{Engine, Most, Order as Say};
 use crate::net::user::link::{Gateway, Large, Link};
 use crate::net::user::names::Named;
+use crate::net::user::published::{Faces, Published};
 use crate::plan::step::{
-    Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Plan, Stage,
+    Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Network6, Plan, Stage,
 };
 use crate::sys::errno::{Errno, Result};
 use crate::sys::process::{self, Dumpable, exit_now};
@@ -38,6 +40,8 @@ pub(super) struct Order<'a> {
     pub(super) control: Inside,
     /// Where to tell what was refused.
     pub(super) told: OwnedFd,
+    /// Ports that are open for the sandbox.
+    pub(super) published: Vec<Published>,
     /// The filter of system calls.
     pub(super) filter: &'a [Instruction],
     /// Whose death is its own.
@@ -55,12 +59,13 @@ const RESERVED: u64 = 32;
 
 /// Runs the netstack to its end.
 pub(super) fn run(order: Order<'_>) -> ! {
-    let Order { plan, link, control, told, filter, launcher } = order;
+    let Order { plan, link, control, told, published, filter, launcher } = order;
     let first = plan.of(Stage::Netstack).next().map_or(0, |(step, _)| step);
-    let prepared =
-        leave_launcher(&[link.as_fd(), control.as_fd(), told.as_fd()]).and_then(|()| set_limits());
+    let mut keep = vec![link.as_fd(), control.as_fd(), told.as_fd()];
+    keep.extend(published.iter().map(|published| published.socket.as_fd()));
+    let prepared = leave_launcher(&keep).and_then(|()| set_limits());
     let started = prepared
-        .and_then(|most| engine(plan, link, most))
+        .and_then(|most| engine(plan, link, published, most))
         .map_err(|errno| Failed::new(first, errno))
         .and_then(|engine| confine(plan, filter, launcher).map(|()| engine));
     let (mut engine, gate) = match started {
@@ -132,23 +137,32 @@ fn set_limits() -> Result<u64> {
 
 type Serving = (Engine<Named<Host>, Host>, Gate);
 
-fn engine(plan: &Plan, link: OwnedFd, files: u64) -> Result<Serving> {
+fn engine(plan: &Plan, link: OwnedFd, published: Vec<Published>, files: u64) -> Result<Serving> {
     let (at, egress) = (link_plan(plan), served(plan));
     let (at, egress) = at.zip(egress).ok_or(Errno::EINVAL)?;
     let files = usize::try_from(files).map_err(|_| Errno::EOVERFLOW)?;
+    let files = files.saturating_sub(published.len());
     // Most of them for connections; the rest for what has no end of its own.
     let datagrams = (files / 8).clamp(16, 2048);
     let streams = files.saturating_sub(datagrams);
     let most = Most { streams, dialling: streams.min(1024), datagrams };
-    let v6 = at.v6.map_or(std::net::Ipv6Addr::UNSPECIFIED, |v6| v6.gateway);
-    let gateway = Gateway { v4: at.v4.gateway.into(), v6: v6.into() };
+    let none = Ipv6Addr::UNSPECIFIED;
+    let side = |v4: Ipv4Addr, v6: fn(&Network6) -> Ipv6Addr| Gateway {
+        v4: v4.into(),
+        v6: at.v6.as_ref().map_or(none, v6).into(),
+    };
+    let gateway = side(at.v4.gateway, |v6| v6.gateway);
+    let stranger = side(at.v4.stranger(), Network6::stranger);
     let inside =
         InsideAddresses { v4: at.v4.own.into(), v6: at.v6.map(|v6| v6.own.into()), mtu: at.mtu };
     let mut secret = [0; 8];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
     let (named, gate) = super::gate::gate(egress, at)?;
     let secret = u64::from_ne_bytes(secret);
-    let engine = Engine::new(Link::new(link, gateway, large()), inside, named, Host, most, secret)?;
+    let faces = Faces { inside, gateway, stranger, resolvers: at.resolvers().collect() };
+    let mut engine =
+        Engine::new(Link::new(link, gateway, large()), inside, named, Host, most, secret)?;
+    engine.publish(faces, published)?;
     Ok((engine, gate))
 }
 

@@ -12,6 +12,7 @@ fn host(layers: &LayerDirectories) -> Host<'_> {
         init_filter: filter("init"),
         server_filter: None,
         netstack_filter: None,
+        published: std::cell::Cell::default(),
         door: None,
         terminal: None,
     }

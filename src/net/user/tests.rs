@@ -1,4 +1,6 @@
 //! The engine between two real kernels: a payload's network namespace, and one that is the host.
+//!
+//! Long because the bed stands beside what is tried on it.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};

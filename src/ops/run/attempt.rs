@@ -1,5 +1,6 @@
 //! One attempt at a run: store, launch, supervision, record.
 
+use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
@@ -10,8 +11,11 @@ use super::refute::refuted;
 use super::{Desk, RunError};
 use crate::confine::seccomp::{self, Program};
 use crate::launch::{self, Door, Host, LaunchError, LayerDirectories};
+use crate::net::publish::Opened;
+use crate::net::user::published::Published;
 use crate::ops::sweep;
 use crate::plan::facts::{Facts, Refuted};
+use crate::plan::publish::PublishedPort;
 use crate::plan::step::{
     Action, ConfineStep, FilterProgram, FsStep, OverlayServer, Plan, ProcessStep, Stage, StoreStep,
 };
@@ -74,6 +78,10 @@ struct Prepared {
     init_filter: Option<Program>,
     server_filter: Option<Program>,
     netstack_filter: Option<Program>,
+    /// Ports that are open, until the netstack has them.
+    published: Cell<Vec<Published>>,
+    /// Where they are.
+    ports: Vec<PublishedPort>,
 }
 
 /// Carries the plan out. On an error nothing is left, in the store neither.
@@ -99,7 +107,8 @@ pub(super) fn carry_out(
         desk.settle(directory)?;
     }
     let started = Instant::now();
-    let launched = launch::launch(plan, &prepared.host(plan, &id, door.as_ref())?, |group| {
+    let host = prepared.host(plan, &id, door.as_ref())?;
+    let launched = launch::launch(plan, &host, |group| {
         record.cgroup = group.cloned();
         match &prepared.directory {
             Some(directory) if prepared.before.is_some() => directory.replace_record(&record),
@@ -107,6 +116,8 @@ pub(super) fn carry_out(
             None => Ok(()),
         }
     });
+    // What is open is the netstack's alone now.
+    drop(host);
     let running = match launched {
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
@@ -141,7 +152,12 @@ impl Prepared {
             init_filter: None,
             server_filter: None,
             netstack_filter: None,
+            published: Cell::default(),
+            ports: Vec::new(),
         };
+        // Before anything is made that would have to be removed.
+        let opened = open_ports(plan)?;
+        (prepared.published, prepared.ports) = (opened.sockets.into(), opened.ports);
         prepared.store = open_store(plan)?;
         // The store is known to be the caller's by now, and nothing is in it that a policy with a mistake
         // would leave there.
@@ -210,6 +226,7 @@ impl Prepared {
             target: facts.target.as_ref(),
             plan,
             marks: &self.marks,
+            published: &self.ports,
         };
         let (id, created) = match &self.directory {
             Some(directory) => (directory.id(), directory.created()),
@@ -241,6 +258,7 @@ impl Prepared {
             server_filter: instructions(&self.server_filter)?,
             netstack_filter: instructions(&self.netstack_filter)?,
             door,
+            published: self.published.take().into(),
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })
     }
@@ -294,6 +312,17 @@ impl Prepared {
             None => error.into(),
         }
     }
+}
+
+/// The ports that the plan opens.
+fn open_ports(plan: &Plan) -> Result<Opened, RunError> {
+    let mut opened = Opened::default();
+    for (_, action) in plan.of(Stage::Prepare) {
+        if let Action::Publish(publish) = action {
+            opened.open(*publish)?;
+        }
+    }
+    Ok(opened)
 }
 
 /// The store that the plan opens.

@@ -28,6 +28,7 @@ impl Explain for RunError {
             Self::Host(error) => error.hint(),
             Self::Facts(error) => error.hint(),
             Self::Plan(error) => error.hint(),
+            Self::Publish(error) => error.hint(),
             Self::State(error) => error.hint(),
             Self::Seccomp(error) => error.hint().map(str::to_owned),
             Self::Supervise(error) => error.hint().map(str::to_owned),

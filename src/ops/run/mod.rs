@@ -104,6 +104,9 @@ pub enum RunError {
     /// The store.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A port of the host.
+    #[error(transparent)]
+    Publish(#[from] crate::net::publish::PublishError),
     /// The filter of system calls.
     #[error(transparent)]
     Seccomp(#[from] crate::confine::seccomp::SeccompError),

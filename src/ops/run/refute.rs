@@ -24,6 +24,11 @@ pub(super) fn refuted(action: &Action, errno: Errno) -> Option<Refuted> {
             let means = [Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP];
             means.contains(&errno).then_some(Refuted::Ipv6)
         }
+        // There is no procfs, or it is read-only, or masked.
+        Action::Net(NetStep::Settings { .. }) => {
+            let means = [Errno::EROFS, Errno::EACCES, Errno::EPERM, Errno::ENOENT, Errno::EISDIR];
+            means.contains(&errno).then_some(Refuted::NetworkSettings)
+        }
         _ => None,
     }
 }

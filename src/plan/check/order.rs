@@ -5,6 +5,7 @@ use crate::plan::step::{
     Action, ConfineStep, EnterStep, FsStep, IdsStep, LimitStep, NetStep, NetstackStep, Plan,
     ProcessStep, Stage,
 };
+use crate::spec::net::Publish;
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
 /// The steps of one process, with their numbers as shown.
@@ -40,7 +41,7 @@ pub(super) fn check_stages(plan: &Plan) -> Result<(), CheckError> {
         }
         last = step.stage;
         let fits = match &step.action {
-            Action::Store(_) => step.stage == Stage::Prepare,
+            Action::Store(_) | Action::Publish(_) => step.stage == Stage::Prepare,
             Action::Enter(_) | Action::Clone(_) | Action::Ids(_) | Action::Group(_) => {
                 step.stage == Stage::Launch
             }
@@ -160,6 +161,7 @@ fn is_fs(action: &Action, step: &FsStep) -> bool {
 
 /// One exactly where the spec asks for it: confined before it serves, and serving what the spec says.
 pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
+    check_published(spec, plan)?;
     let stage = Stage::Netstack;
     let is_link = |action: &Action| matches!(action, Action::Net(NetStep::Tun(_)));
     if spec.network != Network::User {
@@ -178,6 +180,23 @@ pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError>
     let serving = only(plan, stage, "serve what the spec says", is_serving)?;
     before(confined, filter, "a filter needs no_new_privs")?;
     before(filter, serving, "no packet comes before the filter")
+}
+
+/// No port is open that the spec does not name, and each that it names.
+fn check_published(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
+    let mut wanted: Vec<Publish> = match spec.network {
+        Network::User => spec.publish.iter().flat_map(|publish| publish.each()).collect(),
+        _ => Vec::new(),
+    };
+    for (number, action) in of(plan, Stage::Prepare) {
+        let Action::Publish(publish) = action else { continue };
+        let at = wanted.iter().position(|one| one == publish);
+        wanted.remove(at.ok_or(CheckError::NotAsked { number, what: "an open port" })?);
+    }
+    match wanted.first() {
+        None => Ok(()),
+        Some(_) => Err(CheckError::Missing { what: "listen at a port", stage: Stage::Prepare }),
+    }
 }
 
 /// Init keeps nothing, and its filter comes last.

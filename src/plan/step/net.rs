@@ -16,11 +16,11 @@ pub enum NetStep {
     /// Makes the interface whose other end is the netstack's, with addresses and default routes, and
     /// hands that end over.
     Tun(Link),
-    /// Lets processes of a group ask for echoes (`net.ipv4.ping_group_range`, for IPv6 too), where the sandbox
-    /// may write that: `ping` without a capability.
-    Echoes {
-        /// The group inside.
-        gid: u32,
+    /// Sets what of its namespace is for privileged programs alone elsewhere: ports below 1024 are for everybody, echoes
+    /// may be sent by this group, the payload's.
+    Settings {
+        /// As the namespace numbers it.
+        echo_group: u32,
     },
 }
 
@@ -69,12 +69,26 @@ pub struct Network6 {
     pub prefix: u8,
 }
 
+impl Network4 {
+    /// Who stands for a client that cannot be shown as what it is: nobody else has it.
+    pub fn stranger(&self) -> Ipv4Addr {
+        Ipv4Addr::from_bits(self.resolver.to_bits().wrapping_add(1))
+    }
+}
+
+impl Network6 {
+    /// The same of IPv6.
+    pub fn stranger(&self) -> Ipv6Addr {
+        Ipv6Addr::from_bits(self.resolver.to_bits().wrapping_add(1))
+    }
+}
+
 impl Link {
     /// The interface's name.
     pub const NAME: &'static str = "tun0";
 
     /// The addresses of slirp4netns and its kin: `10.0.2.0/24` and `fd00::/64`, where .100 is the sandbox,
-    /// .2 the gateway and .3 the name server. The longest packet is what fits into 16 bits and leaves the
+    /// .2 the gateway, .3 the name server, and .4 a client that cannot be shown. The longest packet is what fits into 16 bits and leaves the
     /// bytes behind its headers aligned.
     pub fn usual(ipv6: bool) -> Self {
         let v4 = |last| Ipv4Addr::new(10, 0, 2, last);

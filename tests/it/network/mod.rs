@@ -4,6 +4,7 @@
 //! nothing is sent to any other address.
 
 mod attacks;
+mod publish;
 mod share;
 
 use crate::support::{Ended, Host, World};

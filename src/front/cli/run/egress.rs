@@ -1,21 +1,25 @@
-//! `--allow --deny --allow-all --allow-any-sni --dns --add-host --learn-network`: what may leave.
+//! `--allow --deny --allow-all --allow-any-sni --dns --add-host --learn-network`: what may leave; `--publish`: what may
+//! come in.
 //!
 //! # Decisions
 //! - Whoever says who may be talked to wants a network: without `--network` these flags mean
 //!   `--network user`. With another network they are an error, not idle.
 
+use std::ffi::OsStr;
+
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{is_set, many, one, parsed, quoted, switch, values};
-use crate::profile::network::{parse_host_entry, parse_rule, parse_server};
+use crate::profile::network::{parse_host_entry, parse_published, parse_rule, parse_server};
 use crate::spec::net::NameCheck;
 use crate::spec::{Network, Spec};
 
 const RULE: &str = "RULE";
 
 /// Flags that want a network of their own with a way out, as clap knows them and as they are typed.
-const FLAGS: [(&str, &str); 7] = [
+const FLAGS: [(&str, &str); 8] = [
+    ("publish", "--publish"),
     ("allow", "--allow"),
     ("deny", "--deny"),
     ("dns", "--dns"),
@@ -27,6 +31,13 @@ const FLAGS: [(&str, &str); 7] = [
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
+        values(
+            "publish",
+            "PORT",
+            "Let this machine's programs in: [IP:]HOST:SANDBOX[/tcp|udp]; SANDBOX alone or HOST 0 takes any free port, \
+             ranges as 8000-8010:80-90; on loopback, unless IP says otherwise",
+        )
+        .short('p'),
         values(
             "allow",
             RULE,
@@ -48,6 +59,9 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     let Some(flag) = given(matches) else { return Ok(()) };
     if spec.network != Network::User {
         if let Some(mode) = one(matches, "network") {
+            if let Some(port) = many(matches, "publish").next() {
+                return Err(nobody_comes_in(port, &spec.network));
+            }
             let other = format!("--network {}", quoted(mode));
             return Err(CliError::Contradiction { one: flag.to_owned(), other });
         }
@@ -70,12 +84,30 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     for text in many(matches, "add-host") {
         add(&mut egress.hosts, parsed("--add-host", text, parse_host_entry)?);
     }
+    for text in many(matches, "publish") {
+        add(&mut spec.publish, parsed("--publish", text, parse_published)?);
+    }
     egress.learn = is_set(matches, "learn-network");
     egress.everything |= is_set(matches, "allow-all") || egress.learn;
     if is_set(matches, "allow-any-sni") {
         egress.names = NameCheck::Any;
     }
     Ok(())
+}
+
+/// Why nothing can be published there.
+fn nobody_comes_in(port: &OsStr, network: &Network) -> CliError {
+    let (why, instead) = match network {
+        Network::Host => (
+            "with `--network host` the program listens on this machine itself",
+            "leave it out; `--network user` has ports of its own",
+        ),
+        Network::Sandbox(_) => {
+            ("that network is another sandbox's", "publish the port where that one is started")
+        }
+        _ => ("with `--network none` nobody reaches the program", "take `--network user`"),
+    };
+    CliError::Unusable { flag: "--publish", value: quoted(port), why, instead }
 }
 
 /// The first of these flags that is there.

@@ -187,6 +187,7 @@ fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
         rootfs: wanted.rootfs,
         network: wanted.network,
         egress: wanted.egress,
+        publish: wanted.publish,
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime { timeout: wanted.timeout, ..Lifetime::default() },

@@ -75,14 +75,14 @@ const REFUSED: &[Refused] = &[
     },
     Refused { names: &["--net-rate"], why: NO_CGROUP, instead: "" },
     Refused {
-        names: &["--publish", "--publish-all", "--expose", "-p", "-P"],
-        why: "this version has the networks `none`, `user` and `host`, and nothing is let in",
-        instead: "with `--network host` a server listens on this machine as any other program",
+        names: &["--publish-all", "--expose", "-P"],
+        why: "no image says which ports a program listens at",
+        instead: "name them: `-p 8080:80`",
     },
     Refused {
         names: &["--ip", "--link", "--mac-address", "--network-alias"],
-        why: "this version has the networks `none`, `user` and `host`, and nothing is let in",
-        instead: "",
+        why: "a sandbox has a link of its own, with addresses of its own",
+        instead: "`--add-host NAME:ADDRESS` gives a name an address",
     },
     Refused {
         names: &["--keep"],

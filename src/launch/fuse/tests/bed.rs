@@ -167,6 +167,7 @@ impl Bed {
             server_filter: filter(),
             netstack_filter: None,
             door: None,
+            published: std::cell::Cell::default(),
             terminal: None,
         };
         launch(plan, &host, |_| Ok(()))
