@@ -1,11 +1,15 @@
 //! fuse-overlayfs, and programs found where only root writes.
 
+use std::fmt;
+use std::process::{Command, Stdio};
+
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 
 use crate::plan::facts::{Fuse, Kind};
 use crate::spec::HostPath;
 
 use super::resolve::{Last, Resolver, Seen, Status, look};
+use super::subid::output_of;
 
 /// Looked at first, whatever `PATH` says.
 const FIXED: [&str; 2] = ["/usr/bin", "/usr/local/bin"];
@@ -18,6 +22,35 @@ pub(super) fn probe(resolver: &mut Resolver) -> Fuse {
         program: find_program("fuse-overlayfs", resolver).map(|(path, _)| path),
         device: Device::Fuse.can_open(),
     }
+}
+
+/// A version of fuse-overlayfs: its numbers, the third is mostly left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Version(pub u32, pub u32, pub u32);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0, self.1)?;
+        if self.2 == 0 { Ok(()) } else { write!(f, ".{}", self.2) }
+    }
+}
+
+/// What the program says of itself; none when it says nothing that can be read, or takes too long.
+pub fn version(program: &HostPath) -> Option<Version> {
+    let mut command = Command::new(program.as_path());
+    command.arg("--version").env_clear();
+    command.stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
+    parse_version(&output_of(&mut command)?)
+}
+
+/// The numbers in `fuse-overlayfs: version 1.10`, a line among others; a development build has more behind them.
+fn parse_version(output: &[u8]) -> Option<Version> {
+    let text = std::str::from_utf8(output).ok()?;
+    let said = text.lines().find_map(|line| line.strip_prefix("fuse-overlayfs: version "))?;
+    let end = said.find(|c: char| c != '.' && !c.is_ascii_digit()).unwrap_or(said.len());
+    let mut numbers = said.get(..end)?.split('.').map(str::parse);
+    let third = |number: Option<Result<u32, _>>| number.and_then(Result::ok).unwrap_or(0);
+    Some(Version(numbers.next()?.ok()?, numbers.next()?.ok()?, third(numbers.next())))
 }
 
 /// A misc device of the kernel's, whose minor number Documentation/admin-guide/devices.txt fixes.
@@ -94,6 +127,18 @@ fn is_roots(status: &Status) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_read_from_what_the_program_prints() {
+        let printed = b"fusermount3 version: 3.14.0\nfuse-overlayfs: version 1.10\nFUSE library\n";
+        assert_eq!(parse_version(printed), Some(Version(1, 10, 0)));
+        assert_eq!(parse_version(b"fuse-overlayfs: version 1.7.1-dev\n"), Some(Version(1, 7, 1)));
+        for rubbish in ["", "fuse-overlayfs: version \n", "fuse-overlayfs: version x.1\n", "1.2"] {
+            assert_eq!(parse_version(rubbish.as_bytes()), None, "{rubbish}");
+        }
+        let shown = [Version(1, 10, 0), Version(1, 8, 2)].map(|version| version.to_string());
+        assert_eq!(shown, ["1.10", "1.8.2"]);
+    }
 
     #[test]
     fn a_program_of_roots_is_found_and_one_of_anybodys_is_not() {

@@ -1,6 +1,6 @@
 //! Everything `doctor` looks at, read and tried once.
 
-use crate::host::fuse::Device;
+use crate::host::fuse::{self, Device, Version};
 use crate::host::missing::{MissingCall, probe_missing_call};
 use crate::host::subid::first_free;
 use crate::host::trial::{
@@ -38,6 +38,8 @@ pub struct Machine {
     pub service_manager: bool,
     /// Whether `/dev/net/tun` can be opened.
     pub tun: bool,
+    /// What fuse-overlayfs says that it is.
+    pub fuse_version: Option<Version>,
     /// Where bryo itself is.
     pub program: Option<HostPath>,
     /// What installs packages here.
@@ -81,6 +83,11 @@ impl Machine {
             }),
             service_manager,
             tun: Device::Tun.can_open(),
+            fuse_version: facts
+                .fuse
+                .as_ref()
+                .and_then(|fuse| fuse.program.as_ref())
+                .and_then(fuse::version),
             program: own_program(),
             packages,
             first_free_subid: first_free(),

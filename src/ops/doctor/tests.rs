@@ -1,5 +1,6 @@
 //! Machines that nobody has at hand: what is said of each, word for word where it matters.
 
+use crate::host::fuse::Version;
 use crate::host::missing::MissingCall;
 use crate::host::trial::{
     Confinement, IdRanges, NamespaceTrials, Outcome, Subject, Told, TrialError,
@@ -83,6 +84,7 @@ fn well() -> Machine {
         subids: Some(Ok(IdRanges { uids: true, gids: true })),
         service_manager: true,
         tun: true,
+        fuse_version: None,
         program: Some(path("/usr/local/bin/bryo")),
         packages: Some(PackageManager::AptGet),
         first_free_subid: 165_536,
@@ -207,6 +209,21 @@ fn without_a_kernel_overlay_fuse_serves_and_without_both_nothing_does() {
     let report = diagnose(&bare);
     assert_eq!(finding(&report, "overlay").state, State::Broken);
     assert_eq!(command(finding(&report, "overlay")), "sudo apt-get install -y fuse-overlayfs");
+}
+
+#[test]
+fn a_faulty_fuse_overlayfs_is_told_and_costs_something_where_it_has_to_serve() {
+    let with = |version| Machine { fuse_version: Some(version), ..well() };
+    let well_known = diagnose(&with(Version(1, 14, 0)));
+    assert_eq!(finding(&well_known, "fuse").detail, "/usr/bin/fuse-overlayfs, version 1.14");
+    let faulty = with(Version(1, 16, 0));
+    let report = diagnose(&faulty);
+    assert_eq!(not_well(&report), []);
+    assert!(finding(&report, "fuse").detail.contains("version 1.16: files"));
+    let namespaces = namespaces(&[(Subject::Overlay, Err(Errno::EPERM))]);
+    let report = diagnose(&Machine { namespaces, ..faulty });
+    assert_eq!(not_well(&report), [("overlay", State::Missing), ("fuse", State::Missing)]);
+    assert_eq!(command(finding(&report, "fuse")), "install another version of fuse-overlayfs");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Copy-on-write trees and what they need.
 
+use crate::host::fuse::Version;
 use crate::host::trial::Subject;
 use crate::plan::facts::{StoreCandidate, StoreState};
 
@@ -98,9 +99,30 @@ pub(super) fn fuse(machine: &Machine) -> Finding {
         Some(Err(errno)) => finding(format!("a FUSE mount is refused: {errno}"))
             .but(State::Missing, cost)
             .remedy(Remedy::by_hand("use Linux 4.18 or later, outside of a container")),
-        Some(Ok(())) => finding(program.to_string()),
+        Some(Ok(())) => with_version(&finding, &program.to_string(), machine),
         None => finding(format!("{program}, {}", super::NOT_TRIED)).unknown(),
     }
+}
+
+/// Versions with a fault that matters where they serve a tree, each with what is known of it.
+const FAULTY: [(Version, &str); 2] = [
+    (Version(1, 10, 0), "some pipes cannot be removed"),
+    (Version(1, 16, 0), "files that were written over are reported to hold wrong bytes"),
+];
+
+/// It serves where the kernel cannot, and where `--overlay fuse` asks for it: a fault matters in the first case
+/// without being asked.
+fn with_version(finding: &dyn Fn(String) -> Finding, program: &str, machine: &Machine) -> Finding {
+    let Some(version) = machine.fuse_version else { return finding(program.to_owned()) };
+    let fault = FAULTY.iter().find(|(faulty, _)| *faulty == version);
+    let Some((_, fault)) = fault else { return finding(format!("{program}, version {version}")) };
+    let finding = finding(format!("{program}, version {version}: {fault}"));
+    if told(machine, Subject::Overlay) == Some(Ok(())) {
+        return finding;
+    }
+    finding
+        .but(State::Missing, "every copy-on-write tree here is served by this version")
+        .remedy(Remedy::by_hand("install another version of fuse-overlayfs"))
 }
 
 pub(super) fn tmpfs(machine: &Machine) -> Finding {
