@@ -4,7 +4,7 @@
 //! They are opened between the clone and the first order, while the new process is still as dumpable as the
 //! launcher: once it is not, `/proc/PID/ns` and `setns` by its pidfd are refused to everybody but root, the
 //! launcher included. What is held cannot be forged, and cannot come to mean another sandbox. A new network
-//! namespace is made later: the new process sends a descriptor of it, before anything untrusted runs.
+//! namespace is made later: pid 1 sends a descriptor of it, and nothing inside can send one.
 
 use std::os::fd::OwnedFd;
 

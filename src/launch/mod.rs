@@ -4,13 +4,13 @@
 //!
 //! ```text
 //! launcher ──clone3(all namespaces)──▶ sandbox (pid 1)
-//!    │ writes id maps                  │ has a network namespace made beside
-//!    │ ───────────── Go ─────────────▶ │ mounts, pivot, network, limits: the plan's order
-//!    │ writes the run's record         │
-//!    │ ◀──────── Pty, Rooted ───────── │
+//!    │ writes id maps                  │
+//!    │ ───────────── Go ─────────────▶ │ mounts, pivot, network, limits: the plan's order;
+//!    │ writes the run's record         │ beside it a helper makes the network namespace
+//!    │ ◀──────────── Pty ───────────── │
 //!    │ ────────── Recorded ──────────▶ │
 //!    │                                 │──fork──▶ payload's process
-//!    │                                 ▼                │ session, descriptors, capabilities,
+//!    │ ◀─── Rooted (+ network) ─────── ▼                │ session, descriptors, capabilities,
 //!    │ ◀─────── InitReady ──────────  init              │ Landlock, seccomp
 //!    │ ◀───────────── Confined (+ listener) ────────────┤
 //!    │ ◀─────────────── end of file ────────────────────┤ exec

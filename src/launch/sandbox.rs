@@ -69,11 +69,11 @@ pub(super) fn run(
     payload: payload::Prepared<'_>,
     sockets: Sockets,
 ) -> ! {
-    let mapped = match Unmapped::begin(plan, &sockets) {
-        Ok(unmapped) => unmapped.wait().unwrap_or_else(|| exit_now(1)),
-        Err(failed) => give_up(&failed, &sockets.control),
-    };
-    let rooted = match mapped.build(plan, host).and_then(|rooted| rooted.verify(plan, &sockets)) {
+    if let Err(failed) = prepare() {
+        give_up(&failed, &sockets.control);
+    }
+    let Some(mapped) = Unmapped(&sockets).wait(plan) else { exit_now(1) };
+    let rooted = match mapped.build(plan, host).and_then(|rooted| rooted.verify(plan)) {
         Ok(rooted) => rooted,
         Err(failed) => give_up(&failed, &sockets.control),
     };
@@ -120,9 +120,16 @@ fn prepare() -> Result<(), Failed> {
 }
 
 /// Without ids: every capability, but nothing belongs to it yet.
-struct Unmapped<'a> {
-    sockets: &'a Sockets,
-    network: Network,
+struct Unmapped<'a>(&'a Sockets);
+
+impl<'a> Unmapped<'a> {
+    /// Waits for the id maps; none when the launcher is gone or says anything else.
+    fn wait(self, plan: &Plan) -> Option<Mapped<'a>> {
+        match self.0.control.order() {
+            Ok(Some(ToSandbox::Go)) => Some(Mapped::with_own_network(self.0, plan)),
+            Ok(_) | Err(_) => None,
+        }
+    }
 }
 
 /// The network namespace of pid 1.
@@ -135,28 +142,6 @@ enum Network {
     Entered(Option<OwnedFd>),
 }
 
-impl<'a> Unmapped<'a> {
-    fn begin(plan: &Plan, sockets: &'a Sockets) -> Result<Self, Failed> {
-        let is_new =
-            |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
-        let network = match plan.of(Stage::Launch).any(|(_, action)| is_new(action)) {
-            true => Network::Made(NetworkBeside::begin()),
-            false => Network::Kept,
-        };
-        prepare()?;
-        Ok(Self { sockets, network })
-    }
-
-    /// Waits for the id maps; none when the launcher is gone or says anything else.
-    fn wait(self) -> Option<Mapped<'a>> {
-        let Self { sockets, network } = self;
-        match sockets.control.order() {
-            Ok(Some(ToSandbox::Go)) => Some(Mapped { sockets, namespaces: None, network }),
-            Ok(_) | Err(_) => None,
-        }
-    }
-}
-
 /// With ids: takes the steps.
 struct Mapped<'a> {
     sockets: &'a Sockets,
@@ -165,7 +150,19 @@ struct Mapped<'a> {
     network: Network,
 }
 
-impl Mapped<'_> {
+impl<'a> Mapped<'a> {
+    /// In the namespaces of the plan's clone. The helper begins now and not earlier: where it has no processor
+    /// of its own it would be in the way of whoever waits for the maps.
+    fn with_own_network(sockets: &'a Sockets, plan: &Plan) -> Self {
+        let is_new =
+            |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
+        let network = match plan.of(Stage::Launch).any(|(_, action)| is_new(action)) {
+            true => Network::Made(NetworkBeside::begin()),
+            false => Network::Kept,
+        };
+        Self { sockets, namespaces: None, network }
+    }
+
     fn build(mut self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
         let mut tree: Builder<'_, LayerDirectories> = Builder::new(host.layers);
         let mut slave = None;
@@ -312,18 +309,14 @@ struct Rooted {
 }
 
 impl Rooted {
-    /// Looks at the tree that was built, and tells that it stands.
-    fn verify(self, plan: &Plan, sockets: &Sockets) -> Result<Self, Failed> {
+    /// Looks at the tree that was built.
+    fn verify(self, plan: &Plan) -> Result<Self, Failed> {
         let last = plan.of(Stage::Sandbox).last().map_or(0, |(step, _)| step);
         rootfs::verify(plan).map_err(|failure| Failed {
             step: last,
             errno: failure.errno,
             said: failure.said,
         })?;
-        sockets
-            .control
-            .tell(&FromSandbox::Rooted, self.network.as_ref().map(AsFd::as_fd))
-            .map_err(|errno| Failed::new(last, errno))?;
         Ok(self)
     }
 
@@ -348,6 +341,13 @@ impl Rooted {
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
                 drop((report, payload, pidfd));
+                // Not before the fork: a launcher that wakes, and sleeps again, has its processor look for
+                // work, which is then the payload's process.
+                let network = self.network.as_ref().map(AsFd::as_fd);
+                if control.tell(&FromSandbox::Rooted, network).is_err() {
+                    exit_now(1);
+                }
+                drop(self.network);
                 init::Init::new(pid, control, self.slave).run(plan, host)
             }
             Err(errno) => {

@@ -34,7 +34,7 @@ pub enum FromSandbox {
         /// Meaning by step.
         value: u64,
     },
-    /// Every step of the sandbox stage was done.
+    /// Every step of the sandbox stage was done; its network namespace comes along, when that is a new one.
     Rooted,
     /// The pty's master comes with this message.
     Pty,
