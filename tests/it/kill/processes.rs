@@ -83,7 +83,7 @@ fn a_launcher_that_is_killed_takes_a_busy_payload_with_it() {
     let world = World::new();
     let (running, namespaces) = writing(&world);
     running.kill(Signal::KILL);
-    over(&world, running, &namespaces, &"killed".into()).dies_of(libc::SIGKILL);
+    over(&world, running, &namespaces, &"died".into()).dies_of(libc::SIGKILL);
 }
 
 #[test]
