@@ -24,7 +24,8 @@ use super::run::{self, Desk, RunError};
 use crate::plan::step::Notice;
 use crate::report::{EXIT_FAILED, Explain, Failure};
 use crate::spec::{HostPath, Restart, Spec};
-use crate::state::{Record, SandboxDirectory, SandboxId, StateError};
+use crate::state::events::What;
+use crate::state::{Found, Record, SandboxDirectory, SandboxId, StateError};
 use crate::supervise::station::Next;
 use crate::supervise::{Station, block_signals};
 use crate::sys::clone::{self, Cloned, ThreadsError};
@@ -158,10 +159,18 @@ struct Apart<'a> {
 
 /// The station at a sandbox.
 struct Seat {
-    id: SandboxId,
+    found: Found,
+    name: Option<String>,
     station: Station,
     /// Where it was started from.
     from: Option<HostPath>,
+}
+
+impl Seat {
+    /// Writes down what happened.
+    fn tell(&self, what: What, details: &[(&str, String)]) {
+        self.found.tell(what, self.name.as_deref(), details);
+    }
 }
 
 impl Apart<'_> {
@@ -203,13 +212,14 @@ impl Apart<'_> {
 
 impl Desk for Apart<'_> {
     fn settle(&mut self, directory: &SandboxDirectory) -> Result<(), StateError> {
-        if self.seat.as_ref().is_some_and(|seat| seat.id == directory.id()) {
+        if self.seat.as_ref().is_some_and(|seat| seat.found.id() == directory.id()) {
             return Ok(());
         }
         let bound = self.spec.lifetime.detached.as_ref().map_or(0, |detached| detached.log);
         let (log, listener) = (directory.log(bound)?, directory.listen()?);
         let station = Station::new(log, listener, self.spec.lifetime.stop);
-        self.seat = Some(Seat { id: directory.id(), station, from: None });
+        let name = self.spec.name.clone();
+        self.seat = Some(Seat { found: directory.as_found(), name, station, from: None });
         Ok(())
     }
 
@@ -221,6 +231,8 @@ impl Desk for Apart<'_> {
         }
         if let Some(seat) = &mut self.seat {
             seat.from.clone_from(&record.from);
+            seat.name.clone_from(&record.name);
+            seat.tell(What::Start, &[]);
         }
         // No file system is kept from being unmounted by this process. `/` can always be entered.
         std::env::set_current_dir("/").unwrap_or_default();
@@ -232,6 +244,9 @@ impl Desk for Apart<'_> {
     }
 
     fn goes_on(&mut self, _: &Record, code: u8, ran: Duration) -> Result<bool, RunError> {
+        if let Some(seat) = &self.seat {
+            seat.tell(What::Die, &[("exit", code.to_string())]);
+        }
         if !self.is_due(code) {
             return Ok(false);
         }
@@ -246,6 +261,7 @@ impl Desk for Apart<'_> {
                 .map_err(|error| RunError::Detach(DetachError::Enter(from.clone(), error)))?;
         }
         self.count = self.count.saturating_add(1);
+        seat.tell(What::Restart, &[("count", self.count.to_string())]);
         Ok(true)
     }
 }

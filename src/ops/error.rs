@@ -135,6 +135,9 @@ pub enum OpsError {
         #[source]
         source: Errno,
     },
+    /// Waiting for anything.
+    #[error("cannot wait for what happens")]
+    Poll(#[source] Errno),
     /// Being attached to one.
     #[error(transparent)]
     Attach(#[from] SuperviseError),
@@ -218,6 +221,7 @@ impl Explain for OpsError {
             | Self::NoRecord(_)
             | Self::Supervisor { .. }
             | Self::Launcher { .. }
+            | Self::Poll(_)
             | Self::Wait { .. } => None,
         }
     }

@@ -12,6 +12,7 @@ pub mod diff;
 pub mod discard;
 pub mod doctor;
 pub mod error;
+pub mod events;
 pub mod export;
 mod foreign;
 pub mod inspect;

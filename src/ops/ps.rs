@@ -1,5 +1,10 @@
 //! `bryo ps`: which sandboxes there are.
 
+mod choose;
+mod template;
+
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::error::OpsError;
@@ -13,6 +18,9 @@ use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
+
+pub use choose::Filter;
+pub use template::Template;
 
 /// Which sandboxes are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,6 +56,29 @@ pub struct PsRow {
     pub ports: Vec<PublishedPort>,
     /// When it ended, or was found to have been killed; none while it runs.
     pub ended: Option<Timestamp>,
+    /// What was written on it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl PsRow {
+    /// One of which nothing else is known.
+    fn unknown(id: SandboxId, state: PsState) -> Self {
+        Self {
+            id,
+            name: None,
+            state,
+            created: None,
+            from: None,
+            profile: None,
+            command: Vec::new(),
+            changes: None,
+            size: None,
+            ports: Vec::new(),
+            ended: None,
+            labels: BTreeMap::new(),
+        }
+    }
 }
 
 /// What a sandbox does or how it ended.
@@ -74,6 +105,26 @@ impl PsState {
     }
 }
 
+/// Lists the sandboxes that are wanted, newest first.
+pub fn choose(stores: &Stores, scope: Scope, filters: &[Filter]) -> Result<Vec<PsRow>, OpsError> {
+    let mut rows = list(stores, choose::scope(scope, filters))?;
+    rows.retain(|row| choose::is_wanted(row, filters));
+    Ok(rows)
+}
+
+/// The name of each that is in one of these states, or else its id; nothing is put in order for that.
+pub fn names(stores: &Stores, is_wanted: impl Fn(bool) -> bool) -> Result<String, OpsError> {
+    let mut names = stores.names()?;
+    let mut lines = String::new();
+    for found in stores.list()? {
+        if is_wanted(found.is_running()?) {
+            lines += &names.remove(&found.id()).unwrap_or_else(|| found.id().to_string());
+            lines.push('\n');
+        }
+    }
+    Ok(lines)
+}
+
 /// Lists sandboxes, newest first.
 pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
     sweep(stores)?;
@@ -94,19 +145,7 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
 fn row(found: &Found, scope: Scope) -> Result<Option<PsRow>, StateError> {
     let running = found.is_running()?;
     let id = found.id();
-    let unknown = |state| PsRow {
-        id,
-        name: None,
-        state,
-        created: None,
-        from: None,
-        profile: None,
-        command: Vec::new(),
-        changes: None,
-        size: None,
-        ports: Vec::new(),
-        ended: None,
-    };
+    let unknown = |state| PsRow::unknown(id, state);
     match found.summary() {
         Ok(Some(summary)) => Ok(Some(known(found, summary, running, scope))),
         Ok(None) if running => Ok(Some(unknown(PsState::Running))),
@@ -147,6 +186,7 @@ fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow 
         size,
         ports: if running { summary.published } else { Vec::new() },
         ended: summary.outcome.ended().filter(|_| !running),
+        labels: summary.wanted.lifetime.labels,
     }
 }
 

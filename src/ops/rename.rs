@@ -3,6 +3,7 @@
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::Text;
+use crate::state::events::What;
 use crate::state::{SandboxId, Stores};
 
 /// Calls a sandbox `new`, whether it runs or not.
@@ -10,5 +11,6 @@ pub fn rename(stores: &Stores, wanted: &Text, new: &str) -> Result<SandboxId, Op
     sweep(stores)?;
     let found = stores.find(wanted.as_bytes())?;
     found.rename(new)?;
+    found.tell(What::Rename, Some(new), &[]);
     Ok(found.id())
 }

@@ -14,6 +14,7 @@ use super::control::{Heard, Supervisor};
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::{StopOrder, Text};
+use crate::state::events::What;
 use crate::state::{Found, Line, StateError, Stores};
 use crate::supervise::protocol::{Reply, Request};
 use crate::sys::errno::Errno;
@@ -118,7 +119,9 @@ impl Ending {
             Self::Over => Ok(()),
             Self::Apart { found, supervisor, process, until } => {
                 hear_end(&found, &supervisor, until)?;
-                gone(&found, process.as_ref())
+                gone(&found, process.as_ref())?;
+                found.tell(What::Stop, None, &[]);
+                Ok(())
             }
             Self::Foreground { found, process, until } => {
                 if has_ended(&found, &process, until)? {
@@ -195,7 +198,9 @@ fn ask(
 /// Sends each that is named a signal. One that does not run is an error.
 pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<()> {
     let request = Request::Signal { number: signal.raw() };
-    order(stores, wanted, "kill", &request, |found, process| {
+    let done = |found: &Found| found.tell(What::Kill, None, &[("signal", signal.to_string())]);
+    let asked = Order { verb: "kill", request: &request, done: &done };
+    order(stores, wanted, &asked, |found, process| {
         send(found, process, signal)?;
         // A launcher that is killed has nobody who would tell that everything has ended.
         if signal == SignalNumber::KILL { gone(found, Some(process)) } else { Ok(()) }
@@ -206,30 +211,40 @@ pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<(
 pub fn freeze(stores: &Stores, wanted: &[Text], freeze: bool) -> Results<()> {
     let (verb, request) =
         if freeze { ("pause", Request::Pause) } else { ("unpause", Request::Unpause) };
-    order(stores, wanted, verb, &request, |found, _| {
-        Err(OpsError::Foreground { verb, id: found.id() })
-    })
+    let asked = Order { verb, request: &request, done: &|_| () };
+    order(stores, wanted, &asked, |found, _| Err(OpsError::Foreground { verb, id: found.id() }))
+}
+
+/// What a supervisor is asked.
+struct Order<'a> {
+    verb: &'static str,
+    request: &'a Request,
+    /// What follows when it has done so.
+    done: &'a dyn Fn(&Found),
 }
 
 /// Has each do something: its supervisor by `request`, a launcher in the foreground by `in_foreground`.
 fn order(
     stores: &Stores,
     wanted: &[Text],
-    verb: &'static str,
-    request: &Request,
+    order: &Order<'_>,
     in_foreground: impl Fn(&Found, &OwnedFd) -> Result<(), OpsError>,
 ) -> Results<()> {
     sweep(stores)?;
+    let Order { verb, request, done } = order;
     let each = |name: &Text| {
         let found = stores.find(name.as_bytes())?;
         let not_running = || OpsError::NotRunning { verb, id: found.id() };
         match found.line()? {
             Line::Ended => Err(not_running()),
             Line::Process(process) => in_foreground(&found, &process),
-            Line::Socket(socket) => match ask(&found, &Supervisor::new(socket), request, verb)? {
-                Heard::Gone => Err(not_running()),
-                _ => Ok(()),
-            },
+            Line::Socket(socket) => {
+                if ask(&found, &Supervisor::new(socket), request, verb)? == Heard::Gone {
+                    return Err(not_running());
+                }
+                done(&found);
+                Ok(())
+            }
         }
     };
     Ok(wanted.iter().map(each).collect())

@@ -67,6 +67,9 @@ pub enum ValueError {
     /// Not a moment.
     #[error("it is neither a moment nor a time before now")]
     NotAMoment,
+    /// Not a template.
+    #[error("it is no template such as `{{{{.ID}}}} {{{{.Names}}}}`")]
+    NotATemplate,
     /// Not a list of keys.
     #[error("it is no list of keys such as `ctrl-p,ctrl-q`")]
     NotKeys,

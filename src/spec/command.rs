@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::life::{Detached, Health, Restart, StopOrder};
+use super::life::{Detached, Restart, StopOrder};
 use super::path::{HostPath, SandboxPath};
 use super::text::Text;
 
@@ -83,9 +83,6 @@ pub struct Lifetime {
     /// Whether it is started once more.
     #[serde(default, skip_serializing_if = "is_no")]
     pub restart: Restart,
-    /// How one finds out whether it is well.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub health: Option<Health>,
     /// What was written on it, `NAME=VALUE`: for those who look for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

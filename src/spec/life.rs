@@ -1,10 +1,8 @@
-//! How a sandbox lives without its caller: detached, stopped, started again, looked after.
+//! How a sandbox lives without its caller: detached, stopped, started again.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-
-use super::text::Text;
 
 /// A sandbox that goes on when the command that started it has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,22 +98,6 @@ impl Restart {
     pub fn pause(before: Duration, ran: Duration) -> Duration {
         if ran >= GOOD || before.is_zero() { SHORTEST } else { (before * 2).min(LONGEST) }
     }
-}
-
-/// How one finds out whether it is well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Health {
-    /// The program and its arguments, run inside: status 0 means well.
-    pub argv: Vec<Text>,
-    /// From the end of one look to the next.
-    pub interval: Duration,
-    /// A look that takes longer has failed.
-    pub timeout: Duration,
-    /// So many failures one after the other mean unwell.
-    pub retries: u32,
-    /// Failures in the first time do not count.
-    pub start_period: Duration,
 }
 
 #[cfg(test)]

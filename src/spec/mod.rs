@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use command::{Command, Descriptors, EnvironmentVariable, Lifetime, Terminal};
 pub use confine::{Capability, Confine, Need, SeccompChoice};
 pub use ids::{IdMode, Ids, User};
-pub use life::{Detached, Health, Restart, StopOrder};
+pub use life::{Detached, Restart, StopOrder};
 pub use limits::{Limits, Rlimit};
 pub use net::Network;
 pub use path::{HostPath, SandboxPath};

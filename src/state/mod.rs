@@ -19,6 +19,7 @@ mod again;
 mod bin;
 mod directory;
 pub mod error;
+pub mod events;
 mod find;
 mod found;
 pub mod id;

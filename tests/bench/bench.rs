@@ -18,6 +18,7 @@
     reason = "a program that prints a table, and its progress"
 )]
 
+mod apart;
 mod apply;
 mod crowd;
 mod loops;
@@ -67,6 +68,7 @@ const GROUPS: &[Group] = &[
     ("loops", loops::rows),
     ("memory", memory::rows),
     ("crowd", crowd::rows),
+    ("apart", apart::rows),
     ("project", project::rows),
     ("apply", apply::rows),
     ("review", review::rows),

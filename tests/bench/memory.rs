@@ -69,6 +69,12 @@ fn wait_for_payload(child: &Child) -> Result<Vec<u32>, String> {
     Err("the payload did not start".to_owned())
 }
 
+/// The processes of a run that sleeps but the sleeper.
+pub(crate) fn ours(root: u32) -> Vec<u32> {
+    let is_ours = |pid: &u32| status_line(*pid, "Name:").as_deref() != Some("sleep");
+    descendants(root).into_iter().filter(is_ours).collect()
+}
+
 /// A process and all below it.
 pub(crate) fn descendants(root: u32) -> Vec<u32> {
     let mut found = vec![root];
@@ -92,7 +98,7 @@ pub(crate) fn status_line(pid: u32, field: &str) -> Option<String> {
 /// The process's part of its anonymous memory. A process that cannot be looked at by its owner (bryo's
 /// init) is asked of the sampler that `make bench` runs as root; without one, all its anonymous memory is
 /// counted, which is more.
-fn anonymous_bytes(pid: u32) -> Result<f64, String> {
+pub(crate) fn anonymous_bytes(pid: u32) -> Result<f64, String> {
     let rollup = PathBuf::from(format!("/proc/{pid}/smaps_rollup"));
     if let Ok(text) = fs::read_to_string(&rollup) {
         return Ok(kilobytes(&text, "Pss_Anon:") * 1024.0);

@@ -24,5 +24,23 @@ pub(crate) fn rows(tools: &Tools) -> Vec<Row> {
         Aim::Ratio { to: "bwrap --unshare-all", most: 0.85 },
         Aim::Ratio { to: "crun run", most: 0.4 },
     ];
-    vec![Row::compare("start: a default run of /bin/true", "ms", ROUNDS, sides, &aims)]
+    vec![
+        Row::compare("start: a default run of /bin/true", "ms", ROUNDS, sides, &aims),
+        detached(tools),
+    ]
+}
+
+/// The command that starts one and leaves it alone, against one that waits for its end.
+fn detached(tools: &Tools) -> Row {
+    let milliseconds = |seconds: f64| seconds * 1e3;
+    let sides = vec![
+        Side::new("bryo run -d", || {
+            seconds(&mut tools.bryo(&["-d", "--rm"], "/bin/true")).map(milliseconds)
+        }),
+        Side::new("bryo run", || {
+            seconds(&mut tools.bryo(&["--rm"], "/bin/true")).map(milliseconds)
+        }),
+    ];
+    let aims = [Aim::Ratio { to: "bryo run", most: 1.3 }];
+    Row::compare("start: run -d until it returns", "ms", ROUNDS, sides, &aims)
 }

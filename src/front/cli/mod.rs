@@ -12,6 +12,7 @@ pub mod diff;
 pub mod discard;
 pub mod doctor;
 pub mod error;
+pub mod events;
 mod execute;
 pub mod export;
 pub mod flag;
@@ -69,6 +70,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "restart", build: stop::restart_command, answer: stop::restart },
     Entry { name: "rename", build: stop::rename_command, answer: stop::rename },
     Entry { name: "port", build: port::command, answer: port::answer },
+    Entry { name: "events", build: events::command, answer: events::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },
     Entry { name: "system", build: system::command, answer: system::answer },
@@ -111,6 +113,8 @@ pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
         None => Answer::text(pages::root_help()),
         Some((word, rest)) => match find(word) {
             Some(command) => (command.answer)(rest)?,
+            // Asked by the completions alone: no command for people.
+            None if word == "__complete" => pages::complete(rest)?,
             None => flag_alone(word, arguments)?,
         },
     };

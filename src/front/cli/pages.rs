@@ -1,5 +1,7 @@
 //! `bryo help`, `bryo man`, `bryo completions`: the whole command line, written down.
 
+mod live;
+
 use std::ffi::OsString;
 use std::io;
 
@@ -25,6 +27,8 @@ pub fn man_command() -> Command {
         "Only this command's",
     ))
 }
+
+pub use live::words as complete;
 
 /// `bryo completions`, as clap knows it.
 pub fn completions_command() -> Command {
@@ -217,5 +221,5 @@ fn script_for(shell: Shell) -> String {
     let mut out = Vec::new();
     let mut tree = tree().mut_subcommands(completed);
     clap_complete::generate(shell, &mut tree, "bryo", &mut out);
-    String::from_utf8_lossy(&out).into_owned()
+    live::with_sandboxes(shell, &String::from_utf8_lossy(&out))
 }

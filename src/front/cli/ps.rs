@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 
-use crate::ops::ps::{Scope, ids, json, list, now, table};
+use crate::ops::ps::{Filter, Scope, Template, choose, ids, json, now, table};
 use crate::ops::stores::Here;
+use crate::profile::value::parse_whole;
 use crate::report::Failure;
 
-use super::flag::{is_set, switch};
+use super::error::CliError;
+use super::flag::{is_set, many, one, one_parsed, parsed, switch, value, values};
 use super::output::Answer;
 use super::usage::{self, Asked};
 
@@ -18,6 +20,23 @@ pub fn command() -> Command {
         .about("List sandboxes that run")
         .arg(switch("all", "Also those that ended and left something").short('a'))
         .arg(switch("quiet", "Only ids").short('q').conflicts_with("json"))
+        .arg(
+            values(
+                "filter",
+                "KEY=VALUE",
+                "Those that fit: status=running|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
+                 label=NAME[=VALUE]; repeatable",
+            )
+            .short('f'),
+        )
+        .arg(value(
+            "format",
+            "TEMPLATE",
+            "As in '{{.ID}} {{.Names}}'; also Command, State, Status, CreatedAt, RunningFor, Size, Labels, \
+             Changes, From, Profile; `table …` for titles, `json`",
+        ))
+        .arg(value("last", "N", "The newest ones, also those that ended").short('n'))
+        .arg(switch("latest", "The newest one, also when it ended").short('l'))
         .arg(switch("json", "Answer as JSON"))
 }
 
@@ -28,15 +47,51 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let scope = if is_set(&matches, "all") { Scope::All } else { Scope::Running };
-    let rows = Here::look().and_then(|here| list(&here.stores, scope));
-    let rows = rows.map_err(|error| Failure::new(&error))?;
-    if is_set(&matches, "json") {
-        return json(&rows).map(Answer::bytes).map_err(|error| Failure::new(&error));
-    }
-    if is_set(&matches, "quiet") {
-        return Ok(Answer::text(ids(&rows)));
-    }
-    // Names of others are escaped in the table.
-    Ok(Answer::text(table(&rows, now())))
+    let Wanted { scope, filters, last, form } =
+        wanted(&matches).map_err(|error| Failure::new(&error))?;
+    let rows = Here::look().and_then(|here| choose(&here.stores, scope, &filters));
+    let mut rows = rows.map_err(|error| Failure::new(&error))?;
+    rows.truncate(last.unwrap_or(usize::MAX));
+    Ok(match form {
+        Form::Json => {
+            let json = json(&rows).map(Answer::bytes);
+            return json.map_err(|error| Failure::new(&error));
+        }
+        Form::Ids => Answer::text(ids(&rows)),
+        Form::Template(template) => Answer::text(template.render(&rows, now())),
+        // Names of others are escaped in the table.
+        Form::Table => Answer::text(table(&rows, now())),
+    })
+}
+
+/// How rows are shown.
+enum Form {
+    Json,
+    Ids,
+    Template(Template),
+    Table,
+}
+
+struct Wanted {
+    scope: Scope,
+    filters: Vec<Filter>,
+    last: Option<usize>,
+    form: Form,
+}
+
+fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
+    let each = |given| parsed("--filter", given, Filter::parse);
+    let filters = many(matches, "filter").map(each).collect::<Result<_, _>>()?;
+    let last = one_parsed(matches, "last", "--last", parse_whole)?;
+    let last = if is_set(matches, "latest") { Some(1) } else { last };
+    let last = last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
+    let all = is_set(matches, "all") || last.is_some();
+    let form = match one(matches, "format").map(|given| (given, given.to_str())) {
+        _ if is_set(matches, "json") => Form::Json,
+        _ if is_set(matches, "quiet") => Form::Ids,
+        None | Some((_, Some("table"))) => Form::Table,
+        Some((_, Some("json"))) => Form::Json,
+        Some((given, _)) => Form::Template(parsed("--format", given, Template::parse)?),
+    };
+    Ok(Wanted { scope: if all { Scope::All } else { Scope::Running }, filters, last, form })
 }

@@ -160,3 +160,42 @@ except OSError as e:
     assert_ne!(pid, 0);
     bryo(&world, &["stop", "-t", "0", &id]).succeeds();
 }
+
+#[test]
+fn what_happened_is_told_in_order_and_to_who_watches() {
+    let world = World::new();
+    let watching = world.bryo(["events", "--json", "--filter", "event=die"]).leaves().starts();
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let id = start(&world, &["--name", "told", "--label", "tier=web"], "exit 3");
+    bryo(&world, &["wait", "told"]).succeeds();
+    watching.says("\"exit\":\"3\"");
+    watching.kill(rustix::process::Signal::TERM);
+    drop(watching.ends());
+    let shown = bryo(
+        &world,
+        &[
+            "ps",
+            "--filter",
+            "exited=3",
+            "--filter",
+            "label=tier",
+            "--format",
+            "{{.Names}} {{.Labels}}",
+        ],
+    );
+    shown.succeeds().stdout_is("told tier=web\n");
+    bryo(&world, &["ps", "--filter", "status=running", "-q"]).succeeds().stdout_is("");
+    bryo(&world, &["ps", "-lq"]).succeeds().stdout_is(&format!("{id}\n"));
+    bryo(&world, &["ps", "--format", "{{.Name}}"]).refuses_with(&["Names"]);
+    bryo(&world, &["__complete", "start"]).succeeds().stdout_is("told\n");
+    bryo(&world, &["__complete", "stop"]).succeeds().stdout_is("");
+    bryo(&world, &["rename", "told", "again"]).succeeds();
+    bryo(&world, &["start", "again"]).succeeds();
+    bryo(&world, &["wait", "again"]).succeeds();
+    bryo(&world, &["rm", "again"]).succeeds();
+    let events = bryo(&world, &["events", "--since", "1h", "--until", "1ms"]).succeeds().stdout();
+    let words: Vec<&str> = events.lines().filter_map(|line| line.split(' ').nth(1)).collect();
+    assert_eq!(words, ["start", "die", "rename", "start", "die", "destroy"], "{events}");
+    assert!(events.contains(&format!("die {id} (name=told, exit=3)")), "{events}");
+    bryo(&world, &["events", "--filter", "event=x"]).refuses_with(&["event=x", "destroy"]);
+}

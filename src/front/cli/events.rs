@@ -1,0 +1,62 @@
+//! `bryo events`.
+
+use std::ffi::OsString;
+use std::io::{self, BufWriter};
+
+use clap::{ArgMatches, Command};
+
+use crate::ops::events::{Form, Part, events, read_filter};
+use crate::ops::logs::parse_moment;
+use crate::profile::value::ValueError;
+use crate::report::Failure;
+
+use super::error::CliError;
+use super::flag::{is_set, many, one_parsed, parsed, switch, value, values};
+use super::output::Answer;
+use super::usage::{self, Asked};
+
+/// `bryo events`, as clap knows it.
+pub fn command() -> Command {
+    Command::new("events")
+        .about("Show what happens to sandboxes: start, die, restart, kill, stop, rename, destroy")
+        .after_help(
+            "Without --until it goes on until it is interrupted. Runs in the foreground tell nothing here: who \
+             started one sees it.",
+        )
+        .arg(value("since", "TIME", "Also what happened since then, as in 10m or 2026-01-31T12:00"))
+        .arg(value("until", "TIME", "Only what happened before then, and no longer"))
+        .arg(
+            values("filter", "KEY=VALUE", "event=WORD, sandbox=NAME|ID; repeatable").short('f'),
+        )
+        .arg(switch("json", "One JSON object per line"))
+}
+
+/// Answers the words after `bryo events`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    let part = part(&matches).map_err(|error| Failure::new(&error))?;
+    let form = if is_set(&matches, "json") { Form::Json } else { Form::Text };
+    let mut out = BufWriter::new(io::stdout());
+    match events(&part, form, &mut out) {
+        Err(error) if error.is_broken_pipe() => Ok(Answer::text("")),
+        Err(error) => Err(Failure::new(&error)),
+        Ok(()) => Ok(Answer::text("")),
+    }
+}
+
+fn part(matches: &ArgMatches) -> Result<Part, CliError> {
+    let moment = |text: &str| parse_moment(text).ok_or(ValueError::NotAMoment);
+    let mut part = Part {
+        since: one_parsed(matches, "since", "--since", moment)?,
+        until: one_parsed(matches, "until", "--until", moment)?,
+        ..Part::default()
+    };
+    for given in many(matches, "filter") {
+        parsed("--filter", given, |text| read_filter(text, &mut part))?;
+    }
+    Ok(part)
+}

@@ -1,0 +1,94 @@
+//! Completions that know the sandboxes there are now.
+//!
+//! # Theory of operation
+//! What clap generates knows words that never change. To that is added, for commands that take sandboxes, a call
+//! of `bryo __complete COMMAND`, which prints a name or an id per line. Both have only letters, digits and `_.-`:
+//! nothing in them means anything to a shell.
+
+use std::ffi::OsString;
+
+use clap_complete::Shell;
+
+use crate::front::cli::output::Answer;
+use crate::ops::ps::names;
+use crate::ops::stores::Here;
+use crate::report::Failure;
+
+/// Commands about sandboxes that run.
+const RUNNING: &[&str] =
+    &["attach", "kill", "pause", "stop", "unpause", "exec", "top", "stats", "port"];
+/// Commands about sandboxes that ended.
+const ENDED: &[&str] = &["start", "apply", "discard", "export"];
+/// Commands about any.
+const ANY: &[&str] = &["diff", "inspect", "logs", "rename", "restart", "rm", "wait"];
+
+/// Answers the words after `bryo __complete`: which sandboxes a command can be about. Whatever is wrong, there
+/// are none: somebody is typing.
+pub fn words(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let command = arguments.first().and_then(|word| word.to_str()).unwrap_or_default();
+    let is_wanted = |runs: bool| match command {
+        command if RUNNING.contains(&command) => runs,
+        command if ENDED.contains(&command) => !runs,
+        command => ANY.contains(&command),
+    };
+    let found = Here::look().and_then(|here| names(&here.stores, is_wanted));
+    Ok(Answer::text(found.unwrap_or_default()))
+}
+
+/// A script with the calls in it.
+pub(super) fn with_sandboxes(shell: Shell, script: &str) -> String {
+    let all = [RUNNING, ENDED, ANY].concat();
+    match shell {
+        Shell::Bash => format!(
+            "{}{}",
+            script.replace("complete -F _bryo ", "complete -F _bryo_live "),
+            bash(&all)
+        ),
+        Shell::Zsh => zsh(script),
+        Shell::Fish => format!("{script}{}", fish(&all)),
+        _ => script.to_owned(),
+    }
+}
+
+fn bash(commands: &[&str]) -> String {
+    format!(
+        r#"
+_bryo_live() {{
+    _bryo "$@"
+    case ${{COMP_WORDS[1]}} in
+        {})
+            if [[ ${{COMP_WORDS[COMP_CWORD]}} != -* && COMP_CWORD -gt 1 ]]; then
+                COMPREPLY+=($(compgen -W "$(command bryo __complete "${{COMP_WORDS[1]}}" 2>/dev/null)" -- "${{COMP_WORDS[COMP_CWORD]}}"))
+            fi
+            ;;
+    esac
+}}
+"#,
+        commands.join("|")
+    )
+}
+
+/// clap writes `:sandbox -- help text:_default` for the word.
+fn zsh(script: &str) -> String {
+    let line = |line: &str| {
+        if line.contains(":sandbox -- ") {
+            line.replace(":_default'", ":_bryo_sandboxes'") + "\n"
+        } else {
+            format!("{line}\n")
+        }
+    };
+    let (head, rest) = script.split_once('\n').unwrap_or((script, ""));
+    let function = "\n_bryo_sandboxes() {\n    local -a found\n    \
+                    found=(${(f)\"$(command bryo __complete ${words[1]} 2>/dev/null)\"})\n    \
+                    compadd -a found\n}\n";
+    [format!("{head}\n{function}")].into_iter().chain(rest.lines().map(line)).collect()
+}
+
+fn fish(commands: &[&str]) -> String {
+    let line = |command: &&str| {
+        format!(
+            "complete -c bryo -n \"__fish_bryo_using_subcommand {command}\" -f -a \"(command bryo __complete {command} 2>/dev/null)\"\n"
+        )
+    };
+    commands.iter().map(line).collect()
+}

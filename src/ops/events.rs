@@ -1,0 +1,171 @@
+//! `bryo events`: what happened to sandboxes, and what happens.
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use super::error::OpsError;
+use super::stores::Here;
+use crate::profile::value::{ValueError, nearest};
+use crate::spec::text::{escape, escape_json};
+use crate::state::events::{Event, Events, What};
+use crate::state::{SandboxId, Stores, Timestamp};
+use crate::sys::event::Poller;
+
+/// How often to look whether there is a store, while there is none.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// Which events.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Those of this time or later; only new ones if none.
+    pub since: Option<Timestamp>,
+    /// Those before this time; then there is an end.
+    pub until: Option<Timestamp>,
+    /// Of these kinds; all if empty.
+    pub kinds: Vec<What>,
+    /// Of these sandboxes, by name or by the beginning of an id; all if empty.
+    pub sandboxes: Vec<String>,
+}
+
+/// How they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// `event=WORD` or `sandbox=NAME`.
+pub fn read_filter(text: &str, part: &mut Part) -> Result<(), ValueError> {
+    const KEYS: &[&str] = &["event", "sandbox"];
+    const WORDS: &[&str] = &["start", "die", "restart", "kill", "stop", "rename", "destroy"];
+    let unknown = |word: &str, choices: &'static [&'static str]| ValueError::UnknownChoice {
+        nearest: nearest(word, choices.iter().copied()),
+        choices,
+    };
+    match text.split_once('=').unwrap_or((text, "")) {
+        ("event", word) => {
+            let known = What::ALL.iter().find(|(other, _)| *other == word);
+            part.kinds.push(known.ok_or_else(|| unknown(word, WORDS))?.1);
+        }
+        ("sandbox" | "container", name) if !name.is_empty() => part.sandboxes.push(name.to_owned()),
+        ("sandbox" | "container", _) => return Err(ValueError::Empty),
+        (other, _) => return Err(unknown(other, KEYS)),
+    }
+    Ok(())
+}
+
+impl Part {
+    fn has(&self, event: &Event) -> bool {
+        let is =
+            |sandbox: &String| event.name.as_ref() == Some(sandbox) || starts(event.id, sandbox);
+        (self.kinds.is_empty() || self.kinds.contains(&event.event))
+            && (self.sandboxes.is_empty() || self.sandboxes.iter().any(is))
+            && self.since.is_none_or(|since| event.time >= since)
+            && self.until.is_none_or(|until| event.time < until)
+    }
+}
+
+fn starts(id: SandboxId, beginning: &str) -> bool {
+    !beginning.is_empty() && id.as_str().starts_with(beginning)
+}
+
+/// Writes the events of a part to `out`, and new ones as they come until its end.
+pub fn events(part: &Part, form: Form, out: &mut dyn Write) -> Result<(), OpsError> {
+    let mut all = Vec::new();
+    let part = Part { since: Some(part.since.unwrap_or_else(Timestamp::now)), ..part.clone() };
+    loop {
+        if all.is_empty() {
+            // The first sandbox makes the store.
+            all = watched(&Here::look()?.stores)?;
+        }
+        let over = part.until.is_some_and(|until| until <= Timestamp::now());
+        let mut found = Vec::new();
+        for events in &mut all {
+            while let Some(event) = events.next_event()? {
+                found.extend(Some(event).filter(|event| part.has(event)));
+            }
+        }
+        found.sort_by_key(|event| event.time);
+        for event in &found {
+            writeln!(out, "{}", line(event, form)?).map_err(OpsError::Write)?;
+        }
+        out.flush().map_err(OpsError::Write)?;
+        if over {
+            return Ok(());
+        }
+        wait(&mut all, part.until)?;
+    }
+}
+
+/// Every store's, watched.
+fn watched(stores: &Stores) -> Result<Vec<Events>, OpsError> {
+    let mut all: Vec<Events> = stores.iter().map(crate::state::Store::events).collect();
+    for events in &mut all {
+        events.watch()?;
+    }
+    Ok(all)
+}
+
+fn wait(all: &mut [Events], until: Option<Timestamp>) -> Result<(), OpsError> {
+    let look = if all.is_empty() { LOOK } else { Duration::from_hours(1) };
+    let mut poller = Poller::new();
+    for events in all {
+        if let Some(changes) = events.watch()? {
+            poller.readable((), changes.as_fd());
+        }
+    }
+    let left = until.map(|until| until.since(Timestamp::now()));
+    poller.wait(Some(left.map_or(look, |left| left.min(look)))).map(drop).map_err(OpsError::Poll)
+}
+
+fn line(event: &Event, form: Form) -> Result<String, OpsError> {
+    if form == Form::Json {
+        let text = serde_json::to_string(event).map_err(OpsError::Json)?;
+        return Ok(escape_json(&text));
+    }
+    let name = event.name.iter().map(|name| format!("name={}", escape(name)));
+    let details =
+        event.details.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
+    let all: Vec<String> = name.chain(details).collect();
+    let more = if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) };
+    Ok(format!("{} {} {}{more}", event.time, event.event.word(), event.id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_a_line_and_filters_choose() {
+        let event = Event {
+            time: Timestamp::from_nanoseconds(0),
+            event: What::Die,
+            id: SandboxId::parse(b"0123456789ab").unwrap(),
+            name: Some("web".to_owned()),
+            details: [("exit".to_owned(), "3".to_owned())].into(),
+        };
+        let text = line(&event, Form::Text).unwrap();
+        assert_eq!(text, "1970-01-01T00:00:00.000000000Z die 0123456789ab (name=web, exit=3)");
+        let json = line(&event, Form::Json).unwrap();
+        assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        for (filters, has) in [
+            (&["event=die", "event=start"][..], true),
+            (&["event=start"], false),
+            (&["sandbox=web"], true),
+            (&["container=0123"], true),
+            (&["sandbox=we"], false),
+        ] {
+            let mut part = Part::default();
+            for filter in filters {
+                read_filter(filter, &mut part).unwrap();
+            }
+            assert_eq!(part.has(&event), has, "{filters:?}");
+        }
+        for bad in ["", "event", "event=x", "sandbox=", "name=web"] {
+            assert!(read_filter(bad, &mut Part::default()).is_err(), "{bad}");
+        }
+    }
+}

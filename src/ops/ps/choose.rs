@@ -1,0 +1,145 @@
+//! Which sandboxes `bryo ps` lists: `--filter`.
+
+use super::{PsRow, PsState, Scope};
+use crate::profile::value::{ValueError, nearest, parse_whole};
+use crate::state::Exit;
+
+/// One condition. Of one kind one has to hold, of different kinds all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Filter {
+    /// `status=WORD`
+    Status(&'static str),
+    /// `name=PART`
+    Name(String),
+    /// `id=BEGINNING`
+    Id(String),
+    /// `exited=CODE`
+    Exited(u64),
+    /// `label=NAME[=VALUE]`
+    Label(String, Option<String>),
+}
+
+const KEYS: &[&str] = &["status", "name", "id", "exited", "label"];
+/// Docker's `created` and `paused` are none of ours.
+const STATES: &[&str] = &["running", "restarting", "exited", "died"];
+
+impl Filter {
+    /// `KEY=VALUE`.
+    pub fn parse(text: &str) -> Result<Self, ValueError> {
+        let (key, value) = text.split_once('=').unwrap_or((text, ""));
+        let unknown = |word: &str, choices: &'static [&'static str]| ValueError::UnknownChoice {
+            nearest: nearest(word, choices.iter().copied()),
+            choices,
+        };
+        match key {
+            "status" => {
+                let state = if value == "dead" { "died" } else { value };
+                let known = STATES.iter().find(|known| **known == state);
+                known.map(|known| Self::Status(known)).ok_or_else(|| unknown(value, STATES))
+            }
+            _ if value.is_empty() && KEYS.contains(&key) => Err(ValueError::Empty),
+            "name" => Ok(Self::Name(value.to_owned())),
+            "id" => Ok(Self::Id(value.to_owned())),
+            "exited" => parse_whole(value).map(Self::Exited),
+            "label" => Ok(match value.split_once('=') {
+                Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
+                None => Self::Label(value.to_owned(), None),
+            }),
+            other => Err(unknown(other, KEYS)),
+        }
+    }
+
+    fn kind(&self) -> usize {
+        match self {
+            Self::Status(_) => 0,
+            Self::Name(_) => 1,
+            Self::Id(_) => 2,
+            Self::Exited(_) => 3,
+            // Each label is a kind of its own, as with Docker.
+            Self::Label(..) => 4,
+        }
+    }
+
+    fn fits(&self, row: &PsRow) -> bool {
+        match self {
+            Self::Status(state) => state_word(row.state) == *state,
+            Self::Name(part) => row.name.as_ref().is_some_and(|name| name.contains(part)),
+            Self::Id(beginning) => row.id.as_str().starts_with(beginning),
+            Self::Exited(code) => {
+                matches!(row.state, PsState::Exited(exit) if u64::from(exit.status()) == *code)
+            }
+            Self::Label(name, value) => row
+                .labels
+                .get(name)
+                .is_some_and(|label| value.as_ref().is_none_or(|value| value == label)),
+        }
+    }
+}
+
+/// The word that a filter knows a state by.
+pub(super) fn state_word(state: PsState) -> &'static str {
+    match state {
+        PsState::Running => "running",
+        PsState::Restarting => "restarting",
+        PsState::Exited(Exit::Lost | Exit::ServerLost) | PsState::Killed => "died",
+        PsState::Exited(_) => "exited",
+        PsState::Unreadable => "unreadable",
+    }
+}
+
+/// Whether a row is wanted.
+pub(super) fn is_wanted(row: &PsRow, filters: &[Filter]) -> bool {
+    filters.iter().all(|filter| {
+        let alternatives = || filters.iter().filter(|other| other.kind() == filter.kind());
+        match filter {
+            Filter::Label(..) => filter.fits(row),
+            _ => alternatives().any(|other| other.fits(row)),
+        }
+    })
+}
+
+/// Who asks for what ended sees it, with or without `--all`, as with Docker.
+pub(super) fn scope(asked: Scope, filters: &[Filter]) -> Scope {
+    let ended =
+        |filter: &Filter| matches!(filter, Filter::Status("exited" | "died") | Filter::Exited(_));
+    if filters.iter().any(ended) { Scope::All } else { asked }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::SandboxId;
+
+    fn row(state: PsState, name: &str) -> PsRow {
+        let labels = [("a".to_owned(), "1".to_owned())].into();
+        let id = SandboxId::parse(b"0123456789ab").unwrap();
+        PsRow { labels, name: Some(name.to_owned()), ..PsRow::unknown(id, state) }
+    }
+
+    #[test]
+    fn conditions_of_one_kind_are_alternatives_and_kinds_add_up() {
+        let filters = |texts: &[&str]| -> Vec<Filter> {
+            texts.iter().map(|text| Filter::parse(text).unwrap()).collect()
+        };
+        let exited = row(PsState::Exited(Exit::Code(3)), "web-1");
+        for (texts, wanted) in [
+            (&["status=exited"][..], true),
+            (&["status=running", "status=exited"], true),
+            (&["status=running"], false),
+            (&["name=web", "exited=3", "label=a", "label=a=1", "id=0123"], true),
+            (&["name=web", "exited=4"], false),
+            (&["name=db", "name=eb-"], true),
+            (&["label=a", "label=b"], false),
+            (&["label=a=2"], false),
+        ] {
+            assert_eq!(is_wanted(&exited, &filters(texts)), wanted, "{texts:?}");
+        }
+        assert!(is_wanted(&row(PsState::Killed, "x"), &filters(&["status=dead"])));
+        assert_eq!(scope(Scope::Running, &filters(&["exited=0"])), Scope::All);
+        assert_eq!(scope(Scope::Running, &filters(&["name=x"])), Scope::Running);
+        for bad in ["", "status", "status=sleeping", "stat=running", "name=", "exited=x", "label="]
+        {
+            assert!(Filter::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

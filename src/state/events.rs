@@ -1,0 +1,260 @@
+//! What happened to sandboxes: who was started, stopped, ended, removed, and when.
+//!
+//! # Theory of operation
+//! `STORE/events`, one JSON object per line, each written with one append. A file that has grown beyond
+//! [`MOST`] bytes becomes `events.old`, in the place of the one before; so the newest of them are always there, and
+//! they never take more than twice that.
+//!
+//! Detached sandboxes and commands about sandboxes write here. A run in somebody's foreground does not: who
+//! started it sees it.
+//!
+//! # Decisions
+//! - It is for people and programs that watch, and nothing is decided by it: what cannot be written is not.
+//! - The reader takes a line for what it is worth: one that means nothing is passed over.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::os::fd::OwnedFd;
+
+use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, statat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::error::StateError;
+use super::found::Found;
+use super::id::SandboxId;
+use super::store::Store;
+use super::timestamp::Timestamp;
+
+/// Bytes after which a file is full.
+const MOST: i64 = 1 << 20;
+/// The most that is read of one: it may have grown a little further.
+const LONGEST: usize = 4 << 20;
+const CURRENT: &str = "events";
+const BEFORE: &str = "events.old";
+
+/// What happened, in Docker's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum What {
+    /// Its payload was executed.
+    Start,
+    /// Its payload ended, however that came.
+    Die,
+    /// It is about to be started again by its supervisor.
+    Restart,
+    /// It was sent a signal.
+    Kill,
+    /// It was asked to end, and has.
+    Stop,
+    /// It has another name.
+    Rename,
+    /// It was removed.
+    Destroy,
+}
+
+impl What {
+    /// All of them, with their words.
+    pub const ALL: &[(&str, Self)] = &[
+        ("start", Self::Start),
+        ("die", Self::Die),
+        ("restart", Self::Restart),
+        ("kill", Self::Kill),
+        ("stop", Self::Stop),
+        ("rename", Self::Rename),
+        ("destroy", Self::Destroy),
+    ];
+
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, what)| *what == self).map_or("", |(word, _)| word)
+    }
+}
+
+/// One thing that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Event {
+    /// When.
+    pub time: Timestamp,
+    /// What.
+    pub event: What,
+    /// To which sandbox.
+    pub id: SandboxId,
+    /// Its name then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What else is to be known: `exit`, `signal`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+}
+
+impl Found {
+    /// Writes down what happened to it. What cannot be written is not.
+    pub fn tell(&self, what: What, name: Option<&str>, details: &[(&str, String)]) {
+        let event = Event {
+            time: Timestamp::now(),
+            event: what,
+            id: self.id(),
+            name: name.map(str::to_owned),
+            details: details
+                .iter()
+                .map(|(key, value)| ((*key).to_owned(), value.clone()))
+                .collect(),
+        };
+        append(self.store(), &event).unwrap_or_default();
+    }
+}
+
+fn append(store: &Store, event: &Event) -> Result<(), Errno> {
+    let mut line = serde_json::to_vec(event).map_err(|_| Errno::INVAL)?;
+    line.push(b'\n');
+    let flags =
+        OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let root = &store.0.root;
+    let open = || openat(root, CURRENT, flags, Mode::RUSR | Mode::WUSR);
+    let mut file = open()?;
+    if fstat(&file)?.st_size > MOST {
+        turn(store, &file)?;
+        file = open()?;
+    }
+    rustix::io::write(&file, &line).map(drop)
+}
+
+/// Makes room, unless somebody else has just done so.
+fn turn(store: &Store, full: &OwnedFd) -> Result<(), Errno> {
+    flock(full, FlockOperation::LockExclusive)?;
+    let root = &store.0.root;
+    let there = statat(root, CURRENT, AtFlags::SYMLINK_NOFOLLOW)?;
+    if there.st_ino == fstat(full)?.st_ino { renameat(root, CURRENT, root, BEFORE) } else { Ok(()) }
+}
+
+/// Goes through what happened, in the order in which it was written down.
+#[derive(Debug)]
+pub struct Events {
+    store: Store,
+    /// The file that was read last, by its inode, and how much of it.
+    at: Option<(u64, usize)>,
+    ready: VecDeque<Event>,
+    changes: Option<OwnedFd>,
+}
+
+impl Store {
+    /// What happened to the sandboxes of this store.
+    pub fn events(&self) -> Events {
+        Events { store: self.clone(), at: None, ready: VecDeque::new(), changes: None }
+    }
+}
+
+impl Events {
+    /// Watches for more, from now on; the descriptor is readable when there may be some.
+    pub fn watch(&mut self) -> Result<Option<&OwnedFd>, StateError> {
+        if self.changes.is_none() {
+            let root = std::os::fd::AsRawFd::as_raw_fd(&self.store.0.root);
+            let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
+            let inotify = inotify.map_err(|source| self.failed(source))?;
+            let flags = WatchFlags::MODIFY | WatchFlags::CREATE;
+            add_watch(&inotify, format!("/proc/self/fd/{root}"), flags)
+                .map_err(|source| self.failed(source))?;
+            self.changes = Some(inotify);
+        }
+        Ok(self.changes.as_ref())
+    }
+
+    /// The next one; none when there is none yet.
+    pub fn next_event(&mut self) -> Result<Option<Event>, StateError> {
+        if self.ready.is_empty() {
+            self.read().map_err(|source| self.failed(source))?;
+        }
+        Ok(self.ready.pop_front())
+    }
+
+    fn failed(&self, source: Errno) -> StateError {
+        StateError::List { store: self.store.path().clone(), source }
+    }
+
+    /// What was written since, of both files.
+    fn read(&mut self) -> Result<(), Errno> {
+        if let Some(changes) = &self.changes {
+            let mut told = [0; 4096];
+            while matches!(rustix::io::read(changes, &mut told), Ok(1..)) {}
+        }
+        let mut found = Vec::new();
+        for name in [BEFORE, CURRENT] {
+            if let Some((inode, text)) = read_file(&self.store, name)? {
+                found.push((inode, text));
+            }
+        }
+        // What was read is the older one, or the newer one, or was replaced twice since.
+        let known =
+            self.at.and_then(|(inode, _)| found.iter().position(|(other, _)| *other == inode));
+        for (inode, text) in found.into_iter().skip(known.unwrap_or(0)) {
+            let from = self.at.filter(|(other, _)| *other == inode).map_or(0, |(_, read)| read);
+            let rest = text.get(from..).unwrap_or_default();
+            let whole = rest.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
+            let lines = rest.get(..whole).unwrap_or_default().split(|byte| *byte == b'\n');
+            self.ready.extend(lines.filter_map(|line| serde_json::from_slice(line).ok()));
+            self.at = Some((inode, from + whole));
+        }
+        Ok(())
+    }
+}
+
+fn read_file(store: &Store, name: &str) -> Result<Option<(u64, Vec<u8>)>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match openat(&store.0.root, name, flags, Mode::empty()) {
+        Ok(file) => file,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let stat = fstat(&file)?;
+    let size = usize::try_from(stat.st_size).unwrap_or(0).min(LONGEST);
+    let mut text = vec![0; size];
+    let mut filled = 0;
+    while let Some(room @ [_, ..]) = text.get_mut(filled..) {
+        match rustix::io::read(&file, room)? {
+            0 => break,
+            length => filled += length,
+        }
+    }
+    text.truncate(filled);
+    Ok(Some((stat.st_ino, text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::HostPath;
+
+    fn all(events: &mut Events) -> Vec<String> {
+        let mut found = Vec::new();
+        while let Some(event) = events.next_event().unwrap() {
+            found.push(event.details.get("n").cloned().unwrap_or_default());
+        }
+        found
+    }
+
+    #[test]
+    fn the_newest_are_there_and_a_watcher_misses_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&HostPath::new(folder.path().join("s")).unwrap()).unwrap();
+        let found = Found::new(&store, SandboxId::random().unwrap());
+        let mut watcher = store.events();
+        watcher.watch().unwrap();
+        let mut seen = Vec::new();
+        let long = "x".repeat(2000);
+        for n in 0..1500 {
+            found.tell(What::Start, Some(&long), &[("n", n.to_string())]);
+            if n % 100 == 0 {
+                seen.extend(all(&mut watcher));
+            }
+        }
+        seen.extend(all(&mut watcher));
+        let numbers: Vec<String> = (0..1500).map(|n| n.to_string()).collect();
+        assert_eq!(seen, numbers);
+        let now = all(&mut store.events());
+        assert!(now.len() > 500 && now.len() < 1100, "{}", now.len());
+        assert_eq!(now, numbers[1500 - now.len()..]);
+        std::fs::write(folder.path().join("s/events"), "{\nnonsense\n").unwrap();
+        all(&mut store.events());
+    }
+}
