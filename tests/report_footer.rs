@@ -12,7 +12,7 @@ use bryo::front::cli::surroundings::Surroundings;
 use bryo::front::cli::usage::Asked;
 use bryo::plan::Plan;
 use bryo::plan::step::{Missing, Notice};
-use bryo::plan::traffic::{Protocol, Refused, Traffic};
+use bryo::plan::traffic::{NetworkLoss, Protocol, Refused, Traffic};
 use bryo::report::{Detail, Kept, Look, footer};
 use bryo::spec::HostPath;
 use bryo::spec::net::{HostName, Rule};
@@ -62,6 +62,19 @@ fn said(record: &Record, kept: Kept) -> String {
 
 fn denied(name: &str, count: u64) -> DeniedCall {
     DeniedCall { name: name.to_owned(), number: 1, count, errno: 1 }
+}
+
+#[test]
+fn a_network_that_was_lost_is_told() {
+    let mut record = record();
+    for (loss, text) in [
+        (NetworkLoss::Killed(9), "ended early: its netstack was killed by signal 9"),
+        (NetworkLoss::Exited(1), "ended early: its netstack failed with status 1"),
+        (NetworkLoss::Unfinished, "was cut off at its end: what was sent last may not have left"),
+    ] {
+        record.network_loss = Some(loss);
+        assert_eq!(said(&record, Kept::No), format!("bryo: the network of this run {text}\n"));
+    }
 }
 
 #[test]
@@ -166,7 +179,7 @@ fn what_the_network_refused_has_its_flag() {
             refused(Some("b.test"), None, Some(80), None, 1),
         ],
         more: 5,
-        used: Vec::new(),
+        ..Traffic::default()
     });
     assert_eq!(
         said(&record, Kept::No),

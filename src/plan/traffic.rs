@@ -46,6 +46,42 @@ pub enum Protocol {
     Icmp,
 }
 
+/// What went over a link in one direction.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Amount {
+    /// Packets as the link has them; one may hold several segments.
+    pub packets: u64,
+    /// Their bytes, headers of IP and above included.
+    pub bytes: u64,
+}
+
+/// What a run used of its network.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Totals {
+    /// From the payload.
+    pub sent: Amount,
+    /// To the payload.
+    pub received: Amount,
+    /// Connections and datagram flows that the payload began and that were let out.
+    pub outward: u64,
+    /// Those that clients of published ports began.
+    pub inward: u64,
+}
+
+/// How a network ended before its run, or without all that was to leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetworkLoss {
+    /// The netstack was killed by this signal.
+    Killed(i32),
+    /// It ended by itself, with this status.
+    Exited(u8),
+    /// It had to be killed at the end of the run: what the payload sent last may not have left.
+    Unfinished,
+}
+
 /// Everything that was told of one run.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -57,4 +93,6 @@ pub struct Traffic {
     /// Rules that would let through what was used; noted only when that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub used: Vec<Rule>,
+    /// How much it was.
+    pub totals: Totals,
 }

@@ -66,6 +66,7 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
         lines.extend(memory(record));
         lines.extend(changes(record, kept));
         lines.extend(denials(&record.denied, record, kept));
+        lines.extend(traffic::loss(record));
         lines.extend(traffic::lines(record, kept));
         lines.extend(variables(record));
     }

@@ -23,7 +23,7 @@ use crate::plan::publish::PublishedPort;
 use crate::plan::step::{
     Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
-use crate::plan::traffic::Traffic;
+use crate::plan::traffic::{NetworkLoss, Traffic};
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
@@ -66,6 +66,9 @@ pub struct Record {
     /// network of its own that leads out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
+    /// How that network ended, where it was not with the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network_loss: Option<NetworkLoss>,
     /// The control group; none when it has none of its own, and after its end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cgroup: Option<HostPath>,
@@ -299,6 +302,7 @@ impl Record {
             denied: Vec::new(),
             published: published.to_vec(),
             traffic: None,
+            network_loss: None,
             cgroup: None,
             memory_kills: None,
             changes: None,

@@ -3,7 +3,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Ended, Invocation, World};
+use crate::support::{Ended, Host, Invocation, World};
 
 /// A host with a peer. The peer has 198.51.100.1 and `2001:db8:1::1`; the host 192.0.2.1, and 10.9.9.9 as a
 /// private one. On each, port 8080 says hello, and on the peer 9 gives datagrams back. `$0` is the server. Then it
@@ -99,10 +99,15 @@ fn connects(world: &World, to: &str) -> (Ended, Ended) {
 #[test]
 fn a_program_reaches_public_addresses_of_both_families() {
     let world = World::new();
+    world.host(Host::MayChange);
     let command =
         "curl -sS http://198.51.100.1:8080/ 'http://[2001:db8:1::1]:8080/' && cat /etc/resolv.conf";
-    let run = on_host(&world, sandbox(&world)).run(command);
+    let sandbox = sandbox(&world).arg("--report").arg(world.path("report.json"));
+    let run = on_host(&world, sandbox).run(command);
     run.succeeds().stdout_is("hello\nhello\nnameserver 10.0.2.3\n");
+    let record = world.read("report.json");
+    assert!(record.contains(r#""outward": 2"#), "{record}");
+    assert!(!record.contains(r#""packets": 0"#), "{record}");
 }
 
 #[test]
@@ -157,6 +162,7 @@ pub(crate) fn netstack(below: Pid) -> Option<Pid> {
 #[test]
 fn a_payload_goes_on_without_its_netstack_and_sees_errors() {
     let world = World::new();
+    world.host(Host::MayChange);
     let program = "import errno, socket, sys, time\n\
                    for n in range(600):\n\
                    \x20   s = socket.socket()\n\
@@ -167,8 +173,13 @@ fn a_payload_goes_on_without_its_netstack_and_sees_errors() {
                    \x20   except OSError as e:\n\
                    \x20       print(errno.errorcode.get(e.errno, e)); sys.exit(7)\n\
                    \x20   time.sleep(0.05)\n";
-    let running = on_host(&world, sandbox(&world)).args(["--", "python3", "-c", program]).starts();
+    let report = world.path("report.json");
+    let sandbox = sandbox(&world).arg("--report").arg(report);
+    let running = on_host(&world, sandbox).args(["--", "python3", "-c", program]).starts();
     running.says("connected");
     kill_process(netstack(running.pid()).unwrap(), Signal::KILL).unwrap();
     running.ends().exits_with(7).stdout_is("connected\nENETUNREACH\n");
+    let record = world.read("report.json");
+    assert!(record.contains(r#""network_loss": {"#), "{record}");
+    assert!(record.contains(r#""killed": 9"#), "{record}");
 }

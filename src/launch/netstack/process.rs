@@ -24,6 +24,7 @@ use crate::net::user::published::{Faces, Published};
 use crate::plan::step::{
     Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Network6, Plan, Stage,
 };
+use crate::plan::traffic::Traffic;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::process::{self, Dumpable, exit_now};
 use crate::sys::resource::{self, Limit, Resource};
@@ -81,7 +82,9 @@ pub(super) fn run(order: Order<'_>) -> ! {
         // It is gone, or says something that means nothing.
         Ok(_) | Err(_) => Say::Stop,
     };
-    match ready.and_then(|()| engine.run(control.as_fd(), hear)).and_then(|()| tell(&gate, &told)) {
+    let ran = ready.and_then(|()| engine.run(control.as_fd(), hear));
+    let traffic = Traffic { totals: engine.totals(), ..gate.told() };
+    match ran.and_then(|()| tell(&traffic, &told)) {
         Ok(()) => {
             // Where it fails, the end takes longer.
             tun::leave_to_namespace(engine.link()).unwrap_or(());
@@ -91,9 +94,9 @@ pub(super) fn run(order: Order<'_>) -> ! {
     }
 }
 
-/// Tells what was refused, as JSON.
-fn tell(gate: &Gate, told: &OwnedFd) -> Result<()> {
-    let bytes = serde_json::to_vec(&gate.told()).map_err(|_| Errno::EINVAL)?;
+/// Tells what was refused and what went through, as JSON.
+fn tell(traffic: &Traffic, told: &OwnedFd) -> Result<()> {
+    let bytes = serde_json::to_vec(traffic).map_err(|_| Errno::EINVAL)?;
     let mut rest = bytes.as_slice();
     while !rest.is_empty() {
         let written = rustix::io::retry_on_intr(|| rustix::io::write(told, rest))?;

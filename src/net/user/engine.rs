@@ -31,6 +31,7 @@ use super::stream::{Ends, Fate, Means, Stream};
 use super::table::{Table, Token};
 use super::waiting::Waiting;
 use crate::net::egress::Egress;
+use crate::plan::traffic::Totals;
 use crate::sys::errno::Result;
 use doors::Doors;
 
@@ -125,6 +126,9 @@ pub struct Engine<E, D> {
     work: VecDeque<Source>,
     timers: BinaryHeap<Reverse<(Instant, Token)>>,
     next_round: Instant,
+    /// Flows that the payload and clients began.
+    outward: u64,
+    inward: u64,
     now: Instant,
     more_packets: bool,
     secret: u64,
@@ -163,6 +167,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             work: VecDeque::new(),
             timers: BinaryHeap::new(),
             next_round: now,
+            outward: 0,
+            inward: 0,
             now,
             more_packets: false,
             secret,
@@ -391,6 +397,12 @@ impl<E, D> Engine<E, D> {
     /// The end of the interface.
     pub fn link(&self) -> BorrowedFd<'_> {
         self.link.as_fd()
+    }
+
+    /// What went through so far.
+    pub fn totals(&self) -> Totals {
+        let (sent, received) = self.link.amounts();
+        Totals { sent, received, outward: self.outward, inward: self.inward }
     }
 
     /// How many streams, datagram flows and bytes of buffers there are.

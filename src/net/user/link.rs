@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::frame::{Control, Frame, PREFIX, Quote, Unreachable};
+use crate::plan::traffic::Amount;
 use crate::sys::errno::{Errno, Result};
 
 /// The longest packet, with its prefix.
@@ -30,6 +31,8 @@ pub struct Link {
     fd: OwnedFd,
     gateway: Gateway,
     lost: Cell<u64>,
+    sent: Cell<Amount>,
+    received: Cell<Amount>,
     large: Cell<Large>,
 }
 
@@ -62,13 +65,23 @@ impl Inbox {
 impl Link {
     /// `fd` does not block, and has a header of virtio before each packet.
     pub fn new(fd: OwnedFd, gateway: Gateway, large: Large) -> Self {
-        Self { fd, gateway, lost: Cell::new(0), large: Cell::new(large) }
+        Self {
+            fd,
+            gateway,
+            lost: Cell::new(0),
+            sent: Cell::default(),
+            received: Cell::default(),
+            large: Cell::new(large),
+        }
     }
 
     /// The next packet; none when there is none now.
     pub fn read(&self, inbox: &mut Inbox) -> Result<Option<usize>> {
         match rustix::io::read(&self.fd, &mut inbox.0[..]) {
-            Ok(length) => Ok(Some(length)),
+            Ok(length) => {
+                count(&self.sent, length);
+                Ok(Some(length))
+            }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
             Err(errno) => Err(errno.into()),
         }
@@ -85,7 +98,14 @@ impl Link {
         let [first, second] = payload.map(IoSlice::new);
         let pieces = [IoSlice::new(frame.bytes()), first, second];
         let used = if payload[1].is_empty() { 2 } else { 3 };
-        rustix::io::writev(&self.fd, &pieces[..used])
+        let written = rustix::io::writev(&self.fd, &pieces[..used])?;
+        count(&self.received, written);
+        Ok(written)
+    }
+
+    /// What went over it: from the payload, and to it.
+    pub fn amounts(&self) -> (Amount, Amount) {
+        (self.sent.get(), self.received.get())
     }
 
     /// How many packets did not get through.
@@ -138,6 +158,13 @@ impl Link {
         let (frame, quoted) = Frame::unreachable(from, why, quote);
         self.send(&frame, [quoted.bytes(), &[]]);
     }
+}
+
+/// Counts a packet that has this length with its prefix.
+fn count(amount: &Cell<Amount>, length: usize) {
+    let Amount { packets, bytes } = amount.get();
+    let length = u64::try_from(length.saturating_sub(PREFIX)).unwrap_or(0);
+    amount.set(Amount { packets: packets.wrapping_add(1), bytes: bytes.wrapping_add(length) });
 }
 
 impl AsFd for Link {

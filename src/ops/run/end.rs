@@ -9,11 +9,13 @@ use crate::confine::seccomp::syscall_name;
 use crate::launch;
 use crate::limits::group::Kills;
 use crate::plan::step::Plan;
+use crate::plan::traffic::NetworkLoss;
 use crate::spec::command::Keep;
 use crate::spec::{Spec, Text};
 use crate::state::record::{DeniedCall, MemoryKills};
 use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
 use crate::supervise::{Call, Ended, How};
+use crate::sys::pidfd;
 use crate::sys::pty::Likeness;
 
 /// Changes counted at the end of a run: beyond that the record says "at least".
@@ -53,6 +55,7 @@ pub(super) fn complete(record: Record, told: Told<'_>, errno_for: &dyn Fn(Call) 
         enforced: told.enforced,
         denied: denied(told.ended, errno_for),
         traffic: told.ended.traffic.clone(),
+        network_loss: told.ended.network.and_then(loss),
         // It is gone by now.
         cgroup: None,
         memory_kills: told.ended.memory_kills.map(memory_kills),
@@ -73,6 +76,18 @@ pub(super) fn enforced(plan: &Plan, done: &launch::Enforced) -> Vec<Enforced> {
         Some(Enforced { step: number, title: Text::from(step.action.to_string()), detail })
     };
     done.steps().iter().filter_map(titled).collect()
+}
+
+/// What is to be said about the end of a netstack.
+fn loss(end: launch::netstack::End) -> Option<NetworkLoss> {
+    match end {
+        launch::netstack::End::Complete => None,
+        launch::netstack::End::Lost(pidfd::Exit::Code(code)) => Some(NetworkLoss::Exited(code)),
+        launch::netstack::End::Lost(pidfd::Exit::Signal { number, .. }) => {
+            Some(NetworkLoss::Killed(number.raw()))
+        }
+        launch::netstack::End::Killed => Some(NetworkLoss::Unfinished),
+    }
 }
 
 /// Most frequent first.

@@ -1,7 +1,7 @@
 //! What the network of a run refused, with the flag that would allow each, and what it used.
 
 use super::{Kept, NAMED, reference};
-use crate::plan::traffic::{Protocol, Refused, Traffic};
+use crate::plan::traffic::{NetworkLoss, Protocol, Refused, Traffic};
 use crate::report::quote::shell_command;
 use crate::spec::net::Rule;
 use crate::spec::text::escape;
@@ -22,6 +22,24 @@ pub(super) fn lines(record: &Record, kept: Kept) -> Vec<String> {
         lines.push(refused(traffic, record, kept));
     }
     lines
+}
+
+/// That there was no network any more at some point.
+pub(super) fn loss(record: &Record) -> Option<String> {
+    Some(match record.network_loss? {
+        NetworkLoss::Killed(signal) => {
+            format!(
+                "the network of this run ended early: its netstack was killed by signal {signal}"
+            )
+        }
+        NetworkLoss::Exited(code) => {
+            format!("the network of this run ended early: its netstack failed with status {code}")
+        }
+        NetworkLoss::Unfinished => {
+            "the network of this run was cut off at its end: what was sent last may not have left"
+                .to_owned()
+        }
+    })
 }
 
 fn flags<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {

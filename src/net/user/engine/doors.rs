@@ -189,6 +189,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let endpoint = Endpoint::active(self.first_number(), mss);
         let token = self.streams.insert(ends, Stream::inbound(ends, socket, endpoint, mss));
         self.doors.streams += 1;
+        self.inward += 1;
         let means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
         if let Some(stream) = self.streams.get(token) {
             stream.ask(&means);
@@ -262,6 +263,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let flow = Datagrams::inbound(key(&ends), client, self.now);
         let token = self.datagrams.insert(key(&ends), flow);
         self.doors.flows.insert((number, came.client), token);
+        self.inward += 1;
         Some(token)
     }
 

@@ -122,6 +122,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         stream.notice(false, progress == Progress::Connected, false);
         let token = self.streams.insert(ends, stream);
         self.dialling += 1;
+        self.outward += 1;
         if progress == Progress::Connected {
             self.queue_stream(token);
         }
@@ -178,7 +179,10 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             Ok(socket)
         });
         match added {
-            Ok(socket) => Some(self.datagrams.insert(key, Datagrams::new(key, socket, self.now))),
+            Ok(socket) => {
+                self.outward += 1;
+                Some(self.datagrams.insert(key, Datagrams::new(key, socket, self.now)))
+            }
             Err(errno) => {
                 datagrams::refuse(&key, length, errno, &self.link);
                 None
