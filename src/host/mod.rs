@@ -19,6 +19,7 @@ mod error;
 pub mod fuse;
 pub mod kernel;
 mod listing;
+pub mod logout;
 pub mod missing;
 pub mod mountinfo;
 mod passwd;

@@ -21,6 +21,7 @@ use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
 use super::run::{self, Desk, RunError};
+use crate::host::logout::{self, Logout};
 use crate::plan::step::Notice;
 use crate::report::{EXIT_FAILED, Explain, Failure};
 use crate::spec::{HostPath, Restart, Spec};
@@ -40,6 +41,24 @@ pub struct Started {
     pub id: SandboxId,
     /// What the user is to be told once.
     pub notices: Vec<Notice>,
+    /// What becomes of it when the user logs out.
+    pub logout: Logout,
+}
+
+impl Started {
+    /// What has to be known of a logout, and what to do about it.
+    pub fn warning(&self) -> Option<&'static str> {
+        match self.logout {
+            Logout::Survives => None,
+            Logout::EndsWithSession => Some(
+                "it ends when you log out (KillUserProcesses in logind.conf): `loginctl enable-linger` once, then \
+                 `systemd-run --user --scope bryo run -d …`, keeps it",
+            ),
+            Logout::EndsWithManager => Some(
+                "it ends when you log out for the last time: `loginctl enable-linger` keeps it",
+            ),
+        }
+    }
 }
 
 /// What the supervisor tells the command.
@@ -224,7 +243,9 @@ impl Desk for Apart<'_> {
     }
 
     fn started(&mut self, record: &Record) {
-        let started = Started { id: record.id, notices: record.notices.clone() };
+        // Here, and not in the command: it may be in another control group.
+        let (id, notices, logout) = (record.id, record.notices.clone(), logout::probe());
+        let started = Started { id, notices, logout };
         if !self.tell(&Told::Started(started)) {
             // The command was killed: who typed it does not expect that anything goes on.
             exit_now(EXIT_FAILED);

@@ -163,7 +163,9 @@ mod tests {
         let reply = Reply::Refused { why: "x".to_owned() };
         assert_eq!(Reply::decode(&reply.encode()), Some(reply));
         assert_eq!(Message::decode(&Message::Input(b"\0x").encode()), Some(Message::Input(b"\0x")));
-        for bad in ["", "J", "J{}", "Xabc", r#"J{"do":"fly"}"#, r#"J{"do":"wait","more":1}"#] {
+        for bad in
+            ["", "J", "J{}", "Xabc", r#"J{"do":"fly"}"#, r#"J{"do":"signal","number":1,"more":1}"#]
+        {
             assert_eq!(Message::decode(bad.as_bytes()), None, "{bad}");
         }
     }

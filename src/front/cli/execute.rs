@@ -93,7 +93,9 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
 fn detach(run: &Run) -> Result<Answer, Failure> {
     let started = detach::start(&run.spec, None)?;
     if run.show != Show::Nothing {
-        let text = notices(&started.notices, &Look::of_stderr());
+        let look = Look::of_stderr();
+        let warning = started.warning().map(|text| look.paragraph("bryo: ", text));
+        let text = notices(&started.notices, &look) + &warning.unwrap_or_default();
         // There is nobody left to tell that stderr is closed.
         std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
     }
