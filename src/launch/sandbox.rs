@@ -156,9 +156,10 @@ impl<'a> Mapped<'a> {
     fn with_own_network(sockets: &'a Sockets, plan: &Plan) -> Self {
         let is_new =
             |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
-        let network = match plan.of(Stage::Launch).any(|(_, action)| is_new(action)) {
-            true => Network::Made(NetworkBeside::begin()),
-            false => Network::Kept,
+        let network = if plan.of(Stage::Launch).any(|(_, action)| is_new(action)) {
+            Network::Made(NetworkBeside::begin())
+        } else {
+            Network::Kept
         };
         Self { sockets, namespaces: None, network }
     }

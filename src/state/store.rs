@@ -84,13 +84,11 @@ impl Store {
         let failed = |source| StateError::OpenStore { store: path.clone(), source };
         let found = open_checked(path)?;
         let is_new = found.is_none();
-        let root = match found {
-            Some(root) => root,
-            None => {
-                make(path)
-                    .map_err(|source| StateError::MakeStore { store: path.clone(), source })?;
-                open_checked(path)?.ok_or_else(|| failed(Errno::NOENT))?
-            }
+        let root = if let Some(root) = found {
+            root
+        } else {
+            make(path).map_err(|source| StateError::MakeStore { store: path.clone(), source })?;
+            open_checked(path)?.ok_or_else(|| failed(Errno::NOENT))?
         };
         let live = directory::ensure(&root, Place::Live.name()).map_err(failed)?;
         if is_new {

@@ -74,14 +74,10 @@ impl NetworkBeside {
     fn wait(&mut self) -> Option<OwnedFd> {
         let helper = self.helper.take()?;
         let mut status = 0;
-        loop {
-            // SAFETY: `status` is a live integer.
-            match check(unsafe { libc::waitpid(helper.pid, &raw mut status, libc::__WALL) }) {
-                Err(Errno::EINTR) => {}
-                // Nothing else waits for it: there is no such child when it has ended.
-                Ok(_) | Err(_) => break,
-            }
-        }
+        // SAFETY: `status` is a live integer.
+        let mut wait = || unsafe { libc::waitpid(helper.pid, &raw mut status, libc::__WALL) };
+        // Nothing else waits for it, so whatever else is answered, it has ended.
+        while check(wait()) == Err(Errno::EINTR) {}
         let opened = self.opened.swap(NOTHING, Ordering::AcqRel);
         // SAFETY: the helper opened it in the table that it shared, and gave it up by storing it; the swap
         // takes it once.

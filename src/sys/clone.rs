@@ -103,7 +103,7 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
         args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = u64::try_from(cgroup.as_raw_fd()).map_err(|_| Errno::EBADF)?;
     }
-    match clone_with(args) {
+    match clone_with(&args) {
         Err(Errno::ENOSYS) if cgroup.is_none() && !flags.contains(CloneFlags::NEW_TIME) => {
             clone_old(flags)
         }
@@ -112,10 +112,10 @@ pub fn clone3(flags: CloneFlags, cgroup: Option<BorrowedFd<'_>>) -> Result<Clone
 }
 
 /// The call, with a pidfd; `set_tid` is null, or points to one live integer.
-fn clone_with(args: CloneArgs) -> Result<Cloned> {
+fn clone_with(args: &CloneArgs) -> Result<Cloned> {
     let mut pidfd: libc::c_int = -1;
     let args =
-        CloneArgs { flags: args.flags | CLONE_PIDFD, pidfd: (&raw mut pidfd) as u64, ..args };
+        CloneArgs { flags: args.flags | CLONE_PIDFD, pidfd: (&raw mut pidfd) as u64, ..*args };
     // SAFETY: `args` is the kernel's structure with its size, and what it points to is alive: `pidfd`, which
     // the kernel writes in the parent, and what the caller vouches for; without CLONE_VM and with no stack
     // the child has a copy of this memory and returns here, as from fork.
@@ -134,7 +134,7 @@ pub fn fork_as(pid: Pid) -> Result<Cloned> {
     let number = pid.as_raw_nonzero().get();
     let set_tid = (&raw const number) as u64;
     let exit_signal = exit_signal(CloneFlags::empty());
-    match clone_with(CloneArgs { set_tid, set_tid_size: 1, exit_signal, ..CloneArgs::default() }) {
+    match clone_with(&CloneArgs { set_tid, set_tid_size: 1, exit_signal, ..CloneArgs::default() }) {
         Err(Errno::EPERM | Errno::EEXIST | Errno::EINVAL | Errno::E2BIG | Errno::ENOSYS) => fork(),
         other => other,
     }
