@@ -72,6 +72,13 @@ impl Probe {
         if needs.groups {
             self.groups()?;
         }
+        for place in &needs.disks {
+            let caller = &self.facts().caller;
+            let place = place.resolve(caller.home.as_ref(), caller.workdir.path());
+            if let Some(place) = place {
+                self.disk(place);
+            }
+        }
         if needs.subids {
             self.subids()?;
         }

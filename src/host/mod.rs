@@ -14,6 +14,7 @@ mod answer;
 mod bounded;
 mod caller;
 mod cgroup;
+mod disk;
 mod entries;
 mod error;
 pub mod fuse;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::plan::facts::{Facts, HostDirectory, Kernel, Kind, Mount};
+use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount};
 use crate::spec::HostPath;
 use crate::spec::rootfs::Pattern;
 
@@ -18,8 +18,8 @@ use super::status::ProcessStatus;
 use super::store::Variables;
 use super::wildcard::{Expander, Sought};
 use super::{
-    HostError, caller, fuse, kernel, passwd, place, refuted, sockets, split, status, stdio, store,
-    subid,
+    HostError, caller, disk, fuse, kernel, passwd, place, refuted, sockets, split, status, stdio,
+    store, subid,
 };
 
 /// Facts in the making. Every method adds one of them and can be called in any order, but for those
@@ -223,6 +223,12 @@ impl Probe {
         let groups = cgroup::probe(&self.facts.mounts, self.facts.caller.uid, socket)?;
         self.facts.groups = Some(groups);
         Ok(())
+    }
+
+    /// The disk of a place.
+    pub fn disk(&mut self, place: HostPath) {
+        let disk = disk::probe(&place);
+        self.facts.disks.push(DiskOf { place, disk });
     }
 
     /// Where the caller's service manager listens, if one runs.

@@ -250,6 +250,7 @@ fn value(limit: &GroupLimit) -> String {
         | GroupLimit::Processes(number) => number.to_string(),
         GroupLimit::CpuTime(time) => format!("{time} {CPU_PERIOD}"),
         GroupLimit::Cpus(set) => set.to_string(),
+        GroupLimit::Io(disk, rates) => format!("{disk} {rates}"),
     }
 }
 
@@ -261,6 +262,15 @@ fn holds(limit: &GroupLimit, is: &str) -> bool {
             is.parse::<u64>().is_ok_and(|is| is <= *bytes && *bytes - is < page)
         }
         GroupLimit::Cpus(set) => is.parse::<CpuSet>().as_ref() == Ok(set),
+        GroupLimit::Io(disk, rates) => {
+            let disk = disk.to_string();
+            let line = is.lines().find_map(|line| line.split_once(' ').filter(|of| of.0 == disk));
+            let is = line.map(|(_, rates)| rates.trim()).unwrap_or_default();
+            let wanted = rates.named().map(|(name, rate)| {
+                format!("{name}={}", rate.map_or("max".to_owned(), |rate| rate.to_string()))
+            });
+            is == wanted.join(" ")
+        }
         _ => is == value(limit),
     }
 }
@@ -268,6 +278,8 @@ fn holds(limit: &GroupLimit, is: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::facts::Disk;
+    use crate::spec::group::IoRates;
 
     #[test]
     fn what_is_read_back_may_be_less_by_a_part_of_a_page() {
@@ -279,6 +291,14 @@ mod tests {
         let time = GroupLimit::CpuTime(50_000);
         assert!(holds(&time, "50000 100000"));
         assert!(!holds(&time, "max 100000") && !holds(&time, "50000 10000"));
+        let rates = IoRates { rbps: Some(7), ..IoRates::default() };
+        let disk = GroupLimit::Io(Disk { major: 8, minor: 0 }, rates);
+        assert!(holds(
+            &disk,
+            "8:16 rbps=1 wbps=max riops=max wiops=max\n8:0 rbps=7 wbps=max riops=max wiops=max"
+        ));
+        assert!(!holds(&disk, "8:0 rbps=8 wbps=max riops=max wiops=max") && !holds(&disk, ""));
+        assert!(!holds(&disk, "18:0 rbps=7 wbps=max riops=max wiops=max"));
         let cpus = GroupLimit::Cpus("1,0".parse().unwrap());
         assert!(holds(&cpus, "0-1") && !holds(&cpus, "0") && !holds(&cpus, ""));
     }

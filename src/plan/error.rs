@@ -1,7 +1,7 @@
 //! Why no plan can be made: every text names what failed and on what, every hint what to do.
 
 use super::facts::{Controller, Kind, Stdio};
-use super::group::{DELEGATE, GroupObstacle};
+use super::group::GroupObstacle;
 use super::step::IdKind;
 use crate::spec::limits::Resource;
 use crate::spec::{HostPath, SandboxPath, Text};
@@ -139,6 +139,12 @@ pub enum PlanError {
         /// Why not.
         why: GroupObstacle,
     },
+    /// A place on no disk.
+    #[error("cannot enforce `--io-max`: `{0}` is on no disk that can be bounded")]
+    NoDisk(HostPath),
+    /// Two limits of one disk.
+    #[error("cannot enforce `--io-max` on `{0}`: its disk has a limit already")]
+    SameDisk(Text),
     /// Swap space is not counted.
     #[error(
         "cannot enforce `--memory-swap`: this kernel does not count swap space by control group"
@@ -279,7 +285,9 @@ fn helper_named(kind: IdKind) -> &'static str {
 impl PlanError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        self.hint_about_paths().or_else(|| self.hint_about_the_rest())
+        self.hint_about_paths()
+            .or_else(|| self.hint_about_groups())
+            .or_else(|| self.hint_about_the_rest())
     }
 
     fn hint_about_paths(&self) -> Option<String> {
@@ -332,17 +340,6 @@ impl PlanError {
                 "a sandbox that was started with `--ids subid` has more ids than one".to_owned()
             }
             Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
-            Self::NoGroup { why, .. } => why.hint().to_owned(),
-            Self::NoSwapCount => {
-                "boot with `swapaccount=1` on the kernel's command line, or leave it out".to_owned()
-            }
-            Self::NoController { controller, at: Some(at), .. } => format!(
-                "`{at}` is what you were given: whoever gave it has to turn `{controller}` on in it; of a \
-                 systemd service, `Delegate=yes`"
-            ),
-            Self::NoController { at: None, .. } => {
-                format!("as root: `{DELEGATE}`; then log in again")
-            }
             Self::RootHasNoProcessLimit => {
                 "run bryo as an ordinary user, or with `--pids-limit -1`".to_owned()
             }

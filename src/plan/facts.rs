@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-pub use groups::{Controller, Delegated, GroupVersion, Groups, Manager};
+pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager};
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
 pub use target::Target;
 
@@ -80,6 +80,9 @@ pub struct Facts {
     /// Control groups, and who may make some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Groups>,
+    /// The disks of the places that were asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub disks: Vec<DiskOf>,
     /// What stands at descriptors 0, 1, 2.
     pub stdio: [Stdio; 3],
     /// Whether the caller is in the background of its terminal, as after `&` in a shell.

@@ -17,10 +17,10 @@ use std::collections::BTreeSet;
 
 use super::draft::Draft;
 use super::error::PlanError;
-use super::facts::{Controller, Facts, Groups};
+use super::facts::{Controller, Disk, Facts, Groups};
 use super::step::{GroupLimit, GroupStep, Missing, Notice, ProcessStep, Stage};
-use crate::spec::group::Bound;
-use crate::spec::{IdMode, Need, Network, Spec};
+use crate::spec::group::{Bound, IoMax};
+use crate::spec::{IdMode, Need, Network, Spec, Text};
 
 /// The group of one run.
 #[derive(Debug, Default)]
@@ -65,8 +65,33 @@ impl GroupObstacle {
     }
 }
 
+impl PlanError {
+    pub(super) fn hint_about_groups(&self) -> Option<String> {
+        Some(match self {
+            Self::NoGroup { why, .. } => why.hint().to_owned(),
+            Self::NoDisk(_) => {
+                "name a place on a disk, or the disk itself, as `/dev/sda`: `lsblk` lists them; a file system \
+                 over several disks, as btrfs, does not tell its own"
+                    .to_owned()
+            }
+            Self::SameDisk(_) => "give one limit for each disk".to_owned(),
+            Self::NoSwapCount => {
+                "boot with `swapaccount=1` on the kernel's command line, or leave it out".to_owned()
+            }
+            Self::NoController { controller, at: Some(at), .. } => format!(
+                "`{at}` is what you were given: whoever gave it has to turn `{controller}` on in it; of a \
+                 systemd service, `Delegate=yes`"
+            ),
+            Self::NoController { at: None, .. } => {
+                format!("as root: `{DELEGATE}`; then log in again")
+            }
+            _ => return None,
+        })
+    }
+}
+
 /// What is wanted, as limits of a group.
-fn wanted(spec: &Spec, facts: &Facts) -> Vec<(GroupLimit, Need)> {
+fn wanted(spec: &Spec, facts: &Facts) -> Result<Vec<(GroupLimit, Need)>, PlanError> {
     let group = &spec.limits.group;
     let mut wanted = Vec::new();
     let mut number = |bound: &Option<Bound<u64>>, limit: fn(u64) -> GroupLimit| {
@@ -79,6 +104,16 @@ fn wanted(spec: &Spec, facts: &Facts) -> Vec<(GroupLimit, Need)> {
     number(&group.cpu_weight, GroupLimit::CpuWeight);
     let cpus = group.cpus.as_ref();
     wanted.extend(cpus.map(|bound| (GroupLimit::Cpus(bound.at.clone()), bound.need)));
+    for io in &group.io {
+        let disk = disk_of(io, facts)?;
+        if wanted
+            .iter()
+            .any(|(limit, _)| matches!(limit, GroupLimit::Io(other, _) if *other == disk))
+        {
+            return Err(PlanError::SameDisk(Text::from(io.at.clone())));
+        }
+        wanted.push((GroupLimit::Io(disk, io.rates), io.need));
+    }
     wanted.retain(|(_, need)| *need != Need::Off);
     if let Some(most) = spec.limits.processes
         && spec.limits.processes_need != Need::Off
@@ -90,7 +125,15 @@ fn wanted(spec: &Spec, facts: &Facts) -> Vec<(GroupLimit, Need)> {
             wanted.push((GroupLimit::Processes(most), need));
         }
     }
-    wanted
+    Ok(wanted)
+}
+
+fn disk_of(io: &IoMax, facts: &Facts) -> Result<Disk, PlanError> {
+    let caller = &facts.caller;
+    let place = io.at.resolve(caller.home.as_ref(), caller.workdir.path());
+    let place = place.ok_or_else(|| PlanError::Unresolved(Text::from(io.at.clone())))?;
+    let known = facts.disks.iter().find(|known| known.place == place);
+    known.ok_or(PlanError::Unprobed("disks"))?.disk.ok_or(PlanError::NoDisk(place))
 }
 
 /// Whether a number of processes that was asked for takes a group, because `RLIMIT_NPROC` does not hold.
@@ -110,7 +153,7 @@ pub(super) fn plan_group(
     facts: &Facts,
     draft: &mut Draft,
 ) -> Result<Option<PlannedGroup>, PlanError> {
-    let mut wanted = wanted(spec, facts);
+    let mut wanted = wanted(spec, facts)?;
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -132,7 +175,12 @@ pub(super) fn plan_group(
         wanted.retain(|(limit, _)| !matches!(limit, GroupLimit::Swap(_)));
     }
     for (limit, need) in &wanted {
-        let controller = limit.controller();
+        let mut controller = limit.controller();
+        let writes =
+            matches!(limit, GroupLimit::Io(_, rates) if rates.wbps.or(rates.wiops).is_some());
+        if writes && !way.controllers().contains(&Controller::Memory) {
+            controller = Controller::Memory;
+        }
         if way.controllers().contains(&controller) {
             continue;
         }
@@ -206,7 +254,13 @@ impl<'a> Way<'a> {
     }
 
     fn plan(&self, spec: &Spec, limits: Vec<GroupLimit>) -> PlannedGroup {
-        let controllers: BTreeSet<Controller> = limits.iter().map(GroupLimit::controller).collect();
+        let mut controllers: BTreeSet<Controller> =
+            limits.iter().map(GroupLimit::controller).collect();
+        if controllers.contains(&Controller::Io) && self.controllers().contains(&Controller::Memory)
+        {
+            // Without it what is written through the page cache counts for the group above.
+            controllers.insert(Controller::Memory);
+        }
         let enable = GroupStep::Enable(controllers.into_iter().collect());
         let cpu_weight = limits.iter().find_map(|limit| match limit {
             GroupLimit::CpuWeight(weight) => Some(*weight),

@@ -50,6 +50,8 @@ pub struct Needs {
     pub subids: bool,
     /// [`Facts::groups`].
     pub groups: bool,
+    /// For [`Facts::disks`].
+    pub disks: Vec<Pattern>,
     /// [`Facts::tun`].
     pub tun: bool,
     /// [`Facts::procfs_mountable`].
@@ -120,6 +122,7 @@ pub fn needs(spec: &Spec) -> Needs {
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
         subids: spec.ids.mode == IdMode::Subid,
         groups: super::group::may_want_group(spec),
+        disks: spec.limits.group.io.iter().map(|io| io.at.clone()).collect(),
         tun: spec.network == Network::User,
         procfs_mountable: true,
     }

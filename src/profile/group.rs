@@ -7,7 +7,7 @@ use super::read::Cursor;
 use super::settings::Ceiling;
 use super::value::{ValueError, parse_size};
 use crate::spec::Need;
-use crate::spec::group::{Bound, CPU_PERIOD, CpuSet, Group};
+use crate::spec::group::{Bound, CPU_PERIOD, CpuSet, Group, IoRates};
 
 /// The keys of `[limits]` that are read here.
 pub(super) const KEYS: [&str; 7] =
@@ -68,6 +68,7 @@ impl GroupBounds {
             cpu_time: at(self.cpus),
             cpu_weight: self.cpu_weight.map(|at| Bound { at, need }),
             cpus: self.cpuset_cpus.map(|at| Bound { at, need }),
+            io: Vec::new(),
         }
     }
 
@@ -153,6 +154,36 @@ pub(super) fn cpus(time: u64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
+/// `rbps=10m,wbps=5m,riops=100,wiops=100`, at least one of them and each at most once.
+pub fn parse_rates(text: &str) -> Result<IoRates, ValueError> {
+    let mut rates = IoRates::default();
+    for part in text.split(',') {
+        let (name, value) = part.split_once('=').ok_or(ValueError::NotRates)?;
+        let (place, rate) = match name {
+            "rbps" => (&mut rates.rbps, parse_size(value)?),
+            "wbps" => (&mut rates.wbps, parse_size(value)?),
+            "riops" => (&mut rates.riops, parse_requests(value)?),
+            "wiops" => (&mut rates.wiops, parse_requests(value)?),
+            _ => return Err(ValueError::NotRates),
+        };
+        if place.replace(rate).is_some() {
+            return Err(ValueError::NotRates);
+        }
+    }
+    Ok(rates)
+}
+
+/// Requests each second: the kernel counts them in 32 bits, and its own word for "any" is the highest.
+fn parse_requests(text: &str) -> Result<u64, ValueError> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u64>() {
+        Ok(0) => Err(ValueError::Zero),
+        Ok(count) if digits && count < u64::from(u32::MAX) => Ok(count),
+        Ok(_) if digits => Err(ValueError::TooLarge),
+        _ => Err(ValueError::NotRates),
+    }
+}
+
 /// A share: 1 to 10000.
 pub fn parse_weight(text: &str) -> Result<u64, ValueError> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -194,6 +225,21 @@ mod tests {
         assert_eq!(swap(Some(Ceiling::At(64))), Some(Bound::required(0)));
         assert_eq!(swap(Some(Ceiling::At(100))), Some(Bound::required(36)));
         assert_eq!(swap(Some(Ceiling::Unlimited)), None);
+    }
+
+    #[test]
+    fn rates_of_a_disk_have_names() {
+        let rates = parse_rates("rbps=1m,wiops=7").unwrap();
+        assert_eq!((rates.rbps, rates.wiops, rates.wbps), (Some(1 << 20), Some(7), None));
+        assert_eq!(rates.to_string(), "rbps=1048576 wiops=7");
+        for bad in
+            ["", "rbps", "1m", "rbps=1m,", "rbps=1m,rbps=2m", "bps=1", "riops=1k", "riops=-1"]
+        {
+            assert_eq!(parse_rates(bad), Err(ValueError::NotRates), "{bad}");
+        }
+        assert_eq!(parse_rates("rbps=fast"), Err(ValueError::NotASize));
+        assert_eq!(parse_rates("wiops=0"), Err(ValueError::Zero));
+        assert_eq!(parse_rates("wiops=4294967295"), Err(ValueError::TooLarge));
     }
 
     #[test]

@@ -43,6 +43,9 @@ pub enum ValueError {
     /// Less than the kernel takes.
     #[error("it is less than 0.01")]
     TooFewCpus,
+    /// Not how fast a disk may be used.
+    #[error("it is not a list of rates")]
+    NotRates,
     /// Not a share.
     #[error("it is not between 1 and 10000")]
     NotAWeight,
@@ -146,6 +149,7 @@ impl ValueError {
             Self::NotADuration => "a duration is a number of seconds, or has units: 90s, 1h30m, 7d",
             Self::NotCpus => "a number with at most five digits behind the point: 2, 0.5, 1.25",
             Self::NotACpuSet => "numbers and ranges: 0-3,8",
+            Self::NotRates => "as rbps=10m,wbps=5m,riops=100,wiops=100, or some of them",
             Self::NotAWeight => "everybody else has 100; twice as much is 200",
             Self::NotAUmask => "a mask has octal digits: 022, 077",
             Self::NotAUser => "write `root`, `1000`, or `1000:1000`",

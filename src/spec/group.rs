@@ -10,6 +10,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::confine::Need;
+use super::rootfs::Pattern;
 
 /// Everything that one control group bounds. What is not said is not bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +34,56 @@ pub struct Group {
     /// Which processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Bound<CpuSet>>,
+    /// How fast disks may be used, each disk at most once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub io: Vec<IoMax>,
+}
+
+/// How fast the disk of a place may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IoMax {
+    /// The disk itself, or any place on it.
+    pub at: Pattern,
+    /// How fast.
+    pub rates: IoRates,
+    /// A flag requires it.
+    pub need: Need,
+}
+
+/// Bytes and requests each second; what is not said is not bounded, and something is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct IoRates {
+    /// Bytes read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rbps: Option<u64>,
+    /// Bytes written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wbps: Option<u64>,
+    /// Reads.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub riops: Option<u64>,
+    /// Writes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wiops: Option<u64>,
+}
+
+impl IoRates {
+    /// By the kernel's names, in its order.
+    pub fn named(&self) -> [(&'static str, Option<u64>); 4] {
+        [("rbps", self.rbps), ("wbps", self.wbps), ("riops", self.riops), ("wiops", self.wiops)]
+    }
+}
+
+impl fmt::Display for IoRates {
+    /// As `io.max` of a control group takes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = self.named().into_iter().filter_map(|(name, rate)| Some((name, rate?)));
+        said.enumerate().try_for_each(|(n, (name, rate))| {
+            write!(f, "{}{name}={rate}", if n == 0 { "" } else { " " })
+        })
+    }
 }
 
 /// Microseconds in which [`Group::cpu_time`] may be used: the kernel's own default.

@@ -2,7 +2,7 @@
 
 use super::CheckError;
 use super::order::{before, of, only};
-use crate::plan::step::{Action, GroupStep, Namespaces, Plan, ProcessStep, Stage};
+use crate::plan::step::{Action, GroupLimit, GroupStep, Namespaces, Plan, ProcessStep, Stage};
 
 /// One cgroup namespace, made where the sandbox is in its group; a group with limits, each set once.
 pub(super) fn check_group(plan: &Plan, clone: usize) -> Result<(), CheckError> {
@@ -49,7 +49,11 @@ fn check_steps(plan: &Plan, clone: usize, steps: &[(usize, &GroupStep)]) -> Resu
     for (number, step) in steps {
         let GroupStep::Set(limit) = step else { continue };
         before(enable.max(make), *number, "its file is not there yet")?;
-        if set.contains(&limit.file()) {
+        let what = match limit {
+            GroupLimit::Io(disk, _) => (limit.file(), Some(*disk)),
+            _ => (limit.file(), None),
+        };
+        if set.contains(&what) {
             return Err(CheckError::Order { number: *number, rule: "it was done before" });
         }
         let on = steps.iter().any(
@@ -58,7 +62,7 @@ fn check_steps(plan: &Plan, clone: usize, steps: &[(usize, &GroupStep)]) -> Resu
         if !on {
             return Err(CheckError::Order { number: *number, rule: "its controller is off" });
         }
-        set.push(limit.file());
+        set.push(what);
     }
     if set.is_empty() {
         return Err(CheckError::Missing { what: "limit something", stage });

@@ -33,6 +33,7 @@ impl fmt::Display for GroupLimit {
             }
             Self::CpuWeight(weight) => write!(f, "weigh its processor time {weight}"),
             Self::Cpus(cpus) => write!(f, "run on the processors {cpus}"),
+            Self::Io(disk, rates) => write!(f, "limit the disk {disk} to {rates}"),
             Self::Processes(count) => write!(f, "limit processes to {count}"),
         }
     }

@@ -38,6 +38,32 @@ pub enum GroupVersion {
     None,
 }
 
+/// A block device, by its numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disk {
+    /// Of the driver.
+    pub major: u32,
+    /// Of the disk.
+    pub minor: u32,
+}
+
+impl fmt::Display for Disk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+/// The whole disk that a place is on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiskOf {
+    /// What was asked for.
+    pub place: HostPath,
+    /// The disk; none of a file system that is not on one, or that does not tell on which.
+    pub disk: Option<Disk>,
+}
+
 /// A group in which the caller may make others.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::facts::Controller;
+use crate::plan::facts::{Controller, Disk};
 use crate::spec::HostPath;
-use crate::spec::group::CpuSet;
+use crate::spec::group::{CpuSet, IoRates};
 
 /// Steps on the control group of a run.
 ///
@@ -55,6 +55,8 @@ pub enum GroupLimit {
     Cpus(CpuSet),
     /// Processes and threads, init counted.
     Processes(u64),
+    /// How fast a disk may be used.
+    Io(Disk, IoRates),
 }
 
 impl GroupLimit {
@@ -65,6 +67,7 @@ impl GroupLimit {
             Self::CpuTime(_) | Self::CpuWeight(_) => Controller::Cpu,
             Self::Cpus(_) => Controller::Cpuset,
             Self::Processes(_) => Controller::Pids,
+            Self::Io(..) => Controller::Io,
         }
     }
 
@@ -78,6 +81,7 @@ impl GroupLimit {
             Self::CpuWeight(_) => "cpu.weight",
             Self::Cpus(_) => "cpuset.cpus",
             Self::Processes(_) => "pids.max",
+            Self::Io(..) => "io.max",
         }
     }
 
@@ -91,6 +95,7 @@ impl GroupLimit {
             Self::CpuWeight(_) => "--cpu-weight",
             Self::Cpus(_) => "--cpuset-cpus",
             Self::Processes(_) => "--pids-limit",
+            Self::Io(..) => "--io-max",
         }
     }
 }

@@ -22,10 +22,21 @@ try bryo run --rm --cpuset-cpus 99 -- true
 exits 125
 tells 'run on the processors 99'
 
-# Two on one processor: one of a tenth of the weight leaves the other most of it (emulated, so not nine tenths).
-bryo run --rm --cpuset-cpus 0 --cpu-weight 10 -- python3 -c "$hog" >~/light 2>/dev/null </dev/null &
-try bryo run --rm --cpuset-cpus 0 --cpu-weight 100 -- python3 -c "$hog"
-wait $!
-printf 'light %s, heavy %s\n' "$(cat ~/light)" "$out"
-[ "$out" -gt $((2 * $(cat ~/light))) ] || not_so 'the heavy one gets more than twice as much'
+# Beside a neighbour on the same processor: half of it with the same weight, most of it with ten times as much.
+beside() {
+	bryo run --rm --write . --cpuset-cpus 0 --cpu-weight "$1" -- \
+		sh -c 'touch begun; exec timeout 100 sh -c "while :; do :; done"' >/dev/null 2>&1 </dev/null &
+	neighbour=$!
+	until [ -e begun ]; do sleep 0.5; done
+	rm begun
+	try bryo run --rm --cpuset-cpus 0 --cpu-weight 1000 -- python3 -c "$hog"
+	kill $neighbour
+	wait $neighbour || true
+}
+mkdir -p together
+cd together
+beside 1000 # the control
+[ "$out" -le 65 ] || not_so 'a neighbour of the same weight gets its half'
+beside 10
+[ "$out" -ge 75 ] || not_so 'a light neighbour gets little'
 nothing_left

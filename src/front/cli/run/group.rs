@@ -1,15 +1,19 @@
 //! `--memory --cpus …`: how much the payload may use, as far as it takes a control group.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
-use crate::front::cli::flag::{bad, one, one_parsed, value};
+use crate::front::cli::flag::{bad, many, one, one_parsed, parsed, value, values};
+use crate::front::cli::surroundings::Surroundings;
 use crate::profile::group::{
-    parse_ceiling, parse_cpu_set, parse_cpus, parse_memory, parse_weight, swap,
+    parse_ceiling, parse_cpu_set, parse_cpus, parse_memory, parse_rates, parse_weight, swap,
 };
 use crate::profile::settings::Ceiling;
 use crate::profile::value::ValueError;
-use crate::spec::group::{Bound, Group};
+use crate::spec::group::{Bound, Group, IoMax};
 use crate::spec::{Need, Spec};
 
 pub(super) fn flags() -> Vec<Arg> {
@@ -25,11 +29,16 @@ pub(super) fn flags() -> Vec<Arg> {
         negative(value("memory-high", "SIZE", "Beyond so much memory it is slowed down")),
         negative(value("cpus", "N", "Processor time, as 1.5; -1 for any")),
         value("cpu-weight", "N", "Share where processors are short: 1 to 10000, others have 100"),
+        values("io-max", "PLACE:RATES", "How fast the disk of a place is used: rbps=10m,wiops=50"),
         value("cpuset-cpus", "LIST", "Run on these processors alone, as 0-3,8"),
     ]
 }
 
-pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliError> {
+pub(super) fn apply(
+    matches: &ArgMatches,
+    spec: &mut Spec,
+    caller: &Surroundings,
+) -> Result<(), CliError> {
     let group = &mut spec.limits.group;
     apply_memory(matches, group)?;
     if let Some(time) = ceiling(matches, "cpus", "--cpus", parse_cpus)? {
@@ -41,7 +50,26 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     if let Some(cpus) = one_parsed(matches, "cpuset-cpus", "--cpuset-cpus", parse_cpu_set)? {
         group.cpus = Some(Bound::required(cpus));
     }
+    for text in many(matches, "io-max") {
+        let io = io_max(text, caller)?;
+        if group.io.iter().any(|known| known.at == io.at) {
+            return Err(CliError::Repeated(format!("--io-max {}", io.at)));
+        }
+        group.io.push(io);
+    }
     Ok(())
+}
+
+/// What stands behind the last colon are rates: a place may have colons in it.
+fn io_max(value: &OsStr, caller: &Surroundings) -> Result<IoMax, CliError> {
+    let flag = "--io-max";
+    let at = value.as_bytes().iter().rposition(|byte| *byte == b':');
+    let (place, rates) = at
+        .and_then(|at| value.as_bytes().split_at_checked(at))
+        .ok_or_else(|| bad(flag, value, ValueError::NotRates))?;
+    let rates = parsed(flag, OsStr::from_bytes(&rates[1..]), parse_rates)?;
+    let at = caller.place(flag, OsStr::from_bytes(place))?;
+    Ok(IoMax { at, rates, need: Need::Required })
 }
 
 fn apply_memory(matches: &ArgMatches, group: &mut Group) -> Result<(), CliError> {

@@ -154,7 +154,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     environment::apply(matches, &mut spec, caller, &profile.pass, profile.set)?;
     confine::apply(matches, &mut spec, caller)?;
     limits::apply(matches, &mut spec)?;
-    group::apply(matches, &mut spec)?;
+    group::apply(matches, &mut spec, caller)?;
     lifetime::apply(matches, &mut spec, caller)?;
     life::apply(matches, &mut spec)?;
     let apply_on_success = lifetime::applies(matches);

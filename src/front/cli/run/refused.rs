@@ -18,7 +18,7 @@ struct Refused {
     instead: &'static str,
 }
 
-/// Needs a control group, which nothing makes yet.
+/// Nothing does it yet.
 const NO_CGROUP: &str = "nothing enforces it yet, and a limit that is not enforced is none";
 
 const REFUSED: &[Refused] = &[
@@ -64,9 +64,19 @@ const REFUSED: &[Refused] = &[
         instead: "`--cpus N`: the quota divided by the period",
     },
     Refused {
-        names: &["--io-max", "--blkio-weight", "--device-read-bps", "--device-write-bps"],
-        why: NO_CGROUP,
-        instead: "",
+        names: &["--io-weight", "--blkio-weight"],
+        why: "disks are shared by weight only where an administrator turned that on for them",
+        instead: "`--io-max PLACE:rbps=…,wbps=…` bounds how fast they are used",
+    },
+    Refused {
+        names: &[
+            "--device-read-bps",
+            "--device-write-bps",
+            "--device-read-iops",
+            "--device-write-iops",
+        ],
+        why: "the four are one flag here",
+        instead: "`--io-max DEVICE:rbps=…,wbps=…,riops=…,wiops=…`",
     },
     Refused {
         names: &["--disk", "--storage-opt"],
