@@ -12,8 +12,8 @@ use crate::state::events::{Event, Events, What};
 use crate::state::{SandboxId, Stores, Timestamp};
 use crate::sys::event::Poller;
 
-/// How often to look whether there is a store, while there is none.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often to look whether there is a new store.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Which events.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -77,10 +77,8 @@ pub fn events(part: &Part, form: Form, out: &mut dyn Write) -> Result<(), OpsErr
     let mut all = Vec::new();
     let part = Part { since: Some(part.since.unwrap_or_else(Timestamp::now)), ..part.clone() };
     loop {
-        if all.is_empty() {
-            // The first sandbox makes the store.
-            all = watched(&Here::look()?.stores)?;
-        }
+        // The first sandbox makes a store.
+        watch_new(&Here::look()?.stores, &mut all)?;
         let over = part.until.is_some_and(|until| until <= Timestamp::now());
         let mut found = Vec::new();
         for events in &mut all {
@@ -100,17 +98,19 @@ pub fn events(part: &Part, form: Form, out: &mut dyn Write) -> Result<(), OpsErr
     }
 }
 
-/// Every store's, watched.
-fn watched(stores: &Stores) -> Result<Vec<Events>, OpsError> {
-    let mut all: Vec<Events> = stores.iter().map(crate::state::Store::events).collect();
-    for events in &mut all {
-        events.watch()?;
+/// Watches the stores that were not there before.
+fn watch_new(stores: &Stores, all: &mut Vec<Events>) -> Result<(), OpsError> {
+    for store in stores.iter() {
+        if !all.iter().any(|events| events.store() == store.path()) {
+            let mut events = store.events();
+            events.watch()?;
+            all.push(events);
+        }
     }
-    Ok(all)
+    Ok(())
 }
 
 fn wait(all: &mut [Events], until: Option<Timestamp>) -> Result<(), OpsError> {
-    let look = if all.is_empty() { LOOK } else { Duration::from_hours(1) };
     let mut poller = Poller::new();
     for events in all {
         if let Some(changes) = events.watch()? {
@@ -118,7 +118,7 @@ fn wait(all: &mut [Events], until: Option<Timestamp>) -> Result<(), OpsError> {
         }
     }
     let left = until.map(|until| until.since(Timestamp::now()));
-    poller.wait(Some(left.map_or(look, |left| left.min(look)))).map(drop).map_err(OpsError::Poll)
+    poller.wait(Some(left.map_or(LOOK, |left| left.min(LOOK)))).map(drop).map_err(OpsError::Poll)
 }
 
 fn line(event: &Event, form: Form) -> Result<String, OpsError> {

@@ -25,6 +25,7 @@ use super::found::Found;
 use super::id::SandboxId;
 use super::store::Store;
 use super::timestamp::Timestamp;
+use crate::spec::HostPath;
 
 /// Bytes after which a file is full.
 const MOST: i64 = 1 << 20;
@@ -146,6 +147,11 @@ impl Store {
 }
 
 impl Events {
+    /// Which store's.
+    pub fn store(&self) -> &HostPath {
+        self.store.path()
+    }
+
     /// Watches for more, from now on; the descriptor is readable when there may be some.
     pub fn watch(&mut self) -> Result<Option<&OwnedFd>, StateError> {
         if self.changes.is_none() {
@@ -223,7 +229,6 @@ fn read_file(store: &Store, name: &str) -> Result<Option<(u64, Vec<u8>)>, Errno>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::HostPath;
 
     fn all(events: &mut Events) -> Vec<String> {
         let mut found = Vec::new();
