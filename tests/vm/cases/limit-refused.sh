@@ -6,6 +6,7 @@
 
 try bryo run --rm --cpuset-cpus 0 -- true
 exits 125
+# shellcheck disable=SC2016  # quotes of a message
 tells 'cannot enforce `--cpuset-cpus`: the controller `cpuset` is not delegated to you'
 tells '/etc/systemd/system/user@.service.d/delegate.conf'
 
