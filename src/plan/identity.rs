@@ -7,6 +7,7 @@
 //!   programs refuse to start when it is missing or zero.
 //! - `/etc/hosts` names the sandbox itself and loopback; with the host's network it is the host's.
 //! - `/etc/resolv.conf` names the netstack's name server, where there is a netstack.
+//! - Of a root file system of the user's only the last two are replaced: who is in it, it says itself.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -36,8 +37,12 @@ pub(super) fn plan_identity(
     rules: &Rules,
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
-    if spec.rootfs.base != Base::Host {
-        return Ok(());
+    match &spec.rootfs.base {
+        Base::Host => {}
+        Base::Directory(directory) => {
+            return plan_in_directory(spec, facts, (directory, rules), draft);
+        }
+        Base::Empty => return Ok(()),
     }
     let (uid, gid) = ids::inside(spec, facts);
     let account = &facts.account;
@@ -67,8 +72,7 @@ pub(super) fn plan_identity(
     replace(machine_id, MACHINE_ID.to_owned());
     replace(hostname_file, format!("{name}\n"));
     if spec.network.is_own() {
-        let local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-        replace(hosts, format!("{local}127.0.1.1\t{name}\n"));
+        replace(hosts, hosts_of(name));
     }
     if let Some(content) = net::resolver(spec, facts)
         && let Some(place) = facts.place(&fixed(RESOLV_CONF)).filter(is_file)
@@ -76,6 +80,44 @@ pub(super) fn plan_identity(
         over(rules, &place.real, content, draft);
     }
     Ok(())
+}
+
+/// What `/etc/hosts` says of the sandbox itself.
+fn hosts_of(name: &str) -> String {
+    let local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
+    format!("{local}127.0.1.1\t{name}\n")
+}
+
+/// In a root file system of the user's: what differs from network to network. Where it has no such file, or a link in
+/// its place, its own stays.
+fn plan_in_directory(
+    spec: &Spec,
+    facts: &Facts,
+    (directory, rules): (&HostPath, &Rules),
+    draft: &mut Draft,
+) -> Result<(), PlanError> {
+    if !spec.network.is_own() {
+        return Ok(());
+    }
+    let resolver = net::resolver(spec, facts).map(|content| (RESOLV_CONF, content));
+    let hosts = ("/etc/hosts", Text::from(hosts_of(hostname(spec)?)));
+    for (path, content) in std::iter::once(hosts).chain(resolver) {
+        let at = fixed(path).same_in_sandbox();
+        let Some(place) = in_directory(directory, path).and_then(|path| facts.place(&path)) else {
+            continue;
+        };
+        // What a flag puts there wins.
+        let is_free = rules.at(&at).is_none();
+        if place.kind == Kind::File && place.real == place.asked && is_free {
+            draft.fs(FsStep::FileOver { at, content, mode: 0o644 });
+        }
+    }
+    Ok(())
+}
+
+/// Where a file of a root file system is on the host.
+pub(super) fn in_directory(directory: &HostPath, path: &str) -> Option<HostPath> {
+    directory.join(path.trim_start_matches('/')).ok()
 }
 
 /// Only over what the host shows there: a flag that speaks of the file itself wins.

@@ -151,6 +151,12 @@ fn places(spec: &Spec) -> Vec<WantedPlace> {
         }
         Base::Directory(directory) => {
             wanted.add(Some(Pattern::literal(directory)), true);
+            if spec.network.is_own() {
+                for path in ["/etc/hosts", super::places::RESOLV_CONF] {
+                    let path = identity::in_directory(directory, path);
+                    wanted.add(path.as_ref().map(Pattern::literal), false);
+                }
+            }
             for own in ["dev", "proc", "sys"] {
                 wanted.add(directory.join(own).ok().as_ref().map(Pattern::literal), false);
             }

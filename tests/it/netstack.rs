@@ -183,3 +183,27 @@ fn a_payload_goes_on_without_its_netstack_and_sees_errors() {
     assert!(record.contains(r#""network_loss": {"#), "{record}");
     assert!(record.contains(r#""killed": 9"#), "{record}");
 }
+
+#[test]
+fn a_root_file_system_of_the_users_is_told_its_name_server_and_itself() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    for link in ["bin", "lib", "lib64"] {
+        world.folder("root");
+        std::os::unix::fs::symlink(format!("usr/{link}"), world.path(format!("root/{link}")))
+            .unwrap();
+    }
+    world.folder("root/usr");
+    world.file("root/etc/resolv.conf", "nameserver 192.0.2.77\n");
+    world.file("root/etc/hosts", "192.0.2.78 of-the-image\n");
+    let shows = "cat /etc/resolv.conf; grep -c image /etc/hosts; grep -o boxed /etc/hosts";
+    let root = |flags: &[&str]| {
+        let root = world.path("root");
+        let run =
+            world.bryo(["run", "--rm", "--hostname", "boxed", "-v", "/usr:/usr:ro", "--rootfs"]);
+        on_host(&world, run.arg(root).args(flags)).run(shows)
+    };
+    root(&["--network", "user"]).stdout_is("nameserver 10.0.2.3\n0\nboxed\n");
+    root(&[]).stdout_is("nameserver 192.0.2.77\n0\nboxed\n");
+    root(&["--network", "host"]).stdout_is("nameserver 192.0.2.77\n1\n");
+}
