@@ -325,7 +325,11 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--ids", "many"], "cannot take `many` for `--ids`"),
     (&["--hostname", "a_b"], "cannot take `a_b` for `--hostname`: it is not a host name"),
     (&["--network", "sandbox:"], "cannot take `sandbox:` for `--network`: this version has"),
-    (&["--network", "bridge:x"], "cannot take `bridge:x` for `--network`: this version has"),
+    (
+        &["--network", "bridge:../x"],
+        "cannot take `bridge:../x` for `--network`: it is not the name",
+    ),
+    (&["--network", "macvlan"], "cannot take `macvlan` for `--network`: it is none of"),
     (&["--network", "nnoe"], "cannot take `nnoe` for `--network`: it is none of"),
     (
         &["--profile", "agent", "--net=host"],

@@ -28,6 +28,7 @@ mod place;
 mod probe;
 pub mod refuted;
 mod resolve;
+pub mod routes;
 mod sockets;
 mod split;
 mod status;

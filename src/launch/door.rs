@@ -3,7 +3,7 @@
 //! # Theory of operation
 //! Pid 1 of a sandbox cannot be looked at, but the programs in it can, by who owns their user namespace: from
 //! `/proc` of one of them come descriptors of both namespaces. What a payload could have done to its own process
-//! is no matter: the user namespace must be one that this user made directly below our own, and own the network
+//! is no matter: the user namespace must be one that this user made just so far below our own, and own the network
 //! namespace. A payload without capabilities can neither enter another such one nor make one.
 //!
 //! # Decisions
@@ -27,8 +27,17 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub struct Door {
     /// The user namespace.
     pub(super) user: OwnedFd,
-    /// The network namespace.
-    pub(super) net: OwnedFd,
+    /// The network namespace; none where the new one has its own.
+    pub(super) net: Option<OwnedFd>,
+}
+
+/// Where the user namespace of a sandbox lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Below {
+    /// Below our own.
+    Ours,
+    /// Below that of the holder of its network, which lies below our own.
+    Holder,
 }
 
 /// A process as `/proc` tells of it.
@@ -44,10 +53,10 @@ impl Door {
     ///
     /// Errors: `/proc` cannot be read. That the launcher is the one it should be, the caller makes sure of, before
     /// and after.
-    pub fn of_sandbox(launcher: Pid) -> Result<Option<Self>> {
+    pub fn of_sandbox(launcher: Pid, below: Below) -> Result<Option<Self>> {
         let end = Instant::now() + STARTING;
         loop {
-            if let Some(door) = Self::look(launcher.as_raw_nonzero().get())? {
+            if let Some(door) = Self::look(launcher.as_raw_nonzero().get(), below)? {
                 return Ok(Some(door));
             }
             if Instant::now() > end {
@@ -57,13 +66,13 @@ impl Door {
         }
     }
 
-    fn look(launcher: i32) -> Result<Option<Self>> {
+    fn look(launcher: i32, below: Below) -> Result<Option<Self>> {
         let all = processes()?;
         let is_init =
             |process: &Process| process.parent == launcher && matches!(process.inner, (1, 2..));
         for (init, _) in all.iter().filter(|(_, process)| is_init(process)) {
             let mut inside = all.iter().filter(|(pid, _)| descends(&all, *pid, *init));
-            if let Some(door) = inside.find_map(|(_, process)| Self::through(process)) {
+            if let Some(door) = inside.find_map(|(_, process)| Self::through(process, below)) {
                 return Ok(Some(door));
             }
         }
@@ -72,16 +81,21 @@ impl Door {
 
     /// By one of its programs; none for one that has namespaces of its own, has ended, or may not be looked at
     /// as it runs a program that cannot be read.
-    fn through(process: &Process) -> Option<Self> {
+    fn through(process: &Process, below: Below) -> Option<Self> {
         let user = namespace::open_ns(&process.directory, Namespace::User).ok()?;
         let net = namespace::open_ns(&process.directory, Namespace::Net).ok()?;
         let own = namespace::ns_inode(own_directory().ok()?, Namespace::User).ok()?;
         let inode = |fd: &OwnedFd| rustix::fs::fstat(fd).ok().map(|stat| stat.st_ino);
-        let is_below_ours = inode(&namespace::owner(&user).ok()?)? == own;
+        let above = namespace::owner(&user).ok()?;
+        let above = match below {
+            Below::Ours => above,
+            Below::Holder => namespace::owner(above).ok()?,
+        };
+        let is_below_ours = inode(&above)? == own;
         let is_this_users =
             namespace::owner_uid(&user).ok()? == rustix::process::geteuid().as_raw();
         let owns_network = inode(&namespace::owner(&net).ok()?)? == inode(&user)?;
-        (is_below_ours && is_this_users && owns_network).then_some(Self { user, net })
+        (is_below_ours && is_this_users && owns_network).then_some(Self { user, net: Some(net) })
     }
 }
 
@@ -159,6 +173,7 @@ mod tests {
 
     #[test]
     fn a_launcher_without_a_sandbox_has_no_door() {
-        assert!(Door::look(rustix::process::getpid().as_raw_nonzero().get()).unwrap().is_none());
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        assert!(Door::look(own, Below::Ours).unwrap().is_none());
     }
 }

@@ -14,21 +14,62 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
 
-use super::LaunchError;
 use super::door::Door;
+use super::{Host, LaunchError, ids};
+use crate::plan::step::{Action, EnterStep, Plan, Stage};
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
+use crate::sys::namespace::{self, Namespace};
 use crate::sys::process::exit_now;
+use crate::sys::signal::SignalNumber;
 use crate::sys::{pidfd, socket};
+
+/// Whether the clone is made in others' namespaces.
+pub(super) fn enters(plan: &Plan) -> bool {
+    plan.of(Stage::Launch).any(|(_, action)| matches!(action, Action::Enter(_)))
+}
+
+/// Writes the id maps of pid 1.
+pub(super) fn map(plan: &Plan, pid: Pid) -> Result<(), LaunchError> {
+    plan.of(Stage::Launch).try_for_each(|(_, action)| match action {
+        Action::Ids(step) => ids::map(pid, step),
+        _ => Ok(()),
+    })
+}
+
+/// Whether the network namespace has to be there before pid 1 goes on: the clone makes it then.
+pub(super) fn is_attached(plan: &Plan) -> bool {
+    let is_attach = |action: &Action| matches!(action, Action::Enter(EnterStep::Attach(_)));
+    plan.of(Stage::Launch).any(|(_, action)| is_attach(action))
+}
+
+/// Has the network's holder connect pid 1, where the plan puts it on one.
+pub(super) fn attach(plan: &Plan, host: &Host<'_>, pid: Pid) -> Result<(), LaunchError> {
+    if !is_attached(plan) {
+        return Ok(());
+    }
+    let membership = host.membership.ok_or(LaunchError::Enter(Errno::EINVAL))?;
+    let namespace = namespace::open_proc_dir(pid)
+        .and_then(|process| namespace::open_ns(process, Namespace::Net))
+        .map_err(LaunchError::Enter)?;
+    membership.attach(namespace).map_err(|error| LaunchError::Holder(Box::new(error)))
+}
 
 /// What went wrong, as the first byte of what is told; the number behind it is an errno.
 const CANNOT_ENTER: u8 = 1;
 const CANNOT_CLONE: u8 = 2;
+/// Pid 1 is there, and its descriptor comes along.
+const CANNOT_MAP: u8 = 3;
 /// Nothing: the number is that of pid 1, whose descriptor comes along.
 const CLONED: u8 = 0;
 
-/// Clones with these flags behind the door. Returns in the launcher and in the new process.
-pub(super) fn clone_within(door: &Door, flags: CloneFlags) -> Result<Cloned, LaunchError> {
+/// Clones with these flags behind the door, and has `map` write the id maps of pid 1: only who is in the user namespace
+/// above may. Returns in the launcher and in the new process.
+pub(super) fn clone_within(
+    door: &Door,
+    flags: CloneFlags,
+    map: impl FnOnce(Pid) -> Result<(), LaunchError>,
+) -> Result<Cloned, LaunchError> {
     let (ours, theirs) = socket::pair().map_err(LaunchError::Connect)?;
     match clone::fork().map_err(LaunchError::Clone)? {
         Cloned::Child => {
@@ -39,7 +80,15 @@ pub(super) fn clone_within(door: &Door, flags: CloneFlags) -> Result<Cloned, Lau
             }) {
                 Ok(Cloned::Child) => Ok(Cloned::Child),
                 Ok(Cloned::Parent { pid, pidfd }) => {
-                    tell(&theirs, CLONED, pid.as_raw_nonzero().get(), Some(pidfd.as_fd()))
+                    let mapped = map(pid).map_err(|error| match error {
+                        LaunchError::Map(errno) => errno,
+                        _ => Errno::EINVAL,
+                    });
+                    let (what, number) = match mapped {
+                        Ok(()) => (CLONED, pid.as_raw_nonzero().get()),
+                        Err(errno) => (CANNOT_MAP, errno.raw()),
+                    };
+                    tell(&theirs, what, number, Some(pidfd.as_fd()))
                 }
                 Err((what, errno)) => tell(&theirs, what, errno.raw(), None),
             }
@@ -56,7 +105,7 @@ pub(super) fn clone_within(door: &Door, flags: CloneFlags) -> Result<Cloned, Lau
 fn enter(door: &Door) -> Result<(), Errno> {
     // The user namespace first: the right to enter the other comes with it.
     clone::setns(&door.user, CloneFlags::NEW_USER)?;
-    clone::setns(&door.net, CloneFlags::NEW_NET)
+    door.net.as_ref().map_or(Ok(()), |net| clone::setns(net, CloneFlags::NEW_NET))
 }
 
 /// Tells the launcher, and ends.
@@ -79,6 +128,11 @@ fn hear(from: &OwnedFd) -> Result<Cloned, LaunchError> {
         (5, CLONED, Some(pidfd)) => {
             let pid = Pid::from_raw(number).ok_or(LaunchError::Lost)?;
             Ok(Cloned::Parent { pid, pidfd })
+        }
+        (5, CANNOT_MAP, Some(pidfd)) => {
+            pidfd::send_signal(&pidfd, SignalNumber::KILL).map_err(LaunchError::Connect)?;
+            pidfd::wait(&pidfd).map_err(LaunchError::Connect)?;
+            Err(LaunchError::Map(Errno::from_raw(number)))
         }
         (5, CANNOT_ENTER, None) => Err(LaunchError::Enter(Errno::from_raw(number))),
         (5, CANNOT_CLONE, None) => Err(LaunchError::Clone(Errno::from_raw(number))),

@@ -14,7 +14,7 @@ use super::joinable::Joinable;
 use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
-    Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, ids, payload, sandbox,
+    Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, payload, sandbox,
 };
 use crate::plan::entry;
 use crate::plan::step::{Action, Namespaces, Plan, ProcessStep, Stage, StdioPlan};
@@ -82,22 +82,29 @@ fn cloned(
     host: &Host<'_>,
     group: Option<BorrowedFd<'_>>,
 ) -> Result<Cloned, LaunchError> {
-    let enters = plan.of(Stage::Launch).any(|(_, action)| matches!(action, Action::Enter(_)));
+    let enters = enter::enters(plan);
     match host.door {
-        Some(door) if enters => enter::clone_within(door, flags(plan)),
+        Some(door) if enters => enter::clone_within(door, flags(plan), |pid| enter::map(plan, pid)),
         None if !enters => clone::clone3(flags(plan), group).map_err(LaunchError::Clone),
         // A plan without its door, or a door without a plan.
         Some(_) | None => Err(LaunchError::Enter(Errno::EINVAL)),
     }
 }
 
+/// Whether the network namespace is made after the clone.
+fn is_made_beside(plan: &Plan) -> bool {
+    entry::namespaces(plan).net && !enter::is_attached(plan)
+}
+
 /// The namespaces of the plan's clone, as flags; but for that of the network, which the sandbox process has
-/// made beside.
+/// made beside, where nobody has to find it there at once.
 fn flags(plan: &Plan) -> CloneFlags {
     let mut flags = CloneFlags::NEW_MOUNT;
     for (_, action) in plan.of(Stage::Launch) {
-        if let Action::Clone(Namespaces { user, pid, net: _, ipc, uts, cgroup }) = action {
+        if let Action::Clone(Namespaces { user, pid, net, ipc, uts, cgroup }) = action {
+            let net = &(*net && enter::is_attached(plan));
             for (wanted, flag) in [
+                (net, CloneFlags::NEW_NET),
                 (user, CloneFlags::NEW_USER),
                 (pid, CloneFlags::NEW_PID),
                 (ipc, CloneFlags::NEW_IPC),
@@ -204,13 +211,12 @@ impl<'a> Start<'a> {
         }
         // Later the new process is undumpable, and nobody may.
         let joined = entry::joined(&self.plan);
-        let is_there = joined.net && !entry::namespaces(&self.plan).net;
+        let is_there = joined.net && !is_made_beside(&self.plan);
         self.namespaces = Joinable::open(self.pid, Namespaces { net: is_there, ..joined }).ok();
-        for (_, action) in self.plan.of(Stage::Launch) {
-            if let Action::Ids(step) = action {
-                ids::map(self.pid, step)?;
-            }
+        if !enter::enters(&self.plan) {
+            enter::map(&self.plan, self.pid)?;
         }
+        enter::attach(&self.plan, self.host, self.pid)?;
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
         // While the sandbox builds its tree. The payload is forked when it is done: what a payload wrote
         // must never be without a record.
@@ -317,7 +323,7 @@ impl<'a> Start<'a> {
     /// Holds the network namespace, of which the sandbox process sends a descriptor when it is a new one. Without
     /// it nobody may join: a process that kept the host's network would not be in the sandbox.
     fn add_network(&mut self, network: Option<OwnedFd>) {
-        if !entry::namespaces(&self.plan).net {
+        if !is_made_beside(&self.plan) {
             return;
         }
         self.namespaces = self

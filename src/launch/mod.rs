@@ -38,6 +38,7 @@ mod enter;
 pub mod entry;
 pub mod fuse;
 mod group;
+pub mod holder;
 mod ids;
 mod init;
 mod joinable;
@@ -66,7 +67,7 @@ use crate::sys::errno::Errno;
 use crate::sys::pty::{Likeness, Master};
 use crate::sys::seccomp::{Instruction, Listener};
 
-pub use door::Door;
+pub use door::{Below, Door};
 pub use joinable::Joinable;
 pub use launcher::launch;
 pub use within::within;
@@ -145,6 +146,8 @@ pub struct Host<'a> {
     pub door: Option<&'a Door>,
     /// Ports that are open for the sandbox: for the netstack, which takes them.
     pub published: Cell<Vec<Published>>,
+    /// Its place on a network; none when the plan has none.
+    pub membership: Option<&'a holder::Membership>,
     /// What the pty takes over from the caller's terminal.
     pub terminal: Option<Likeness>,
 }
@@ -199,6 +202,9 @@ pub enum LaunchError {
     /// A process that enters could not be put into the sandbox's control group.
     #[error("cannot enter the control group of the sandbox")]
     Admit(#[source] StepError),
+    /// The network of several sandboxes.
+    #[error(transparent)]
+    Holder(Box<holder::HolderError>),
     /// Writing an id map.
     #[error("cannot map the ids of a sandbox")]
     Map(#[source] Errno),

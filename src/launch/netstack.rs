@@ -29,6 +29,7 @@
 
 mod gate;
 mod process;
+pub(super) mod uplink;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};

@@ -16,7 +16,7 @@ use rustix::process::Pid;
 use super::channel::Inside;
 use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
-use super::{Host, LayerDirectories, fuse, init, payload};
+use super::{Host, LayerDirectories, enter, fuse, init, payload};
 use crate::plan::step::{
     Action, FsStep, Namespaces, NetStep, OverlayServer, Plan, ProcessStep, Stage,
 };
@@ -156,7 +156,8 @@ impl<'a> Mapped<'a> {
     fn with_own_network(sockets: &'a Sockets, plan: &Plan) -> Self {
         let is_new =
             |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
-        let network = if plan.of(Stage::Launch).any(|(_, action)| is_new(action)) {
+        let is_new = plan.of(Stage::Launch).any(|(_, action)| is_new(action));
+        let network = if is_new && !enter::is_attached(plan) {
             Network::Made(NetworkBeside::begin())
         } else {
             Network::Kept
@@ -280,7 +281,7 @@ impl<'a> Mapped<'a> {
 fn needs_network(action: &Action) -> bool {
     let served = |server: &OverlayServer| matches!(server, OverlayServer::Fuse { .. });
     match action {
-        Action::Net(step) => matches!(step, NetStep::Tun(_)),
+        Action::Net(step) => matches!(step, NetStep::Tun(_) | NetStep::Port(_)),
         Action::Fs(FsStep::Overlay { server, .. }) => served(server),
         Action::Fs(step) => matches!(step, FsStep::Sysfs { .. } | FsStep::Pivot),
         _ => false,

@@ -153,6 +153,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         netstack_filter: None,
         door: None,
         published: std::cell::Cell::default(),
+        membership: None,
         terminal: None,
     };
     launch(plan, &host, |_| Ok(()))
@@ -299,6 +300,7 @@ fn the_record_is_written_before_the_payload_runs() {
             netstack_filter: None,
             door: None,
             published: std::cell::Cell::default(),
+            membership: None,
             terminal: None,
         };
         let mut recorded = 0;

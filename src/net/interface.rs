@@ -1,4 +1,4 @@
-//! The payload's side of the link: a TUN device with addresses and default routes.
+//! The payload's side of the link: a TUN device, or one end of a cable, with addresses and default routes.
 //!
 //! # Decisions
 //! - The netstack's end is handed away and closed here: the payload never holds it.
@@ -18,17 +18,29 @@ use crate::sys::tun;
 /// Packets that may wait for the netstack.
 const QUEUE: u32 = 1000;
 
+/// Gives the end of a cable that is there already its addresses.
+pub(super) fn configure(link: &Link) -> Result<()> {
+    let changes = changes(link, netlink::index(Link::PORT)?);
+    match link.v6 {
+        Some(v6) => changes.only_source(v6.own),
+        None => changes,
+    }
+    .apply()
+}
+
 /// Makes it; gives the other end.
-pub(super) fn make(link: &Link) -> Result<OwnedFd> {
+pub fn make(link: &Link) -> Result<OwnedFd> {
     let name = CString::new(Link::NAME).map_err(|_| Errno::EINVAL)?;
     let end = tun::create(&name)?;
-    let index = netlink::index(Link::NAME)?;
+    changes(link, netlink::index(Link::NAME)?).apply()?;
+    Ok(end)
+}
+
+/// Up, with addresses and default routes.
+fn changes(link: &Link, index: u32) -> Changes {
     let change = LinkChange { index, mtu: u32::from(link.mtu), queue: QUEUE };
     let up = Changes::default().bring_up(change, link.v6.is_some());
-    link.families()
-        .fold(up, |changes, (own, prefix, gateway)| {
-            changes.add_address(index, own, prefix).add_default_route(index, gateway)
-        })
-        .apply()?;
-    Ok(end)
+    link.families().fold(up, |changes, (own, prefix, gateway)| {
+        changes.add_address(index, own, prefix).add_default_route(index, gateway)
+    })
 }

@@ -3,6 +3,7 @@
 //! # Not here
 //! Which network a sandbox has (`plan`); the netstack's process (`launch::netstack`).
 
+pub mod bridge;
 pub mod dns;
 pub mod egress;
 pub mod interface;
@@ -22,5 +23,6 @@ pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {
         NetStep::LoopbackUp => namespace::bring_loopback_up().map(|()| None),
         NetStep::Tun(link) => interface::make(&link).map(Some),
         NetStep::Settings { echo_group } => settings::write(echo_group).map(|()| None),
+        NetStep::Port(link) => interface::configure(&link).map(|()| None),
     }
 }

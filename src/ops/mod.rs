@@ -19,6 +19,7 @@ pub mod inspect;
 pub mod logs;
 pub mod measure;
 pub mod merge;
+pub mod network;
 pub mod port;
 pub mod profile;
 pub mod ps;

@@ -97,6 +97,10 @@ impl fmt::Display for Namespaces {
 impl fmt::Display for EnterStep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Network(name) => {
+                write!(f, "enter the user namespace of the network `{name}`")
+            }
+            Self::Attach(name) => write!(f, "connect it with the network `{name}`"),
             Self::Sandbox(id) => {
                 write!(f, "enter the user and network namespaces of sandbox `{id}`")
             }
@@ -213,13 +217,20 @@ impl fmt::Display for NetStep {
             }
             Self::Tun(link) => {
                 write!(f, "make the interface `{}`, MTU {}", Link::NAME, link.mtu)?;
-                let mut families = link.families();
-                families.try_for_each(|(own, prefix, gateway)| {
-                    write!(f, ", {own}/{prefix} by way of {gateway}")
-                })
+                write_families(f, link)
+            }
+            Self::Port(link) => {
+                write!(f, "configure the interface `{}`, MTU {}", Link::PORT, link.mtu)?;
+                write_families(f, link)
             }
         }
     }
+}
+
+fn write_families(f: &mut fmt::Formatter<'_>, link: &Link) -> fmt::Result {
+    let mut families = link.families();
+    families
+        .try_for_each(|(own, prefix, gateway)| write!(f, ", {own}/{prefix} by way of {gateway}"))
 }
 
 impl fmt::Display for NetstackStep {
@@ -233,6 +244,9 @@ impl fmt::Display for NetstackStep {
                 }
             }
             Self::Serve(egress) => {
+                if egress.closed {
+                    return f.write_str("answer for names of members alone");
+                }
                 f.write_str("pass on what goes to ")?;
                 if egress.everything || egress.allow.is_empty() {
                     f.write_str("public addresses")?;

@@ -15,6 +15,9 @@ pub enum PlanError {
     /// The network of another sandbox.
     #[error(transparent)]
     Share(#[from] super::share::ShareError),
+    /// A network of several.
+    #[error(transparent)]
+    Member(#[from] super::segment::MemberError),
     /// A path asked for on the command line is not there.
     #[error("cannot find `{0}` on the host")]
     NotFound(HostPath),
@@ -285,9 +288,14 @@ fn helper_named(kind: IdKind) -> &'static str {
 impl PlanError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
-        self.hint_about_paths()
-            .or_else(|| self.hint_about_groups())
-            .or_else(|| self.hint_about_the_rest())
+        match self {
+            Self::Share(error) => Some(error.hint()),
+            Self::Member(error) => Some(error.hint()),
+            _ => self
+                .hint_about_paths()
+                .or_else(|| self.hint_about_groups())
+                .or_else(|| self.hint_about_the_rest()),
+        }
     }
 
     fn hint_about_paths(&self) -> Option<String> {
@@ -334,7 +342,6 @@ impl PlanError {
 
     fn hint_about_the_rest(&self) -> Option<String> {
         Some(match self {
-            Self::Share(error) => error.hint(),
             Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
             Self::NotMapped { .. } => {
                 "a sandbox that was started with `--ids subid` has more ids than one".to_owned()

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager};
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
-pub use target::Target;
+pub use target::{Lease, Target};
 
 use crate::spec::{HostPath, SandboxPath, Text};
 
@@ -91,6 +91,8 @@ pub struct Facts {
     pub account: Account,
     /// The sandbox whose network is to be shared.
     pub target: Option<Target>,
+    /// The place on a network that was given.
+    pub lease: Option<Lease>,
     /// What doing has refuted since the first plan.
     pub refuted: BTreeSet<Refuted>,
 }

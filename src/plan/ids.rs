@@ -10,8 +10,8 @@ use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Helper, IdRange, Subids};
 use super::group;
-use super::share;
 use super::step::{Action, IdKind, IdMapping, IdsStep, Namespaces, ProcessStep, Stage};
+use super::{segment, share};
 use crate::spec::{HostPath, IdMode, Spec, User};
 
 /// The most lines the kernel takes in a map (`user_namespaces(7)`, since Linux 4.15).
@@ -31,6 +31,9 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
     let shared = share::target(spec, facts)?;
     if let Some(target) = shared {
         share::plan_enter(spec, target, draft)?;
+    }
+    if let Some(lease) = segment::lease(spec, facts)? {
+        segment::plan_enter(spec, lease, draft)?;
     }
     let group = group::plan_group(spec, facts, draft)?;
     if let Some(group) = &group {

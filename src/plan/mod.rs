@@ -11,7 +11,7 @@
 //! | `view`, `places`, `workdir` | how each place is seen |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
-//! | `net`, `share`, `limits` | network, the one of another sandbox, limits, what is watched |
+//! | `net`, `share`, `segment`, `limits` | network, the one of another sandbox, one of several, limits, what is watched |
 //! | `group` | the control group |
 //! | `process`, `stdio` | session, descriptors, exec |
 //! | `again` | a plan that goes on with the layers of another run |
@@ -47,6 +47,7 @@ mod net;
 mod places;
 mod process;
 mod pseudo;
+mod segment;
 mod share;
 mod stdio;
 mod view;
@@ -59,6 +60,7 @@ pub use group::{DELEGATE, GroupObstacle};
 pub use ids::plan_all as plan_all_ids;
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
 pub use render::render;
+pub use segment::{MemberError, landlock_of_network, seccomp_of_network};
 pub use share::ShareError;
 pub use step::{Action, Plan, Stage, Step};
 

@@ -116,16 +116,21 @@ pub fn needs(spec: &Spec) -> Needs {
             User::Numeric { uid, gid } => AccountIds { uid: Some(uid), gid: Some(gid) },
         }),
         stores: true,
-        landlock_abi: spec.confine.landlock != Need::Off || spec.network == Network::User,
+        landlock_abi: spec.confine.landlock != Need::Off || has_netstack(spec),
         seccomp_notify: spec.confine.notify && spec.confine.seccomp != SeccompChoice::Unconfined,
         kernel_overlay: true,
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
         subids: spec.ids.mode == IdMode::Subid,
         groups: super::group::may_want_group(spec),
         disks: spec.limits.group.io.iter().map(|io| io.at.clone()).collect(),
-        tun: spec.network == Network::User,
+        tun: has_netstack(spec),
         procfs_mountable: true,
     }
+}
+
+/// Whether packets become sockets of the host.
+fn has_netstack(spec: &Spec) -> bool {
+    matches!(spec.network, Network::User | Network::Bridge(_))
 }
 
 fn places(spec: &Spec) -> Vec<WantedPlace> {

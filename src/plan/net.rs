@@ -1,7 +1,7 @@
 //! Plans the network: an empty one of its own, one with a netstack, or the host's.
 //!
 //! # Not here
-//! That of another sandbox (`share`).
+//! That of another sandbox (`share`), one that several share (`segment`).
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -9,6 +9,7 @@ use super::facts::{Facts, Refuted};
 use super::ids;
 use super::landlock;
 use super::publish;
+use super::segment;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
 use crate::spec::seccomp::{Notifications, PolicyVariant};
 use crate::spec::{Network, Spec, Text};
@@ -29,18 +30,26 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
             }
             draft.push(Stage::Sandbox, NetStep::LoopbackUp);
             draft.push(Stage::Sandbox, NetStep::Tun(link(facts)));
-            if !facts.is_refuted(Refuted::NetworkSettings) {
-                let (_, echo_group) = ids::inside(spec, facts);
-                draft.push(Stage::Sandbox, NetStep::Settings { echo_group });
-            }
+            plan_settings(spec, facts, draft);
             plan_netstack(spec, facts, draft);
             publish::plan_published(spec, draft)?;
         }
         Network::Host => draft.notice(Notice::LoopbackReachable),
         // It is up already, and whatever else there is.
         Network::Sandbox(_) => {}
+        Network::Bridge(_) => {
+            segment::plan_port(facts, draft)?;
+            plan_settings(spec, facts, draft);
+        }
     }
     Ok(())
+}
+
+fn plan_settings(spec: &Spec, facts: &Facts, draft: &mut Draft) {
+    if !facts.is_refuted(Refuted::NetworkSettings) {
+        let (_, echo_group) = ids::inside(spec, facts);
+        draft.push(Stage::Sandbox, NetStep::Settings { echo_group });
+    }
 }
 
 /// What the sandbox sees of its network. Whether the kernel has IPv6, the step tells.
@@ -54,7 +63,7 @@ pub(super) fn resolver(spec: &Spec, facts: &Facts) -> Option<Text> {
         Network::Sandbox(_) => &facts.target.as_ref()?.network,
         own => own,
     };
-    (*network == Network::User)
+    matches!(network, Network::User | Network::Bridge(_))
         .then(|| Text::from(format!("nameserver {}\n", link(facts).v4.resolver)))
 }
 

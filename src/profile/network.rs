@@ -29,7 +29,7 @@ const NETWORK: &[&str] = &[
 const NETWORKS: &[&str] = &["none", "user", "host"];
 
 /// Modes that it can refuse.
-const REFUSED: &[&str] = &["none", "user", "host", "sandbox"];
+const REFUSED: &[&str] = &["none", "user", "host", "sandbox", "bridge"];
 
 /// `[network]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +77,7 @@ impl Networking {
             },
             dns: self.dns.entries.clone(),
             hosts: self.hosts.entries.clone(),
+            closed: false,
             learn: false,
         }
     }

@@ -117,6 +117,12 @@ pub enum ValueError {
     /// Not `NAME:ADDRESS`.
     #[error("it is not a name, a colon and an address")]
     NotAHostEntry,
+    /// Not the name of a network.
+    #[error("it is not the name of a network")]
+    NotANetwork,
+    /// Of the other family.
+    #[error("it is no address of IPv4")]
+    NotV4,
     /// Not the name of a variable.
     #[error("it is not the name of a variable")]
     NotAVariable,
@@ -166,6 +172,7 @@ impl ValueError {
             Self::NotAName => {
                 "letters, digits, `_`, `.` and `-`, at most 63, beginning with a letter or digit"
             }
+            Self::NotANetwork => "letters, digits, `_`, `.` and `-`, at most 63",
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
             Self::Publish(error) => return error.hint(),

@@ -4,6 +4,7 @@ pub mod name;
 pub mod prefix;
 pub mod publish;
 pub mod rule;
+pub mod segment;
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -15,6 +16,7 @@ pub use name::HostName;
 pub use prefix::Prefix;
 pub use publish::{NotPublishable, Publish};
 pub use rule::{Ports, Rule, RuleError, Target, Transport};
+pub use segment::{NetworkName, Segment};
 
 /// The network of the sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +32,8 @@ pub enum Network {
     Host,
     /// That of another sandbox, which runs: its name, its id, or the beginning of its id.
     Sandbox(Text),
+    /// One that several sandboxes share, with a way out of its own.
+    Bridge(NetworkName),
 }
 
 impl Network {
@@ -45,7 +49,7 @@ impl Network {
 
     /// Whether the network namespace is made with the sandbox, which nobody else is in.
     pub fn is_new(&self) -> bool {
-        matches!(self, Self::None | Self::User)
+        matches!(self, Self::None | Self::User | Self::Bridge(_))
     }
 
     /// The mode, as `--network` calls it before a colon.
@@ -55,6 +59,7 @@ impl Network {
             Self::User => "user",
             Self::Host => "host",
             Self::Sandbox(_) => "sandbox",
+            Self::Bridge(_) => "bridge",
         }
     }
 }
@@ -75,6 +80,8 @@ pub struct Egress {
     pub dns: Vec<SocketAddr>,
     /// Names with addresses of their own, before any server is asked.
     pub hosts: Vec<HostEntry>,
+    /// Nobody may be talked to but who is on the same network, and no name is asked of anybody.
+    pub closed: bool,
     /// What was refused is told as a list of rules that would allow it.
     pub learn: bool,
 }

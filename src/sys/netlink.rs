@@ -6,12 +6,15 @@
 //! - All requests go in one `sendmsg`. The kernel answers an error for each that fails, and for the last
 //!   one always: so the first answer that is an error, or the last one, is the outcome.
 
+mod bridge;
+
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice};
 
 use super::errno::{Errno, Result};
+pub use bridge::{Mac, Veth};
 
 /// A change of the network namespace that the socket was opened in.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ const NEW_ROUTE: u16 = 24;
 
 const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
+/// None asked for: an error is told all the same.
+const ACKNOWLEDGE_NONE: u16 = 0;
 const EXCLUSIVE_CREATE: u16 = 0x200 | 0x400;
 
 /// What `RTM_NEWLINK` changes of an interface.

@@ -18,6 +18,7 @@ pub mod export;
 pub mod flag;
 pub mod inspect;
 pub mod logs;
+pub mod network;
 pub mod output;
 pub mod pages;
 pub mod port;
@@ -73,6 +74,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "events", build: events::command, answer: events::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },
+    Entry { name: "network", build: network::command, answer: network::answer },
     Entry { name: "system", build: system::command, answer: system::answer },
     Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
     Entry { name: "profile", build: profile::command, answer: profile::answer },

@@ -68,7 +68,7 @@ pub(super) fn run(order: Order<'_>) -> ! {
     let started = prepared
         .and_then(|most| engine(plan, link, published, most))
         .map_err(|errno| Failed::new(first, errno))
-        .and_then(|engine| confine(plan, filter, launcher).map(|()| engine));
+        .and_then(|engine| confine(plan, filter, Some(launcher)).map(|()| engine));
     let (mut engine, gate) = match started {
         Ok(engine) => engine,
         Err(failed) => {
@@ -106,7 +106,7 @@ fn tell(traffic: &Traffic, told: &OwnedFd) -> Result<()> {
 }
 
 /// Keeps nothing of the launcher: descriptors, terminal, signals.
-fn leave_launcher(keep: &[BorrowedFd<'_>]) -> Result<()> {
+pub(super) fn leave_launcher(keep: &[BorrowedFd<'_>]) -> Result<()> {
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     rustix::stdio::dup2_stdout(&null)?;
@@ -120,7 +120,7 @@ fn leave_launcher(keep: &[BorrowedFd<'_>]) -> Result<()> {
 }
 
 /// Bounds memory and descriptors; how many flows the latter allow.
-fn set_limits() -> Result<u64> {
+pub(super) fn set_limits() -> Result<u64> {
     let old = resource::get_limit(None, Resource::OpenFiles)?;
     let files = old.hard.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
     for (which, most) in [
@@ -138,9 +138,14 @@ fn set_limits() -> Result<u64> {
     Ok(files.saturating_sub(RESERVED))
 }
 
-type Serving = (Engine<Named<Host>, Host>, Gate);
+pub(super) type Serving = (Engine<Named<Host>, Host>, Gate);
 
-fn engine(plan: &Plan, link: OwnedFd, published: Vec<Published>, files: u64) -> Result<Serving> {
+pub(super) fn engine(
+    plan: &Plan,
+    link: OwnedFd,
+    published: Vec<Published>,
+    files: u64,
+) -> Result<Serving> {
     let (at, egress) = (link_plan(plan), served(plan));
     let (at, egress) = at.zip(egress).ok_or(Errno::EINVAL)?;
     let files = usize::try_from(files).map_err(|_| Errno::EOVERFLOW)?;
@@ -194,8 +199,12 @@ fn served(plan: &Plan) -> Option<&crate::spec::net::Egress> {
     })
 }
 
-/// Takes the confining steps.
-fn confine(plan: &Plan, filter: &[Instruction], launcher: Pid) -> std::result::Result<(), Failed> {
+/// Takes the confining steps. Whose death is its own, if anybody's.
+pub(super) fn confine(
+    plan: &Plan,
+    filter: &[Instruction],
+    launcher: Option<Pid>,
+) -> std::result::Result<(), Failed> {
     for (step, action) in plan.of(Stage::Netstack) {
         let failed = |errno| Failed::new(step, errno);
         match action {
@@ -219,14 +228,16 @@ fn confine(plan: &Plan, filter: &[Instruction], launcher: Pid) -> std::result::R
 
 type Refused = (Errno, String);
 
-fn give_up(landlock_abi: Option<u32>, launcher: Pid) -> std::result::Result<(), Refused> {
+fn give_up(landlock_abi: Option<u32>, launcher: Option<Pid>) -> std::result::Result<(), Refused> {
     let plain = |errno: Errno| (errno, String::new());
     process::irrevocably_set_no_new_privs().map_err(plain)?;
     capabilities::irrevocably_drop_held().map_err(|failure| (failure.errno, failure.said))?;
     process::set_dumpable(Dumpable::No).map_err(plain)?;
-    process::set_parent_death_signal(Some(SignalNumber::KILL)).map_err(plain)?;
-    if rustix::process::getppid() != Some(launcher) {
-        return Err(plain(Errno::ESRCH));
+    if launcher.is_some() {
+        process::set_parent_death_signal(Some(SignalNumber::KILL)).map_err(plain)?;
+        if rustix::process::getppid() != launcher {
+            return Err(plain(Errno::ESRCH));
+        }
     }
     landlock_abi
         .map_or(Ok(()), |abi| restrict(abi).map_err(|error| (Errno::EPERM, error.to_string())))

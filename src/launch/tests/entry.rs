@@ -14,6 +14,7 @@ fn host(layers: &LayerDirectories) -> Host<'_> {
         netstack_filter: None,
         published: std::cell::Cell::default(),
         door: None,
+        membership: None,
         terminal: None,
     }
 }

@@ -16,7 +16,7 @@
 
 mod local;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use super::answer::{Answer, EDNS_SIZE, LeftOut, Unusable, is_passed};
 use super::cache::Cache;
 use super::pins::Pins;
 use super::stream::framed;
-use super::wire::{Code, INTERNET, Question, Reader, WireName, flag, kind};
+use super::wire::{Code, INTERNET, Question, Reader, WireName, edns_size, flag, kind};
 use super::write::Writer;
 use super::{Action, Client, Families, Over, RefusedName, Settings};
 use crate::net::egress::Reason;
@@ -77,6 +77,8 @@ struct Waiting {
 /// See the module.
 pub struct Resolver {
     settings: Settings,
+    /// Who is on the same network, by name.
+    members: BTreeMap<HostName, Vec<IpAddr>>,
     pins: Pins,
     cache: Cache,
     lookups: HashMap<u64, Lookup>,
@@ -98,6 +100,7 @@ impl Resolver {
         settings.servers.truncate(SERVERS);
         Self {
             settings,
+            members: BTreeMap::new(),
             pins: Pins::default(),
             cache: Cache::default(),
             lookups: HashMap::new(),
@@ -384,15 +387,6 @@ impl Resolver {
         };
         self.actions.push_back(Action::Reply(client, bytes));
     }
-}
-
-/// What a client says that it takes, in OPT.
-fn edns_size(reader: &mut Reader<'_>, counts: [u16; 4]) -> Option<u16> {
-    let records = counts[1..].iter().map(|count| usize::from(*count)).sum();
-    (0..records)
-        .map_while(|_| reader.record())
-        .find(|record| record.kind == kind::OPT && record.name.is_root())
-        .map(|record| record.class)
 }
 
 #[cfg(test)]

@@ -277,6 +277,15 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// What a client says that it takes, in OPT.
+pub fn edns_size(reader: &mut Reader<'_>, counts: [u16; 4]) -> Option<u16> {
+    let records = counts[1..].iter().map(|count| usize::from(*count)).sum();
+    (0..records)
+        .map_while(|_| reader.record())
+        .find(|record| record.kind == kind::OPT && record.name.is_root())
+        .map(|record| record.class)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

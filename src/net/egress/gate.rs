@@ -80,6 +80,11 @@ impl Gate {
         self.with_resolver(|resolver, _| resolver.tick(now));
     }
 
+    /// A member of the same network has these addresses now, or none any more.
+    pub fn member_is(&self, name: HostName, addresses: Vec<IpAddr>) {
+        self.0.borrow_mut().resolver.member_is(name, addresses);
+    }
+
     /// What the name server wants done next.
     pub fn action(&self) -> Option<Action> {
         self.0.borrow_mut().resolver.action()

@@ -110,9 +110,9 @@ impl Policy {
     /// The policy of some rules on a host that has the addresses `own`.
     pub fn new(egress: &Egress, own: Vec<IpAddr>) -> Self {
         let mut policy = Self {
-            allow: egress.allow.clone(),
+            allow: if egress.closed { Vec::new() } else { egress.allow.clone() },
             deny: egress.deny.clone(),
-            everything: egress.everything || egress.allow.is_empty(),
+            everything: !egress.closed && (egress.everything || egress.allow.is_empty()),
             names: egress.names,
             own: Vec::new(),
         };

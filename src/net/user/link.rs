@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use super::frame::{Control, Frame, PREFIX, Quote, Unreachable};
 use crate::plan::traffic::Amount;
+use crate::spec::net::Prefix;
 use crate::sys::errno::{Errno, Result};
 
 /// The longest packet, with its prefix.
@@ -34,6 +35,8 @@ pub struct Link {
     sent: Cell<Amount>,
     received: Cell<Amount>,
     large: Cell<Large>,
+    /// Ranges of the network that it leads to.
+    others: Vec<Prefix>,
 }
 
 /// Whether packets of several segments get through.
@@ -72,7 +75,18 @@ impl Link {
             sent: Cell::default(),
             received: Cell::default(),
             large: Cell::new(large),
+            others: Vec::new(),
         }
+    }
+
+    /// It leads to a network with these addresses, and not to one sandbox alone.
+    pub(super) fn also_from(&mut self, ranges: &[Prefix]) {
+        self.others = ranges.to_vec();
+    }
+
+    /// Whether an address is one of that network.
+    pub(super) fn leads_to(&self, address: IpAddr) -> bool {
+        self.others.iter().any(|range| range.contains(address))
     }
 
     /// The next packet; none when there is none now.

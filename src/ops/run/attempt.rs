@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use super::again::{self, Again};
 use super::end::{self, Over};
-use super::join::Shared;
+use super::join::{Joined, Way};
 use super::refute::refuted;
 use super::{Desk, RunError};
 use crate::confine::seccomp::{self, Program};
-use crate::launch::{self, Door, Host, LaunchError, LayerDirectories};
+use crate::launch::{self, Host, LaunchError, LayerDirectories};
 use crate::net::publish::Opened;
 use crate::net::user::published::Published;
 use crate::ops::sweep;
@@ -62,8 +62,8 @@ impl<E: Into<RunError>> From<E> for Failed {
 pub(super) struct Others<'a> {
     /// Whose layers it goes on with.
     pub(super) again: Option<&'a Again>,
-    /// Whose network it shares.
-    pub(super) shared: Option<&'a Shared>,
+    /// The network that was there before.
+    pub(super) joined: Option<&'a Joined>,
 }
 
 /// What is made before the clone.
@@ -93,7 +93,7 @@ pub(super) fn carry_out(
     (signals, mut desk): (Signals, Option<&mut dyn Desk>),
 ) -> Result<Over, Failed> {
     // Before anything is made that an error would leave.
-    let door = others.shared.map(Shared::door).transpose()?;
+    let way = Way::into(others.joined)?;
     let prepared = match Prepared::new(spec, plan, others.again) {
         Err(error @ RunError::State(StateError::Mask { .. })) => {
             let (error, signals) = (Box::new(error), Box::new(signals));
@@ -106,8 +106,11 @@ pub(super) fn carry_out(
     if let (Some(desk), Some(directory)) = (&mut desk, &prepared.directory) {
         desk.settle(directory)?;
     }
+    if let Err(error) = way.know(&record) {
+        return Err(prepared.give_up(plan, error, signals));
+    }
     let started = Instant::now();
-    let host = prepared.host(plan, &id, door.as_ref())?;
+    let host = prepared.host(plan, &id, &way)?;
     let launched = launch::launch(plan, &host, |group| {
         record.cgroup = group.cloned();
         match &prepared.directory {
@@ -243,7 +246,7 @@ impl Prepared {
         &'a self,
         plan: &Plan,
         id: &'a str,
-        door: Option<&'a Door>,
+        way: &'a Way<'_>,
     ) -> Result<Host<'a>, RunError> {
         let instructions = |program: &Option<Program>| {
             let read =
@@ -257,7 +260,8 @@ impl Prepared {
             init_filter: instructions(&self.init_filter)?,
             server_filter: instructions(&self.server_filter)?,
             netstack_filter: instructions(&self.netstack_filter)?,
-            door,
+            door: way.door(),
+            membership: way.membership(),
             published: self.published.take().into(),
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })

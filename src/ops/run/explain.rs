@@ -37,6 +37,7 @@ impl Explain for RunError {
                 Some(REPORT.to_owned())
             }
             Self::Look(error) => error.hint(),
+            Self::Networks(error) => error.hint(),
             Self::NotRunning(_) => Some("`bryo ps` lists those that do".to_owned()),
             Self::NoProgram(_) => Some(
                 "is it stopping, or does it run a program that cannot be read? Try again"
@@ -90,6 +91,7 @@ fn launch_hint(error: &LaunchError) -> Option<String> {
             "it is looked up in the sandbox: `bryo run --dry-run` shows what is there; `--read PATH` shows \
              one place more, and `--tmpfs PATH` makes an empty one"
         }
+        LaunchError::Holder(error) => return error.hint(),
         LaunchError::Helper { .. } => "`bryo doctor` checks the helpers and your ranges of ids",
         LaunchError::Lost => "was it killed? the kernel's log tells when memory ran out",
         LaunchError::Step { source, .. } if source.errno == Errno::ESTALE => {

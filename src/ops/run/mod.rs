@@ -25,7 +25,7 @@ use crate::changes::ChangesError;
 use again::Again;
 use attempt::{Failed, Others};
 use end::Over;
-use join::Shared;
+use join::Joined;
 
 use crate::host::missing::MissingCall;
 use crate::host::userns::UsernsProblem;
@@ -137,6 +137,9 @@ pub enum RunError {
     /// The sandbox to go on with.
     #[error("cannot go on with sandbox `{0}`: it is running")]
     Busy(Text),
+    /// The network of several sandboxes.
+    #[error(transparent)]
+    Networks(#[from] crate::ops::network::NetworksError),
     /// The sandbox whose network is to be shared.
     #[error("cannot share the network of sandbox `{0}`: it does not run")]
     NotRunning(Text),
@@ -189,8 +192,9 @@ pub enum PlanForm {
 /// What would be done for a spec on this host.
 pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
     let again = Again::find(spec)?;
-    let shared = Shared::find(spec)?;
-    let plan = checked_plan(spec, &look(spec, shared.as_ref())?, again.as_ref())?;
+    let mut facts = Probe::begin()?.facts_for(spec)?;
+    join::look(spec, &mut facts)?;
+    let plan = checked_plan(spec, &facts, again.as_ref())?;
     match form {
         PlanForm::Text => Ok(crate::plan::render::render(&plan)),
         PlanForm::Json => pretty_json(&plan).map_err(RunError::Encode),
@@ -241,11 +245,13 @@ fn run_with(
     again: Option<&Again>,
     mut desk: Option<&mut dyn Desk>,
 ) -> Result<Over, RunError> {
-    let shared = Shared::find(spec)?;
     let probe = Probe::begin()?;
     let status = *probe.status();
-    let mut facts = with_target(probe.facts_for(spec)?, shared.as_ref());
-    let others = Others { again, shared: shared.as_ref() };
+    let mut facts = probe.facts_for(spec)?;
+    let joined = Joined::find(spec, &facts)?;
+    let tell = |facts: &mut Facts| joined.iter().for_each(|joined| joined.tell(facts));
+    tell(&mut facts);
+    let others = Others { again, joined: joined.as_ref() };
     let mut signals = supervise::block_signals()?;
     let mut looked_again = false;
     loop {
@@ -272,21 +278,13 @@ fn run_with(
                 }
                 looked_again = true;
                 let refuted = std::mem::take(&mut facts.refuted);
-                facts = look(spec, shared.as_ref())?;
+                facts = Probe::begin()?.facts_for(spec)?;
+                tell(&mut facts);
                 facts.refuted.extend(refuted);
                 signals = *again;
             }
         }
     }
-}
-
-/// What this host offers, and the sandbox whose network is shared.
-fn look(spec: &Spec, shared: Option<&Shared>) -> Result<Facts, RunError> {
-    Ok(with_target(Probe::begin()?.facts_for(spec)?, shared))
-}
-
-fn with_target(facts: Facts, shared: Option<&Shared>) -> Facts {
-    Facts { target: shared.map(|shared| shared.target().clone()), ..facts }
 }
 
 /// Before anything of ours is opened: it would get the number of one that is not open, and the payload

@@ -5,7 +5,7 @@ use crate::plan::step::{
     Action, ConfineStep, EnterStep, FsStep, IdsStep, LimitStep, NetStep, NetstackStep, Plan,
     ProcessStep, Stage,
 };
-use crate::spec::net::Publish;
+use crate::spec::net::{NetworkName, Publish};
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
 /// The steps of one process, with their numbers as shown.
@@ -67,12 +67,7 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     let shares = matches!(spec.network, Network::Sandbox(_));
     for (number, action) in of(plan, stage) {
         match action {
-            Action::Enter(EnterStep::Sandbox(_)) if shares => {
-                before(number, clone, "the clone is made there")?;
-            }
-            Action::Enter(_) => {
-                return Err(CheckError::NotAsked { number, what: "others' namespaces" });
-            }
+            Action::Enter(step) => check_enter(spec, (number, step), clone)?,
             Action::Ids(_) if shares => {
                 return Err(CheckError::NotAsked { number, what: "other ids" });
             }
@@ -89,8 +84,10 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
         }
     }
     super::group::check_group(plan, clone)?;
-    if shares {
-        check_shared(spec, plan)?;
+    match spec.network {
+        Network::Sandbox(_) => check_shared(spec, plan)?,
+        Network::Bridge(_) => check_member(plan)?,
+        Network::None | Network::User | Network::Host => {}
     }
     match spec.ids.mode {
         IdMode::Single if shares => Ok(()),
@@ -112,6 +109,46 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
         }
     }
 }
+
+/// Others' namespaces are entered where the spec says whose, around the clone.
+fn check_enter(spec: &Spec, step: (usize, &EnterStep), clone: usize) -> Result<(), CheckError> {
+    let joins = |name: &NetworkName| spec.network == Network::Bridge(name.clone());
+    match step {
+        (number, EnterStep::Sandbox(_)) if matches!(spec.network, Network::Sandbox(_)) => {
+            before(number, clone, "the clone is made there")
+        }
+        (number, EnterStep::Network(name)) if joins(name) => {
+            before(number, clone, "the clone is made there")
+        }
+        (number, EnterStep::Attach(name)) if joins(name) => {
+            before(clone, number, "nothing exists before the clone")
+        }
+        (number, _) => Err(CheckError::NotAsked { number, what: "others' namespaces" }),
+    }
+}
+
+/// A member of a network is made in its user namespace, connected by its holder, and configured by itself.
+fn check_member(plan: &Plan) -> Result<(), CheckError> {
+    let enters = |action: &Action| matches!(action, Action::Enter(EnterStep::Network(_)));
+    let attached = |action: &Action| matches!(action, Action::Enter(EnterStep::Attach(_)));
+    let port = |action: &Action| matches!(action, Action::Net(NetStep::Port(_)));
+    only(plan, Stage::Launch, "enter the network's user namespace", enters)?;
+    only(plan, Stage::Launch, "be connected", attached)?;
+    only(plan, Stage::Sandbox, "take the address", port)?;
+    let keeps = |a: &Action| {
+        let Action::Confine(ConfineStep::Capabilities { keep }) = a else { return false };
+        keep.iter().any(|kept| OF_THE_NETWORK.contains(&kept.to_string().as_str()))
+    };
+    match of(plan, Stage::Payload).find(|(_, action)| keeps(action)) {
+        Some((number, _)) => {
+            Err(CheckError::NotAsked { number, what: "power over its own address" })
+        }
+        None => Ok(()),
+    }
+}
+
+/// Capabilities with which an address can be changed.
+const OF_THE_NETWORK: [&str; 3] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"];
 
 /// Where a user namespace is shared, nobody in it keeps a capability or changes its ceilings.
 fn check_shared(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {

@@ -1,7 +1,9 @@
-//! Another sandbox, which runs, as far as one that is to share its network has to know it.
+//! Networks that are there before the sandbox: another one's, or one of several.
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::step::Link;
+use crate::spec::net::NetworkName;
 use crate::spec::{Ids, Network, Text};
 
 /// The running sandbox whose network is to be shared.
@@ -18,4 +20,14 @@ pub struct Target {
     pub capable: bool,
     /// Whether user namespaces can be made in that one.
     pub nests: bool,
+}
+
+/// A place on a network that several sandboxes share, as its holder gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lease {
+    /// The network.
+    pub network: NetworkName,
+    /// The member's addresses, and those of the bridge and of the name server.
+    pub link: Link,
 }

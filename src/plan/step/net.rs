@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Text;
-use crate::spec::net::Egress;
+use crate::spec::net::{Egress, NetworkName, Segment};
 
 /// Steps on the network, by pid 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub enum NetStep {
         /// As the namespace numbers it.
         echo_group: u32,
     },
+    /// Gives the interface that a network's holder made its addresses and default routes, and lets nothing leave
+    /// that says it came from elsewhere.
+    Port(Link),
 }
 
 /// In whose namespaces the clone is made, by a process of the launcher's that enters them first.
@@ -30,6 +33,10 @@ pub enum NetStep {
 pub enum EnterStep {
     /// The user and network namespaces of a sandbox that runs.
     Sandbox(Text),
+    /// The user namespace of the holder of a network.
+    Network(NetworkName),
+    /// Not entered: the holder of the network connects the new network namespace with it, once ids are mapped.
+    Attach(NetworkName),
 }
 
 /// The link between payload and netstack.
@@ -86,6 +93,8 @@ impl Network6 {
 impl Link {
     /// The interface's name.
     pub const NAME: &'static str = "tun0";
+    /// That of a member of a network.
+    pub const PORT: &'static str = "eth0";
 
     /// The addresses of slirp4netns and its kin: `10.0.2.0/24` and `fd00::/64`, where .100 is the sandbox,
     /// .2 the gateway, .3 the name server, and .4 a client that cannot be shown. The longest packet is what fits into 16 bits and leaves the
@@ -103,6 +112,19 @@ impl Link {
                 prefix: 64,
             }),
         }
+    }
+
+    /// That of a member of a network, with this address. The name server is the netstack's.
+    pub fn member(segment: &Segment, own: Ipv4Addr, ipv6: bool) -> Self {
+        let usual = Self::usual(ipv6);
+        let (prefix, gateway) = (segment.subnet.length(), segment.gateway);
+        let v6 = usual.v6.map(|v6| Network6 {
+            own: segment.v6_of(own),
+            gateway: segment.v6_of(gateway),
+            resolver: v6.resolver,
+            prefix: segment.subnet6.length(),
+        });
+        Self { mtu: usual.mtu, v4: Network4 { own, gateway, prefix, ..usual.v4 }, v6 }
     }
 
     /// Address, prefix and gateway of each family.

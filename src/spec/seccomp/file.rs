@@ -46,7 +46,7 @@ struct Builtin {
 
 const DEFAULT: &str = include_str!("../../../profiles/seccomp/default.toml");
 
-const BUILTIN: [Builtin; 7] = [
+const BUILTIN: [Builtin; 8] = [
     Builtin { name: "default", text: DEFAULT, abi32: None },
     Builtin { name: "default-32", text: DEFAULT, abi32: Some(Abi32::Allow) },
     Builtin {
@@ -70,6 +70,11 @@ const BUILTIN: [Builtin; 7] = [
         abi32: None,
     },
     Builtin {
+        name: "holder",
+        text: include_str!("../../../profiles/seccomp/holder.toml"),
+        abi32: None,
+    },
+    Builtin {
         name: "floor",
         text: include_str!("../../../profiles/seccomp/floor.toml"),
         abi32: None,
@@ -79,8 +84,8 @@ const BUILTIN: [Builtin; 7] = [
 /// The built-in policies that a payload can have, by name.
 pub const FOR_PAYLOADS: [&str; 3] = ["default", "default-32", "strict"];
 
-/// A built-in policy: one [`FOR_PAYLOADS`], `init` for pid 1, `fuse` for fuse-overlayfs, `netstack`, or `floor`, which goes before a policy
-/// of somebody else. `None` when there is none of this name.
+/// A built-in policy: one [`FOR_PAYLOADS`], `init` for pid 1, `fuse` for fuse-overlayfs, `netstack`, `holder` for
+/// that of a network, or `floor`, which goes before a policy of somebody else. `None` when there is none of this name.
 pub fn builtin(name: &str) -> Result<Option<Policy>, PolicyError> {
     let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
         return Ok(None);

@@ -4,6 +4,7 @@
 //! nothing is sent to any other address.
 
 mod attacks;
+mod bridge;
 mod publish;
 mod share;
 
@@ -12,6 +13,16 @@ use crate::support::{Ended, Host, World};
 /// Runs `flags`' sandbox, or with none the same without a sandbox, on the bed. Gives what the payload printed
 /// and what the name server was asked.
 fn tries(flags: Option<&str>, what: &str) -> (String, String) {
+    on_bed(|bryo, scripts| {
+        let run = |flags| format!("{bryo} run -q --rm --dns 198.51.100.53 {flags} -- ");
+        let sandbox = flags.map(run).unwrap_or_default();
+        format!("{sandbox}python3 {scripts}/payload.py '{what}'")
+    })
+}
+
+/// Runs the command that `command` makes of the program and the folder of the scripts, on the bed. Gives what it
+/// printed and what the name server was asked.
+fn on_bed(command: impl FnOnce(&str, &str) -> String) -> (String, String) {
     let world = World::new();
     // The name server writes down what it is asked.
     world.host(Host::MayChange);
@@ -27,8 +38,7 @@ fn tries(flags: Option<&str>, what: &str) -> (String, String) {
     let scripts = folder.to_str().unwrap();
     let asked = world.folder("asked").join("names");
     let bryo = std::env::var("BRYO_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bryo").to_owned());
-    let sandbox = flags.map(|flags| format!("{bryo} run -q --rm --dns 198.51.100.53 {flags} -- "));
-    let run = format!("{}python3 {scripts}/payload.py '{what}'", sandbox.unwrap_or_default());
+    let run = command(&bryo, scripts);
     let words = ["-U", "--map-current-user", "--keep-caps", "-n", "sh"].map(str::to_owned);
     let bed = [format!("{scripts}/bed.sh"), scripts.to_owned(), asked.display().to_string()];
     let all = words.into_iter().chain(bed).chain(["sh".to_owned(), "-c".to_owned(), run]);

@@ -1,23 +1,26 @@
 //! `--network`: what the payload can talk to.
 
+use std::ffi::OsStr;
+
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, one, quoted, text, value};
 use crate::profile::value::{ValueError, nearest};
+use crate::spec::net::NetworkName;
 use crate::spec::{Network, Spec};
 
 pub(super) const HEADING: &str = "Network";
 
 /// Modes there are.
-const MODES: &[&str] = &["none", "user", "host", "sandbox:ID"];
+const MODES: &[&str] = &["none", "user", "host", "bridge[:NAME]", "sandbox:ID"];
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
         value(
             "network",
             "MODE",
-            "Talk to nobody (`none`), to public addresses or those allowed (`user`), as any program of this machine (`host`), or share the network of a running sandbox (`sandbox:ID`)",
+            "Talk to nobody (`none`), to public addresses or those allowed (`user`), as any program of this machine (`host`), with the other sandboxes of a network (`bridge`, `bridge:NAME`: `bryo network`), or share the network of a running sandbox (`sandbox:ID`)",
         )
         .visible_alias("net"),
     ]
@@ -33,6 +36,8 @@ pub(super) fn apply(
             "none" => Network::None,
             "user" => Network::User,
             "host" => Network::Host,
+            "bridge" => Network::Bridge(NetworkName::default()),
+            mode if bridged(mode).is_some() => bridge(value, bridged(mode).unwrap_or_default())?,
             mode if shared(mode).is_some_and(|id| !id.is_empty()) => {
                 Network::Sandbox(shared(mode).unwrap_or_default().into())
             }
@@ -40,7 +45,7 @@ pub(super) fn apply(
                 return Err(CliError::Unusable {
                     flag: "--network",
                     value: quoted(mode),
-                    why: "this version has the networks `none`, `user`, `host` and `sandbox:ID`",
+                    why: "this version has the networks `none`, `user`, `host`, `bridge[:NAME]` and `sandbox:ID`",
                     instead: "`none` reaches nothing; `user` public addresses; `host` everything this machine reaches",
                 });
             }
@@ -67,6 +72,16 @@ pub(super) fn apply(
     Ok(())
 }
 
+/// The network that a mode names.
+fn bridged(mode: &str) -> Option<&str> {
+    mode.strip_prefix("bridge:")
+}
+
+fn bridge(value: &OsStr, name: &str) -> Result<Network, CliError> {
+    let name = NetworkName::new(name);
+    name.map(Network::Bridge).map_err(|_| bad("--network", value, ValueError::NotANetwork))
+}
+
 /// The sandbox that a mode names; Docker calls it a container.
 fn shared(mode: &str) -> Option<&str> {
     mode.strip_prefix("sandbox:").or_else(|| mode.strip_prefix("container:"))
@@ -75,8 +90,5 @@ fn shared(mode: &str) -> Option<&str> {
 /// Modes that Docker, Podman and later versions have.
 fn is_known_elsewhere(mode: &str) -> bool {
     let name = mode.split_once(':').map_or(mode, |(name, _)| name);
-    matches!(
-        name,
-        "bridge" | "sandbox" | "container" | "default" | "slirp4netns" | "pasta" | "private" | "ns"
-    )
+    matches!(name, "sandbox" | "container" | "default" | "slirp4netns" | "pasta" | "private" | "ns")
 }

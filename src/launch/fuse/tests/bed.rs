@@ -168,6 +168,7 @@ impl Bed {
             netstack_filter: None,
             door: None,
             published: std::cell::Cell::default(),
+            membership: None,
             terminal: None,
         };
         launch(plan, &host, |_| Ok(()))

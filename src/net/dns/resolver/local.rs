@@ -10,7 +10,19 @@ use crate::net::egress::Kind;
 use crate::net::egress::policy::Policy;
 use crate::spec::net::{HostEntry, HostName};
 
+/// Seconds that an answer about a member of the same network holds.
+const MEMBER: u32 = 2;
+
 impl Resolver {
+    /// A member of the same network has these addresses now, or none any more.
+    pub fn member_is(&mut self, name: HostName, addresses: Vec<IpAddr>) {
+        if addresses.is_empty() {
+            self.members.remove(&name);
+        } else {
+            self.members.insert(name, addresses);
+        }
+    }
+
     /// What is known without asking anybody.
     pub(super) fn local(
         &mut self,
@@ -23,10 +35,18 @@ impl Resolver {
         if is_or_below(name, "localhost") {
             return Some(Answer::addresses(name, question.kind, &loopback, LOCAL));
         }
+        // They come and go: the answer holds for a moment.
+        if let Some(addresses) = self.members.get(name) {
+            return Some(Answer::addresses(name, question.kind, addresses, MEMBER));
+        }
         if never_asked(name) {
             return Some(Answer::nothing(Code::NxDomain, LOCAL));
         }
         if let Some(address) = reversed(name) {
+            let member = self.members.iter().find(|(_, has)| has.contains(&address));
+            if let Some((known, _)) = member.filter(|_| question.kind == kind::PTR) {
+                return Some(Answer::pointer(&question.name, known, MEMBER));
+            }
             let names = self.pins.names(address, now);
             return match names.first() {
                 Some((known, _)) if question.kind == kind::PTR => {

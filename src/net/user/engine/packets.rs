@@ -15,13 +15,24 @@ use crate::net::user::link::Link;
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Means, Stream};
 use crate::net::user::table::Token;
+use crate::spec::net::Prefix;
 use crate::sys::errno::Errno;
 
 impl<E: Egress, D: Dial> Engine<E, D> {
+    /// Packets come from these addresses too: the link leads to a network.
+    pub fn also_from(&mut self, ranges: &[Prefix]) {
+        self.link.also_from(ranges);
+    }
+
+    /// Whether packets may come from there.
+    fn is_source(&self, address: IpAddr) -> bool {
+        self.inside.is_source(address) || self.link.leads_to(address)
+    }
+
     /// Takes one packet of the payload.
     pub(super) fn take(&mut self, packet: &Packet<'_>) {
         // A source that is not the sandbox's is forged; nobody but one host is a destination.
-        if !self.inside.is_source(packet.from) || !is_host(packet.to) {
+        if !self.is_source(packet.from) || !is_host(packet.to) {
             return;
         }
         match packet.body {

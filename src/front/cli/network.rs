@@ -1,0 +1,230 @@
+//! `bryo network create|ls|inspect|rm|prune`.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr};
+
+use clap::builder::ValueParser;
+use clap::{Arg, ArgMatches, Command};
+
+use crate::ops::discard;
+use crate::ops::network::{self, Networks, NetworksError, Wanted};
+use crate::profile::network::{parse_host_entry, parse_rule, parse_server};
+use crate::profile::value::ValueError;
+use crate::report::Failure;
+use crate::spec::net::prefix::parse_address;
+use crate::spec::net::{Egress, NameCheck, NetworkName, Prefix, RuleError};
+
+use super::error::CliError;
+use super::flag::{bad, is_set, many, one, one_parsed, parsed, switch, text, value, values};
+use super::output::Answer;
+use super::usage::{self, Asked};
+
+const RULE: &str = "RULE";
+
+/// `bryo network`, as clap knows it.
+pub fn command() -> Command {
+    let json = || switch("json", "Answer as JSON");
+    Command::new("network")
+        .about("Make, show and remove networks that several sandboxes share")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .disable_help_subcommand(true)
+        .subcommand(create_command())
+        .subcommand(Command::new("ls").visible_alias("list").about("List all networks").arg(json()))
+        .subcommand(
+            Command::new("inspect")
+                .about("Show a network, what may leave it, and who is on it, as JSON")
+                .arg(name("NETWORK", "Which").num_args(1..)),
+        )
+        .subcommand(
+            Command::new("rm")
+                .visible_alias("remove")
+                .about("Remove networks that no sandbox is on")
+                .arg(name("NETWORK", "Which").num_args(1..)),
+        )
+        .subcommand(
+            Command::new("prune").about("Remove every network that no sandbox is on").arg(json()),
+        )
+}
+
+fn create_command() -> Command {
+    Command::new("create")
+        .about("Make a network, for `bryo run --network bridge:NETWORK`")
+        .arg(name("NETWORK", "Its name"))
+        .arg(value(
+            "subnet",
+            "RANGE",
+            "Private addresses of its members, as 10.99.0.0/24; else a free range",
+        ))
+        .arg(value("gateway", "ADDRESS", "The bridge's own address; else the first"))
+        .arg(value("subnet6", "RANGE", "Their addresses of IPv6, as fd12:3456:789a::/64"))
+        .arg(switch("internal", "Nothing leaves it: members talk to each other alone"))
+        .arg(values(
+            "allow",
+            RULE,
+            "Let its members talk to these alone, as `bryo run --allow` does",
+        ))
+        .arg(values("deny", RULE, "Let them talk to these never"))
+        .arg(switch("allow-all", "Let them talk to every public address, whatever else is allowed"))
+        .arg(switch(
+            "allow-any-sni",
+            "Let connections to an allowed host say any name in TLS and HTTP",
+        ))
+        .arg(values(
+            "dns",
+            "SERVER",
+            "Ask this server for names, ADDRESS[:PORT]; else the host's own",
+        ))
+        .arg(values("add-host", "NAME:ADDRESS", "Give a name an address"))
+}
+
+fn name(value: &'static str, help: &'static str) -> Arg {
+    Arg::new("network")
+        .value_name(value)
+        .help(help)
+        .required(true)
+        .value_parser(ValueParser::os_string())
+}
+
+/// Answers the words after `bryo network`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    match matches.subcommand() {
+        Some(("create", matches)) => create(matches),
+        Some(("inspect", matches)) => inspect(matches),
+        Some(("rm", matches)) => remove(matches),
+        Some(("prune", matches)) => prune(matches),
+        // clap lets no other through, but for `ls`.
+        other => {
+            let rows = opened().and_then(|store| failing(network::list(&store)))?;
+            if other.is_some_and(|(_, matches)| is_set(matches, "json")) {
+                return json(&rows);
+            }
+            Ok(Answer::text(network::table(&rows)))
+        }
+    }
+}
+
+fn opened() -> Result<Networks, Failure> {
+    failing(network::open())
+}
+
+fn failing<T>(result: Result<T, NetworksError>) -> Result<T, Failure> {
+    result.map_err(|error| Failure::new(&error))
+}
+
+fn json(value: &impl serde::Serialize) -> Result<Answer, Failure> {
+    discard::json(value).map(Answer::bytes).map_err(|error| Failure::new(&error))
+}
+
+fn create(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let wanted = wanted(matches).map_err(|error| Failure::new(&error))?;
+    let store = opened()?;
+    failing(network::create(&store, &wanted))?;
+    Ok(Answer::text(format!("{}\n", wanted.name)))
+}
+
+fn inspect(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let names = names(matches)?;
+    let store = opened()?;
+    let found: Result<Vec<_>, _> =
+        names.iter().map(|name| failing(network::inspect(&store, name))).collect();
+    json(&found?)
+}
+
+fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let names = names(matches)?;
+    let store = opened()?;
+    let mut lines = String::new();
+    let mut failures = Vec::new();
+    for name in &names {
+        match network::remove(&store, name) {
+            // Writing to a string cannot fail.
+            Ok(()) => writeln!(lines, "{name}").unwrap_or_default(),
+            Err(error) => failures.push(Failure::new(&error)),
+        }
+    }
+    match Failure::all(failures) {
+        None => Ok(Answer::text(lines)),
+        Some(failure) => {
+            Answer::text(lines).print().map_err(|error| Failure::new(&error))?;
+            Err(failure)
+        }
+    }
+}
+
+fn prune(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let gone = opened().and_then(|store| failing(network::prune(&store)))?;
+    if is_set(matches, "json") {
+        return json(&gone);
+    }
+    let lines = gone.iter().fold(String::new(), |lines, name| lines + name.as_str() + "\n");
+    Ok(Answer::text(lines))
+}
+
+fn names(matches: &ArgMatches) -> Result<Vec<NetworkName>, Failure> {
+    let read = |given: &OsStr| read_name(given).map_err(|error| Failure::new(&error));
+    many(matches, "network").map(read).collect()
+}
+
+fn read_name(given: &OsStr) -> Result<NetworkName, CliError> {
+    const WHAT: &str = "NETWORK";
+    NetworkName::new(text(WHAT, given)?).map_err(|_| bad(WHAT, given, ValueError::NotANetwork))
+}
+
+fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
+    let name = match one(matches, "network") {
+        Some(given) => read_name(given)?,
+        None => NetworkName::default(),
+    };
+    let range = |text: &str| {
+        Prefix::parse(text).map_err(|error| ValueError::Rule(RuleError::Address(error)))
+    };
+    let address = |text: &str| match parse_address(text)
+        .map_err(|error| ValueError::Rule(RuleError::Address(error)))?
+    {
+        IpAddr::V4(v4) => Ok(v4),
+        IpAddr::V6(_) => Err(ValueError::NotV4),
+    };
+    let gateway: Option<Ipv4Addr> = one_parsed(matches, "gateway", "--gateway", address)?;
+    Ok(Wanted {
+        name,
+        subnet: one_parsed(matches, "subnet", "--subnet", range)?,
+        gateway,
+        subnet6: one_parsed(matches, "subnet6", "--subnet6", range)?,
+        egress: egress(matches)?,
+    })
+}
+
+/// What may leave. A network that nothing leaves has no rules.
+fn egress(matches: &ArgMatches) -> Result<Egress, CliError> {
+    let all = |id: &'static str, flag, parse: fn(&str) -> _| -> Result<Vec<_>, CliError> {
+        many(matches, id).map(|text| parsed(flag, text, parse)).collect()
+    };
+    let rules = Egress {
+        allow: all("allow", "--allow", parse_rule)?,
+        deny: all("deny", "--deny", parse_rule)?,
+        everything: is_set(matches, "allow-all"),
+        names: if is_set(matches, "allow-any-sni") { NameCheck::Any } else { NameCheck::Checked },
+        dns: many(matches, "dns")
+            .map(|text| parsed("--dns", text, parse_server))
+            .collect::<Result<_, _>>()?,
+        hosts: many(matches, "add-host")
+            .map(|text| parsed("--add-host", text, parse_host_entry))
+            .collect::<Result<_, _>>()?,
+        ..Egress::default()
+    };
+    if !is_set(matches, "internal") {
+        return Ok(rules);
+    }
+    if rules == Egress::default() {
+        return Ok(Egress { closed: true, ..rules });
+    }
+    let one = "--internal".to_owned();
+    Err(CliError::Contradiction { one, other: "a rule for what leaves".to_owned() })
+}

@@ -1,0 +1,265 @@
+//! Networks of several sandboxes: the process that holds one, and a sandbox's place on it.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! launcher ──fork──▶ netstack ──fork──▶ holder, in new user and network namespaces
+//!    │                  │ ◀───── tun ──────│ bridge, routes
+//!    │ ───────────── Join ───────────────▶ │ an address, a name
+//!    │ ◀──── Lease, user namespace ─────── │
+//!    │ clones pid 1 inside it              │
+//!    │ ──── Attach, network namespace ───▶ │ a cable: one end there, the other a port
+//!    │ ◀───────────── Done ─────────────── │
+//!    │        (the connection stays)       │
+//! ```
+//!
+//! The first sandbox on a network starts its holder, under the lock of the network's directory; whoever else
+//! comes connects to its socket. A place lasts as long as the connection, which ends with the launcher,
+//! however that ends. The holder ends with the last one: it takes the same lock and looks for anybody
+//! waiting first, so nobody ever connects to a holder that is about to end.
+//!
+//! *Death.* When the holder dies its network namespace goes, and with it the bridge and every cable: members are
+//! alone with their loopback. Its netstack sees the end of its socket and ends. When the netstack dies, members keep
+//! each other and have no way out. The socket's file that a killed holder leaves, the next one replaces.
+//!
+//! # Decisions
+//! - No payload runs in the holder's user namespace: each has its own below it. A payload in it would have power
+//!   over all others (see `plan::share`).
+//! - The holder keeps `CAP_NET_ADMIN` over its namespace and those below, and nothing else: no file but the
+//!   socket's to remove, no program, a filter of system calls.
+//!
+//! # Not here
+//! Which addresses there are (`spec::net::segment`), what a member may send (`plan::segment`), where the
+//! definitions are kept (`state::networks`).
+
+mod members;
+mod process;
+mod start;
+mod wire;
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+use crate::launch::Door;
+use crate::plan::facts::Lease;
+use crate::spec::net::NetworkName;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::event::Poller;
+use crate::sys::socket;
+
+pub use start::{Start, start};
+pub use wire::Member;
+use wire::{Answer, Ask};
+pub(in crate::launch) use wire::{Tell, receive};
+
+/// The name of a holder's socket in the network's directory.
+pub const SOCKET: &str = "socket";
+
+/// Seconds after which a holder that does not answer is given up.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+/// A sandbox's place on a network; given up when this is dropped.
+#[derive(Debug)]
+pub struct Membership {
+    connection: OwnedFd,
+    lease: Lease,
+    door: Door,
+}
+
+/// Why there is no place.
+#[derive(Debug, thiserror::Error)]
+pub enum HolderError {
+    /// The socket.
+    #[error("cannot speak with the holder of the network `{network}`")]
+    Speak {
+        /// Which network.
+        network: NetworkName,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// It could not make the network, or the cable.
+    #[error("cannot {what} for the network `{network}`")]
+    Failed {
+        /// Which network.
+        network: NetworkName,
+        /// What it was to do.
+        what: String,
+        /// Why not.
+        #[source]
+        source: Errno,
+    },
+    /// No address is left.
+    #[error("cannot join the network `{0}`: every address is taken")]
+    Full(NetworkName),
+    /// Somebody has this name.
+    #[error("cannot join the network `{network}`: a sandbox on it is called `{name}`")]
+    Taken {
+        /// Which network.
+        network: NetworkName,
+        /// The name.
+        name: String,
+    },
+    /// It was started by a bryo that says other things.
+    #[error("cannot join the network `{0}`: another version of bryo holds it")]
+    Other(NetworkName),
+}
+
+impl HolderError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Failed { source: Errno::EOPNOTSUPP, .. } => {
+                "`sudo modprobe -a bridge veth`, or take `--network user`".to_owned()
+            }
+            Self::Full(_) => {
+                "make one with more addresses: `bryo network create --subnet 10.99.0.0/16 NAME`"
+                    .to_owned()
+            }
+            Self::Taken { .. } => "give it another name".to_owned(),
+            Self::Other(_) => {
+                "end the sandboxes on it first: `bryo network inspect` lists them".to_owned()
+            }
+            Self::Speak { .. } | Self::Failed { .. } => return None,
+        })
+    }
+}
+
+/// Connects to the holder of a network, by the network's directory; none when there is no holder.
+pub fn connect(
+    network: &NetworkName,
+    directory: impl AsFd,
+) -> std::result::Result<Option<OwnedFd>, HolderError> {
+    let failed = |source| HolderError::Speak { network: network.clone(), source };
+    let socket = unix_socket().map_err(failed)?;
+    let address = address(directory).map_err(failed)?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(failed(errno.into())),
+    }
+    let peer = socket::peer(&socket).map_err(failed)?;
+    if peer.uid != rustix::process::geteuid().as_raw() {
+        return Err(failed(Errno::EPERM));
+    }
+    Ok(Some(socket))
+}
+
+fn unix_socket() -> Result<OwnedFd> {
+    Ok(rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// By the directory's descriptor: its path may be longer than an address can be.
+fn address(directory: impl AsFd) -> Result<SocketAddrUnix> {
+    use std::os::fd::AsRawFd as _;
+    let number = directory.as_fd().as_raw_fd();
+    Ok(SocketAddrUnix::new(format!("/proc/self/fd/{number}/{SOCKET}"))?)
+}
+
+/// Asks, and waits for the answer.
+fn ask(
+    connection: &OwnedFd,
+    ask: &Ask,
+    fd: Option<std::os::fd::BorrowedFd<'_>>,
+) -> Result<(Answer, Option<OwnedFd>)> {
+    wire::send(connection, ask, fd)?;
+    let mut poller = Poller::new();
+    poller.readable((), connection.as_fd());
+    if poller.wait(Some(PATIENCE))?.is_empty() {
+        return Err(Errno::ETIMEDOUT);
+    }
+    wire::receive(connection)?.ok_or(Errno::ECONNRESET)
+}
+
+/// Takes a place.
+pub fn join(
+    network: &NetworkName,
+    connection: OwnedFd,
+    name: Option<&str>,
+) -> std::result::Result<Membership, HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let wanted = Ask::Join { version: wire::VERSION, name: name.map(str::to_owned) };
+    match ask(&connection, &wanted, None).map_err(speak)? {
+        (Answer::Lease(lease), Some(user)) if lease.network == *network => {
+            Ok(Membership { connection, lease, door: Door { user, net: None } })
+        }
+        (answer, _) => Err(refusal(network, answer)),
+    }
+}
+
+/// Who is on a network.
+pub fn members(
+    network: &NetworkName,
+    connection: &OwnedFd,
+) -> std::result::Result<Vec<Member>, HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    match ask(connection, &Ask::Members, None).map_err(speak)? {
+        (Answer::Members(members), _) => Ok(members),
+        (answer, _) => Err(refusal(network, answer)),
+    }
+}
+
+fn refusal(network: &NetworkName, answer: Answer) -> HolderError {
+    let network = network.clone();
+    match answer {
+        Answer::Full => HolderError::Full(network),
+        Answer::Taken(name) => HolderError::Taken { network, name },
+        Answer::Failed(failure) => HolderError::Failed {
+            network,
+            what: failure.what,
+            source: Errno::from_raw(failure.errno),
+        },
+        Answer::Unknown => HolderError::Other(network),
+        Answer::Lease(_) | Answer::Done | Answer::Members(_) => {
+            HolderError::Speak { network, source: Errno::EPROTO }
+        }
+    }
+}
+
+impl Membership {
+    /// The place.
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Where pid 1 is to be made.
+    pub fn door(&self) -> &Door {
+        &self.door
+    }
+
+    /// Lets the others know the sandbox by this id too.
+    pub fn know(&self, id: &str) -> std::result::Result<(), HolderError> {
+        self.done(&Ask::Known(id.to_owned()), None)
+    }
+
+    /// Has a network namespace connected. One that was before is not any more.
+    pub fn attach(&self, namespace: impl AsFd) -> std::result::Result<(), HolderError> {
+        self.done(&Ask::Attach, Some(namespace.as_fd()))
+    }
+
+    /// Whether the holder has ended, and the network with it.
+    pub fn is_lost(&self) -> bool {
+        let mut poller = Poller::new();
+        poller.hang_up((), self.connection.as_fd());
+        poller.wait(Some(std::time::Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
+    }
+
+    fn done(
+        &self,
+        wanted: &Ask,
+        fd: Option<std::os::fd::BorrowedFd<'_>>,
+    ) -> std::result::Result<(), HolderError> {
+        let network = &self.lease.network;
+        match ask(&self.connection, wanted, fd) {
+            Ok((Answer::Done, _)) => Ok(()),
+            Ok((answer, _)) => Err(refusal(network, answer)),
+            Err(source) => Err(HolderError::Speak { network: network.clone(), source }),
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What is said between the holder of a network, who wants to be on it, and its netstack: JSON, one message each.
+//!
+//! Nobody but the caller's own processes reaches the socket, and none of them runs a payload; still everything is
+//! bounded and decoded totally.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::facts::Lease;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::socket;
+
+/// Of these messages: raised when one means something else.
+pub(super) const VERSION: u32 = 1;
+
+/// Longest message: a list of all members there can be.
+const LONGEST: usize = 192 << 10;
+
+/// What a launcher, or a command, asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Ask {
+    /// For a place on the network. It lasts as long as the connection.
+    Join {
+        /// [`VERSION`].
+        version: u32,
+        /// The sandbox's name, if it has one.
+        name: Option<String>,
+    },
+    /// To be known by this name too: the sandbox's id, which is made after its place.
+    Known(String),
+    /// To connect the network namespace whose descriptor comes along.
+    Attach,
+    /// Who is there.
+    Members,
+}
+
+/// What the holder answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(super) enum Answer {
+    /// A place; the holder's user namespace comes along.
+    Lease(Lease),
+    /// Nobody else fits.
+    Full,
+    /// Somebody has this name.
+    Taken(String),
+    /// It is done.
+    Done,
+    /// The kernel did not want to.
+    Failed(Failure),
+    /// Who is there.
+    Members(Vec<Member>),
+    /// The question is of another version, or comes at the wrong time.
+    Unknown,
+}
+
+/// What failed, as words that follow *cannot*, and how.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Failure {
+    pub(super) what: String,
+    pub(super) errno: i32,
+}
+
+/// A sandbox on a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its id; none while it is being made.
+    pub id: Option<String>,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its address.
+    pub v4: Ipv4Addr,
+    /// Its address of IPv6.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub v6: Option<IpAddr>,
+}
+
+/// What the holder tells the netstack.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub(in crate::launch) enum Tell {
+    /// This name has these addresses.
+    Here(String, Vec<IpAddr>),
+    /// This one has none any more.
+    Gone(String),
+}
+
+/// Sends one.
+pub(super) fn send(
+    to: impl AsFd,
+    message: &impl Serialize,
+    fd: Option<BorrowedFd<'_>>,
+) -> Result<()> {
+    let bytes = serde_json::to_vec(message).map_err(|_| Errno::EINVAL)?;
+    let fds: Vec<BorrowedFd<'_>> = fd.into_iter().collect();
+    socket::send(to, &bytes, &fds)
+}
+
+/// Receives one with at most one descriptor; none at the end.
+///
+/// `EPROTO` for what is no message.
+pub(in crate::launch) fn receive<T: DeserializeOwned>(
+    from: impl AsFd,
+) -> Result<Option<(T, Option<OwnedFd>)>> {
+    let mut bytes = vec![0; LONGEST];
+    let (length, mut fds) = socket::receive(from, &mut bytes)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let message = serde_json::from_slice(bytes.get(..length).unwrap_or_default());
+    Ok(Some((message.map_err(|_| Errno::EPROTO)?, fds.pop())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_message_is_an_error() {
+        let (a, b) = socket::pair().unwrap();
+        for text in ["", "{}", "\"join\"", "{\"join\":{\"version\":1}}x", "\u{0}", "{\"known\":1}"]
+        {
+            if text.is_empty() {
+                continue;
+            }
+            socket::send(&a, text.as_bytes(), &[]).unwrap();
+            assert_eq!(receive::<Ask>(&b).unwrap_err(), Errno::EPROTO, "{text}");
+        }
+        let ask = Ask::Join { version: 1, name: Some("a".to_owned()) };
+        send(&a, &ask, None).unwrap();
+        assert_eq!(receive::<Ask>(&b).unwrap().unwrap().0, ask);
+        drop(a);
+        assert!(receive::<Ask>(&b).unwrap().is_none());
+    }
+}

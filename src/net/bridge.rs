@@ -1,0 +1,69 @@
+//! The bridge of a network of several sandboxes, and the cables to its members.
+//!
+//! # Decisions
+//! - A port is bound to its member's link address: the kernel drops what comes from any other, and floods nothing
+//!   but broadcasts, so a member gets what is for it and sends as itself.
+//! - Longest packets as long as those of the netstack's link: nothing is cut on the way out, and a cable within one
+//!   machine has no reason for less.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::BorrowedFd;
+
+use crate::plan::step::Link;
+use crate::spec::net::Segment;
+use crate::spec::net::segment::mac_of;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::netlink::{self, Changes, LinkChange, Veth};
+
+const NAME: &str = "br0";
+
+/// Packets that may wait at an interface.
+const QUEUE: u32 = 1000;
+
+/// Makes the bridge with the gateway's addresses; its index.
+pub fn make(segment: &Segment, ipv6: bool) -> Result<u32> {
+    let mtu = u32::from(Link::usual(ipv6).mtu);
+    Changes::default().new_bridge(NAME, mac_of(segment.gateway), mtu).apply()?;
+    let index = netlink::index(NAME)?;
+    let up = Changes::default().bring_up(LinkChange { index, mtu, queue: QUEUE }, ipv6);
+    let v4 = (IpAddr::V4(segment.gateway), segment.subnet.length());
+    let v6 = ipv6.then(|| (segment.v6_of(segment.gateway).into(), segment.subnet6.length()));
+    let all = [v4].into_iter().chain(v6);
+    all.fold(up, |up, (address, prefix)| up.add_address(index, address, prefix)).apply()?;
+    Ok(index)
+}
+
+/// Lets packets go from one interface of this network namespace to another.
+pub fn forward(ipv6: bool) -> Result<()> {
+    let write = |name: &str| {
+        std::fs::write(format!("/proc/sys/net/{name}"), "1")
+            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
+    };
+    write("ipv4/ip_forward")?;
+    if ipv6 { write("ipv6/conf/all/forwarding") } else { Ok(()) }
+}
+
+/// Lays a cable between a new port and a member's network namespace; the port's index.
+pub fn connect(bridge: u32, member: Ipv4Addr, namespace: BorrowedFd<'_>, mtu: u32) -> Result<u32> {
+    let name = format!("p{:08x}", member.to_bits());
+    let mac = mac_of(member);
+    let mut port_mac = mac;
+    // The other end's, told apart by the second byte.
+    port_mac[1] = !mac[1];
+    let veth = Veth { port: &name, bridge, name: Link::PORT, mac, port_mac, namespace, mtu };
+    Changes::default().new_veth(veth).apply()?;
+    let index = netlink::index(&name)?;
+    let bound = Changes::default()
+        .bind_port(index, mac)
+        .bring_up(LinkChange { index, mtu, queue: QUEUE }, false)
+        .apply();
+    if bound.is_err() {
+        disconnect(index).unwrap_or(());
+    }
+    bound.map(|()| index)
+}
+
+/// Takes a port away, and with it the other end.
+pub fn disconnect(port: u32) -> Result<()> {
+    Changes::default().delete_link(port).apply()
+}

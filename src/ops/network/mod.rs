@@ -1,0 +1,141 @@
+//! `bryo network`: networks that several sandboxes share; and a sandbox's place on one.
+//!
+//! # Decisions
+//! - The network called `bridge` needs no making: it is made when it is first asked for, as in Docker.
+//! - Networks are in the store, in the first one that can be written: as sandboxes that keep nothing have none.
+
+mod error;
+mod list;
+mod place;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::host::{self, Probe};
+use crate::launch::holder;
+use crate::plan::facts::StoreState;
+use crate::spec::net::segment::{default_subnet, default_subnet6, overlap};
+use crate::spec::net::{Egress, NetworkName, Prefix, Segment};
+use crate::state::{LockedNetwork, NetworkError, Store};
+
+pub use error::NetworksError;
+pub use list::{NetworkDetail, NetworkRow, inspect, list, table};
+pub use place::{Place, place, preview};
+
+/// What holds the definitions of all networks.
+pub type Networks = Store;
+
+/// What a network is to be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub name: NetworkName,
+    /// Its addresses of IPv4; a free range otherwise.
+    pub subnet: Option<Prefix>,
+    /// The address of the bridge; the first of the range otherwise.
+    pub gateway: Option<Ipv4Addr>,
+    /// Its addresses of IPv6; a range of its own otherwise.
+    pub subnet6: Option<Prefix>,
+    /// What may leave.
+    pub egress: Egress,
+}
+
+impl Wanted {
+    /// One that nothing is asked of but its name.
+    pub fn plain(name: NetworkName) -> Self {
+        Self { name, subnet: None, gateway: None, subnet6: None, egress: Egress::default() }
+    }
+}
+
+/// Opens the store that networks are in, and makes it where it is missing.
+pub fn open() -> Result<Store, NetworksError> {
+    let mut probe = Probe::begin()?;
+    probe.stores()?;
+    let facts = probe.finish();
+    let usable = facts.stores.iter().find(|store| store.state == StoreState::Usable);
+    let store = usable.ok_or(NetworksError::NoStore)?;
+    Ok(Store::open(&store.path)?)
+}
+
+/// Makes a network.
+pub fn create(store: &Store, wanted: &Wanted) -> Result<LockedNetwork, NetworksError> {
+    if store.networks()?.contains(&wanted.name) {
+        return Err(NetworkError::Exists(wanted.name.clone()).into());
+    }
+    let segment = segment(store, wanted)?;
+    Ok(store.make_network(&segment)?)
+}
+
+/// What it will be like: decided from what is asked and what is taken.
+fn segment(store: &Store, wanted: &Wanted) -> Result<Segment, NetworksError> {
+    let routes = host::routes::probe()?;
+    let name = wanted.name.clone();
+    let subnet = if let Some(subnet) = wanted.subnet {
+        if let Some(route) = routes.into_iter().find(|route| overlap(*route, subnet)) {
+            return Err(NetworksError::Overlap { subnet, route });
+        }
+        subnet
+    } else {
+        let taken: Vec<Prefix> = routes.into_iter().chain(subnets(store)?).collect();
+        default_subnet(&name, &taken).ok_or_else(|| NetworksError::NoRange(name.clone()))?
+    };
+    let first = match subnet.address() {
+        std::net::IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() | 1),
+        std::net::IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    };
+    let segment = Segment {
+        subnet,
+        gateway: wanted.gateway.unwrap_or(first),
+        subnet6: wanted.subnet6.unwrap_or_else(|| default_subnet6(&name)),
+        egress: wanted.egress.clone(),
+        name: name.clone(),
+    };
+    segment.verify().map_err(|source| NetworksError::Segment { name, source })?;
+    Ok(segment)
+}
+
+/// The ranges of all networks. One that cannot be read takes none.
+fn subnets(store: &Store) -> Result<Vec<Prefix>, NetworksError> {
+    let mut found = Vec::new();
+    for name in store.networks()? {
+        let record = store.lock_network(&name)?.and_then(|network| network.record().ok());
+        found.extend(record.map(|record| record.segment.subnet));
+    }
+    Ok(found)
+}
+
+/// How long a holder that nobody needs may take to end.
+const ENDING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(30);
+
+/// Removes a network that no sandbox is on.
+pub fn remove(store: &Store, name: &NetworkName) -> Result<(), NetworksError> {
+    let end = Instant::now() + ENDING;
+    loop {
+        let network =
+            store.lock_network(name)?.ok_or_else(|| NetworkError::Missing(name.clone()))?;
+        let Some(connection) = holder::connect(name, &network)? else {
+            return Ok(store.remove_network(&network)?);
+        };
+        let members = holder::members(name, &connection)?.len();
+        if members > 0 || Instant::now() > end {
+            return Err(NetworksError::Busy { name: name.clone(), members });
+        }
+        // The last one has just left: its holder ends as soon as it has the lock.
+        drop((network, connection));
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Removes every network that no sandbox is on, and says which.
+pub fn prune(store: &Store) -> Result<Vec<NetworkName>, NetworksError> {
+    let mut gone = Vec::new();
+    for name in store.networks()? {
+        match remove(store, &name) {
+            Ok(()) => gone.push(name),
+            Err(NetworksError::Busy { .. } | NetworksError::Network(NetworkError::Missing(_))) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(gone)
+}

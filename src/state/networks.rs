@@ -1,0 +1,264 @@
+//! The networks that sandboxes share, as they were made: a directory each in the store.
+//!
+//! ```text
+//! networks/NAME/       locked while a holder is started, ends, or the network is removed
+//!   network.json       its definition
+//!   socket             of its holder, while there is one
+//! ```
+//!
+//! # Decisions
+//! - A directory without a definition is no network: what was interrupted while it was made, or removed.
+//! - What is read is checked as if somebody else had written it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, unlinkat};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::directory;
+use super::store::Store;
+use super::timestamp::Timestamp;
+use crate::spec::net::segment::SegmentError;
+use crate::spec::net::{NetworkName, Segment};
+
+const NETWORKS: &str = "networks";
+const DEFINITION: &str = "network.json";
+const FRESH: &str = "network.new";
+const SOCKET: &str = "socket";
+
+/// Longest definition that is read.
+const LONGEST: usize = 1 << 20;
+
+/// What stands in a definition.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkRecord {
+    /// [`NetworkRecord::VERSION`].
+    pub version: u32,
+    /// When it was made.
+    pub created: Timestamp,
+    /// What it is like.
+    pub segment: Segment,
+}
+
+impl NetworkRecord {
+    /// The form that this bryo writes.
+    pub const VERSION: u32 = 1;
+}
+
+/// Why something about a network could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum NetworkError {
+    /// There is none of this name.
+    #[error("cannot find a network `{0}`")]
+    Missing(NetworkName),
+    /// There is one.
+    #[error("cannot make the network `{0}`: there is one")]
+    Exists(NetworkName),
+    /// Its directory or a file in it.
+    #[error("cannot use the directory of the network `{name}`")]
+    Directory {
+        /// Which.
+        name: NetworkName,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// All of them.
+    #[error("cannot list the networks")]
+    List(#[source] Errno),
+    /// Its definition is none.
+    #[error("cannot read the definition of the network `{name}`")]
+    Parse {
+        /// Which.
+        name: NetworkName,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Its definition is another's, or of a newer bryo.
+    #[error(
+        "cannot take the definition of the network `{0}`: it is of another one, or newer than this bryo"
+    )]
+    Foreign(NetworkName),
+    /// Its definition says what cannot be.
+    #[error("cannot take the definition of the network `{name}`")]
+    Invalid {
+        /// Which.
+        name: NetworkName,
+        /// Why.
+        #[source]
+        source: SegmentError,
+    },
+}
+
+impl NetworkError {
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Missing(name) => {
+                format!("`bryo network create {name}` makes it; `bryo network ls` lists all")
+            }
+            Self::Exists(name) => format!("`bryo network rm {name}` removes it"),
+            Self::Parse { name, .. } | Self::Foreign(name) | Self::Invalid { name, .. } => {
+                format!("`bryo network rm {name}`, and make it anew")
+            }
+            Self::Directory { .. } | Self::List(_) => return None,
+        })
+    }
+}
+
+/// The directory of a network; it is locked as long as [`LockedNetwork`] lives.
+#[derive(Debug)]
+pub struct LockedNetwork {
+    name: NetworkName,
+    directory: OwnedFd,
+}
+
+impl Store {
+    /// The names of all networks, sorted.
+    pub fn networks(&self) -> Result<Vec<NetworkName>, NetworkError> {
+        let Some(all) =
+            directory::open_if_there(&self.0.root, NETWORKS).map_err(NetworkError::List)?
+        else {
+            return Ok(Vec::new());
+        };
+        let names = directory::names_in(&all).map_err(NetworkError::List)?;
+        let mut found = Vec::new();
+        for name in names.iter().filter_map(|name| NetworkName::new(name.to_str().ok()?).ok()) {
+            let one = format!("{name}/{DEFINITION}");
+            if directory::file_type(&all, &one).map_err(NetworkError::List)?.is_some() {
+                found.push(name);
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Locks a network, if there is one of this name; waits for whoever has it.
+    pub fn lock_network(&self, name: &NetworkName) -> Result<Option<LockedNetwork>, NetworkError> {
+        let failed = |source| NetworkError::Directory { name: name.clone(), source };
+        let all = directory::open_if_there(&self.0.root, NETWORKS).map_err(failed)?;
+        let Some(all) = all else { return Ok(None) };
+        loop {
+            let directory = directory::open_if_there(&all, name.as_str()).map_err(failed)?;
+            let Some(directory) = directory else { return Ok(None) };
+            let locked = LockedNetwork::lock(name, directory)?;
+            if locked.is_there().map_err(failed)? {
+                let defined =
+                    directory::file_type(&locked.directory, DEFINITION).map_err(failed)?;
+                return Ok(defined.map(|_| locked));
+            }
+        }
+    }
+
+    /// Makes a network, and locks it.
+    pub fn make_network(&self, segment: &Segment) -> Result<LockedNetwork, NetworkError> {
+        let name = &segment.name;
+        let failed = |source| NetworkError::Directory { name: name.clone(), source };
+        let all = directory::ensure(&self.0.root, NETWORKS).map_err(failed)?;
+        let locked = loop {
+            let directory = directory::ensure(&all, name.as_str()).map_err(failed)?;
+            let locked = LockedNetwork::lock(name, directory)?;
+            if locked.is_there().map_err(failed)? {
+                break locked;
+            }
+        };
+        if directory::file_type(&locked.directory, DEFINITION).map_err(failed)?.is_some() {
+            return Err(NetworkError::Exists(name.clone()));
+        }
+        let record = NetworkRecord {
+            version: NetworkRecord::VERSION,
+            created: Timestamp::now(),
+            segment: segment.clone(),
+        };
+        locked.write(&record).map_err(failed)?;
+        Ok(locked)
+    }
+
+    /// Removes a network that nobody holds.
+    pub fn remove_network(&self, network: &LockedNetwork) -> Result<(), NetworkError> {
+        let LockedNetwork { name, directory } = network;
+        let failed = |source| NetworkError::Directory { name: name.clone(), source };
+        for file in [DEFINITION, FRESH, SOCKET] {
+            match unlinkat(directory, file, AtFlags::empty()) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(source) => return Err(failed(source)),
+            }
+        }
+        let all = directory::open(&self.0.root, NETWORKS).map_err(failed)?;
+        unlinkat(all, name.as_str(), AtFlags::REMOVEDIR).map_err(failed)
+    }
+}
+
+impl LockedNetwork {
+    fn lock(name: &NetworkName, directory: OwnedFd) -> Result<Self, NetworkError> {
+        let failed = |source| NetworkError::Directory { name: name.clone(), source };
+        rustix::io::retry_on_intr(|| flock(&directory, FlockOperation::LockExclusive))
+            .map_err(failed)?;
+        Ok(Self { name: name.clone(), directory })
+    }
+
+    /// Whether it was not removed before it was locked.
+    fn is_there(&self) -> Result<bool, Errno> {
+        Ok(fstat(&self.directory)?.st_nlink > 0)
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &NetworkName {
+        &self.name
+    }
+
+    /// What it is like.
+    pub fn record(&self) -> Result<NetworkRecord, NetworkError> {
+        let name = || self.name.clone();
+        let text =
+            self.read().map_err(|source| NetworkError::Directory { name: name(), source })?;
+        let record: NetworkRecord = serde_json::from_slice(&text)
+            .map_err(|source| NetworkError::Parse { name: name(), source })?;
+        if record.version != NetworkRecord::VERSION || record.segment.name != self.name {
+            return Err(NetworkError::Foreign(name()));
+        }
+        let verified = record.segment.verify();
+        verified.map_err(|source| NetworkError::Invalid { name: name(), source })?;
+        Ok(record)
+    }
+
+    fn read(&self) -> Result<Vec<u8>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = openat(&self.directory, DEFINITION, flags, Mode::empty())?;
+        let mut text = Vec::new();
+        let mut room = vec![0; 1 << 14];
+        loop {
+            let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut room))?;
+            text.extend_from_slice(room.get(..length).unwrap_or_default());
+            if length == 0 {
+                return Ok(text);
+            }
+            if text.len() > LONGEST {
+                return Err(Errno::FBIG);
+            }
+        }
+    }
+
+    /// Whole or not at all.
+    fn write(&self, record: &NetworkRecord) -> Result<(), Errno> {
+        let text = serde_json::to_vec_pretty(record).map_err(|_| Errno::INVAL)?;
+        let flags =
+            OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&self.directory, FRESH, flags, Mode::RUSR | Mode::WUSR)?;
+        let mut rest = text.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::retry_on_intr(|| rustix::io::write(&file, rest))?;
+            rest = rest.get(written..).unwrap_or_default();
+        }
+        renameat(&self.directory, FRESH, &self.directory, DEFINITION)
+    }
+}
+
+impl AsFd for LockedNetwork {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}

@@ -1,0 +1,230 @@
+//! Messages about a bridge, its ports and what is behind them.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use super::{ACKNOWLEDGE_NONE, Changes, EXCLUSIVE_CREATE, NEW_LINK, attribute};
+
+const DELETE_LINK: u16 = 17;
+const SET_LINK: u16 = 19;
+const NEW_NEIGHBOUR: u16 = 28;
+const NEW_RULE: u16 = 32;
+
+/// `NLA_F_NESTED`, which some of these messages must say.
+const NESTED: u16 = 0x8000;
+
+/// An address of a link of Ethernet.
+pub type Mac = [u8; 6];
+
+/// A pair of interfaces, of which one end is the port of a bridge and the other a member's.
+#[derive(Debug, Clone, Copy)]
+pub struct Veth<'a> {
+    /// The port's name.
+    pub port: &'a str,
+    /// Of which bridge, by its index.
+    pub bridge: u32,
+    /// The member's name of its end.
+    pub name: &'a str,
+    /// The member's address.
+    pub mac: Mac,
+    /// The port's own address.
+    pub port_mac: Mac,
+    /// The member's network namespace.
+    pub namespace: BorrowedFd<'a>,
+    /// The longest packet.
+    pub mtu: u32,
+}
+
+/// `struct ifinfomsg`.
+fn link_body(family: u8, index: u32) -> Vec<u8> {
+    let mut body = vec![family, 0, 0, 0];
+    for field in [index, 0, 0] {
+        body.extend(field.to_ne_bytes());
+    }
+    body
+}
+
+/// A name as the kernel wants it, with its end.
+fn text(name: &str) -> Vec<u8> {
+    [name.as_bytes(), &[0]].concat()
+}
+
+mod link {
+    pub(super) const ADDRESS: u16 = 1;
+    pub(super) const NAME: u16 = 3;
+    pub(super) const MTU: u16 = 4;
+    pub(super) const MASTER: u16 = 10;
+    pub(super) const PROTOCOL: u16 = 12;
+    pub(super) const INFO: u16 = 18;
+    pub(super) const NAMESPACE: u16 = 28;
+    pub(super) const INFO_KIND: u16 = 1;
+    pub(super) const INFO_DATA: u16 = 2;
+}
+
+impl Changes {
+    /// Makes a bridge that forwards at once, speaks no protocol of bridges, and passes on every multicast. With
+    /// its own address it does not take one of its ports'.
+    #[must_use]
+    pub fn new_bridge(mut self, name: &str, mac: Mac, mtu: u32) -> Self {
+        const FORWARD_DELAY: u16 = 1;
+        const STP: u16 = 5;
+        const MULTICAST_SNOOPING: u16 = 23;
+        let data = [
+            attribute(FORWARD_DELAY, &0_u32.to_ne_bytes()),
+            attribute(STP, &0_u32.to_ne_bytes()),
+            attribute(MULTICAST_SNOOPING, &[0]),
+        ]
+        .concat();
+        let info = [attribute(link::INFO_KIND, b"bridge"), attribute(link::INFO_DATA, &data)];
+        let attributes = [
+            attribute(link::NAME, &text(name)),
+            attribute(link::ADDRESS, &mac),
+            attribute(link::MTU, &mtu.to_ne_bytes()),
+            attribute(link::INFO, &info.concat()),
+        ];
+        self.push(NEW_LINK, EXCLUSIVE_CREATE, &link_body(0, 0), &attributes);
+        self
+    }
+
+    /// Makes such a pair: the other end appears in the member's network namespace.
+    #[must_use]
+    pub fn new_veth(mut self, veth: Veth<'_>) -> Self {
+        const PEER: u16 = 1;
+        let namespace = veth.namespace.as_fd().as_raw_fd().to_ne_bytes();
+        let mtu = attribute(link::MTU, &veth.mtu.to_ne_bytes());
+        let mut peer = link_body(0, 0);
+        peer.extend(attribute(link::NAME, &text(veth.name)));
+        peer.extend(attribute(link::ADDRESS, &veth.mac));
+        peer.extend(&mtu);
+        peer.extend(attribute(link::NAMESPACE, &namespace));
+        let data = attribute(PEER, &peer);
+        let info = [attribute(link::INFO_KIND, b"veth"), attribute(link::INFO_DATA, &data)];
+        let attributes = [
+            attribute(link::NAME, &text(veth.port)),
+            attribute(link::ADDRESS, &veth.port_mac),
+            mtu,
+            attribute(link::MASTER, &veth.bridge.to_ne_bytes()),
+            attribute(link::INFO, &info.concat()),
+        ];
+        self.push(NEW_LINK, EXCLUSIVE_CREATE, &link_body(0, 0), &attributes);
+        self
+    }
+
+    /// Binds a port to one address (since Linux 5.16): nothing is learnt from what comes in, what comes from any
+    /// other address is dropped, and what is for that address goes there alone.
+    #[must_use]
+    pub fn bind_port(mut self, index: u32, mac: Mac) -> Self {
+        const LEARNING: u16 = 8;
+        const UNICAST_FLOOD: u16 = 9;
+        const LOCKED: u16 = 43;
+        const LINK_ADDRESS: u16 = 2;
+        const NO_ARP: u16 = 0x40;
+        const OF_MASTER: u8 = 4;
+        let family = u8::try_from(libc::AF_BRIDGE).unwrap_or(0);
+        let flags =
+            [attribute(LEARNING, &[0]), attribute(UNICAST_FLOOD, &[0]), attribute(LOCKED, &[1])];
+        let protocol = attribute(link::PROTOCOL | NESTED, &flags.concat());
+        self.push(SET_LINK, ACKNOWLEDGE_NONE, &link_body(family, index), &[protocol]);
+        // struct ndmsg
+        let mut body = vec![family, 0, 0, 0];
+        body.extend(index.to_ne_bytes());
+        body.extend(NO_ARP.to_ne_bytes());
+        body.extend([OF_MASTER, 0]);
+        self.push(NEW_NEIGHBOUR, EXCLUSIVE_CREATE, &body, &[attribute(LINK_ADDRESS, &mac)]);
+        self
+    }
+
+    /// Removes an interface.
+    #[must_use]
+    pub fn delete_link(mut self, index: u32) -> Self {
+        self.push(DELETE_LINK, ACKNOWLEDGE_NONE, &link_body(0, index), &[]);
+        self
+    }
+
+    /// Lets packets of IPv6 leave from this source alone.
+    ///
+    /// Any program may bind a socket to an IPv6 address that the machine does not have (`IPV6_FREEBIND`) and send
+    /// from it; with IPv4 the kernel then finds no route. A look-up without a source yet, as for a socket
+    /// that is bound to none, matches no rule that names one.
+    #[must_use]
+    pub fn only_source(mut self, own: std::net::Ipv6Addr) -> Self {
+        const MAIN: u8 = 254;
+        const TO_TABLE: u8 = 1;
+        const UNREACHABLE: u8 = 7;
+        let mut rule = |priority: u32, source: std::net::Ipv6Addr, bits: u8, table, action| {
+            const SOURCE: u16 = 2;
+            const PRIORITY: u16 = 6;
+            let family = u8::try_from(libc::AF_INET6).unwrap_or(0);
+            // struct fib_rule_hdr
+            let mut body = vec![family, 0, bits, 0, table, 0, 0, action];
+            body.extend(0_u32.to_ne_bytes());
+            let attributes =
+                [attribute(SOURCE, &source.octets()), attribute(PRIORITY, &priority.to_ne_bytes())];
+            self.push(NEW_RULE, EXCLUSIVE_CREATE, &body, &attributes);
+        };
+        let upper = std::net::Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0);
+        rule(10, own, 128, MAIN, TO_TABLE);
+        rule(11, std::net::Ipv6Addr::UNSPECIFIED, 1, 0, UNREACHABLE);
+        rule(12, upper, 1, 0, UNREACHABLE);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::clone::{CloneFlags, Cloned, clone3};
+    use crate::sys::errno::Errno;
+    use crate::sys::namespace::{self, Namespace};
+    use crate::sys::netlink::{LinkChange, index};
+    use crate::sys::pidfd::Exit;
+    use crate::sys::process::exit_now;
+    use crate::sys::testing::{alone, mapped, ordinary_user};
+
+    #[test]
+    fn a_member_is_behind_a_port_that_is_bound_to_it() {
+        alone(module_path!(), "a_member_is_behind_a_port_that_is_bound_to_it", || {
+            ordinary_user();
+            let exit = mapped(CloneFlags::NEW_NET, 0, || {
+                let (mac, mtu) = ([2, 0, 0, 0, 0, 1], 9000);
+                Changes::default().new_bridge("br0", mac, mtu).apply().unwrap();
+                let bridge = index("br0").unwrap();
+                let (read, write) = rustix::pipe::pipe().unwrap();
+                let both = CloneFlags::NEW_USER | CloneFlags::NEW_NET;
+                let Cloned::Parent { pid, .. } = clone3(both, None).unwrap() else {
+                    drop(write);
+                    let mut byte = [0];
+                    rustix::io::read(&read, &mut byte).unwrap();
+                    let link = LinkChange { index: index("eth0").unwrap(), mtu, queue: 1 };
+                    let own = "fd00::2".parse().unwrap();
+                    let up = Changes::default().bring_up(link, true).only_source(own);
+                    exit_now(u8::from(up.apply().is_err()));
+                };
+                let member = namespace::open_proc_dir(pid).unwrap();
+                let member = namespace::open_ns(member, Namespace::Net).unwrap();
+                let veth = Veth {
+                    port: "p2",
+                    bridge,
+                    name: "eth0",
+                    mac: [2, 0, 0, 0, 0, 2],
+                    port_mac: [6, 0, 0, 0, 0, 2],
+                    namespace: member.as_fd(),
+                    mtu,
+                };
+                Changes::default().new_veth(veth).apply().unwrap();
+                let port = index("p2").unwrap();
+                Changes::default().bind_port(port, veth.mac).apply().unwrap();
+                let flag = |name| std::fs::read_to_string(format!("/sys/class/net/{name}")).ok();
+                // sysfs is the host's here: what counts is that the kernel took it.
+                assert_eq!(flag("p2/brport/learning"), None);
+                assert_eq!(Changes::default().new_veth(veth).apply(), Err(Errno::EEXIST));
+                drop(write);
+                let ended =
+                    rustix::process::waitpid(Some(pid), rustix::process::WaitOptions::empty());
+                assert_eq!(ended.unwrap().unwrap().1.exit_status(), Some(0));
+                Changes::default().delete_link(port).apply().unwrap();
+                assert_eq!(index("p2"), Err(Errno::ENODEV));
+            });
+            assert_eq!(exit, Exit::Code(0));
+        });
+    }
+}
