@@ -294,6 +294,7 @@ impl PlanError {
             _ => self
                 .hint_about_paths()
                 .or_else(|| self.hint_about_groups())
+                .or_else(|| self.hint_about_ports())
                 .or_else(|| self.hint_about_the_rest()),
         }
     }
@@ -340,6 +341,19 @@ impl PlanError {
         })
     }
 
+    fn hint_about_ports(&self) -> Option<String> {
+        Some(match self {
+            Self::NoTun => {
+                "`sudo modprobe tun && sudo chmod 0666 /dev/net/tun`, or `--network none`"
+                    .to_owned()
+            }
+            Self::TooManyPublished { .. } => {
+                "with `--network host` a program listens at ports of this machine itself".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
     fn hint_about_the_rest(&self) -> Option<String> {
         Some(match self {
             Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
@@ -358,13 +372,6 @@ impl PlanError {
             }
             Self::AbstractSocketsOpen => {
                 "keep a seccomp policy, or take `--network none`".to_owned()
-            }
-            Self::NoTun => {
-                "`sudo modprobe tun && sudo chmod 0666 /dev/net/tun`, or `--network none`"
-                    .to_owned()
-            }
-            Self::TooManyPublished { .. } => {
-                "with `--network host` a program listens at ports of this machine itself".to_owned()
             }
             Self::NoSubids(_) => {
                 "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, or \
