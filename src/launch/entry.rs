@@ -31,6 +31,7 @@ use crate::spec::text::escape;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result as SysResult};
 use crate::sys::process::{self, exit_now};
+use crate::sys::pty::Likeness;
 use crate::sys::signal::SignalNumber;
 use crate::sys::{heap, pidfd, socket};
 
@@ -65,7 +66,9 @@ pub fn enter<'a>(
             match group.map_or(Ok(()), |_| is_admitted()).and_then(|()| begin(stdio)) {
                 Ok(()) => {
                     let payload = payload::Prepared::new(&plan, host, Vec::new());
-                    sandbox::run_entry(&plan, host, payload, sockets, namespaces)
+                    let terminal = stdio.iter().find_map(|fd| Likeness::of(fd).ok());
+                    let terminal = terminal.as_ref();
+                    sandbox::run_entry(&plan, host, payload, sockets, (namespaces, terminal))
                 }
                 Err(_) => exit_now(1),
             }

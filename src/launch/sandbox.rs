@@ -25,7 +25,7 @@ use crate::sys::beside::NetworkBeside;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::process::{self, Dumpable, exit_now};
-use crate::sys::pty::Master;
+use crate::sys::pty::{Likeness, Master};
 use crate::sys::signal::SignalNumber;
 use crate::{limits, net};
 
@@ -90,10 +90,15 @@ pub(super) fn run_entry(
     host: &Host<'_>,
     payload: payload::Prepared<'_>,
     sockets: Sockets,
-    namespaces: &Joinable,
+    (namespaces, terminal): (&Joinable, Option<&Likeness>),
 ) -> ! {
     let built = prepare().and_then(|()| {
-        Mapped { sockets: &sockets, namespaces: Some(namespaces), network: Network::Kept }
+        Mapped {
+            sockets: &sockets,
+            namespaces: Some(namespaces),
+            network: Network::Kept,
+            terminal,
+        }
             .build(plan, host)
     });
     match built {
@@ -148,6 +153,8 @@ struct Mapped<'a> {
     /// Those of a sandbox that runs, for an entry.
     namespaces: Option<&'a Joinable>,
     network: Network,
+    /// What the pty of an entry is to be like.
+    terminal: Option<&'a Likeness>,
 }
 
 impl<'a> Mapped<'a> {
@@ -162,7 +169,7 @@ impl<'a> Mapped<'a> {
         } else {
             Network::Kept
         };
-        Self { sockets, namespaces: None, network }
+        Self { sockets, namespaces: None, network, terminal: None }
     }
 
     fn build(mut self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
@@ -267,7 +274,7 @@ impl<'a> Mapped<'a> {
         let devpts = crate::sys::open::open_host("/dev/pts")?;
         let master = Master::open(devpts)?;
         let slave = master.open_slave()?;
-        if let Some(terminal) = &host.terminal {
+        if let Some(terminal) = self.terminal.or(host.terminal.as_ref()) {
             terminal.give(&slave)?;
         }
         rustix::process::ioctl_tiocsctty(&slave)?;

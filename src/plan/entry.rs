@@ -13,16 +13,21 @@
 //! - An entry ends when the process that started it does, as a payload ends with its launcher.
 //! - Descriptors above 2 are never passed on: those that a payload was given were given to it alone.
 
+use serde::{Deserialize, Serialize};
+
 use super::error::PlanError;
+use super::facts::Stdio;
 use super::process::{search, verify_strings};
+use super::stdio::{has_keys, is_at_terminal, plan_callers};
 use super::step::{
     Action, ConfineStep, IdKind, IdMapping, IdsStep, LandlockRules, LimitStep, Namespaces, Plan,
     ProcessStep, Stage, StdioPlan, Step,
 };
-use crate::spec::{EnvironmentVariable, SandboxPath, Text};
+use crate::spec::{EnvironmentVariable, SandboxPath, Terminal, Text};
 
 /// What is to be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Entry {
     /// Program and arguments.
     pub argv: Vec<Text>,
@@ -38,8 +43,38 @@ pub struct Entry {
     pub pty: Option<Foreground>,
 }
 
-/// Whether a process begins in the foreground of its terminal.
+/// What an entry gets of its caller's descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Descriptors {
+    /// At 0 to 2.
+    pub stdio: [StdioPlan; 3],
+    /// Whether it has a terminal of its own.
+    pub pty: Option<Foreground>,
+}
+
+/// Decides on the descriptors as for any run.
+pub fn plan_descriptors(
+    terminal: Terminal,
+    stands: [Stdio; 3],
+    background: bool,
+) -> Result<Descriptors, PlanError> {
+    let [input, output, errors] = stands;
+    let stdio = [
+        plan_callers(0, input, terminal)?,
+        plan_callers(1, output, terminal)?,
+        plan_callers(2, errors, terminal)?,
+    ];
+    let foreground = if has_keys(terminal, stands, background) {
+        Foreground::Yes
+    } else {
+        Foreground::No
+    };
+    Ok(Descriptors { stdio, pty: is_at_terminal(terminal, stands).then_some(foreground) })
+}
+
+/// Whether a process begins in the foreground of its terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Foreground {
     /// It has the keys from the start.
     Yes,

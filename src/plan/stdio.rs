@@ -22,6 +22,13 @@ use crate::spec::{Detached, Spec, Terminal};
 pub(super) fn has_pty(spec: &Spec, stdio: [Stdio; 3]) -> bool {
     match spec.command.terminal {
         terminal if spec.lifetime.detached.is_some() => terminal == Terminal::Always,
+        terminal => is_at_terminal(terminal, stdio),
+    }
+}
+
+/// The same for what has a caller.
+pub(super) fn is_at_terminal(terminal: Terminal, stdio: [Stdio; 3]) -> bool {
+    match terminal {
         Terminal::Auto => stdio.contains(&Stdio::Terminal),
         Terminal::Always => true,
         Terminal::Never => false,
@@ -38,12 +45,17 @@ pub(super) fn begins_in_foreground(spec: &Spec, facts: &Facts) -> bool {
     if spec.lifetime.detached.is_some() {
         return terminal == Terminal::Always;
     }
-    let [input, output, _] = facts.stdio;
+    has_keys(terminal, facts.stdio, facts.background)
+}
+
+/// The same for what has a caller, who may be in the background.
+pub(super) fn has_keys(terminal: Terminal, stdio: [Stdio; 3], background: bool) -> bool {
+    let [input, output, _] = stdio;
     let by_terminal = input == Stdio::Terminal;
     let piped = matches!(output, Stdio::Pipe | Stdio::Socket);
     match terminal {
-        Terminal::Auto => by_terminal && !piped && !facts.background,
-        Terminal::Always => !(by_terminal && facts.background),
+        Terminal::Auto => by_terminal && !piped && !background,
+        Terminal::Always => !(by_terminal && background),
         Terminal::Never => false,
     }
 }
@@ -54,6 +66,15 @@ pub(super) fn plan_stdio(number: u8, stands: Stdio, spec: &Spec) -> Result<Stdio
     if let Some(detached) = &spec.lifetime.detached {
         return Ok(apart(number, terminal, detached));
     }
+    plan_callers(number, stands, terminal)
+}
+
+/// The same for what has a caller.
+pub(super) fn plan_callers(
+    number: u8,
+    stands: Stdio,
+    terminal: Terminal,
+) -> Result<StdioPlan, PlanError> {
     if let Stdio::Directory | Stdio::Path | Stdio::Other = stands {
         return Err(PlanError::UnsuitableStdio { number, stands });
     }

@@ -46,6 +46,7 @@ mod signals;
 mod stage;
 mod standin;
 pub mod station;
+pub mod visits;
 mod watch;
 
 use std::collections::BTreeMap;

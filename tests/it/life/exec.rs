@@ -1,0 +1,125 @@
+//! `bryo exec`: one more program in a sandbox that runs.
+
+use rustix::process::Signal;
+
+use crate::support::{Running, Terminal, World};
+
+/// A sandbox that runs in the foreground of nobody who looks, under the name `s`.
+fn sandbox(world: &World) -> Running {
+    let script = "echo mark >/tmp/mark; export IN=side; echo up; exec sleep 1000";
+    let running = world.sandbox().args(["--rm", "--name", "s", "-e", "GIVEN=1"]).start(script);
+    running.says("up");
+    running
+}
+
+fn exec<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    ["exec"].into_iter().chain(words).map(str::to_owned).collect()
+}
+
+fn end(running: Running) {
+    running.kill(Signal::TERM);
+    running.ends().dies_of(15);
+}
+
+#[test]
+fn a_program_sees_and_may_what_the_payload_sees_and_may() {
+    let world = World::new();
+    let running = sandbox(&world);
+    let script = "cat /tmp/mark; echo $GIVEN[$IN]; pwd; ls /proc | grep -cE '^[0-9]+$'; \
+                  cat /proc/2/comm; touch /usr/x 2>&1 | grep -c touch; cat; exit 7";
+    let project = world.project().to_str().unwrap().to_owned();
+    world
+        .bryo(exec(["s", "sh", "-c", script]))
+        .stdin(crate::support::Stdin::Text(b"typed\n".to_vec()))
+        .ends()
+        .exits_with(7)
+        .stdout_is(&format!("mark\n1[]\n{project}\n5\nsleep\n1\ntyped\n"));
+    // What is written is in the same layer, or on the same temporary file system.
+    world.bryo(exec(["s", "sh", "-c", "echo more >>/tmp/mark"])).ends().succeeds();
+    world.bryo(exec(["s", "--", "cat", "/tmp/mark"])).ends().succeeds().stdout_is("mark\nmore\n");
+    end(running);
+}
+
+#[test]
+fn flags_say_where_who_and_with_what() {
+    let world = World::new();
+    let running = sandbox(&world);
+    world
+        .bryo(exec(["-w", "/usr", "-e", "GIVEN=2", "-e", "MORE=3", "s", "sh", "-c", "pwd; echo $GIVEN $MORE"]))
+        .ends()
+        .succeeds()
+        .stdout_is("/usr\n2 3\n");
+    world
+        .bryo(exec(["-i=false", "s", "cat"]))
+        .stdin(crate::support::Stdin::Text(b"x".to_vec()))
+        .ends()
+        .succeeds()
+        .stdout_is("");
+    world.bryo(exec(["-u", "4711", "s", "id"])).ends().refuses_with(&["4711", "does not map it", "--ids subid"]);
+    world.bryo(exec(["s", "no-such-program"])).ends().exits_with(127).stderr_has("cannot find `no-such-program`");
+    world.bryo(exec(["s", "/etc/passwd"])).ends().exits_with(126).stderr_has("cannot execute");
+    world.bryo(exec(["-w", "/no/where", "s", "true"])).ends().refuses_with(&["cannot start in `/no/where`"]);
+    world.bryo(exec(["s"])).ends().refuses_with(&["command"]);
+    world.bryo(exec::<'_>([])).ends().refuses_with(&["sandbox"]);
+    world.bryo(exec(["nobody", "true"])).ends().refuses_with(&["nobody"]);
+    world.bryo(exec(["s", "sh", "-c", "kill -9 $$"])).ends().exits_with(137);
+    end(running);
+}
+
+#[test]
+fn a_signal_ends_the_program_and_not_the_sandbox() {
+    let world = World::new();
+    let running = sandbox(&world);
+    let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
+    entered.says("in").kill(Signal::TERM);
+    entered.ends().dies_of(15);
+    // However it ends, its program ends too.
+    let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
+    entered.says("in").kill(Signal::KILL);
+    entered.ends();
+    let count = "for i in 1 2 3 4 5 6 7 8 9; do c=$(grep -l sleep /proc/[0-9]*/comm | wc -l); \
+                 [ $c = 1 ] && break; sleep 0.3; done; echo $c";
+    world.bryo(exec(["s", "sh", "-c", count])).ends().succeeds().stdout_is("1\n");
+    end(running);
+}
+
+#[test]
+fn the_sandbox_ends_with_its_payload_whoever_is_in_it() {
+    let world = World::new();
+    let running = sandbox(&world);
+    let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
+    entered.says("in");
+    world.bryo(exec(["s", "kill", "-9", "2"])).ends();
+    running.ends().exits_with(137);
+    entered.ends().fails();
+    world.bryo(exec(["s", "true"])).ends().refuses_with(&["`s`"]);
+}
+
+#[test]
+fn many_enter_at_once() {
+    let world = World::new();
+    let running = sandbox(&world);
+    let all: Vec<Running> =
+        (0..12).map(|_| world.bryo(exec(["s", "sh", "-c", "echo in; sleep 0.5; exit 3"])).starts()).collect();
+    for one in all {
+        one.ends().exits_with(3).stdout_is("in\n");
+    }
+    end(running);
+}
+
+#[test]
+fn a_shell_at_a_terminal_works_as_one() {
+    let world = World::new();
+    let running = sandbox(&world);
+    let mut terminal: Terminal = world
+        .bryo(exec(["-e", "PS1=in> ", "s", "sh", "-i"]))
+        .under(["/bin/bash", "--norc", "--noediting", "-i", "-c", "\"$@\"; echo left $?", "-"])
+        .on_terminal();
+    terminal.shows("in> ").types("stty size; tty\r").shows("24 80").shows("/dev/pts/");
+    terminal.resize(31, 99);
+    terminal.types("stty size\r").shows("31 99");
+    terminal.types("sleep 1000\r").types("\x03").shows("in> ");
+    terminal.types("exit 5\r").shows("left 5");
+    terminal.ends().succeeds();
+    end(running);
+}
