@@ -32,7 +32,7 @@ pub mod routes;
 mod sockets;
 mod split;
 mod status;
-mod stdio;
+pub mod stdio;
 mod store;
 pub mod subid;
 pub mod trial;

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use crate::plan::facts::Stdio;
 
 /// Classifies the three.
-pub(super) fn probe() -> [Stdio; 3] {
+pub fn probe() -> [Stdio; 3] {
     [
         classify(rustix::stdio::stdin()),
         classify(rustix::stdio::stdout()),
@@ -18,7 +18,7 @@ pub(super) fn probe() -> [Stdio; 3] {
 
 /// Whether another process group has the terminal that one of them is. One that is not the
 /// controlling terminal has no background.
-pub(super) fn probe_background() -> bool {
+pub fn probe_background() -> bool {
     let all = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
     let group = all.into_iter().find_map(|fd| rustix::termios::tcgetpgrp(fd).ok());
     group.is_some_and(|group| group != rustix::process::getpgrp())

@@ -3,13 +3,19 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use super::error::OpsError;
+use crate::state::{Found, Line};
+use crate::supervise::KNOCK;
 use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
-use crate::sys::socket;
+use crate::sys::{pidfd, socket};
 
 /// How long a supervisor may take to answer. It is one process with one loop, and never waits for others.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How long to wait before looking again whether it listens.
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// A connection to a supervisor.
 #[derive(Debug)]
@@ -48,25 +54,58 @@ impl Supervisor {
 
     /// Sends a message that nothing answers, or whose answer is heard later.
     pub fn say(&self, message: &Message<'_>) -> Result<()> {
-        socket::send(&self.0, &message.encode(), &[])
+        self.say_with(message, &[])
+    }
+
+    /// Sends a message and descriptors.
+    pub fn say_with(&self, message: &Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<()> {
+        socket::send(&self.0, &message.encode(), fds)
     }
 
     /// The next answer.
     pub fn hear(&self, until: Option<Instant>) -> Result<Heard> {
+        self.hear_with(until).map(|(heard, _)| heard)
+    }
+
+    /// The next answer, and the descriptors that come along.
+    pub fn hear_with(&self, until: Option<Instant>) -> Result<(Heard, Vec<OwnedFd>)> {
         let mut poller = Poller::new();
         poller.readable((), self.0.as_fd());
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if poller.wait(left)?.is_empty() {
-            return Ok(Heard::Nothing);
+            return Ok((Heard::Nothing, Vec::new()));
         }
         let mut bytes = [0; LONGEST];
         match socket::receive(&self.0, &mut bytes) {
-            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok(Heard::Gone),
-            Ok((length, _)) => {
+            Ok((0, _)) | Err(Errno::ECONNRESET) => Ok((Heard::Gone, Vec::new())),
+            Ok((length, fds)) => {
                 let reply = bytes.get(..length).and_then(Reply::decode);
-                reply.map(Heard::Reply).ok_or(Errno::EPROTO)
+                reply.map(|reply| (Heard::Reply(reply), fds)).ok_or(Errno::EPROTO)
             }
             Err(errno) => Err(errno),
+        }
+    }
+}
+
+/// Speaks with the supervisor of a sandbox that runs: also in somebody's foreground, where nobody listens before
+/// somebody knocks. `verb` is what is to be done.
+pub fn reach(found: &Found, verb: &'static str) -> std::result::Result<Supervisor, OpsError> {
+    let until = Instant::now() + ANSWER;
+    let mut has_knocked = false;
+    loop {
+        match found.line()? {
+            Line::Socket(socket) => return Ok(Supervisor::new(socket)),
+            Line::Ended => return Err(OpsError::NotRunning { verb, id: found.id() }),
+            Line::Process(process) if !has_knocked => {
+                let (signal, value) = KNOCK;
+                pidfd::queue_signal(&process, signal, value)
+                    .map_err(|source| OpsError::Launcher { id: found.id(), source })?;
+                has_knocked = true;
+            }
+            Line::Process(_) if Instant::now() > until => {
+                return Err(OpsError::NoAnswer { verb, id: found.id() });
+            }
+            Line::Process(_) => std::thread::sleep(PAUSE),
         }
     }
 }

@@ -97,6 +97,14 @@ pub enum OpsError {
         /// Which.
         id: SandboxId,
     },
+    /// It was asked to listen, and does not.
+    #[error("cannot {verb} sandbox `{id}`: whoever runs it does not answer")]
+    NoAnswer {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+    },
     /// Nothing was kept of what it wrote.
     #[error(
         "cannot show what sandbox `{0}` wrote: it was not started with --detach, and has no log"
@@ -211,6 +219,9 @@ impl Explain for OpsError {
                 Some("what it writes goes to where it was started".to_owned())
             }
             Self::StillThere(id) => Some(format!("bryo rm -f {id} kills its supervisor too")),
+            Self::NoAnswer { .. } => {
+                Some("is it stopped, as by Ctrl-Z? `fg` there lets it go on".to_owned())
+            }
             Self::Attach(error) => error.hint().map(str::to_owned),
             Self::Changes(_)
             | Self::Write(_)

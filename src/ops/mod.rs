@@ -13,6 +13,7 @@ pub mod discard;
 pub mod doctor;
 pub mod error;
 pub mod events;
+pub mod exec;
 pub mod export;
 mod foreign;
 pub mod inspect;

@@ -64,11 +64,8 @@ pub fn plan_descriptors(
         plan_callers(1, output, terminal)?,
         plan_callers(2, errors, terminal)?,
     ];
-    let foreground = if has_keys(terminal, stands, background) {
-        Foreground::Yes
-    } else {
-        Foreground::No
-    };
+    let foreground =
+        if has_keys(terminal, stands, background) { Foreground::Yes } else { Foreground::No };
     Ok(Descriptors { stdio, pty: is_at_terminal(terminal, stands).then_some(foreground) })
 }
 

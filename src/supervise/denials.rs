@@ -29,29 +29,38 @@ pub struct Call {
 /// What refused calls fail with.
 pub type ErrnoFor<'a> = dyn Fn(Call) -> Errno + 'a;
 
-/// The listener and what it heard.
+/// The listeners and what they heard: one for the payload, one for each entry. They share the rate.
 pub(super) struct Denials<'a> {
-    listener: Listener,
+    /// None where nobody is left under the filter.
+    listeners: Vec<Option<Listener>>,
     errno_for: &'a ErrnoFor<'a>,
     rate: Rate,
     counts: BTreeMap<Call, u64>,
-    ended: bool,
 }
 
 impl<'a> Denials<'a> {
     pub(super) fn new(listener: Listener, errno_for: &'a ErrnoFor<'a>) -> Self {
         let rate = Rate::new(Instant::now());
-        Self { listener, errno_for, rate, counts: BTreeMap::new(), ended: false }
+        Self { listeners: vec![Some(listener)], errno_for, rate, counts: BTreeMap::new() }
+    }
+
+    /// Answers the calls of one more.
+    pub(super) fn listen_too(&mut self, listener: Listener) {
+        match self.listeners.iter_mut().find(|place| place.is_none()) {
+            Some(place) => *place = Some(listener),
+            None => self.listeners.push(Some(listener)),
+        }
     }
 
     /// How long to wait before listening again; none when it is time to listen, or never again.
     pub(super) fn rest(&mut self) -> Option<Duration> {
-        self.rate.rest(Instant::now()).filter(|_| !self.ended)
+        self.rate.rest(Instant::now()).filter(|_| self.listening().next().is_some())
     }
 
     /// Where to listen, unless [`Denials::rest`] has just said to wait.
-    pub(super) fn listening(&self) -> Option<BorrowedFd<'_>> {
-        (!self.ended).then(|| self.listener.as_fd())
+    pub(super) fn listening(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
+        let all = self.listeners.iter().enumerate();
+        all.filter_map(|(number, place)| Some((number, place.as_ref()?.as_fd())))
     }
 
     /// How often each call was refused so far; counting begins anew.
@@ -64,38 +73,40 @@ impl<'a> Denials<'a> {
         *self.counts.entry(call).or_default() += count;
     }
 
-    /// Answers what waits, but not for long.
-    pub(super) fn answer(&mut self, ready: Ready) -> Result<()> {
+    /// Answers what waits at one listener, by its number in [`Denials::listening`], but not for long.
+    pub(super) fn answer(&mut self, number: usize, ready: Ready) -> Result<()> {
+        let Some(place) = self.listeners.get_mut(number) else { return Ok(()) };
         if ready.hung_up() {
-            // Nobody is left under the filter.
-            self.ended = true;
-            return Ok(());
+            *place = None;
         }
+        let Some(listener) = place else { return Ok(()) };
         for _ in 0..AT_ONCE {
-            if !self.is_waiting()? || !self.rate.take(Instant::now()) {
+            if !is_waiting(listener)? || !self.rate.take(Instant::now()) {
                 break;
             }
-            self.answer_one()?;
+            if let Some(call) = answer_one(listener, self.errno_for)? {
+                *self.counts.entry(call).or_default() += 1;
+            }
         }
         Ok(())
     }
+}
 
-    fn answer_one(&mut self) -> Result<()> {
-        let Some(notification) = self.listener.receive()? else { return Ok(()) };
-        let call = Call { arch: notification.arch, number: notification.number.cast_unsigned() };
-        self.add(call, 1);
-        match self.listener.respond_errno(notification.id, (self.errno_for)(call)) {
-            // It was killed meanwhile.
-            Err(Errno::ENOENT) => Ok(()),
-            other => other,
-        }
+/// What was answered.
+fn answer_one(listener: &Listener, errno_for: &ErrnoFor<'_>) -> Result<Option<Call>> {
+    let Some(notification) = listener.receive()? else { return Ok(None) };
+    let call = Call { arch: notification.arch, number: notification.number.cast_unsigned() };
+    match listener.respond_errno(notification.id, errno_for(call)) {
+        // It was killed meanwhile.
+        Ok(()) | Err(Errno::ENOENT) => Ok(Some(call)),
+        Err(errno) => Err(errno),
     }
+}
 
-    /// Receiving waits when there is nothing.
-    fn is_waiting(&self) -> Result<bool> {
-        let mut poller = Poller::new();
-        poller.readable((), self.listener.as_fd());
-        let ready = poller.wait(Some(Duration::ZERO))?;
-        Ok(ready.iter().any(|((), ready)| ready.readable() && !ready.hung_up()))
-    }
+/// Receiving waits when there is nothing.
+fn is_waiting(listener: &Listener) -> Result<bool> {
+    let mut poller = Poller::new();
+    poller.readable((), listener.as_fd());
+    let ready = poller.wait(Some(Duration::ZERO))?;
+    Ok(ready.iter().any(|((), ready)| ready.readable() && !ready.hung_up()))
 }

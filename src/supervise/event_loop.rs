@@ -1,5 +1,6 @@
 //! The loop: waits for the next event, and does what it calls for.
 
+mod door;
 mod jobs;
 
 use std::os::fd::AsFd;
@@ -12,8 +13,9 @@ use super::pump::Role;
 use super::signals::{Insistence, Signals, Whom};
 use super::stage::Stage;
 use super::station::{self, Station};
+use super::visits::{self, Visits};
 use super::watch::{self, WRITE_BACK, Watch};
-use super::{Duties, Ended, How, Lost, SuperviseError};
+use super::{Duties, Ended, How, Lost, OpenDoor, SuperviseError};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
 use crate::launch::wire::{FromSandbox, ToSandbox};
@@ -44,6 +46,8 @@ enum Event {
     Source(Role),
     Sink(Role),
     Station(station::Event),
+    Door(station::Event),
+    Visit(visits::Event),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +65,10 @@ struct Supervisor<'a> {
     insistence: Insistence,
     stage: Stage,
     station: Option<&'a mut Station>,
+    /// Where others knocked at a run in the foreground: this takes their orders, and nothing else.
+    door: Option<Station>,
+    open_door: Option<&'a OpenDoor<'a>>,
+    visits: Visits<'a>,
     /// Who was told to stop, and waits for the payload to.
     stopping: Option<(Whom, Instant)>,
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
@@ -84,7 +92,7 @@ pub(super) fn run(
     signals: Signals,
     group: Option<&Group>,
 ) -> Result<Ended, SuperviseError> {
-    let Running { pidfd, control, listener, pty, relays, servers, .. } = running;
+    let Running { pidfd, control, listener, pty, relays, servers, namespaces, .. } = running;
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
     let watch = Watch::new(pidfd, denials);
     let mut station = duties.station;
@@ -115,6 +123,9 @@ pub(super) fn run(
         insistence: Insistence::default(),
         stage,
         station,
+        door: None,
+        open_door: duties.open_door,
+        visits: Visits::new(duties.model, namespaces),
         stopping: None,
         overtaken: None,
         servers,
@@ -176,6 +187,10 @@ impl Supervisor<'_> {
             if let Some(station) = &self.station {
                 station.register(&mut poller, Event::Station);
             }
+            if let Some(door) = &self.door {
+                door.register(&mut poller, Event::Door);
+            }
+            self.visits.register(&mut poller, Event::Visit);
         } else {
             self.watch.register_time(&mut poller, Event::Watch);
         }
@@ -190,7 +205,7 @@ impl Supervisor<'_> {
         }
         let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
         let stuck = self.stuck.map(|when| when.saturating_duration_since(Instant::now()));
-        let station = self.station.as_ref().and_then(|station| station.patience());
+        let station = self.stations().filter_map(Station::patience).min();
         let timeout = [rest, doomed, stuck, look, station].into_iter().flatten().min();
         poller.wait(timeout)
     }
@@ -216,6 +231,17 @@ impl Supervisor<'_> {
                     self.obey(order)?;
                 }
             }
+            Event::Door(event) => {
+                let order = self.door.as_mut().map(|door| door.handle(event, ready));
+                if let Some(order) = order.transpose()?.flatten() {
+                    self.obey(order)?;
+                }
+            }
+            Event::Visit(event) => {
+                if let Some(outcome) = self.visits.handle(event) {
+                    self.welcome(outcome);
+                }
+            }
         }
         Ok(())
     }
@@ -225,6 +251,12 @@ impl Supervisor<'_> {
         match order {
             station::Order::Signal(signal) => self.forward(signal),
             station::Order::Kill => self.kill(How::Killed(SignalNumber::KILL)),
+            station::Order::Enter { client, fds } => {
+                if let Err(error) = self.visits.begin(client, fds) {
+                    self.refuse(client, &error);
+                }
+                Ok(())
+            }
         }
     }
 
@@ -321,7 +353,9 @@ impl Supervisor<'_> {
 
     /// Kills what should have ended by now.
     fn strike(&mut self) -> Result<(), SuperviseError> {
-        if self.phase == Phase::Running && self.station.as_mut().is_some_and(|s| s.is_overdue()) {
+        let station = self.station.as_deref_mut().into_iter();
+        let overdue = station.chain(&mut self.door).any(Station::is_overdue);
+        if self.phase == Phase::Running && overdue {
             self.kill(How::Killed(SignalNumber::KILL))?;
         }
         if self.stuck.is_some_and(|when| when <= Instant::now()) {

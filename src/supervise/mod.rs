@@ -46,7 +46,7 @@ mod signals;
 mod stage;
 mod standin;
 pub mod station;
-pub mod visits;
+mod visits;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -55,8 +55,9 @@ use std::time::Duration;
 
 pub use denials::{Call, ErrnoFor};
 pub use limits::Floor;
-pub use signals::{Signals, block_signals};
+pub use signals::{KNOCK, Signals, block_signals};
 pub use station::Station;
+pub use visits::{Model, VisitError};
 
 use crate::launch::Running;
 use crate::launch::fuse::End;
@@ -83,7 +84,14 @@ pub struct Duties<'a> {
     pub foreground: bool,
     /// Who has its descriptors in place of a caller.
     pub station: Option<&'a mut Station>,
+    /// How to listen for orders once somebody knocks.
+    pub open_door: Option<&'a OpenDoor<'a>>,
+    /// What entries are made of; none where nothing can enter.
+    pub model: Option<Model<'a>>,
 }
+
+/// Listens for orders; none where that failed.
+pub type OpenDoor<'a> = dyn Fn() -> Option<Station> + 'a;
 
 impl<'a> Duties<'a> {
     /// The duties of a plan; `store` is any descriptor on the store's file system.
@@ -99,6 +107,8 @@ impl<'a> Duties<'a> {
             stdio: [StdioPlan::Keep; 3],
             foreground: false,
             station: None,
+            open_door: None,
+            model: None,
         };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {

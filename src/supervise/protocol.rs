@@ -50,6 +50,9 @@ pub enum Request {
         /// Characters in each.
         columns: u16,
     },
+    /// Start one more program in it: a file that holds an [`Entry`](crate::plan::entry::Entry) comes along, as JSON,
+    /// and what the program has at 0 to 2.
+    Enter,
     /// Let none of its processes run.
     Pause,
     /// Let them run again.
@@ -77,6 +80,18 @@ pub enum Reply {
         log_file: u64,
         /// Bytes from the beginning of that.
         log_offset: u64,
+    },
+    /// A program was started: the process that entered comes along, its control socket, and the master of its
+    /// terminal where it has one.
+    Entered,
+    /// None was.
+    Failed {
+        /// Why, in a line.
+        text: String,
+        /// What to do.
+        hint: Option<String>,
+        /// The status to end with.
+        code: u8,
     },
     /// It is over.
     Ended {
@@ -154,6 +169,7 @@ mod tests {
             Request::Wait,
             Request::Attach,
             Request::Resize { rows: 24, columns: 80 },
+            Request::Enter,
             Request::Pause,
             Request::Unpause,
         ] {

@@ -11,6 +11,7 @@
 //! | `TSTP`, `TTIN`, `TTOU` | the payload's group is stopped; when it is, the supervisor stops itself |
 //! | `CONT` | the payload goes on |
 //! | `XFSZ` | nothing: the write that was too large fails |
+//! | [`KNOCK`], queued with its value | the supervisor listens for orders from now on |
 //! | all others | sent to the payload |
 //!
 //! # Decisions
@@ -105,6 +106,16 @@ pub(super) fn stop_calling(signal: SignalNumber, whom: Whom) -> Result<()> {
     };
     blocked.replace_mask()?;
     sent
+}
+
+/// By this signal, with this value, a command says that it wants to speak with the supervisor of a run in the
+/// foreground: a socket for that costs every start, and is seldom wanted.
+pub const KNOCK: (SignalNumber, i32) = (SignalNumber::RTMAX, 0x6272_796f);
+
+/// Whether somebody knocks: the caller's own processes alone can.
+pub(super) fn is_knock(received: &Received) -> bool {
+    let (signal, value) = KNOCK;
+    (received.signal, received.code, received.value) == (signal, libc::SI_QUEUE, value)
 }
 
 /// What a signal is answered with.

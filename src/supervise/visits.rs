@@ -5,8 +5,11 @@
 //! everything else. What entered is then watched over by who asked for it; here stays a descriptor, to reap it,
 //! and its refused calls, which count as those of the run.
 
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::protocol::Reply;
 use crate::launch::entry::{Entering, enter};
 use crate::launch::{Host, Joinable, LaunchError};
 use crate::plan::PlanError;
@@ -21,6 +24,9 @@ use crate::sys::seccomp::Listener;
 /// So many at a time; others are refused.
 const MOST: usize = 256;
 
+/// Bytes of the longest description: arguments and variables as long as an exec takes, escaped.
+const LONGEST: u64 = 16 << 20;
+
 /// What entries are made of.
 #[derive(Clone, Copy)]
 pub struct Model<'a> {
@@ -28,6 +34,8 @@ pub struct Model<'a> {
     pub plan: &'a Plan,
     /// Its filters.
     pub host: &'a Host<'a>,
+    /// What is told of a start that failed.
+    pub explain: &'a dyn Fn(&VisitError) -> Reply,
 }
 
 /// Why nothing was started.
@@ -45,6 +53,9 @@ pub enum VisitError {
     /// A bound that keeps the supervisor's memory small.
     #[error("cannot enter the sandbox: {MOST} programs were started in it already")]
     TooMany,
+    /// What came along.
+    #[error("cannot enter the sandbox: what was asked for means nothing")]
+    Malformed,
 }
 
 /// What can happen.
@@ -86,22 +97,28 @@ impl<'a> Visits<'a> {
         Self { model, namespaces, starting: Vec::new(), inside: Vec::new(), last: 0 }
     }
 
-    /// Starts an entry for a client.
-    pub(super) fn begin(
-        &mut self,
-        client: u64,
-        entry: &Entry,
-        stdio: &[OwnedFd; 3],
-    ) -> Result<(), VisitError> {
+    /// Starts an entry for a client: from a file that says which, and what it has at 0 to 2.
+    pub(super) fn begin(&mut self, client: u64, fds: Vec<OwnedFd>) -> Result<(), VisitError> {
+        let [text, stdio @ ..]: [OwnedFd; 4] = fds.try_into().map_err(|_| VisitError::Malformed)?;
+        let entry: Entry =
+            serde_json::from_slice(&read(text)?).map_err(|_| VisitError::Malformed)?;
         let (Some(model), Some(namespaces)) = (self.model, &self.namespaces) else {
             return Err(VisitError::NoNamespaces);
         };
         if self.starting.len() + self.inside.len() >= MOST {
             return Err(VisitError::TooMany);
         }
-        let plan = plan_entry(model.plan, entry)?;
-        self.starting.push((client, enter(plan, model.host, namespaces, stdio)?));
+        let plan = plan_entry(model.plan, &entry)?;
+        self.starting.push((client, enter(plan, model.host, namespaces, &stdio)?));
         Ok(())
+    }
+
+    /// What is told of a start that failed.
+    pub(super) fn explain(&self, error: &VisitError) -> Reply {
+        match &self.model {
+            Some(model) => (model.explain)(error),
+            None => Reply::Refused { why: error.to_string() },
+        }
     }
 
     /// Adds what to wait for, under keys made by `key`.
@@ -165,4 +182,12 @@ impl<'a> Visits<'a> {
             Err(error) => Some(failed(entering.give_up(error).into())),
         }
     }
+}
+
+/// A file whose offset is anywhere.
+fn read(file: OwnedFd) -> Result<Vec<u8>, VisitError> {
+    let mut file = File::from(file);
+    let mut text = Vec::new();
+    let whole = file.rewind().and_then(|()| file.take(LONGEST).read_to_end(&mut text));
+    whole.map(|_| text).map_err(|_| VisitError::Malformed)
 }

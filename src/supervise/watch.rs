@@ -13,6 +13,7 @@ use crate::launch::fuse::Server;
 use crate::sys::errno::Errno;
 use crate::sys::event::{Poller, Ready, Timer};
 use crate::sys::pidfd::{self, Exit};
+use crate::sys::seccomp::Listener;
 use crate::sys::signal::SignalNumber;
 
 /// How long a sandbox that was killed may take to end, and then a server of its overlays: what is still
@@ -22,8 +23,8 @@ pub(super) const WRITE_BACK: Duration = Duration::from_secs(10);
 /// What calls for something to be done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// A refused call waits for its answer.
-    Denial,
+    /// A refused call waits for its answer: at the listener with this number.
+    Denial(usize),
     /// The time is up.
     TimeUp,
     /// It is time to look at the room.
@@ -61,7 +62,8 @@ impl<'a> Watch<'a> {
 
     /// Whether there is anything to watch.
     pub(super) fn is_needed(&self) -> bool {
-        let listens = self.denials.as_ref().is_some_and(|denials| denials.listening().is_some());
+        let listens =
+            self.denials.as_ref().is_some_and(|denials| denials.listening().next().is_some());
         listens || self.time.is_some() || self.floor.is_some()
     }
 
@@ -83,8 +85,8 @@ impl<'a> Watch<'a> {
         key: impl Fn(Event) -> K,
     ) {
         let denials = self.denials.as_ref().filter(|_| self.rest.is_none());
-        if let Some(listener) = denials.and_then(Denials::listening) {
-            poller.readable(key(Event::Denial), listener);
+        for (number, listener) in denials.into_iter().flat_map(Denials::listening) {
+            poller.readable(key(Event::Denial(number)), listener);
         }
         if let Some((_, ticker)) = &self.floor {
             poller.readable(key(Event::Tick), ticker.as_fd());
@@ -110,9 +112,9 @@ impl<'a> Watch<'a> {
         ready: Ready,
     ) -> Result<Option<How>, SuperviseError> {
         match event {
-            Event::Denial => {
+            Event::Denial(number) => {
                 let answered =
-                    self.denials.as_mut().map_or(Ok(()), |denials| denials.answer(ready));
+                    self.denials.as_mut().map_or(Ok(()), |denials| denials.answer(number, ready));
                 answered.map(|()| None).map_err(SuperviseError::Denials)
             }
             Event::TimeUp => {
@@ -124,6 +126,13 @@ impl<'a> Watch<'a> {
                 ticker.acknowledge().map_err(SuperviseError::Limits)?;
                 Ok(floor.is_reached().map_err(SuperviseError::Limits)?.then_some(How::NoSpace))
             }
+        }
+    }
+
+    /// Answers the refused calls of one more program, where those of the payload are.
+    pub(super) fn listen_too(&mut self, listener: Listener) {
+        if let Some(denials) = &mut self.denials {
+            denials.listen_too(listener);
         }
     }
 

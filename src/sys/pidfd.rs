@@ -58,6 +58,40 @@ pub fn send_signal(pidfd: impl AsFd, signal: SignalNumber) -> Result<()> {
         .map(drop)
 }
 
+/// The same with a value, as `sigqueue(3)` sends one: `si_code` is `SI_QUEUE`.
+pub fn queue_signal(pidfd: impl AsFd, signal: SignalNumber, value: i32) -> Result<()> {
+    /// `siginfo_t` of a queued signal, which libc shows no more of than its first three fields.
+    #[repr(C)]
+    struct Queued {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        padding: i32,
+        pid: i32,
+        uid: u32,
+        value: [i32; 2],
+        rest: [i32; 24],
+    }
+    const _: () = assert!(size_of::<Queued>() == size_of::<libc::siginfo_t>());
+    let info = Queued {
+        signal: signal.raw(),
+        errno: 0,
+        code: libc::SI_QUEUE,
+        padding: 0,
+        pid: rustix::process::getpid().as_raw_nonzero().get(),
+        uid: rustix::process::getuid().as_raw(),
+        value: [value, 0],
+        rest: [0; 24],
+    };
+    let fd = pidfd.as_fd().as_raw_fd();
+    // SAFETY: the descriptor is open; `info` has the size and the layout of the kernel's structure on 64-bit
+    // machines, and is only read; flags are 0.
+    check(unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, fd, signal.raw(), &raw const info, 0)
+    })
+    .map(drop)
+}
+
 /// `pidfd_getfd(2)`, since Linux 5.6: a copy of the descriptor with number `target` there.
 ///
 /// Wants the right to ptrace that process. The number is of the other process' table, which is

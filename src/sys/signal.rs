@@ -40,6 +40,9 @@ signals! {
 }
 
 impl SignalNumber {
+    /// The last real-time signal.
+    pub const RTMAX: Self = Self(LAST);
+
     /// The signal with this number, if there is one.
     pub const fn new(raw: i32) -> Option<Self> {
         if raw >= 1 && raw <= LAST { Some(Self(raw)) } else { None }
@@ -161,6 +164,8 @@ pub struct Received {
     pub code: i32,
     /// For `SIGCHLD`, the exit code or signal of the child.
     pub status: i32,
+    /// For one that was queued, its value.
+    pub value: i32,
 }
 
 /// `signalfd(2)`: the signals of a set as something to read, non-blocking and close-on-exec.
@@ -202,6 +207,7 @@ impl SignalFd {
             uid: info.ssi_uid,
             code: info.ssi_code,
             status: info.ssi_status,
+            value: info.ssi_int,
         }))
     }
 }

@@ -26,7 +26,7 @@ impl Explain for EncodeError {}
 /// Standard input cannot be replaced.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot put `/dev/null` in the place of standard input")]
-struct InputError(#[source] std::io::Error);
+pub(super) struct InputError(#[source] std::io::Error);
 
 impl Explain for InputError {}
 
@@ -103,7 +103,7 @@ fn detach(run: &Run) -> Result<Answer, Failure> {
 }
 
 /// Puts `/dev/null` in the place of standard input.
-fn disconnect_input() -> Result<(), InputError> {
+pub(super) fn disconnect_input() -> Result<(), InputError> {
     let null = std::fs::File::open("/dev/null").map_err(InputError)?;
     rustix::stdio::dup2_stdin(&null).map_err(|errno| InputError(errno.into()))
 }

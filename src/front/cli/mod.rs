@@ -13,6 +13,7 @@ pub mod discard;
 pub mod doctor;
 pub mod error;
 pub mod events;
+pub mod exec;
 mod execute;
 pub mod export;
 pub mod flag;
@@ -55,6 +56,7 @@ struct Entry {
 const COMMANDS: &[Entry] = &[
     Entry { name: "run", build: run::command, answer: execute::run },
     Entry { name: "shell", build: run::shell_command, answer: execute::shell },
+    Entry { name: "exec", build: exec::command, answer: exec::answer },
     Entry { name: "diff", build: diff::command, answer: diff::answer },
     Entry { name: "apply", build: apply::command, answer: apply::answer },
     Entry { name: "discard", build: discard::command, answer: discard::answer },

@@ -8,7 +8,7 @@ use super::again::{self, Again};
 use super::end::{self, Over};
 use super::join::{Joined, Way};
 use super::refute::refuted;
-use super::{Desk, RunError};
+use super::{Desk, RunError, explain};
 use crate::confine::seccomp::{self, Program};
 use crate::launch::{self, Host, LaunchError, LayerDirectories};
 use crate::net::publish::Opened;
@@ -25,7 +25,7 @@ use crate::state::{
     Beginning, Effort, Launcher, Mark, Record, SandboxDirectory, SandboxId, StateError, Store,
     Timestamp,
 };
-use crate::supervise::{self, Call, Duties, Signals};
+use crate::supervise::{self, Call, Duties, Model, Signals, Station};
 use crate::sys::errno::Errno;
 use crate::sys::seccomp::Instruction;
 
@@ -120,7 +120,7 @@ pub(super) fn carry_out(
         }
     });
     // What is open is the netstack's alone now.
-    drop(host);
+    drop(host.published.take());
     let running = match launched {
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
@@ -135,7 +135,14 @@ pub(super) fn carry_out(
     let enforced = end::enforced(plan, &running.enforced);
     let mut duties = Duties::of(plan, store, &errno_for)?;
     duties.station = desk.and_then(Desk::station);
+    let has_door = Cell::new(false);
+    let open_door = || prepared.open_door(spec).inspect(|_| has_door.set(true));
+    duties.open_door = Some(&open_door);
+    duties.model = Some(Model { plan, host: &host, explain: &explain::visit });
     let ended = supervise::supervise(running, duties, signals)?;
+    if let Some(directory) = prepared.directory.as_ref().filter(|_| has_door.get()) {
+        directory.close_line()?;
+    }
     let ran = started.elapsed();
     let told = end::Told { enforced, ended: &ended, duration: ran };
     let denials = |call| errno_for(call).raw();
@@ -265,6 +272,12 @@ impl Prepared {
             published: self.published.take().into(),
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })
+    }
+
+    /// Listens where nobody did, as somebody wants to speak with this run.
+    fn open_door(&self, spec: &Spec) -> Option<Station> {
+        let listener = self.directory.as_ref()?.listen().ok()?;
+        Some(Station::at_door(listener, spec.lifetime.stop))
     }
 
     /// Any descriptor on the store's file system, for the floor of free space.

@@ -2,7 +2,9 @@
 
 use super::RunError;
 use crate::launch::LaunchError;
-use crate::report::{EXIT_FAILED, Explain};
+use crate::report::{EXIT_FAILED, Explain, Failure};
+use crate::supervise::VisitError;
+use crate::supervise::protocol::Reply;
 use crate::sys::errno::Errno;
 
 /// Found, and not executable.
@@ -63,8 +65,39 @@ impl Explain for RunError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Launch(LaunchError::NotFound(_)) => EXIT_NOT_FOUND,
-            Self::Launch(LaunchError::Exec { .. }) => EXIT_NOT_EXECUTABLE,
+            Self::Launch(error) => launch_exit_code(error),
+            _ => EXIT_FAILED,
+        }
+    }
+}
+
+fn launch_exit_code(error: &LaunchError) -> u8 {
+    match error {
+        LaunchError::NotFound(_) => EXIT_NOT_FOUND,
+        LaunchError::Exec { .. } => EXIT_NOT_EXECUTABLE,
+        _ => EXIT_FAILED,
+    }
+}
+
+/// What is told of a program that did not enter.
+pub(super) fn visit(error: &VisitError) -> Reply {
+    let Failure { text, hint, exit_code: code, .. } = Failure::new(error);
+    Reply::Failed { text, hint, code }
+}
+
+impl Explain for VisitError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Plan(error) => error.hint(),
+            Self::Launch(error) => launch_hint(error),
+            Self::TooMany => Some("end some of them first".to_owned()),
+            Self::NoNamespaces | Self::Malformed => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Launch(error) => launch_exit_code(error),
             _ => EXIT_FAILED,
         }
     }

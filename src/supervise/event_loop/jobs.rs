@@ -35,6 +35,9 @@ impl Supervisor<'_> {
         if self.station.is_some() {
             return self.take_signal_apart(signal);
         }
+        if signals::is_knock(&received) {
+            return self.open_door();
+        }
         if self.insistence.is_too_much(signal, Instant::now()) {
             return self.kill(How::Insisted(signal));
         }

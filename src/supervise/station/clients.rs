@@ -1,6 +1,6 @@
 //! Who is connected to a station, and what each asks.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::termios::Winsize;
@@ -24,7 +24,7 @@ pub(super) struct Client {
 }
 
 /// What a client is after one message.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 enum Then {
     Stays(Option<Order>),
     Goes,
@@ -69,9 +69,13 @@ impl Station {
         let mut bytes = [0; LONGEST];
         let then = match socket::receive(&client.socket, &mut bytes) {
             Ok((0, _)) => Then::Goes,
-            // Nothing that is asked so far brings descriptors: they are closed.
-            Ok((length, _)) => match bytes.get(..length).and_then(Message::decode) {
+            Ok((length, fds)) => match bytes.get(..length).and_then(Message::decode) {
                 Some(Message::Input(input)) => self.take_input(&client, input),
+                // Answered when the start has come to its end.
+                Some(Message::Request(Request::Enter)) => {
+                    Then::Stays(Some(Order::Enter { client: number, fds }))
+                }
+                // Nothing else brings descriptors: they are closed.
                 Some(Message::Request(request)) => self.answer(&mut client, &request),
                 None => Then::Goes,
             },
@@ -118,10 +122,14 @@ impl Station {
                 client.waits = true;
                 Reply::Done
             }
-            Request::Attach => {
-                (client.attached, client.waits) = (true, true);
-                Reply::attached(self.pty.is_some(), self.sink().is_some(), self.log.end())
-            }
+            Request::Attach => match &self.log {
+                Some(log) => {
+                    (client.attached, client.waits) = (true, true);
+                    Reply::attached(self.pty.is_some(), self.sink().is_some(), log.end())
+                }
+                None => Reply::Refused { why: "it was not started with --detach".to_owned() },
+            },
+            Request::Enter => return Then::Goes,
             Request::Resize { rows, columns } => self.resize(*rows, *columns),
             Request::Pause => self.freeze(true),
             Request::Unpause => self.freeze(false),
@@ -168,6 +176,18 @@ impl Station {
                       by who waits for them"
                     .to_owned(),
             },
+        }
+    }
+
+    /// Tells a client something that it waits for. Who is gone has no more need of it.
+    pub(in crate::supervise) fn tell(
+        &mut self,
+        number: u64,
+        reply: &Reply,
+        fds: &[BorrowedFd<'_>],
+    ) {
+        if let Some(client) = self.clients.iter().find(|client| client.number == number) {
+            socket::send(&client.socket, &reply.encode(), fds).unwrap_or_default();
         }
     }
 

@@ -60,12 +60,19 @@ pub(super) enum Event {
 }
 
 /// What the run is to be done with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Order {
     /// Send the payload this.
     Signal(SignalNumber),
     /// Kill everything.
     Kill,
+    /// Start one more program; who asked is told when it is started.
+    Enter {
+        /// Who.
+        client: u64,
+        /// What came along.
+        fds: Vec<OwnedFd>,
+    },
 }
 
 /// Freezes (`true`) and thaws all processes of the sandbox; why not, in words, where it fails.
@@ -73,7 +80,8 @@ pub type Freezer = Box<dyn FnMut(bool) -> std::result::Result<(), String>>;
 
 /// See the module.
 pub struct Station {
-    log: Writer,
+    /// None for a run in the foreground, whose output goes elsewhere.
+    log: Option<Writer>,
     listener: OwnedFd,
     /// The inode of our own user namespace; none where that cannot be told, and nobody is refused for it.
     namespace: Option<u64>,
@@ -96,7 +104,7 @@ impl Station {
     /// With a log to write, and a socket to listen at.
     pub fn new(log: Writer, listener: OwnedFd, stop: StopOrder) -> Self {
         Self {
-            log,
+            log: Some(log),
             listener,
             namespace: clients::own_namespace(),
             stop,
@@ -106,6 +114,26 @@ impl Station {
             input: None,
             pending: Vec::new(),
             buffer: vec![0; MOST],
+            clients: Vec::new(),
+            last_client: 0,
+            deadline: None,
+            stopped: false,
+        }
+    }
+
+    /// At a run in the foreground: it only takes orders.
+    pub fn at_door(listener: OwnedFd, stop: StopOrder) -> Self {
+        Self {
+            log: None,
+            listener,
+            namespace: clients::own_namespace(),
+            stop,
+            freezer: None,
+            pipes: Vec::new(),
+            pty: None,
+            input: None,
+            pending: Vec::new(),
+            buffer: Vec::new(),
             clients: Vec::new(),
             last_client: 0,
             deadline: None,
@@ -206,7 +234,7 @@ impl Station {
 
     /// Why some of the output is missing in the log.
     pub(super) fn failure(&self) -> Option<Errno> {
-        self.log.failure().map(Errno::from)
+        self.log.as_ref().and_then(|log| log.failure()).map(Errno::from)
     }
 
     /// Asks it to end; what is to be done for that.
@@ -263,7 +291,9 @@ impl Station {
         match read {
             Some(0) => Read::End,
             Some(length) => {
-                self.log.append(stream, self.buffer.get(..length).unwrap_or_default());
+                if let Some(log) = &mut self.log {
+                    log.append(stream, self.buffer.get(..length).unwrap_or_default());
+                }
                 Read::More
             }
             None => Read::Nothing,

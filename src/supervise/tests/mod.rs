@@ -175,6 +175,8 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         stdio: setup.stdio,
         foreground: setup.foreground,
         station: None,
+        open_door: None,
+        model: None,
     };
     supervise(running, duties, signals)
 }

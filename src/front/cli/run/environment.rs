@@ -25,7 +25,7 @@ const MAX_FILE: usize = 1 << 20;
 /// Where programs are in a root file system that is not the host's.
 const FOREIGN_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-pub(super) fn flags() -> Vec<Arg> {
+pub(in crate::front::cli) fn flags() -> Vec<Arg> {
     vec![
         values(
             "env",
@@ -54,12 +54,7 @@ pub(super) fn apply(
         (name.as_os_str().to_owned(), value.as_os_str().to_owned())
     });
     variables.extend(set);
-    for file in many(matches, "env-file") {
-        read_file(file, caller, &mut variables)?;
-    }
-    for text in many(matches, "env") {
-        add(text, caller, &mut variables).map_err(|source| bad("--env", text, source))?;
-    }
+    add_listed(matches, caller, &mut variables)?;
     let names = caller.environment.iter().map(|(name, _)| name);
     let mut not_passed: Vec<Text> = names
         .filter(|name| !variables.contains_key(*name))
@@ -67,11 +62,40 @@ pub(super) fn apply(
         .collect();
     not_passed.sort();
     spec.command.not_passed = not_passed;
-    spec.command.environment = variables
-        .into_iter()
-        .map(|(name, value)| EnvironmentVariable { name: name.into(), value: value.into() })
-        .collect();
+    spec.command.environment = finish(variables);
     Ok(())
+}
+
+/// What the flags alone name.
+pub(in crate::front::cli) fn listed(
+    matches: &ArgMatches,
+    caller: &Surroundings,
+) -> Result<Vec<EnvironmentVariable>, CliError> {
+    let mut variables = Variables::new();
+    add_listed(matches, caller, &mut variables)?;
+    Ok(finish(variables))
+}
+
+fn add_listed(
+    matches: &ArgMatches,
+    caller: &Surroundings,
+    variables: &mut Variables,
+) -> Result<(), CliError> {
+    for file in many(matches, "env-file") {
+        read_file(file, caller, variables)?;
+    }
+    for text in many(matches, "env") {
+        add(text, caller, variables).map_err(|source| bad("--env", text, source))?;
+    }
+    Ok(())
+}
+
+fn finish(variables: Variables) -> Vec<EnvironmentVariable> {
+    let variable = |(name, value): (OsString, OsString)| EnvironmentVariable {
+        name: name.into(),
+        value: value.into(),
+    };
+    variables.into_iter().map(variable).collect()
 }
 
 fn passed(caller: &Surroundings, patterns: &[String]) -> Variables {

@@ -7,7 +7,7 @@
 
 mod confine;
 mod egress;
-mod environment;
+pub(super) mod environment;
 mod group;
 mod identity;
 mod life;

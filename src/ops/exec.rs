@@ -1,0 +1,273 @@
+//! `bryo exec`: one more program in a sandbox that runs.
+//!
+//! # Theory of operation
+//! The supervisor of the sandbox starts it, as it alone holds the plan and the namespaces, and hands over the
+//! process that entered: this command then watches over it as the supervisor of a run does over its init. What
+//! is sent is what to start, and descriptors 0 to 2; the record, which is a file, is not asked.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
+use rustix::pipe::{PipeFlags, pipe_with};
+
+use super::control::{self, Heard, Supervisor};
+use super::error::OpsError;
+use super::stores::Here;
+use super::sweep::sweep;
+use crate::host::stdio;
+use crate::launch::{Enforced, Relay, Running};
+use crate::plan::PlanError;
+use crate::plan::entry::{Descriptors, Entry, Foreground, plan_descriptors};
+use crate::plan::step::StdioPlan;
+use crate::report::Explain;
+use crate::spec::{EnvironmentVariable, SandboxPath, Terminal, Text};
+use crate::state::{Found, SandboxId};
+use crate::supervise::protocol::{Message, Reply, Request};
+use crate::supervise::{self, Call, Duties, Signals, SuperviseError};
+use crate::sys::errno::{Errno, Result as SysResult};
+use crate::sys::pty::Master;
+
+/// How long a start may take: the program may be on a slow file system.
+const STARTING: Duration = Duration::from_secs(60);
+
+/// What to start where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Name, id, or the beginning of an id.
+    pub sandbox: Text,
+    /// Program and arguments.
+    pub argv: Vec<Text>,
+    /// Variables besides those of the sandbox's program.
+    pub environment: Vec<EnvironmentVariable>,
+    /// Where it starts.
+    pub workdir: Option<SandboxPath>,
+    /// User and group id inside.
+    pub user: Option<(u32, u32)>,
+    /// Whether it gets a terminal.
+    pub terminal: Terminal,
+}
+
+/// Why nothing was started, or it could not be watched to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecError {
+    /// The sandbox.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
+    /// What stands at descriptors 0 to 2.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A pipe, or what is sent.
+    #[error("cannot hand descriptors over to sandbox `{id}`")]
+    HandOver {
+        /// Which.
+        id: SandboxId,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// It did not start, in the words of the supervisor.
+    #[error("{text}")]
+    Failed {
+        /// One line, escaped.
+        text: String,
+        /// What to do.
+        hint: Option<String>,
+        /// As that of a run.
+        code: u8,
+    },
+    /// Watching over it.
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
+}
+
+impl Explain for ExecError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ops(error) => error.hint(),
+            Self::Plan(error) => error.hint(),
+            Self::Failed { hint, .. } => hint.clone(),
+            Self::Supervise(error) => error.hint().map(str::to_owned),
+            Self::HandOver { .. } => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Failed { code, .. } => *code,
+            _ => crate::report::EXIT_FAILED,
+        }
+    }
+}
+
+/// Starts it, and watches over it to its end; the exit status.
+pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
+    let here = Here::look().map_err(OpsError::from)?;
+    sweep(&here.stores).map_err(OpsError::from)?;
+    let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
+    let (stands, background) = (stdio::probe(), stdio::probe_background());
+    let descriptors = plan_descriptors(wanted.terminal, stands, background)?;
+    // Signals first: one that comes meanwhile is for what is started.
+    let signals = supervise::block_signals()?;
+    let supervisor = control::reach(&found, "exec in")?;
+    let failed = |source| ExecError::HandOver { id: found.id(), source };
+    let ends = Ends::new(descriptors.stdio).map_err(failed)?;
+    let entry = Entry {
+        argv: wanted.argv.clone(),
+        environment: wanted.environment.clone(),
+        workdir: wanted.workdir.clone(),
+        user: wanted.user,
+        stdio: ends.inside,
+        pty: descriptors.pty,
+    };
+    let entered = ask(&supervisor, &found, &entry, &ends)?;
+    watch(entered, ends, descriptors, signals)
+}
+
+/// What the program gets at 0 to 2, and our ends of it.
+struct Ends {
+    /// What is sent along.
+    stdio: [OwnedFd; 3],
+    /// What that is, seen from inside.
+    inside: [StdioPlan; 3],
+    relays: Vec<Relay>,
+}
+
+impl Ends {
+    fn new(planned: [StdioPlan; 3]) -> SysResult<Self> {
+        let mut relays = Vec::new();
+        let [input, output, errors] = planned;
+        let stdio = [
+            end(0, input, &mut relays)?,
+            end(1, output, &mut relays)?,
+            end(2, errors, &mut relays)?,
+        ];
+        // Our pipe is to the program what any pipe of a caller is.
+        let inside = planned.map(|plan| match plan {
+            StdioPlan::Relay => StdioPlan::Keep,
+            other => other,
+        });
+        Ok(Self { stdio, inside, relays })
+    }
+}
+
+/// What is sent along for one descriptor: for a terminal that very one, whose size and modes the program's
+/// own is given.
+fn end(number: u8, planned: StdioPlan, relays: &mut Vec<Relay>) -> SysResult<OwnedFd> {
+    match planned {
+        StdioPlan::Relay => {
+            let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            let (ours, theirs) = if number == 0 { (write, read) } else { (read, write) };
+            relays.push(Relay { number, end: ours });
+            Ok(theirs)
+        }
+        StdioPlan::Keep | StdioPlan::Pty => {
+            // Under `--tty` something else than a terminal may stand there, or nothing.
+            Ok(rustix::io::fcntl_dupfd_cloexec(standard(number), 3).or_else(|_| null())?)
+        }
+        StdioPlan::Null => Ok(null()?),
+    }
+}
+
+fn null() -> rustix::io::Result<OwnedFd> {
+    rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn standard(number: u8) -> BorrowedFd<'static> {
+    match number {
+        0 => rustix::stdio::stdin(),
+        1 => rustix::stdio::stdout(),
+        _ => rustix::stdio::stderr(),
+    }
+}
+
+/// Asks the supervisor for it.
+fn ask(
+    supervisor: &Supervisor,
+    found: &Found,
+    entry: &Entry,
+    ends: &Ends,
+) -> Result<Entered, ExecError> {
+    let hand_over = |source| ExecError::HandOver { id: found.id(), source };
+    let broken = |source| OpsError::Supervisor { id: found.id(), source };
+    let text = serde_json::to_vec(entry).map_err(|_| hand_over(Errno::EINVAL))?;
+    let text = file_of(&text).map_err(hand_over)?;
+    let [input, output, errors] = &ends.stdio;
+    let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
+    supervisor.say_with(&Message::Request(Request::Enter), &fds).map_err(broken)?;
+    // A program on a slow file system may take long to be executed.
+    match supervisor.hear_with(Some(Instant::now() + STARTING)).map_err(broken)? {
+        (Heard::Reply(Reply::Entered), fds) => {
+            Entered::new(fds).ok_or(broken(Errno::EPROTO).into())
+        }
+        (Heard::Reply(Reply::Failed { text, hint, code }), _) => {
+            Err(ExecError::Failed { text, hint, code })
+        }
+        (Heard::Reply(Reply::Refused { why }), _) => {
+            Err(OpsError::Refused { verb: "exec in", id: found.id(), why: Text::from(why) }.into())
+        }
+        (Heard::Gone, _) => Err(OpsError::NotRunning { verb: "exec in", id: found.id() }.into()),
+        (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
+        (Heard::Reply(_), _) => Err(broken(Errno::EPROTO).into()),
+    }
+}
+
+/// Arguments and variables can be longer than a message.
+fn file_of(text: &[u8]) -> SysResult<OwnedFd> {
+    let mut file = File::from(memfd_create("entry", MemfdFlags::CLOEXEC)?);
+    file.write_all(text).map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))?;
+    Ok(file.into())
+}
+
+/// The process that entered.
+struct Entered {
+    pidfd: OwnedFd,
+    control: OwnedFd,
+    pty: Option<Master>,
+}
+
+impl Entered {
+    fn new(fds: Vec<OwnedFd>) -> Option<Self> {
+        let mut fds = fds.into_iter();
+        let (pidfd, control) = (fds.next()?, fds.next()?);
+        Some(Self { pidfd, control, pty: fds.next().map(Master::from_fd) })
+    }
+}
+
+/// Watches over it to its end.
+fn watch(
+    entered: Entered,
+    ends: Ends,
+    descriptors: Descriptors,
+    signals: Signals,
+) -> Result<u8, ExecError> {
+    let Ends { stdio, relays, .. } = ends;
+    // Theirs: the end of a pipe is its end only when nobody else holds it.
+    drop(stdio);
+    // Refused calls are answered by the supervisor of the sandbox.
+    let errno_for = |_: Call| Errno::EPERM;
+    let duties = Duties {
+        timeout: None,
+        floor: None,
+        errno_for: &errno_for,
+        stdio: descriptors.stdio,
+        foreground: descriptors.pty == Some(Foreground::Yes),
+        station: None,
+        open_door: None,
+        model: None,
+    };
+    let running = Running {
+        pidfd: entered.pidfd,
+        control: entered.control,
+        listener: None,
+        pty: entered.pty,
+        relays,
+        servers: Vec::new(),
+        netstack: None,
+        namespaces: None,
+        enforced: Enforced::default(),
+    };
+    Ok(supervise::supervise(running, duties, signals)?.how.exit_code())
+}
