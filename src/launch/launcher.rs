@@ -381,7 +381,6 @@ impl<'a> Start<'a> {
             .collect();
         let (group, details) = self.group.map(Grouping::finish).unzip();
         Running {
-            init: self.pid,
             pidfd: self.pidfd,
             control: self.control,
             listener: self.heard.listener,

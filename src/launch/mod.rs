@@ -55,8 +55,6 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 
-use rustix::process::Pid;
-
 use crate::limits::group::Group;
 use crate::net::user::published::Published;
 use crate::plan::step::{Action, IdKind, LayerNumber, Plan, ScratchLayer};
@@ -75,8 +73,6 @@ pub use within::within;
 /// A sandbox whose payload is being executed, as the launcher hands it to the supervisor.
 #[derive(Debug)]
 pub struct Running {
-    /// Pid 1 of the sandbox, as the host numbers it.
-    pub init: Pid,
     /// Readable when init, and so every process of the sandbox, has ended.
     pub pidfd: OwnedFd,
     /// To init: [`wire`] messages both ways.

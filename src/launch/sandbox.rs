@@ -93,12 +93,7 @@ pub(super) fn run_entry(
     (namespaces, terminal): (&Joinable, Option<&Likeness>),
 ) -> ! {
     let built = prepare().and_then(|()| {
-        Mapped {
-            sockets: &sockets,
-            namespaces: Some(namespaces),
-            network: Network::Kept,
-            terminal,
-        }
+        Mapped { sockets: &sockets, namespaces: Some(namespaces), network: Network::Kept, terminal }
             .build(plan, host)
     });
     match built {

@@ -154,7 +154,6 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         Listener::new(fds.pop().unwrap())
     });
     let running = Running {
-        init: pid,
         pidfd,
         control,
         listener,

@@ -45,7 +45,18 @@ fn flags_say_where_who_and_with_what() {
     let world = World::new();
     let running = sandbox(&world);
     world
-        .bryo(exec(["-w", "/usr", "-e", "GIVEN=2", "-e", "MORE=3", "s", "sh", "-c", "pwd; echo $GIVEN $MORE"]))
+        .bryo(exec([
+            "-w",
+            "/usr",
+            "-e",
+            "GIVEN=2",
+            "-e",
+            "MORE=3",
+            "s",
+            "sh",
+            "-c",
+            "pwd; echo $GIVEN $MORE",
+        ]))
         .ends()
         .succeeds()
         .stdout_is("/usr\n2 3\n");
@@ -55,10 +66,21 @@ fn flags_say_where_who_and_with_what() {
         .ends()
         .succeeds()
         .stdout_is("");
-    world.bryo(exec(["-u", "4711", "s", "id"])).ends().refuses_with(&["4711", "does not map it", "--ids subid"]);
-    world.bryo(exec(["s", "no-such-program"])).ends().exits_with(127).stderr_has("cannot find `no-such-program`");
+    world.bryo(exec(["-u", "4711", "s", "id"])).ends().refuses_with(&[
+        "4711",
+        "does not map it",
+        "--ids subid",
+    ]);
+    world
+        .bryo(exec(["s", "no-such-program"]))
+        .ends()
+        .exits_with(127)
+        .stderr_has("cannot find `no-such-program`");
     world.bryo(exec(["s", "/etc/passwd"])).ends().exits_with(126).stderr_has("cannot execute");
-    world.bryo(exec(["-w", "/no/where", "s", "true"])).ends().refuses_with(&["cannot start in `/no/where`"]);
+    world
+        .bryo(exec(["-w", "/no/where", "s", "true"]))
+        .ends()
+        .refuses_with(&["cannot start in `/no/where`"]);
     world.bryo(exec(["s"])).ends().refuses_with(&["command"]);
     world.bryo(exec::<'_>([])).ends().refuses_with(&["sandbox"]);
     world.bryo(exec(["nobody", "true"])).ends().refuses_with(&["nobody"]);
@@ -99,8 +121,9 @@ fn the_sandbox_ends_with_its_payload_whoever_is_in_it() {
 fn many_enter_at_once() {
     let world = World::new();
     let running = sandbox(&world);
-    let all: Vec<Running> =
-        (0..12).map(|_| world.bryo(exec(["s", "sh", "-c", "echo in; sleep 0.5; exit 3"])).starts()).collect();
+    let all: Vec<Running> = (0..12)
+        .map(|_| world.bryo(exec(["s", "sh", "-c", "echo in; sleep 0.5; exit 3"])).starts())
+        .collect();
     for one in all {
         one.ends().exits_with(3).stdout_is("in\n");
     }

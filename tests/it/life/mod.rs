@@ -3,6 +3,7 @@
 mod again;
 mod apply;
 mod discard;
+mod exec;
 mod hygiene;
 mod oracle;
 
