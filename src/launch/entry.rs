@@ -18,6 +18,7 @@
 
 use std::borrow::Cow;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
@@ -108,9 +109,9 @@ impl Entering<'_> {
         self.0.sockets()
     }
 
-    /// Hears what has come; whether the payload is executed by now.
+    /// Hears what has come, and waits for nothing; whether the payload is executed by now.
     pub fn go_on(&mut self) -> Result<bool, LaunchError> {
-        self.0.listen()?;
+        self.0.listen(Some(Duration::ZERO))?;
         Ok(self.0.is_complete())
     }
 
@@ -119,8 +120,8 @@ impl Entering<'_> {
         self.0.into_running(Vec::new())
     }
 
-    /// Kills what was started; the error is what the caller hears.
+    /// Ends what was started; the error is what the caller hears.
     pub fn give_up(self, error: LaunchError) -> LaunchError {
-        self.0.give_up(error)
+        self.0.leave(error)
     }
 }

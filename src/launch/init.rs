@@ -142,9 +142,11 @@ impl Init {
     /// The launcher is gone, or whoever asked for this entry. In an entry nobody else would end it.
     fn end_payload(&self) -> Result<()> {
         match signal::kill(self.payload, SignalNumber::KILL) {
-            Err(Errno::ESRCH) => Ok(()),
-            other => other,
+            Err(Errno::ESRCH) => return Ok(()),
+            other => other?,
         }
+        // Reaped here: its next parent would be a pid 1 of the host's, which may be slow to.
+        pidfd::wait_child(self.payload).map(drop)
     }
 
     /// A control group is gone with its last process, which this is: the launcher says when it has looked at

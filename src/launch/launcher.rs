@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::process::Pid;
 
@@ -133,6 +134,9 @@ fn relays(plan: &Plan) -> Result<(Vec<Relay>, Vec<Relay>), Errno> {
     Ok((ours, theirs))
 }
 
+/// How long an entry that failed may take to end.
+const LEAVING: Duration = Duration::from_secs(2);
+
 /// What was heard so far.
 #[derive(Debug, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "one for each thing that is waited for")]
@@ -226,13 +230,13 @@ impl<'a> Start<'a> {
         channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
         self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
         while !self.is_complete() {
-            self.listen()?;
+            self.listen(None)?;
         }
         if self.heard.confined { Ok(()) } else { Err(LaunchError::Lost) }
     }
 
     /// Waits for the next message of either socket.
-    pub(super) fn listen(&mut self) -> Result<(), LaunchError> {
+    pub(super) fn listen(&mut self, patience: Option<Duration>) -> Result<(), LaunchError> {
         let mut poller = Poller::new();
         // A short payload may have ended before the netstack is ready: what init says then is for the supervisor.
         if !(self.heard.executed && self.heard.init_ready) {
@@ -245,10 +249,13 @@ impl<'a> Start<'a> {
         {
             poller.readable(From::Netstack, netstack.control());
         }
-        let ready = match poller.wait(None) {
+        let ready = match poller.wait(patience) {
             Err(Errno::EINTR) => return Ok(()),
             other => other.map_err(LaunchError::Connect)?,
         };
+        if ready.is_empty() {
+            return Ok(());
+        }
         if ready.iter().any(|(from, _)| *from == From::Netstack) {
             return self.hear_netstack();
         }
@@ -338,8 +345,7 @@ impl<'a> Start<'a> {
         for socket in [&self.report, &self.control] {
             let mut poller = Poller::new();
             poller.readable((), socket.as_fd());
-            let something =
-                poller.wait(Some(std::time::Duration::ZERO)).is_ok_and(|ready| !ready.is_empty());
+            let something = poller.wait(Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty());
             if something
                 && let Ok(Heard::Message(FromSandbox::Failed { step, errno, note }, _)) =
                     channel::hear(socket)
@@ -391,6 +397,20 @@ impl<'a> Start<'a> {
             namespaces: self.namespaces,
             group,
             enforced: Enforced { steps, details: details.unwrap_or_default() },
+        }
+    }
+
+    /// Has an entry end by itself, as it reaps its payload: what a process leaves that is killed waits for the host's
+    /// pid 1, and the pid namespace of the sandbox for that.
+    pub(super) fn leave(self, error: LaunchError) -> LaunchError {
+        drop((self.control, self.report));
+        let ended = match pidfd::has_ended(&self.pidfd, LEAVING) {
+            Ok(true) => Ok(()),
+            _ => pidfd::send_signal(&self.pidfd, SignalNumber::KILL),
+        };
+        match ended.and_then(|()| pidfd::wait(&self.pidfd)) {
+            Ok(_) => error,
+            Err(errno) => LaunchError::Connect(errno),
         }
     }
 

@@ -31,7 +31,7 @@ use crate::sys::errno::{Errno, Result as SysResult};
 use crate::sys::pty::Master;
 
 /// How long a start may take: the program may be on a slow file system.
-const STARTING: Duration = Duration::from_secs(60);
+const STARTING: Duration = Duration::from_mins(1);
 
 /// What to start where.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,7 +104,7 @@ impl Explain for ExecError {
 
 /// Starts it, and watches over it to its end; the exit status.
 pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
-    let here = Here::look().map_err(OpsError::from)?;
+    let here = Here::look()?;
     sweep(&here.stores).map_err(OpsError::from)?;
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
     let (stands, background) = (stdio::probe(), stdio::probe_background());
@@ -266,6 +266,7 @@ fn watch(
         relays,
         servers: Vec::new(),
         netstack: None,
+        group: None,
         namespaces: None,
         enforced: Enforced::default(),
     };

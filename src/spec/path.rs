@@ -3,6 +3,8 @@
 //! A path is normalised when it is made: no `.`, no `..`, no doubled slash, no NUL, at most
 //! [`PATH_MAX`] bytes. It says nothing about what exists; links are resolved by whoever probes
 //! (`host`) or acts (`sys::open`).
+//!
+//! Long because both worlds have the same operations, which are written once.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;

@@ -1,9 +1,11 @@
 //! The loop: waits for the next event, and does what it calls for.
+//!
+//! Long because it is one loop: each event has its few lines here, and what they call lies elsewhere.
 
 mod door;
 mod jobs;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
@@ -102,18 +104,12 @@ pub(super) fn run(
             .and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false)),
         None => Stage::new(pty, relays, duties.stdio, duties.foreground),
     };
-    let (control, stage) = match (Control::new(control), stage) {
-        (Ok(control), Ok(stage)) => (control, stage),
-        (Err(errno), _) => {
-            return Err(watch.kill_after(servers, SuperviseError::Control(errno)));
+    let (control, stage, memory) = match parts(control, stage, group) {
+        Ok(parts) => parts,
+        Err(error) => {
+            drop(namespaces);
+            return Err(watch.kill_after(servers, error));
         }
-        (_, Err(errno)) => {
-            return Err(watch.kill_after(servers, SuperviseError::Terminal(errno)));
-        }
-    };
-    let memory = match group.map_or(Ok(None), Group::events) {
-        Ok(events) => events.map(Memory::new),
-        Err(errno) => return Err(watch.kill_after(servers, SuperviseError::Group(errno))),
     };
     let mut supervisor = Supervisor {
         phase: Phase::Running,
@@ -125,7 +121,7 @@ pub(super) fn run(
         station,
         door: None,
         open_door: duties.open_door,
-        visits: Visits::new(duties.model, namespaces),
+        visits: Visits::new(duties.model, namespaces, group),
         stopping: None,
         overtaken: None,
         servers,
@@ -141,6 +137,17 @@ pub(super) fn run(
         .and_then(|()| supervisor.find_place())
         .and_then(|_| supervisor.go_on());
     supervisor.end(outcome)
+}
+
+/// What the loop cannot be without.
+fn parts(
+    control: OwnedFd,
+    stage: Result<Stage, Errno>,
+    group: Option<&Group>,
+) -> Result<(Control, Stage, Option<Memory>), SuperviseError> {
+    let events = group.map_or(Ok(None), Group::events).map_err(SuperviseError::Group)?;
+    let control = Control::new(control).map_err(SuperviseError::Control)?;
+    Ok((control, stage.map_err(SuperviseError::Terminal)?, events.map(Memory::new)))
 }
 
 impl Supervisor<'_> {
@@ -282,6 +289,7 @@ impl Supervisor<'_> {
         self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
+        self.visits.close();
         if let Some(station) = &mut self.station {
             station.drain();
         }
@@ -376,6 +384,7 @@ impl Supervisor<'_> {
     }
 
     fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
+        self.visits.close();
         let (how, memory_kills) = (self.how(), self.memory.as_ref().map(Memory::kills));
         let outcome = outcome.map_err(|error| match self.phase {
             Phase::Running => self.watch.kill_after(std::mem::take(&mut self.servers), error),

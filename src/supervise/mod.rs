@@ -273,8 +273,6 @@ pub fn supervise(
     duties: Duties<'_>,
     signals: Signals,
 ) -> Result<Ended, SuperviseError> {
-    // Held, they would keep the tree mounted, and its servers would not end.
-    drop(running.namespaces.take());
     // The last to end: what the payload wrote may still have to leave.
     let netstack = running.netstack.take();
     // Gone with whatever is in it.

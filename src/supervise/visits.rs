@@ -12,6 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::protocol::Reply;
 use crate::launch::entry::{Entering, enter};
 use crate::launch::{Host, Joinable, LaunchError};
+use crate::limits::group::Group;
 use crate::plan::PlanError;
 use crate::plan::entry::{Entry, plan_entry};
 use crate::plan::step::Plan;
@@ -86,15 +87,21 @@ pub(super) struct Outcome {
 /// See the module.
 pub(super) struct Visits<'a> {
     model: Option<Model<'a>>,
+    /// Held, they keep the tree mounted, and the servers of its overlays would not end.
     namespaces: Option<Joinable>,
+    group: Option<&'a Group>,
     starting: Vec<(u64, Entering<'a>)>,
     inside: Vec<(u64, OwnedFd)>,
     last: u64,
 }
 
 impl<'a> Visits<'a> {
-    pub(super) fn new(model: Option<Model<'a>>, namespaces: Option<Joinable>) -> Self {
-        Self { model, namespaces, starting: Vec::new(), inside: Vec::new(), last: 0 }
+    pub(super) fn new(
+        model: Option<Model<'a>>,
+        namespaces: Option<Joinable>,
+        group: Option<&'a Group>,
+    ) -> Self {
+        Self { model, namespaces, group, starting: Vec::new(), inside: Vec::new(), last: 0 }
     }
 
     /// Starts an entry for a client: from a file that says which, and what it has at 0 to 2.
@@ -109,8 +116,13 @@ impl<'a> Visits<'a> {
             return Err(VisitError::TooMany);
         }
         let plan = plan_entry(model.plan, &entry)?;
-        self.starting.push((client, enter(plan, model.host, namespaces, &stdio)?));
+        self.starting.push((client, enter(plan, model.host, namespaces, &stdio, self.group)?));
         Ok(())
+    }
+
+    /// The sandbox has ended: nothing enters any more.
+    pub(super) fn close(&mut self) {
+        self.namespaces = None;
     }
 
     /// What is told of a start that failed.

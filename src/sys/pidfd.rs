@@ -116,6 +116,18 @@ pub fn wait(pidfd: impl AsFd) -> Result<Exit> {
     }
 }
 
+/// The same for a child by its number, which nobody else may reap meanwhile.
+pub fn wait_child(pid: Pid) -> Result<Exit> {
+    loop {
+        let id = libc::id_t::try_from(pid.as_raw_nonzero().get()).map_err(|_| Errno::ESRCH)?;
+        match waitid(libc::P_PID, id, libc::WEXITED) {
+            Ok(Some((_, Change::Ended(exit)))) => return Ok(exit),
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
 /// Whether the process has ended, or does so within that time.
 pub fn has_ended(pidfd: impl AsFd, within: Duration) -> Result<bool> {
     let mut poller = Poller::new();

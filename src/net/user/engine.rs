@@ -10,6 +10,8 @@
 //!   asked again is decided again.
 //! - When there is no room for a flow, a SYN is dropped (it will come again), and the datagram
 //!   flow that was quiet for the longest time makes room.
+//!
+//! Long because it is one loop and what it keeps.
 
 mod doors;
 mod packets;

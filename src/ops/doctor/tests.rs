@@ -1,4 +1,6 @@
 //! Machines that nobody has at hand: what is said of each, word for word where it matters.
+//!
+//! Long because each machine is told in full.
 
 use crate::host::fuse::Version;
 use crate::host::missing::MissingCall;

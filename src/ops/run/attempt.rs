@@ -10,7 +10,7 @@ use super::join::{Joined, Way};
 use super::refute::refuted;
 use super::{Desk, RunError, explain};
 use crate::confine::seccomp::{self, Program};
-use crate::launch::{self, Host, LaunchError, LayerDirectories};
+use crate::launch::{self, Host, LaunchError, LayerDirectories, Running};
 use crate::net::publish::Opened;
 use crate::net::user::published::Published;
 use crate::ops::sweep;
@@ -25,7 +25,7 @@ use crate::state::{
     Beginning, Effort, Launcher, Mark, Record, SandboxDirectory, SandboxId, StateError, Store,
     Timestamp,
 };
-use crate::supervise::{self, Call, Duties, Model, Signals, Station};
+use crate::supervise::{self, Call, Duties, Ended, Model, Signals, Station};
 use crate::sys::errno::Errno;
 use crate::sys::seccomp::Instruction;
 
@@ -128,24 +128,15 @@ pub(super) fn carry_out(
     if let Some(desk) = &mut desk {
         desk.started(&record);
     }
-    let errno_for = |call: Call| prepared.errno_for(call);
-    let store = prepared.watched_store()?;
     prepared.sweep();
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);
-    let mut duties = Duties::of(plan, store, &errno_for)?;
-    duties.station = desk.and_then(Desk::station);
-    let has_door = Cell::new(false);
-    let open_door = || prepared.open_door(spec).inspect(|_| has_door.set(true));
-    duties.open_door = Some(&open_door);
-    duties.model = Some(Model { plan, host: &host, explain: &explain::visit });
-    let ended = supervise::supervise(running, duties, signals)?;
-    if let Some(directory) = prepared.directory.as_ref().filter(|_| has_door.get()) {
-        directory.close_line()?;
-    }
+    let model = Model { plan, host: &host, explain: &explain::visit };
+    let station = desk.and_then(Desk::station);
+    let ended = prepared.watch_over(running, spec, model, station, signals)?;
     let ran = started.elapsed();
     let told = end::Told { enforced, ended: &ended, duration: ran };
-    let denials = |call| errno_for(call).raw();
+    let denials = |call| prepared.errno_for(call).raw();
     let record = end::complete(record, told, &denials);
     Ok(Over { directory: prepared.directory, record, ended, ran })
 }
@@ -272,6 +263,29 @@ impl Prepared {
             published: self.published.take().into(),
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })
+    }
+
+    /// Until nothing of the run is left.
+    fn watch_over<'a>(
+        &'a self,
+        running: Running,
+        spec: &'a Spec,
+        model: Model<'a>,
+        station: Option<&'a mut Station>,
+        signals: Signals,
+    ) -> Result<Ended, RunError> {
+        let errno_for = |call: Call| self.errno_for(call);
+        let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
+        duties.station = station;
+        duties.model = Some(model);
+        let has_door = Cell::new(false);
+        let open_door = || self.open_door(spec).inspect(|_| has_door.set(true));
+        duties.open_door = Some(&open_door);
+        let ended = supervise::supervise(running, duties, signals)?;
+        if let Some(directory) = self.directory.as_ref().filter(|_| has_door.get()) {
+            directory.close_line()?;
+        }
+        Ok(ended)
     }
 
     /// Listens where nobody did, as somebody wants to speak with this run.

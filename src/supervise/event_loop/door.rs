@@ -1,7 +1,6 @@
 //! The part of the loop that is about others: who knocks at a run in the foreground, and what enters a sandbox.
 
 use super::{Phase, Supervisor};
-use crate::supervise::SuperviseError;
 use crate::supervise::protocol::Reply;
 use crate::supervise::station::Station;
 use crate::supervise::visits::{Outcome, VisitError, Visitor};
@@ -14,12 +13,11 @@ impl Supervisor<'_> {
     }
 
     /// Listens for orders from now on. Where that fails, who knocked finds nobody, and the run goes on.
-    pub(super) fn open_door(&mut self) -> Result<(), SuperviseError> {
+    pub(super) fn open_door(&mut self) {
         let open = self.open_door.filter(|_| self.door.is_none() && self.phase == Phase::Running);
         if let Some(open) = open {
             self.door = open();
         }
-        Ok(())
     }
 
     /// Hands an entry over to who asked for it, or says why there is none.

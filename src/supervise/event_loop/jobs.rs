@@ -36,7 +36,8 @@ impl Supervisor<'_> {
             return self.take_signal_apart(signal);
         }
         if signals::is_knock(&received) {
-            return self.open_door();
+            self.open_door();
+            return Ok(());
         }
         if self.insistence.is_too_much(signal, Instant::now()) {
             return self.kill(How::Insisted(signal));

@@ -234,7 +234,7 @@ impl Station {
 
     /// Why some of the output is missing in the log.
     pub(super) fn failure(&self) -> Option<Errno> {
-        self.log.as_ref().and_then(|log| log.failure()).map(Errno::from)
+        self.log.as_ref().and_then(Writer::failure).map(Errno::from)
     }
 
     /// Asks it to end; what is to be done for that.

@@ -124,10 +124,8 @@ fn root() -> OwnedFd {
     rustix::fs::open("/", rustix::fs::OFlags::PATH, rustix::fs::Mode::empty()).unwrap()
 }
 
-/// Starts the stand-in and watches over it.
-fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseError> {
-    let signals = block_signals().unwrap();
-    let (ours, theirs) = socket::pair().unwrap();
+/// Pipes for what is relayed: our ends and the payload's.
+fn relayed(setup: &Setup) -> (Vec<Relay>, Vec<Relay>) {
     let (mut relays, mut pipes) = (Vec::new(), Vec::new());
     for number in 0..3 {
         if setup.stdio[usize::from(number)] == StdioPlan::Relay {
@@ -137,10 +135,18 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
             pipes.push(Relay { number, end: their_end });
         }
     }
+    (relays, pipes)
+}
+
+/// Starts the stand-in and watches over it.
+fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseError> {
+    let signals = block_signals().unwrap();
+    let (ours, theirs) = socket::pair().unwrap();
+    let (relays, pipes) = relayed(&setup);
     let pty = setup.pty.then(|| Master::open_host().unwrap());
     let terminal = pty.as_ref().map(|pty| pty.open_slave().unwrap());
     let mut held = Some((pty, relays, ours));
-    let (pid, pidfd) = child(|| {
+    let (_, pidfd) = child(|| {
         drop(held.take());
         if setup.filtered {
             let listener = refused::install();

@@ -18,7 +18,7 @@ fn exec<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
 
 fn end(running: Running) {
     running.kill(Signal::TERM);
-    running.ends().dies_of(15);
+    running.ends().exits_with(143);
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_signal_ends_the_program_and_not_the_sandbox() {
     let running = sandbox(&world);
     let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
     entered.says("in").kill(Signal::TERM);
-    entered.ends().dies_of(15);
+    entered.ends().exits_with(143);
     // However it ends, its program ends too.
     let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
     entered.says("in").kill(Signal::KILL);
@@ -141,7 +141,8 @@ fn a_shell_at_a_terminal_works_as_one() {
     terminal.shows("in> ").types("stty size; tty\r").shows("24 80").shows("/dev/pts/");
     terminal.resize(31, 99);
     terminal.types("stty size\r").shows("31 99");
-    terminal.types("sleep 1000\r").types("\x03").shows("in> ");
+    terminal.types("sh -c 'echo sta''rt; exec sleep 1000'\r").shows("start\r\n");
+    terminal.types("\x03").shows("in> ");
     terminal.types("exit 5\r").shows("left 5");
     terminal.ends().succeeds();
     end(running);

@@ -43,16 +43,34 @@ fn client(from: &str, port: u16, to: SocketAddr) -> TcpStream {
 }
 
 /// Sends `length` bytes and their end, and gives what comes back.
-fn ask(mut stream: TcpStream, length: usize) -> String {
-    let mut writer = stream.try_clone().unwrap();
+fn ask(stream: TcpStream, length: usize) -> String {
+    try_ask(stream, length).unwrap()
+}
+
+fn try_ask(mut stream: TcpStream, length: usize) -> std::io::Result<String> {
+    let mut writer = stream.try_clone()?;
     let sender = thread::spawn(move || {
-        writer.write_all(&pattern(length)).unwrap();
-        writer.shutdown(Shutdown::Write).unwrap();
+        writer.write_all(&pattern(length))?;
+        writer.shutdown(Shutdown::Write)
     });
     let mut said = String::new();
-    stream.read_to_string(&mut said).unwrap();
-    sender.join().unwrap();
-    said
+    let read = stream.read_to_string(&mut said);
+    let sent = sender.join().unwrap();
+    read.and(sent).map(|()| said)
+}
+
+/// The same where the other side may not listen yet: then the answer is a reset.
+fn ask_at_last(connect: impl Fn() -> TcpStream, length: usize) -> String {
+    for _ in 0..500 {
+        match try_ask(connect(), length) {
+            Ok(said) => return said,
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {
+                thread::sleep(std::time::Duration::from_millis(20));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    panic!("nobody listens");
 }
 
 /// Tells each of `clients` its address as it is seen, and how much it sent.
@@ -86,7 +104,7 @@ fn clients_come_in_under_their_own_address() {
             let clients = thread::spawn(move || {
                 for (from, to, seen) in cases {
                     for length in lengths {
-                        let said = ask(client(from, 0, at(to, 8080)), length);
+                        let said = ask_at_last(|| client(from, 0, at(to, 8080)), length);
                         assert_eq!(said, format!("{seen} {length}"), "{from}");
                     }
                 }
@@ -114,7 +132,8 @@ fn a_port_where_nothing_listens_gives_a_reset() {
                 let reset = stream.read(&mut [0; 8]).unwrap_err();
                 assert_eq!(reset.kind(), std::io::ErrorKind::ConnectionReset);
                 // It ends the other side.
-                assert_eq!(ask(client("127.0.0.1", 0, at("127.0.0.1", 8080)), 1), "10.0.2.2 1");
+                let said = ask_at_last(|| client("127.0.0.1", 0, at("127.0.0.1", 8080)), 1);
+                assert_eq!(said, "10.0.2.2 1");
             });
             (ports, clients)
         },
@@ -132,7 +151,7 @@ fn a_client_comes_again_with_the_same_port() {
             let ports = vec![tcp("127.0.0.1", 8080, 80), tcp("127.0.0.1", 8081, 80)];
             let clients = thread::spawn(|| {
                 for _ in 0..ROUNDS {
-                    let said = ask(client("127.0.0.1", 5000, at("127.0.0.1", 8080)), 1);
+                    let said = ask_at_last(|| client("127.0.0.1", 5000, at("127.0.0.1", 8080)), 1);
                     assert_eq!(said, "10.0.2.2 1");
                 }
                 // Two at once that would look the same inside.
