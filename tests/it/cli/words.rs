@@ -131,7 +131,7 @@ fn a_mistake_starts_nothing_and_leaves_nothing() {
         &["--user", "nobody"],
         &["--read", "gone/../x"],
         &["--memory", "1m"],
-        &["--network", "bridge"],
+        &["--network", "bridge:no such"],
         &["--seccomp", "../bad.toml"],
         &["--env-file", "nowhere"],
         &["--privileged"],
