@@ -12,10 +12,11 @@ fn commands() -> Vec<String> {
     commands.map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
 }
 
-/// With a program that every machine has in the place of the reader's.
+/// With a program that every machine has in the place of the reader's; one that goes on where it is detached.
 fn with_a_program(command: &str) -> String {
     match command.split_once(" -- ") {
         Some((flags, "/usr/bin/true")) => format!("{flags} -- /usr/bin/true"),
+        Some((flags, _)) if flags.contains(" -d") => format!("{flags} -- sleep 5"),
         Some((flags, _)) => format!("{flags} -- true"),
         None => command.to_owned(),
     }
@@ -25,7 +26,11 @@ fn typed(world: &World, line: &str) -> Ended {
     let bryo = std::env::var("BRYO_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_bryo").to_owned());
     let folder = std::path::Path::new(&bryo).parent().unwrap().display().to_string();
     let path = format!("{folder}:/usr/local/bin:/usr/bin:/bin");
-    world.program("/bin/sh", ["-c", line]).env("PATH", path).in_folder(world.project()).ends()
+    let typed = world.program("/bin/sh", ["-c", line]).env("PATH", path);
+    // What is detached goes on, until a later example ends it.
+    let goes_on = line.contains(" -d") || line.starts_with("bryo start");
+    let typed = if goes_on { typed.leaves() } else { typed };
+    typed.in_folder(world.project()).ends()
 }
 
 fn said_refused(ended: &Ended) -> bool {

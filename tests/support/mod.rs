@@ -31,6 +31,6 @@ pub(crate) use invocation::{Invocation, Running, Stdin};
 pub(crate) use needs::{
     MAY_BE_MISSING, Need, Overlay, Verdict, has, overlay, overlay_is_one_of, verdict,
 };
-pub(crate) use program::bryo;
+pub(crate) use program::{bryo, copy};
 pub(crate) use terminal::Terminal;
 pub(crate) use world::{Host, World};

@@ -60,3 +60,10 @@ pub(crate) fn in_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| Path::new(&folder).join(name).is_file())
 }
+
+/// Copies a program by a process of its own: while one of this process' many threads forks, the child has what this
+/// process has open, and a program that somebody has open for writing cannot be executed.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let status = Command::new("cp").args([from, to]).status().unwrap();
+    assert!(status.success());
+}

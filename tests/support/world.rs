@@ -100,7 +100,7 @@ impl World {
     /// Compiles a C program into `$HOME/bin`, where the sandbox sees it; gives its path.
     pub(crate) fn c_program(&self, name: &str, source: &str) -> PathBuf {
         let to = self.folder("bin").join(name);
-        std::fs::copy(program::compile(source), &to).unwrap();
+        program::copy(&program::compile(source), &to);
         to
     }
 

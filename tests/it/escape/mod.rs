@@ -14,7 +14,7 @@ mod setup;
 mod sockets;
 mod terminal;
 
-use crate::support::{Host, Invocation, Overlay, World, overlay_is_one_of};
+use crate::support::{Host, Invocation, Overlay, World, copy, overlay_is_one_of};
 
 /// `bryo run --rm` with the overlay of this pass.
 fn sandbox(world: &World) -> Invocation {
@@ -30,7 +30,7 @@ fn home_is_a_copy() -> bool {
 fn attack(world: &World, name: &str, source: &str) -> String {
     let built = world.c_program(name, source);
     let to = world.project().join(name);
-    std::fs::copy(built, &to).unwrap();
+    copy(&built, &to);
     to.to_str().unwrap().to_owned()
 }
 
