@@ -30,6 +30,8 @@ use crate::sys::signal::{self, SignalFd, SignalNumber, SignalSet};
 /// Pid 1 beside its payload.
 pub(super) struct Init {
     payload: PayloadPid,
+    /// From then on its number may be somebody else's.
+    is_reaped: Cell<bool>,
     control: Inside,
     /// The session's terminal. While it is open here, the master does not read as hung up when the
     /// payload has closed it everywhere.
@@ -46,7 +48,8 @@ enum Source {
 
 impl Init {
     pub(super) fn new(payload: PayloadPid, control: Inside, terminal: Option<OwnedFd>) -> Self {
-        Self { payload, control, terminal, foreground: Cell::new(payload) }
+        let (is_reaped, foreground) = (Cell::new(false), Cell::new(payload));
+        Self { payload, is_reaped, control, terminal, foreground }
     }
 
     /// Until the payload has ended or the launcher is gone.
@@ -55,10 +58,9 @@ impl Init {
             Ok(children) => children,
             Err(failed) => {
                 let told = self.control.tell(&failed.message(), None);
-                exit_now(u8::from(told.is_err()) + 1)
+                self.abandon(u8::from(told.is_err()) + 1)
             }
         };
-        // Whatever goes wrong from here on, the exit ends the sandbox, and the launcher sees it.
         let served = self
             .control
             .tell(&FromSandbox::InitReady, None)
@@ -66,7 +68,16 @@ impl Init {
             .and_then(|()| self.linger(plan));
         match served {
             Ok(()) => exit_now(0),
-            Err(_) => exit_now(1),
+            Err(_) => self.abandon(1),
+        }
+    }
+
+    /// Whatever went wrong, the exit of a pid 1 ends the sandbox, and the launcher sees it. In an entry nobody else
+    /// would end the payload, nor reap it.
+    pub(super) fn abandon(&self, status: u8) -> ! {
+        match self.end_payload() {
+            Ok(()) => exit_now(status),
+            Err(_) => exit_now(u8::MAX),
         }
     }
 
@@ -139,8 +150,11 @@ impl Init {
         }
     }
 
-    /// The launcher is gone, or whoever asked for this entry. In an entry nobody else would end it.
+    /// The launcher is gone, or whoever asked for this entry, or something failed.
     fn end_payload(&self) -> Result<()> {
+        if self.is_reaped.get() {
+            return Ok(());
+        }
         match signal::kill(self.payload, SignalNumber::KILL) {
             Err(Errno::ESRCH) => return Ok(()),
             other => other?,
@@ -170,6 +184,7 @@ impl Init {
             if pid != self.payload {
                 continue;
             }
+            self.is_reaped.set(matches!(change, Change::Ended(_)));
             match change {
                 Change::Ended(Exit::Code(code)) => return Ok(Some(FromSandbox::Exited { code })),
                 Change::Ended(Exit::Signal { number, .. }) => {

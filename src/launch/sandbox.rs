@@ -348,11 +348,13 @@ impl Rooted {
                 // Not before the fork: a launcher that wakes, and sleeps again, has its processor look for
                 // work, which is then the payload's process.
                 let network = self.network.as_ref().map(AsFd::as_fd);
-                if control.tell(&FromSandbox::Rooted, network).is_err() {
-                    exit_now(1);
-                }
+                let told = control.tell(&FromSandbox::Rooted, network);
                 drop(self.network);
-                init::Init::new(pid, control, self.slave).run(plan, host)
+                let init = init::Init::new(pid, control, self.slave);
+                match told {
+                    Ok(()) => init.run(plan, host),
+                    Err(_) => init.abandon(1),
+                }
             }
             Err(errno) => {
                 let told = control.tell(&Failed::new(exec_step(plan), errno).message(), None);

@@ -1,5 +1,7 @@
 //! Why no plan can be made: every text names what failed and on what, every hint what to do.
 
+mod hint;
+
 use super::facts::{Controller, Kind, Stdio};
 use super::group::GroupObstacle;
 use super::step::IdKind;
@@ -183,6 +185,9 @@ pub enum PlanError {
     /// The interface of a network of its own cannot be made.
     #[error("cannot make a network of its own: `/dev/net/tun` cannot be opened")]
     NoTun,
+    /// Rules or ports of the profile where nobody enforces them.
+    #[error("cannot enforce `allow`, `deny` and `publish` of the profile with `--network {0}`")]
+    PolicyElsewhere(&'static str),
     /// Too many ports.
     #[error("cannot publish {wanted} ports: {most} at most")]
     TooManyPublished {
@@ -282,112 +287,5 @@ fn helper_named(kind: IdKind) -> &'static str {
     match kind {
         IdKind::User => "newuidmap",
         IdKind::Group => "newgidmap",
-    }
-}
-
-impl PlanError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Share(error) => Some(error.hint()),
-            Self::Member(error) => Some(error.hint()),
-            _ => self
-                .hint_about_paths()
-                .or_else(|| self.hint_about_groups())
-                .or_else(|| self.hint_about_ports())
-                .or_else(|| self.hint_about_the_rest()),
-        }
-    }
-
-    fn hint_about_paths(&self) -> Option<String> {
-        Some(match self {
-            Self::NotFound(_) => {
-                "check the spelling; a path is taken from the host, links are followed".to_owned()
-            }
-            Self::Unresolved(_) => "give an absolute path".to_owned(),
-            Self::Unsuitable { kind: Kind::Socket, path, .. } => format!("use `--socket {path}`"),
-            Self::Unsuitable { kind: Kind::Device, path, .. } => format!("use `--device {path}`"),
-            Self::Unsuitable { kind: Kind::File, flag: "--cow", .. } => {
-                "name the directory it is in".to_owned()
-            }
-            Self::OwnPlace { .. } => "name a directory or a device below it".to_owned(),
-            Self::NoMountPoint(_) => "make it on the host first".to_owned(),
-            Self::BelowFile { .. } => "mount one of the two somewhere else".to_owned(),
-            Self::Contradiction { .. } => "keep one of the two".to_owned(),
-            Self::WorkdirHidden(path) => {
-                format!("to show it all the same, add `--cow {path}` or `--read {path}`")
-            }
-            Self::WorkdirInSecret { workdir, .. } => {
-                format!("to show it all the same, add `--read {workdir}`")
-            }
-            Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) => {
-                "go to another directory, or give one with `--workdir`".to_owned()
-            }
-            Self::StoreStaysHidden(_) => {
-                "start somewhere else and show another place; `BRYO_STORE=DIR` moves the layers"
-                    .to_owned()
-            }
-            Self::NoRootMount => {
-                "the kernel makes no user namespaces in a chroot; start it outside".to_owned()
-            }
-            Self::NoOverlay { why, .. } => why.hint().to_owned(),
-            Self::UnusableStore(path) => {
-                format!("`mkdir -m 700 {path}`, as the user who runs bryo, on a local file system")
-            }
-            Self::NoStore => {
-                "let BRYO_STORE name a directory of yours on a local file system".to_owned()
-            }
-            _ => return None,
-        })
-    }
-
-    fn hint_about_ports(&self) -> Option<String> {
-        Some(match self {
-            Self::NoTun => {
-                "`sudo modprobe tun && sudo chmod 0666 /dev/net/tun`, or `--network none`"
-                    .to_owned()
-            }
-            Self::TooManyPublished { .. } => {
-                "with `--network host` a program listens at ports of this machine itself".to_owned()
-            }
-            _ => return None,
-        })
-    }
-
-    fn hint_about_the_rest(&self) -> Option<String> {
-        Some(match self {
-            Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
-            Self::NotMapped { .. } => {
-                "a sandbox that was started with `--ids subid` has more ids than one".to_owned()
-            }
-            Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
-            Self::RootHasNoProcessLimit => {
-                "run bryo as an ordinary user, or with `--pids-limit -1`".to_owned()
-            }
-            Self::UnsuitableStdio { number: 0, .. } => "`</dev/null`".to_owned(),
-            Self::UnsuitableStdio { .. } => "redirect it to a file or a pipe".to_owned(),
-            Self::NoLandlock => {
-                "boot with `lsm=landlock,…`, or take a profile that has it `if-available`"
-                    .to_owned()
-            }
-            Self::AbstractSocketsOpen => {
-                "keep a seccomp policy, or take `--network none`".to_owned()
-            }
-            Self::NoSubids(_) => {
-                "`sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER`, or \
-                 leave out `--ids subid`"
-                    .to_owned()
-            }
-            Self::OverlappingSubids { .. } => {
-                "give each user ranges of its own in /etc/subuid and /etc/subgid".to_owned()
-            }
-            Self::NoMapHelper(_) => {
-                "install it: `sudo apt install uidmap`, or leave out `--ids subid`".to_owned()
-            }
-            Self::UnprivilegedMapHelper(_) => {
-                "`sudo apt install --reinstall uidmap` restores it".to_owned()
-            }
-            _ => return None,
-        })
     }
 }

@@ -22,6 +22,7 @@ const LANDLOCK: u32 = 1;
 
 /// Appends what the network needs.
 pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
+    refuse_unenforced(spec)?;
     match &spec.network {
         Network::None => draft.push(Stage::Sandbox, NetStep::LoopbackUp),
         Network::User => {
@@ -43,6 +44,18 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         }
     }
     Ok(())
+}
+
+/// A profile's rules and ports belong to a network of the run's own. Without any network they hold by themselves;
+/// elsewhere nobody would enforce them.
+fn refuse_unenforced(spec: &Spec) -> Result<(), PlanError> {
+    let asks =
+        !spec.egress.allow.is_empty() || !spec.egress.deny.is_empty() || !spec.publish.is_empty();
+    match &spec.network {
+        Network::None | Network::User => Ok(()),
+        network if asks => Err(PlanError::PolicyElsewhere(network.mode())),
+        _ => Ok(()),
+    }
 }
 
 fn plan_settings(spec: &Spec, facts: &Facts, draft: &mut Draft) {

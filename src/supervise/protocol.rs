@@ -189,7 +189,14 @@ mod tests {
     proptest! {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = (Message::decode(&bytes), Reply::decode(&bytes));
+            // What means something is said again in the same words.
+            if let Some(message) = Message::decode(&bytes) {
+                let again = message.encode();
+                prop_assert_eq!(Message::decode(&again), Some(message));
+            }
+            if let Some(reply) = Reply::decode(&bytes) {
+                prop_assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+            }
         }
     }
 }

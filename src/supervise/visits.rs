@@ -8,6 +8,7 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use super::protocol::Reply;
 use crate::launch::entry::{Entering, enter};
@@ -27,6 +28,9 @@ const MOST: usize = 256;
 
 /// Bytes of the longest description: arguments and variables as long as an exec takes, escaped.
 const LONGEST: u64 = 16 << 20;
+
+/// How long one whose payload was killed with the sandbox may take to end.
+const LEAVING: Duration = Duration::from_secs(1);
 
 /// What entries are made of.
 #[derive(Clone, Copy)]
@@ -120,9 +124,22 @@ impl<'a> Visits<'a> {
         Ok(())
     }
 
-    /// The sandbox has ended: nothing enters any more.
+    /// The sandbox has ended, and what was in it: nothing enters any more, and nothing of ours is left to a
+    /// supervisor that starts the sandbox again.
     pub(super) fn close(&mut self) {
         self.namespaces = None;
+        for (_, entering) in self.starting.drain(..) {
+            // Who asked hears of the end.
+            drop(entering.give_up(LaunchError::Lost));
+        }
+        let until = Instant::now() + LEAVING;
+        for (_, pidfd) in self.inside.drain(..) {
+            let left = until.saturating_duration_since(Instant::now());
+            // It tells of its payload's end and exits; one that is stopped by somebody is left to its signal.
+            if pidfd::has_ended(&pidfd, left) == Ok(true) {
+                pidfd::wait(&pidfd).map(drop).unwrap_or_default();
+            }
+        }
     }
 
     /// What is told of a start that failed.

@@ -111,6 +111,12 @@ pub fn get_limit(pid: Option<Pid>, resource: Resource) -> Result<Limit> {
     Ok(Limit { soft: from_kernel(old.rlim_cur), hard: from_kernel(old.rlim_max) })
 }
 
+/// Bounds the calling process: a lower hard limit cannot be raised, and need not be.
+pub fn lower_limit(resource: Resource, most: u64) -> Result<()> {
+    let most = get_limit(None, resource)?.hard.map_or(most, |hard| hard.min(most));
+    set_limit(None, resource, Limit { soft: Some(most), hard: Some(most) })
+}
+
 /// Sets the limit of a process; `None` is the calling one.
 ///
 /// `EPERM` when the hard limit would rise, or for the process of somebody else; `EINVAL` when the

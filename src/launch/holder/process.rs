@@ -25,7 +25,7 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::namespace::{self, IdMap, Namespace};
 use crate::sys::process::{self, Dumpable, exit_now};
-use crate::sys::resource::{self, Limit, Resource};
+use crate::sys::resource::{self, Resource};
 use crate::sys::{seccomp, socket};
 
 /// What it has.
@@ -108,9 +108,7 @@ fn confine(order: &Start<'_>, ends: &Ends) -> Result<()> {
         (Resource::LockedMemory, 0),
         (Resource::FileSize, 0),
     ] {
-        let hard = resource::get_limit(None, which)?.hard;
-        let most = hard.map_or(most, |hard| hard.min(most));
-        resource::set_limit(None, which, Limit { soft: Some(most), hard: Some(most) })?;
+        resource::lower_limit(which, most)?;
     }
     process::irrevocably_set_no_new_privs()?;
     let keep = Capability::from_name("NET_ADMIN").map_err(|_| Errno::EINVAL)?;

@@ -27,7 +27,7 @@ use crate::plan::step::{
 use crate::plan::traffic::Traffic;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::process::{self, Dumpable, exit_now};
-use crate::sys::resource::{self, Limit, Resource};
+use crate::sys::resource::{self, Resource};
 use crate::sys::seccomp::{self, Instruction};
 use crate::sys::signal::{self, SignalNumber};
 use crate::sys::tun;
@@ -130,10 +130,7 @@ pub(super) fn set_limits() -> Result<u64> {
         (Resource::LockedMemory, 0),
         (Resource::FileSize, 0),
     ] {
-        let hard = resource::get_limit(None, which)?.hard;
-        // A lower one cannot be raised, and need not be.
-        let most = hard.map_or(most, |hard| hard.min(most));
-        resource::set_limit(None, which, Limit { soft: Some(most), hard: Some(most) })?;
+        resource::lower_limit(which, most)?;
     }
     Ok(files.saturating_sub(RESERVED))
 }

@@ -103,22 +103,7 @@ pub struct Station {
 impl Station {
     /// With a log to write, and a socket to listen at.
     pub fn new(log: Writer, listener: OwnedFd, stop: StopOrder) -> Self {
-        Self {
-            log: Some(log),
-            listener,
-            namespace: clients::own_namespace(),
-            stop,
-            freezer: None,
-            pipes: Vec::new(),
-            pty: None,
-            input: None,
-            pending: Vec::new(),
-            buffer: vec![0; MOST],
-            clients: Vec::new(),
-            last_client: 0,
-            deadline: None,
-            stopped: false,
-        }
+        Self { log: Some(log), buffer: vec![0; MOST], ..Self::at_door(listener, stop) }
     }
 
     /// At a run in the foreground: it only takes orders.
