@@ -3,6 +3,7 @@
 
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
+use super::pseudo;
 use super::view::{Rank, Rule, Rules, View, fixed, is_system};
 use super::workdir::is_private;
 use crate::spec::rootfs::{
@@ -111,12 +112,15 @@ fn refuse_store(real: &HostPath, facts: &Facts) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden.
+/// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden. What every sandbox
+/// works with is not.
 fn refuse_own(real: &HostPath, access: Access, flag: &'static str) -> Result<(), PlanError> {
     let is_own = |own: &str| real.starts_with(&fixed(own));
     let allowed = match access {
         _ if real.is_root() => false,
-        Access::Hide => true,
+        Access::Hide => {
+            !pseudo::MOUNTS_IN_DEV.iter().any(|own| *real == fixed(&format!("/dev/{own}")))
+        }
         Access::Device => !is_own("/proc") && !is_own("/sys") && *real != fixed("/dev"),
         _ => !is_own("/proc") && !is_own("/sys") && !is_own("/dev"),
     };

@@ -35,6 +35,9 @@ const DEV_LINKS: [(&str, &str); 5] = [
     ("ptmx", "pts/ptmx"),
 ];
 
+/// File systems of the sandbox's own in its `/dev`.
+pub(super) const MOUNTS_IN_DEV: [&str; 3] = ["pts", "shm", "mqueue"];
+
 /// What of `/proc` is hidden from everybody: keys, kernel addresses, hardware.
 const PROC_HIDDEN: [&str; 7] =
     ["acpi", "asound", "kallsyms", "keys", "latency_stats", "sched_debug", "scsi"];
@@ -89,7 +92,7 @@ pub(super) fn dev(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
     for (name, target) in DEV_LINKS {
         steps.push(FsStep::Link { at: at(format!("/dev/{name}")), target: target.into() });
     }
-    for name in ["pts", "shm", "mqueue"] {
+    for name in MOUNTS_IN_DEV {
         steps.push(FsStep::Directory { at: at(format!("/dev/{name}")), mode: 0o755 });
     }
     steps.push(FsStep::Devpts { at: at("/dev/pts") });

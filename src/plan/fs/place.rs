@@ -159,7 +159,8 @@ impl Trees<'_> {
         for child in &node.children {
             if child.is_seen() {
                 self.place(child, Ground::Ours)?;
-            } else {
+            } else if pseudo != Pseudo::Dev || self.made.contains(&child.rule.at) {
+                // What else the host has in `/dev`, as a store in `/dev/shm`, is not in ours.
                 self.draft.fs(FsStep::Cover { at: child.rule.at.clone(), with: Cover::IfThere });
             }
         }
