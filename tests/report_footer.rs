@@ -15,7 +15,7 @@ use bryo::plan::step::{Missing, Notice};
 use bryo::plan::traffic::{NetworkLoss, Protocol, Refused, Traffic};
 use bryo::report::{Detail, Kept, Look, footer};
 use bryo::spec::HostPath;
-use bryo::spec::net::{HostName, Rule};
+use bryo::spec::net::{Capture, HostName, Rule};
 use bryo::state::id::SandboxId;
 use bryo::state::launcher::Launcher;
 use bryo::state::record::{
@@ -192,6 +192,15 @@ fn what_the_network_refused_has_its_flag() {
     assert_eq!(said(&record, Kept::No), "");
     record.spec.egress.learn = true;
     assert_eq!(said(&record, Kept::No), "bryo: this run used: --allow a.test:443\n");
+
+    record.spec.egress.learn = false;
+    let file = HostPath::new("/x/pack\x1bets").unwrap();
+    record.spec.egress.capture = Some(Capture { file, most: 1000 });
+    record.traffic = Some(Traffic { not_captured: 7, ..Traffic::default() });
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: `/x/pack\\u{1b}ets` is full: 7 packets are not in it; --pcap-size sets how much it takes\n"
+    );
 }
 
 #[test]

@@ -138,6 +138,8 @@ pub struct Host<'a> {
     pub server_filter: Option<Vec<Instruction>>,
     /// The netstack's filter; none when the plan has none.
     pub netstack_filter: Option<Vec<Instruction>>,
+    /// The file of `--pcap`, open and empty; none when the plan has none.
+    pub capture: Option<&'a OwnedFd>,
     /// Where the clone is made; none when the plan makes it here.
     pub door: Option<&'a Door>,
     /// Ports that are open for the sandbox: for the netstack, which takes them.

@@ -80,6 +80,8 @@ impl Netstack {
     ) -> std::result::Result<Self, LaunchError> {
         let filter = host.netstack_filter.as_deref();
         let filter = filter.ok_or(LaunchError::Connect(Errno::EINVAL))?;
+        let capture = host.capture.map(OwnedFd::try_clone);
+        let capture = capture.transpose().map_err(|_| LaunchError::Connect(Errno::EMFILE))?;
         let (control, inside) = socket::pair().map_err(LaunchError::Connect)?;
         let (told, tells) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
             .map_err(|errno| LaunchError::Connect(errno.into()))?;
@@ -95,6 +97,7 @@ impl Netstack {
                     control,
                     told,
                     published,
+                    capture,
                     filter,
                     launcher,
                 })

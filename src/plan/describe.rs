@@ -256,7 +256,10 @@ impl fmt::Display for NetstackStep {
                     write!(f, "{}`{rule}`", if comma { ", " } else { "" })?;
                 }
                 let mut denied = egress.deny.iter();
-                denied.try_for_each(|rule| write!(f, ", not `{rule}`"))
+                denied.try_for_each(|rule| write!(f, ", not `{rule}`"))?;
+                egress.capture.iter().try_for_each(|capture| {
+                    write!(f, "; packets to `{}`, {} bytes at most", capture.file, capture.most)
+                })
             }
         }
     }

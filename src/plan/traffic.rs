@@ -95,4 +95,12 @@ pub struct Traffic {
     pub used: Vec<Rule>,
     /// How much it was.
     pub totals: Totals,
+    /// Packets that are not in the file of `--pcap`, because it is full.
+    #[serde(skip_serializing_if = "is_none")]
+    pub not_captured: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_none(count: &u64) -> bool {
+    *count == 0
 }

@@ -78,6 +78,7 @@ impl Networking {
             dns: self.dns.entries.clone(),
             hosts: self.hosts.entries.clone(),
             closed: false,
+            capture: None,
             learn: false,
         }
     }

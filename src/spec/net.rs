@@ -10,6 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 
 use serde::{Deserialize, Serialize};
 
+use super::path::HostPath;
 use super::text::Text;
 
 pub use name::HostName;
@@ -82,8 +83,26 @@ pub struct Egress {
     pub hosts: Vec<HostEntry>,
     /// Nobody may be talked to but who is on the same network, and no name is asked of anybody.
     pub closed: bool,
+    /// Where packets are written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capture: Option<Capture>,
     /// What was refused is told as a list of rules that would allow it.
     pub learn: bool,
+}
+
+/// A file of packets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capture {
+    /// The file, on the host.
+    pub file: HostPath,
+    /// The most bytes that it may have.
+    pub most: u64,
+}
+
+impl Capture {
+    /// Without another bound: enough to look at, and no disk is full of it.
+    pub const USUAL: u64 = 256 << 20;
 }
 
 /// Whether what a connection says of itself must agree with the rule that let it through.

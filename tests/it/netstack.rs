@@ -148,6 +148,66 @@ fn a_payload_that_ends_before_the_netstack_is_ready_has_run() {
     on_host(&world, many).exec(["/bin/true"]).succeeds();
 }
 
+/// The records of a capture: whole IP packets, in the order of time.
+fn captured(file: &[u8]) -> Vec<&[u8]> {
+    let word = |bytes: &[u8], at: usize| u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap());
+    let (header, mut rest) = file.split_at(24);
+    // Nanoseconds, version 2.4 in halves, raw IP.
+    assert_eq!((word(header, 0), word(header, 20)), (0xa1b2_3c4d, 101));
+    assert_eq!(header[4..8], [2_u16.to_ne_bytes(), 4_u16.to_ne_bytes()].concat());
+    let (mut packets, mut before) = (Vec::new(), (0, 0));
+    while !rest.is_empty() {
+        let length = word(rest, 8) as usize;
+        let (packet, after) = rest[16..].split_at(length);
+        assert_eq!(rest[12..16], rest[8..12], "a packet is cut");
+        let time = (word(rest, 0), word(rest, 4));
+        assert!(time.1 < 1_000_000_000 && before <= time, "{before:?} {time:?}");
+        before = time;
+        let short = |at: usize| usize::from(u16::from_be_bytes([packet[at], packet[at + 1]]));
+        let said = if packet[0] >> 4 == 4 { short(2) } else { short(4) + 40 };
+        assert_eq!((said, length < 0x4_0000), (length, true), "{packet:?}");
+        packets.push(packet);
+        rest = after;
+    }
+    packets
+}
+
+#[test]
+fn packets_are_written_to_the_file_that_was_named_and_to_no_other() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let file = world.path("kept/packets");
+    let capture = |size: &str| {
+        let invocation =
+            sandbox(&world).args(["--report", "report", "--pcap", "packets", "--pcap-size", size]);
+        on_host(&world, invocation).run("curl -sS http://198.51.100.1:8080/")
+    };
+    capture("1M").succeeds().stdout_is("hello\n");
+    assert!(!world.read("kept/report").contains("not_captured"));
+    let bytes = std::fs::read(&file).unwrap();
+    let packets = captured(&bytes);
+    let said =
+        |text: &[u8]| packets.iter().any(|packet| packet.windows(text.len()).any(|w| w == text));
+    assert!(said(b"GET / HTTP") && said(b"hello\n"), "{packets:?}");
+    assert!(packets.iter().all(|packet| matches!(packet[0] >> 4, 4 | 6)));
+    // Of its owner alone, and no longer than was said; what is left out is told.
+    let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata().unwrap().permissions());
+    assert_eq!(mode & 0o777, 0o600);
+    capture("300").succeeds().stdout_is("hello\n");
+    assert!(world.read("kept/report").contains("\"not_captured\": "));
+    assert!(file.metadata().unwrap().len() <= 300);
+    assert!(!captured(&std::fs::read(&file).unwrap()).is_empty());
+    // What is no capture is nobody's to empty, and a link that stands there is not followed.
+    std::fs::write(&file, "notes").unwrap();
+    capture("1M").refuses_with(&["cannot write packets over", "kept/packets", "remove this one"]);
+    assert_eq!(world.read("kept/packets"), "notes");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("elsewhere", &file).unwrap();
+    capture("1M").refuses_with(&["cannot write packets to", "kept/packets"]);
+    assert!(!world.exists("kept/elsewhere"));
+    std::fs::remove_file(&file).unwrap();
+}
+
 /// The netstack of a run: a process below the one that was started.
 pub(crate) fn netstack(below: Pid) -> Option<Pid> {
     let children = format!("/proc/{0}/task/{0}/children", below.as_raw_nonzero());

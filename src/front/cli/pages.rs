@@ -198,7 +198,7 @@ const CHOICES: &[(&str, &[&str])] = &[
 /// Flags and words that name something in the file tree.
 const PATHS: &[&str] = &[
     "cow", "write", "read", "hide", "tmpfs", "volume", "socket", "device", "rootfs", "workdir",
-    "env-file", "report", "profile", "seccomp", "which", "path", "words", "output", "base",
+    "env-file", "report", "pcap", "profile", "seccomp", "which", "path", "words", "output", "base",
 ];
 
 /// A command with what its completion can offer.

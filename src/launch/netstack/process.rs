@@ -16,6 +16,7 @@ use crate::launch::sandbox::Failed;
 use crate::launch::wire::{FromSandbox, ToSandbox};
 use crate::net::egress::Gate;
 use crate::net::user::Inside as InsideAddresses;
+use crate::net::user::capture::Capture;
 use crate::net::user::dial::Host;
 use crate::net::user::engine::{Engine, Most, Order as Say};
 use crate::net::user::link::{Gateway, Large, Link};
@@ -43,6 +44,8 @@ pub(super) struct Order<'a> {
     pub(super) told: OwnedFd,
     /// Ports that are open for the sandbox.
     pub(super) published: Vec<Published>,
+    /// The file of packets.
+    pub(super) capture: Option<OwnedFd>,
     /// The filter of system calls.
     pub(super) filter: &'a [Instruction],
     /// Whose death is its own.
@@ -60,13 +63,19 @@ const RESERVED: u64 = 32;
 
 /// Runs the netstack to its end.
 pub(super) fn run(order: Order<'_>) -> ! {
-    let Order { plan, link, control, told, published, filter, launcher } = order;
+    let Order { plan, link, control, told, published, capture, filter, launcher } = order;
     let first = plan.of(Stage::Netstack).next().map_or(0, |(step, _)| step);
+    let capture = capture.zip(served(plan).and_then(|egress| egress.capture.as_ref()));
+    let written = capture.as_ref().map_or(0, |(_, capture)| capture.most);
     let mut keep = vec![link.as_fd(), control.as_fd(), told.as_fd()];
     keep.extend(published.iter().map(|published| published.socket.as_fd()));
-    let prepared = leave_launcher(&keep).and_then(|()| set_limits());
+    keep.extend(capture.iter().map(|(file, _)| file.as_fd()));
+    let prepared = leave_launcher(&keep).and_then(|()| set_limits(written));
     let started = prepared
-        .and_then(|most| engine(plan, link, published, most))
+        .and_then(|bounds| {
+            let capture = capture.map(|(file, _)| Capture::new(file, bounds.written));
+            engine(plan, open_link(plan, link, capture)?, published, bounds.files)
+        })
         .map_err(|errno| Failed::new(first, errno))
         .and_then(|engine| confine(plan, filter, Some(launcher)).map(|()| engine));
     let (mut engine, gate) = match started {
@@ -83,7 +92,8 @@ pub(super) fn run(order: Order<'_>) -> ! {
         Ok(_) | Err(_) => Say::Stop,
     };
     let ran = ready.and_then(|()| engine.run(control.as_fd(), hear));
-    let traffic = Traffic { totals: engine.totals(), ..gate.told() };
+    let totals = engine.totals();
+    let traffic = Traffic { totals, not_captured: engine.not_captured(), ..gate.told() };
     match ran.and_then(|()| tell(&traffic, &told)) {
         Ok(()) => {
             // Where it fails, the end takes longer.
@@ -119,8 +129,16 @@ pub(super) fn leave_launcher(keep: &[BorrowedFd<'_>]) -> Result<()> {
     signal::reset_all()
 }
 
-/// Bounds memory and descriptors; how many flows the latter allow.
-pub(super) fn set_limits() -> Result<u64> {
+/// What the limits leave.
+pub(super) struct Bounds {
+    /// Descriptors for flows.
+    pub(super) files: u64,
+    /// Bytes of a file; one more, and the kernel ends the process.
+    written: u64,
+}
+
+/// Bounds memory, descriptors, and what is written to a file.
+pub(super) fn set_limits(written: u64) -> Result<Bounds> {
     let old = resource::get_limit(None, Resource::OpenFiles)?;
     let files = old.hard.unwrap_or(DESCRIPTORS).min(DESCRIPTORS);
     for (which, most) in [
@@ -128,18 +146,40 @@ pub(super) fn set_limits() -> Result<u64> {
         (Resource::AddressSpace, MEMORY),
         (Resource::Core, 0),
         (Resource::LockedMemory, 0),
-        (Resource::FileSize, 0),
+        (Resource::FileSize, written),
     ] {
         resource::lower_limit(which, most)?;
     }
-    Ok(files.saturating_sub(RESERVED))
+    let allowed = resource::get_limit(None, Resource::FileSize)?.soft;
+    let written = allowed.map_or(written, |allowed| allowed.min(written));
+    Ok(Bounds { files: files.saturating_sub(RESERVED), written })
 }
 
 pub(super) type Serving = (Engine<Named<Host>, Host>, Gate);
 
+/// Where what does not get through is told from, and who cannot be shown.
+fn sides(plan: &Plan) -> Result<(Gateway, Gateway)> {
+    let at = link_plan(plan).ok_or(Errno::EINVAL)?;
+    let none = Ipv6Addr::UNSPECIFIED;
+    let side = |v4: Ipv4Addr, v6: fn(&Network6) -> Ipv6Addr| Gateway {
+        v4: v4.into(),
+        v6: at.v6.as_ref().map_or(none, v6).into(),
+    };
+    Ok((side(at.v4.gateway, |v6| v6.gateway), side(at.v4.stranger(), Network6::stranger)))
+}
+
+/// The link, and where its packets are written down.
+pub(super) fn open_link(plan: &Plan, fd: OwnedFd, capture: Option<Capture>) -> Result<Link> {
+    let mut link = Link::new(fd, sides(plan)?.0, large());
+    if let Some(capture) = capture {
+        link.capture(capture);
+    }
+    Ok(link)
+}
+
 pub(super) fn engine(
     plan: &Plan,
-    link: OwnedFd,
+    link: Link,
     published: Vec<Published>,
     files: u64,
 ) -> Result<Serving> {
@@ -151,13 +191,7 @@ pub(super) fn engine(
     let datagrams = (files / 8).clamp(16, 2048);
     let streams = files.saturating_sub(datagrams);
     let most = Most { streams, dialling: streams.min(1024), datagrams };
-    let none = Ipv6Addr::UNSPECIFIED;
-    let side = |v4: Ipv4Addr, v6: fn(&Network6) -> Ipv6Addr| Gateway {
-        v4: v4.into(),
-        v6: at.v6.as_ref().map_or(none, v6).into(),
-    };
-    let gateway = side(at.v4.gateway, |v6| v6.gateway);
-    let stranger = side(at.v4.stranger(), Network6::stranger);
+    let (gateway, stranger) = sides(plan)?;
     let inside =
         InsideAddresses { v4: at.v4.own.into(), v6: at.v6.map(|v6| v6.own.into()), mtu: at.mtu };
     let mut secret = [0; 8];
@@ -165,8 +199,7 @@ pub(super) fn engine(
     let (named, gate) = super::gate::gate(egress, at)?;
     let secret = u64::from_ne_bytes(secret);
     let faces = Faces { inside, gateway, stranger, resolvers: at.resolvers().collect() };
-    let mut engine =
-        Engine::new(Link::new(link, gateway, large()), inside, named, Host, most, secret)?;
+    let mut engine = Engine::new(link, inside, named, Host, most, secret)?;
     engine.publish(faces, published)?;
     Ok((engine, gate))
 }

@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use super::process::{confine, engine, leave_launcher, set_limits};
+use super::process::{confine, engine, leave_launcher, open_link, set_limits};
 use crate::launch::holder::{Start, Tell, receive};
 use crate::net::egress::Gate;
 use crate::net::user::engine::Order as Say;
@@ -30,13 +30,14 @@ fn serve(order: &Start<'_>, holder: &OwnedFd) -> Result<()> {
     rustix::process::chdir("/")?;
     // It outlives the command that it would show.
     process::irrevocably_clear_arguments()?;
-    let files = set_limits()?;
+    let bounds = set_limits(0)?;
     let mut byte = [0];
     let (_, mut fds) = socket::receive(holder, &mut byte)?;
     // None when the holder could not make it, and has ended.
     let link = fds.pop().ok_or(Errno::ECONNRESET)?;
     let plan = plan(order);
-    let (mut engine, gate) = engine(&plan, link, Vec::new(), files)?;
+    let (mut engine, gate) =
+        engine(&plan, open_link(&plan, link, None)?, Vec::new(), bounds.files)?;
     engine.also_from(&[order.segment.subnet, order.segment.subnet6]);
     confine(&plan, order.netstack_filter, None).map_err(|failed| failed.errno)?;
     engine.run(holder.as_fd(), || hear(holder, &gate))?;

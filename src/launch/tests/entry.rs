@@ -13,6 +13,7 @@ fn host(layers: &LayerDirectories) -> Host<'_> {
         server_filter: None,
         netstack_filter: None,
         published: std::cell::Cell::default(),
+        capture: None,
         door: None,
         membership: None,
         terminal: None,

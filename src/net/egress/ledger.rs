@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::policy::Service;
 use super::reason::Reason;
-use crate::plan::traffic::{Protocol, Refused, Totals, Traffic};
+use crate::plan::traffic::{Protocol, Refused, Traffic};
 use crate::spec::net::{HostName, Ports, Prefix, Rule, Target, Transport};
 
 /// Most different refusals, and most different things that were used.
@@ -76,8 +76,8 @@ impl Ledger {
         let mut refused: Vec<Refused> = self.refused.values().cloned().collect();
         refused.sort_by_key(|refused| std::cmp::Reverse(refused.count));
         let used = self.used.iter().cloned().collect();
-        // How much went through, the link knows.
-        Traffic { refused, more: self.more, used, totals: Totals::default() }
+        // How much went through, and what was captured, the link knows.
+        Traffic { refused, more: self.more, used, ..Traffic::default() }
     }
 }
 

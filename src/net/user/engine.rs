@@ -396,6 +396,11 @@ impl<E, D> Engine<E, D> {
         &self.dial
     }
 
+    /// Packets that were to be written down, and are not.
+    pub fn not_captured(&self) -> u64 {
+        self.link.not_captured()
+    }
+
     /// The end of the interface.
     pub fn link(&self) -> BorrowedFd<'_> {
         self.link.as_fd()

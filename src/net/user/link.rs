@@ -1,10 +1,11 @@
 //! The link to the payload's kernel: one packet a call, in and out.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use super::capture::Capture;
 use super::frame::{Control, Frame, PREFIX, Quote, Unreachable};
 use crate::plan::traffic::Amount;
 use crate::spec::net::Prefix;
@@ -37,6 +38,7 @@ pub struct Link {
     large: Cell<Large>,
     /// Ranges of the network that it leads to.
     others: Vec<Prefix>,
+    capture: Option<RefCell<Capture>>,
 }
 
 /// Whether packets of several segments get through.
@@ -76,6 +78,7 @@ impl Link {
             received: Cell::default(),
             large: Cell::new(large),
             others: Vec::new(),
+            capture: None,
         }
     }
 
@@ -89,11 +92,30 @@ impl Link {
         self.others.iter().any(|range| range.contains(address))
     }
 
+    /// Writes down every packet from now on. Each has one segment then: a reader of the capture wants what any wire
+    /// would carry.
+    pub fn capture(&mut self, capture: Capture) {
+        self.large.set(Large::No);
+        self.capture = Some(RefCell::new(capture));
+    }
+
+    /// Packets that were to be written down, and are not.
+    pub fn not_captured(&self) -> u64 {
+        self.capture.as_ref().map_or(0, |capture| capture.borrow().left_out())
+    }
+
+    fn note(&self, packet: [&[u8]; 3]) {
+        if let Some(capture) = &self.capture {
+            capture.borrow_mut().add(packet);
+        }
+    }
+
     /// The next packet; none when there is none now.
     pub fn read(&self, inbox: &mut Inbox) -> Result<Option<usize>> {
         match rustix::io::read(&self.fd, &mut inbox.0[..]) {
             Ok(length) => {
                 count(&self.sent, length);
+                self.note([inbox.packet(length), &[], &[]]);
                 Ok(Some(length))
             }
             Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
@@ -113,6 +135,7 @@ impl Link {
         let pieces = [IoSlice::new(frame.bytes()), first, second];
         let used = if payload[1].is_empty() { 2 } else { 3 };
         let written = rustix::io::writev(&self.fd, &pieces[..used])?;
+        self.note([frame.bytes().get(PREFIX..).unwrap_or_default(), payload[0], payload[1]]);
         count(&self.received, written);
         Ok(written)
     }

@@ -27,6 +27,7 @@
 //! The interface inside (`net::interface`); how the process is confined and ends (`launch::netstack`); what
 //! may leave (`net::egress`).
 
+pub mod capture;
 pub mod datagrams;
 pub mod dial;
 pub mod endpoint;

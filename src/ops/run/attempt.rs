@@ -8,7 +8,7 @@ use super::again::{self, Again};
 use super::end::{self, Over};
 use super::join::{Joined, Way};
 use super::refute::refuted;
-use super::{Desk, RunError, explain};
+use super::{Desk, RunError, capture, explain};
 use crate::confine::seccomp::{self, Program};
 use crate::launch::{self, Host, LaunchError, LayerDirectories, Running};
 use crate::net::publish::Opened;
@@ -67,6 +67,7 @@ pub(super) struct Others<'a> {
 }
 
 /// What is made before the clone.
+#[derive(Default)]
 struct Prepared {
     store: Option<Store>,
     directory: Option<SandboxDirectory>,
@@ -82,6 +83,8 @@ struct Prepared {
     published: Cell<Vec<Published>>,
     /// Where they are.
     ports: Vec<PublishedPort>,
+    /// The file of packets, empty.
+    capture: Option<OwnedFd>,
 }
 
 /// Carries the plan out. On an error nothing is left, in the store neither.
@@ -143,22 +146,11 @@ pub(super) fn carry_out(
 
 impl Prepared {
     fn new(spec: &Spec, plan: &Plan, again: Option<&Again>) -> Result<Self, RunError> {
-        let mut prepared = Self {
-            store: None,
-            directory: None,
-            layers: LayerDirectories::default(),
-            marks: Vec::new(),
-            before: None,
-            payload_filter: None,
-            init_filter: None,
-            server_filter: None,
-            netstack_filter: None,
-            published: Cell::default(),
-            ports: Vec::new(),
-        };
+        let mut prepared = Self::default();
         // Before anything is made that would have to be removed.
         let opened = open_ports(plan)?;
         (prepared.published, prepared.ports) = (opened.sockets.into(), opened.ports);
+        prepared.capture = capture::open(spec)?;
         prepared.store = open_store(plan)?;
         // The store is known to be the caller's by now, and nothing is in it that a policy with a mistake
         // would leave there.
@@ -261,6 +253,7 @@ impl Prepared {
             door: way.door(),
             membership: way.membership(),
             published: self.published.take().into(),
+            capture: self.capture.as_ref(),
             terminal: if has_pty(plan) { end::terminal() } else { None },
         })
     }

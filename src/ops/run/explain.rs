@@ -19,6 +19,7 @@ impl Explain for RunError {
                 "a shell opens it as in `bryo run --pass-fd {number} COMMAND {number}< FILE`"
             )),
             Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
+            Self::Capture(error) => Some(error.hint().to_owned()),
             Self::LeadsOut(_) => Some(
                 "`--read`, `--write` or `-v` shows a directory at a place of its own".to_owned(),
             ),

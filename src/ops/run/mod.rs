@@ -13,6 +13,7 @@
 
 mod again;
 mod attempt;
+mod capture;
 mod end;
 mod explain;
 mod join;
@@ -119,6 +120,9 @@ pub enum RunError {
     /// No name for the sandbox.
     #[error("cannot get random numbers")]
     Random(#[source] rustix::io::Errno),
+    /// The file of `--pcap`.
+    #[error(transparent)]
+    Capture(#[from] capture::CaptureError),
     /// A descriptor.
     #[error("cannot duplicate a descriptor")]
     Descriptor(#[source] Errno),

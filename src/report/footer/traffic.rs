@@ -21,6 +21,12 @@ pub(super) fn lines(record: &Record, kept: Kept) -> Vec<String> {
     if !traffic.refused.is_empty() {
         lines.push(refused(traffic, record, kept));
     }
+    if let (1.., Some(capture)) = (traffic.not_captured, &record.spec.egress.capture) {
+        lines.push(format!(
+            "`{}` is full: {} packets are not in it; --pcap-size sets how much it takes",
+            capture.file, traffic.not_captured
+        ));
+    }
     lines
 }
 

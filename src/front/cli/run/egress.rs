@@ -1,5 +1,5 @@
 //! `--allow --deny --allow-all --allow-any-sni --dns --add-host --learn-network`: what may leave; `--publish`: what may
-//! come in.
+//! come in; `--pcap --pcap-size`: what is written down of it.
 //!
 //! # Decisions
 //! - Whoever says who may be talked to wants a network: without `--network` these flags mean
@@ -10,15 +10,19 @@ use std::ffi::OsStr;
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
-use crate::front::cli::flag::{is_set, many, one, parsed, quoted, switch, values};
+use crate::front::cli::flag::{
+    is_set, many, one, one_parsed, parsed, quoted, switch, value, values,
+};
+use crate::front::cli::surroundings::Surroundings;
 use crate::profile::network::{parse_host_entry, parse_published, parse_rule, parse_server};
-use crate::spec::net::NameCheck;
+use crate::profile::value::parse_size;
+use crate::spec::net::{Capture, NameCheck};
 use crate::spec::{Network, Spec};
 
 const RULE: &str = "RULE";
 
 /// Flags that want a network of their own with a way out, as clap knows them and as they are typed.
-const FLAGS: [(&str, &str); 8] = [
+const FLAGS: [(&str, &str); 9] = [
     ("publish", "--publish"),
     ("allow", "--allow"),
     ("deny", "--deny"),
@@ -27,6 +31,7 @@ const FLAGS: [(&str, &str); 8] = [
     ("allow-all", "--allow-all"),
     ("allow-any-sni", "--allow-any-sni"),
     ("learn-network", "--learn-network"),
+    ("pcap", "--pcap"),
 ];
 
 pub(super) fn flags() -> Vec<Arg> {
@@ -52,10 +57,20 @@ pub(super) fn flags() -> Vec<Arg> {
             "learn-network",
             "Talk to every public address; at the end, the `--allow` of each used",
         ),
+        value(
+            "pcap",
+            "FILE",
+            "Write the payload's packets to a file, as tcpdump and Wireshark read it",
+        ),
+        value("pcap-size", "SIZE", "The most that --pcap writes; 256M without").requires("pcap"),
     ]
 }
 
-pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliError> {
+pub(super) fn apply(
+    matches: &ArgMatches,
+    spec: &mut Spec,
+    caller: &Surroundings,
+) -> Result<(), CliError> {
     let Some(flag) = given(matches) else { return Ok(()) };
     if spec.network != Network::User {
         if let Some(mode) = one(matches, "network") {
@@ -89,6 +104,11 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     }
     egress.learn = is_set(matches, "learn-network");
     egress.everything |= is_set(matches, "allow-all") || egress.learn;
+    if let Some(file) = one(matches, "pcap") {
+        let file = caller.host_path("--pcap", file)?;
+        let most = one_parsed(matches, "pcap-size", "--pcap-size", parse_size)?;
+        egress.capture = Some(Capture { file, most: most.unwrap_or(Capture::USUAL) });
+    }
     if is_set(matches, "allow-any-sni") {
         egress.names = NameCheck::Any;
     }

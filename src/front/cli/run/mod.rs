@@ -149,7 +149,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     identity::apply(matches, &mut spec)?;
     tree::apply(matches, &mut spec, caller)?;
     places::apply(matches, &mut spec, caller)?;
-    net::apply(matches, &mut spec, &profile.refused_networks)?;
+    net::apply(matches, &mut spec, &profile.refused_networks, caller)?;
     let input = process::apply(matches, &mut spec, caller)?;
     environment::apply(matches, &mut spec, caller, &profile.pass, profile.set)?;
     confine::apply(matches, &mut spec, caller)?;

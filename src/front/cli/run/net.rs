@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, one, quoted, text, value};
+use crate::front::cli::surroundings::Surroundings;
 use crate::profile::value::{ValueError, nearest};
 use crate::spec::net::NetworkName;
 use crate::spec::{Network, Spec};
@@ -30,6 +31,7 @@ pub(super) fn apply(
     matches: &ArgMatches,
     spec: &mut Spec,
     refused: &[String],
+    caller: &Surroundings,
 ) -> Result<(), CliError> {
     if let Some(value) = one(matches, "network") {
         spec.network = match text("--network", value)? {
@@ -61,7 +63,7 @@ pub(super) fn apply(
             }
         };
     }
-    super::egress::apply(matches, spec)?;
+    super::egress::apply(matches, spec, caller)?;
     let mode = spec.network.mode();
     if refused.iter().any(|name| name == mode) {
         return Err(CliError::ProfileRefuses {

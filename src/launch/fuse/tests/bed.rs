@@ -166,6 +166,7 @@ impl Bed {
             init_filter: None,
             server_filter: filter(),
             netstack_filter: None,
+            capture: None,
             door: None,
             published: std::cell::Cell::default(),
             membership: None,
