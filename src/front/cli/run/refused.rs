@@ -125,6 +125,42 @@ const REFUSED: &[Refused] = &[
         instead: "",
     },
     Refused {
+        names: &["--cidfile", "--pidfile"],
+        why: "`--detach` prints the id, and a name can be chosen",
+        instead: "`--name NAME`, or `id=$(bryo run -d …)`",
+    },
+    Refused {
+        names: &["--attach", "-a", "--sig-proxy"],
+        why: "a run has the descriptors and the signals of its caller, as any program has",
+        instead: "redirect what is not wanted, or `--detach`",
+    },
+    Refused {
+        names: &["--log-driver", "--log-opt"],
+        why: "what a detached sandbox writes is kept by its own supervisor",
+        instead: "`--log-max-size SIZE`, `bryo logs -f`",
+    },
+    Refused {
+        names: &["--cgroup-parent", "--kernel-memory", "--oom-kill-disable"],
+        why: "it takes another group than a user can have, or an old kernel",
+        instead: "`--memory SIZE` and its like make a group for the sandbox",
+    },
+    Refused {
+        names: &["--oom-score-adj"],
+        why: "which program ends for want of memory is decided by limits here",
+        instead: "`--memory SIZE`: then only its own programs can",
+    },
+    Refused {
+        names: &["--volumes-from"],
+        why: "a sandbox's places are its own",
+        instead: "`-v SRC:DST` names each again",
+    },
+    Refused { names: &["--runtime", "--isolation"], why: "it is the runtime itself", instead: "" },
+    Refused {
+        names: &["--label-file"],
+        why: "labels are read from flags alone",
+        instead: "`--label NAME=VALUE`, as often as wanted",
+    },
+    Refused {
         names: &["--sysctl"],
         why: "the kernel's settings belong to the machine",
         instead: "",
