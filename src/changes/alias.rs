@@ -18,6 +18,7 @@ use super::entry::{node, stat};
 use super::layer::OpenLayer;
 use super::walk::{LOOK_UP, open_beneath};
 use crate::plan::step::{Backend, Copied};
+use crate::spec::order;
 use crate::spec::path::AbsolutePath;
 
 /// What became of the files that a layer lies over under another name, by their own names.
@@ -27,7 +28,9 @@ pub(super) fn aliases(layer: &OpenLayer) -> Vec<Result<Change, ChangesError>> {
         change(layer, copied).map_err(failed).transpose()
     };
     let mut changes: Vec<_> = layer.aliases.iter().filter_map(change).collect();
-    changes.sort_by_key(|change| change.as_ref().ok().map(|change| change.path.clone()));
+    order::sort_by_key(&mut changes, |change| {
+        change.as_ref().ok().map(|change| change.path.clone())
+    });
     changes
 }
 

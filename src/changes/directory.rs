@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, FileType, RawDir, statat};
 use rustix::io::Errno;
 
 use crate::plan::step::Backend;
+use crate::spec::order;
 
 const BUFFER: usize = 32 * 1024;
 const WHITEOUT_PREFIX: &[u8] = b".wh.";
@@ -87,7 +88,7 @@ impl Names {
     pub(super) fn sort(&mut self) {
         let bytes = &self.bytes;
         let key = |e: &(usize, usize, Entry)| (&bytes[e.0..e.1], e.2);
-        self.entries.sort_unstable_by(|a, b| key(a).cmp(&key(b)));
+        order::sort_by(&mut self.entries, |a, b| key(a).cmp(&key(b)));
         self.entries.dedup_by(|b, a| bytes[a.0..a.1] == bytes[b.0..b.1]);
     }
 

@@ -8,6 +8,7 @@ use rustix::io::Errno;
 
 use crate::plan::facts::{Caller, Workdir};
 use crate::spec::HostPath;
+use crate::spec::order;
 
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
@@ -36,7 +37,7 @@ fn probe_groups(effective: u32) -> Vec<u32> {
     let groups = rustix::process::getgroups().unwrap_or_default();
     let mut groups: Vec<u32> = groups.into_iter().map(rustix::process::Gid::as_raw).collect();
     groups.retain(|group| *group != effective);
-    groups.sort_unstable();
+    order::sort(&mut groups);
     groups.dedup();
     groups
 }

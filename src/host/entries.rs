@@ -9,6 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{CWD, FileType, Mode, OFlags, RawDir};
 
 use crate::spec::HostPath;
+use crate::spec::order;
 
 use super::HostError;
 
@@ -45,7 +46,7 @@ pub(super) fn list(path: &HostPath, limit: usize) -> Result<Vec<HostPath>, HostE
     // Only a path too long for the kernel is not taken: nobody can ask for it either.
     let mut paths: Vec<HostPath> =
         names.into_iter().filter_map(|name| path.join(name).ok()).collect();
-    paths.sort();
+    order::sort(&mut paths);
     Ok(paths)
 }
 

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::order;
+
 /// What a logout does to a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -52,7 +54,7 @@ fn configs() -> Vec<PathBuf> {
         .flat_map(|entries| entries.flatten().map(|entry| entry.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "conf"))
         .collect();
-    dropped.sort_by_key(|path| path.file_name().map(ToOwned::to_owned));
+    order::sort_by_key(&mut dropped, |path| path.file_name().map(ToOwned::to_owned));
     all.extend(dropped);
     all
 }

@@ -8,6 +8,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount};
 use crate::spec::HostPath;
+use crate::spec::order;
 use crate::spec::rootfs::Pattern;
 
 use super::cgroup;
@@ -108,7 +109,7 @@ impl Probe {
         self.facts.absent = secrets.absent;
         if !hidden.absent.is_empty() {
             self.facts.absent.extend(hidden.absent);
-            self.facts.absent.sort();
+            order::sort(&mut self.facts.absent);
             self.facts.absent.dedup();
         }
         self.facts.secrets = secrets.there;
@@ -289,7 +290,7 @@ impl Probe {
             Some(HostDirectory { path, mode: mode? })
         });
         let mut found: Vec<HostDirectory> = found.collect();
-        found.sort_by(|one, other| one.path.cmp(&other.path));
+        order::sort_by(&mut found, |one, other| one.path.cmp(&other.path));
         self.facts.directories = found;
     }
 }

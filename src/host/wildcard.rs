@@ -22,6 +22,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{Caller, Kind, Match};
 use crate::spec::HostPath;
+use crate::spec::order;
 use crate::spec::rootfs::{Pattern, PatternBase};
 
 use super::HostError;
@@ -205,7 +206,7 @@ struct Found {
 impl Found {
     /// Sorts, and leaves out what lies below another match.
     fn prune(mut self) -> Matches {
-        self.there.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        order::sort_by(&mut self.there, |(one, _), (other, _)| one.cmp(other));
         let mut there: Vec<Match> = Vec::new();
         for (path, kind) in self.there {
             // Sorted by names: what lies below a path follows it directly.
@@ -213,7 +214,7 @@ impl Found {
                 there.push(Match { path, kind });
             }
         }
-        self.absent.sort_unstable();
+        order::sort(&mut self.absent);
         self.absent.dedup();
         self.absent.retain(|path| !there.iter().any(|found| path.starts_with(&found.path)));
         Matches { there, absent: self.absent }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::error::OpsError;
 use super::stores::Here;
 use crate::profile::value::{ValueError, nearest};
+use crate::spec::order;
 use crate::spec::text::{escape, escape_json};
 use crate::state::events::{Event, Events, What};
 use crate::state::{SandboxId, Stores, Timestamp};
@@ -86,7 +87,7 @@ pub fn events(part: &Part, form: Form, out: &mut dyn Write) -> Result<(), OpsErr
                 found.extend(Some(event).filter(|event| part.has(event)));
             }
         }
-        found.sort_by_key(|event| event.time);
+        order::sort_by_key(&mut found, |event| event.time);
         for event in &found {
             writeln!(out, "{}", line(event, form)?).map_err(OpsError::Write)?;
         }

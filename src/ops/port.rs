@@ -6,6 +6,7 @@ use super::error::OpsError;
 use crate::plan::publish::PublishedPort;
 use crate::plan::step::Link;
 use crate::spec::net::{Ports, Transport};
+use crate::spec::order;
 use crate::spec::text::pretty_json;
 use crate::state::{SandboxId, Stores, Which};
 
@@ -59,7 +60,7 @@ pub fn ports(
             return Err(OpsError::NotPublished { id, port, transport });
         }
     }
-    published.sort();
+    order::sort(&mut published);
     Ok(published)
 }
 

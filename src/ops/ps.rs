@@ -14,6 +14,7 @@ use crate::plan::publish::PublishedPort;
 use crate::report::amount::{duration, size};
 use crate::report::quote::shell_command;
 use crate::report::table::Table;
+use crate::spec::order;
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
@@ -137,7 +138,7 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
         row.name = names.remove(&row.id);
     }
     rows.retain(|row| scope == Scope::All || row.state.is_alive());
-    rows.sort_by_key(|row| (std::cmp::Reverse(row.created), row.id));
+    order::sort_by_key(&mut rows, |row| (std::cmp::Reverse(row.created), row.id));
     Ok(rows)
 }
 

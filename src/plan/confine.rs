@@ -14,6 +14,7 @@ use super::landlock;
 use super::step::{
     ConfineStep, FilterProgram, FsStep, LandlockRules, Missing, MountAccess, Notice, Stage,
 };
+use crate::spec::order;
 use crate::spec::rootfs::Base;
 use crate::spec::seccomp::{
     CapabilitySet, KernelVersion, Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes,
@@ -51,7 +52,7 @@ pub(super) fn listens(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<b
 /// Appends what the payload's process gives up, up to Landlock; its `chdir` is done.
 pub(super) fn plan_payload(spec: &Spec, rules: Option<LandlockRules>, draft: &mut Draft) {
     let mut keep = spec.confine.capabilities.clone();
-    keep.sort_unstable();
+    order::sort(&mut keep);
     keep.dedup();
     draft.push(Stage::Payload, ConfineStep::Securebits);
     draft.push(Stage::Payload, ConfineStep::Capabilities { keep });

@@ -4,6 +4,7 @@ use super::step::{
     Action, ConfineStep, EnterStep, FsStep, GroupStep, IdsStep, Layer, LimitStep, NetStep,
     NetstackStep, Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
 };
+use crate::spec::order;
 use crate::spec::{HostPath, SandboxPath};
 
 /// What every planner appends to.
@@ -50,7 +51,7 @@ impl Draft {
     /// The plan. Sorting is stable: within a stage the order of planning is the order of doing.
     pub(super) fn finish(self) -> Plan {
         let Self { mut steps, layers, store, groups_kept, notices, sockets: _ } = self;
-        steps.sort_by_key(|step| step.stage);
+        order::sort_by_key(&mut steps, |step| step.stage);
         Plan { steps, layers, store, notices, groups_kept }
     }
 }

@@ -12,6 +12,7 @@ use super::facts::{Facts, Helper, IdRange, Subids};
 use super::group;
 use super::step::{Action, IdKind, IdMapping, IdsStep, Namespaces, ProcessStep, Stage};
 use super::{segment, share};
+use crate::spec::order;
 use crate::spec::{HostPath, IdMode, Spec, User};
 
 /// The most lines the kernel takes in a map (`user_namespaces(7)`, since Linux 4.15).
@@ -119,7 +120,7 @@ fn usable(helper: &Helper, kind: IdKind) -> Result<&HostPath, PlanError> {
 fn refuse_overlap(ranges: &[IdRange], kind: IdKind, caller: u32) -> Result<(), PlanError> {
     let caller = IdRange { first: caller, count: 1 };
     let mut all: Vec<IdRange> = ranges.iter().copied().chain([caller]).collect();
-    all.sort_by_key(|range| range.first);
+    order::sort_by_key(&mut all, |range| range.first);
     let overlapping = all
         .array_windows()
         .find(|[low, high]| u64::from(low.first) + u64::from(low.count) > u64::from(high.first));
@@ -152,6 +153,6 @@ fn map(ranges: &[IdRange], inside: u32, outside: u32) -> Vec<IdMapping> {
             rest = IdRange { first: rest.first + count, count: rest.count - count };
         }
     }
-    lines.sort_by_key(|line| line.inside);
+    order::sort_by_key(&mut lines, |line| line.inside);
     lines
 }

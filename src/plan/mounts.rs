@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use super::error::PlanError;
 use super::facts::{Facts, Mount};
 use crate::spec::HostPath;
+use crate::spec::order;
 
 /// The mount table of the caller's namespace, by parent.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl<'a> MountTable<'a> {
             .map(|m| &m.at)
             .filter(|at| at.is_below(path))
             .collect();
-        points.sort();
+        order::sort(&mut points);
         points.dedup();
         points.into_iter().filter_map(|at| self.mounted_at(at)).collect()
     }

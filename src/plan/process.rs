@@ -8,6 +8,7 @@ use super::error::PlanError;
 use super::facts::Facts;
 use super::stdio;
 use super::step::{ProcessStep, Stage};
+use crate::spec::order;
 use crate::spec::{Command, EnvironmentVariable, SandboxPath, Spec, Text};
 
 /// The host name where the spec names none.
@@ -80,7 +81,7 @@ pub(super) fn plan_payload(
     }
     let mut keep = command.descriptors.pass.clone();
     keep.retain(|number| *number > 2);
-    keep.sort_unstable();
+    order::sort(&mut keep);
     keep.dedup();
     draft.push(Stage::Payload, ProcessStep::CloseDescriptors { keep });
     let umask = command.umask.unwrap_or(facts.caller.umask) & 0o777;

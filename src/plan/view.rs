@@ -13,6 +13,7 @@
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
 use super::mounts::MountTable;
+use crate::spec::order;
 use crate::spec::rootfs::Base;
 use crate::spec::{HostPath, SandboxPath, Spec, Text, User};
 
@@ -149,7 +150,7 @@ impl Rules {
     pub(super) fn add_all(&mut self, rules: Vec<Rule>) {
         self.0.extend(rules);
         // Stable, so that of two rules for one place the later stays later.
-        self.0.sort_by(|one, two| one.at.cmp(&two.at));
+        order::sort_by(&mut self.0, |one, two| one.at.cmp(&two.at));
         self.0.dedup_by(|later, kept| {
             let is_same = later.at == kept.at;
             if is_same && later.rank >= kept.rank {

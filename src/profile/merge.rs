@@ -1,11 +1,10 @@
 //! The merge rule of each field; the table is in the module's header.
 
-use std::collections::BTreeSet;
-
 use super::network::Networking;
 use super::settings::{
     Bounds, Confinement, Identity, Keyed, List, Places, Settings, Variables, View,
 };
+use crate::spec::order;
 
 impl Settings {
     /// What holds when `later` extends `self`.
@@ -138,12 +137,14 @@ impl<T: Keyed> List<T> {
     /// two removes or says, and what is said keeps the place of its last mention.
     #[must_use]
     pub fn merge(mut self, later: Self) -> Self {
-        let gone: BTreeSet<&T::Key> =
+        let gone: Vec<&T::Key> =
             later.removed.iter().chain(later.entries.iter().map(Keyed::key)).collect();
-        self.entries.retain(|entry| !gone.contains(entry.key()));
+        order::retain_unknown(&mut self.entries, &gone, Keyed::key);
         self.entries.extend(later.entries);
-        let known: BTreeSet<T::Key> = self.removed.iter().cloned().collect();
-        self.removed.extend(later.removed.into_iter().filter(|key| !known.contains(key)));
+        let mut removed = later.removed;
+        let known: Vec<&T::Key> = self.removed.iter().collect();
+        order::retain_unknown(&mut removed, &known, |key| key);
+        self.removed.extend(removed);
         self
     }
 }

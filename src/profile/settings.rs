@@ -9,6 +9,7 @@ use crate::spec::confine::{Capability, Confine, Need, SeccompChoice};
 use crate::spec::ids::{IdMode, Ids, User};
 use crate::spec::limits::{Limits, Resource, Rlimit};
 use crate::spec::net::{Egress, HostEntry, Publish, Rule};
+use crate::spec::order;
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, OverlayChoice, PathRequest, Pattern, Rootfs, WorkdirView,
 };
@@ -308,7 +309,7 @@ impl Settings {
     /// Completes the settings: what nobody said gets the strictest value.
     pub fn finish(self) -> Wanted {
         let mut capabilities = self.confine.capabilities.entries;
-        capabilities.sort_unstable();
+        order::sort(&mut capabilities);
         Wanted {
             ids: Ids {
                 user: self.ids.user.unwrap_or_default(),
@@ -363,7 +364,7 @@ fn openness(access: Access) -> u8 {
 }
 
 fn finish_rootfs(root: View, mut paths: Places) -> Rootfs {
-    paths.requests.entries.sort_by_key(|entry| openness(entry.access));
+    order::sort_by_key(&mut paths.requests.entries, |entry| openness(entry.access));
     let request =
         |PathEntry { path, access }| PathRequest { path, access, origin: Origin::Profile };
     Rootfs {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::confine::Need;
 use super::rootfs::Pattern;
 
+use crate::spec::order;
+
 /// Everything that one control group bounds. What is not said is not bounded.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -131,7 +133,7 @@ impl FromStr for CpuSet {
 
     fn from_str(text: &str) -> Result<Self, NotACpuSet> {
         let mut ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
-        ranges.sort_unstable();
+        order::sort(&mut ranges);
         let mut merged: Vec<(u16, u16)> = Vec::new();
         for (first, last) in ranges {
             match merged.last_mut() {

@@ -15,6 +15,7 @@ pub mod ids;
 pub mod life;
 pub mod limits;
 pub mod net;
+pub mod order;
 pub mod path;
 pub mod rootfs;
 pub mod seccomp;

@@ -18,6 +18,7 @@ use super::store::Place;
 use super::timestamp::Timestamp;
 use crate::plan::step::{Backend, Layer, LayerNumber};
 use crate::spec::SandboxPath;
+use crate::spec::order;
 
 impl SandboxDirectory {
     /// Makes it one that runs.
@@ -104,7 +105,7 @@ impl Record {
 impl LayerRecord {
     fn after(self, old: Self) -> Self {
         let mut masked: Vec<SandboxPath> = self.masked.into_iter().chain(old.masked).collect();
-        masked.sort();
+        order::sort(&mut masked);
         masked.dedup();
         let shown = match (self.shown, old.shown) {
             (Some(new), Some(old)) => {

@@ -16,6 +16,7 @@ use super::error::StateError;
 use super::found::Found;
 use super::id::{SandboxId, is_prefix};
 use super::store::{Place, Store};
+use crate::spec::order;
 use crate::spec::{HostPath, Text};
 
 /// Fewest characters of an id by which a sandbox is found to be removed.
@@ -103,7 +104,7 @@ impl Stores {
         }
         let mut found = self.list()?;
         found.retain(|found| found.id().as_str().as_bytes().starts_with(wanted));
-        found.sort_by_key(Found::id);
+        order::sort_by_key(&mut found, Found::id);
         match found.len() {
             0 => Err(StateError::NotFound(text())),
             1 => Ok(found.remove(0)),
@@ -147,7 +148,7 @@ impl Store {
         // One that is moved in between is seen on both shelves rather than on none.
         let mut ids = self.ids(Place::Live)?;
         ids.extend(self.ids(Place::Kept)?);
-        ids.sort();
+        order::sort(&mut ids);
         ids.dedup();
         Ok(ids.into_iter().map(|id| Found::new(self, id)).collect())
     }

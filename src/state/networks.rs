@@ -21,6 +21,7 @@ use super::store::Store;
 use super::timestamp::Timestamp;
 use crate::spec::net::segment::SegmentError;
 use crate::spec::net::{NetworkName, Segment};
+use crate::spec::order;
 
 const NETWORKS: &str = "networks";
 const DEFINITION: &str = "network.json";
@@ -132,7 +133,7 @@ impl Store {
                 found.push(name);
             }
         }
-        found.sort();
+        order::sort(&mut found);
         Ok(found)
     }
 

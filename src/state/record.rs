@@ -24,6 +24,7 @@ use crate::plan::step::{
     Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
 };
 use crate::plan::traffic::{NetworkLoss, Traffic};
+use crate::spec::order;
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
@@ -373,7 +374,7 @@ impl View {
 
     fn sorted(mut self) -> Self {
         for list in [Some(&mut self.masked), self.shown.as_mut()].into_iter().flatten() {
-            list.sort();
+            order::sort(list);
             list.dedup();
         }
         self

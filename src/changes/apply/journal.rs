@@ -22,6 +22,7 @@ use super::places::Side;
 use super::recover::PutAside;
 use super::seen::{Inode, Moment, Seen};
 use crate::plan::step::LayerNumber;
+use crate::spec::order;
 use crate::spec::{HostPath, Text};
 
 /// Its name in the sandbox's directory.
@@ -205,7 +206,7 @@ pub(super) fn close(sandbox: BorrowedFd<'_>, own: &Own) -> Result<(), Errno> {
     }
     let sorted = |map: &HashMap<Inode, Moment>| {
         let mut list: Vec<(Inode, Moment)> = map.iter().map(|(inode, at)| (*inode, *at)).collect();
-        list.sort_unstable();
+        order::sort(&mut list);
         list
     };
     let names = own.names.iter().map(|(inode, path)| (*inode, path.clone())).collect();

@@ -23,6 +23,7 @@ use super::seen::{Inode, Seen};
 use crate::changes::{Aspect, FileKind, Kind, Trouble};
 use crate::plan::step::LayerNumber;
 use crate::spec::HostPath;
+use crate::spec::order;
 
 /// Who applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,7 +117,7 @@ pub fn plan(items: &[Item], choices: &Choices, applier: Applier) -> ApplyPlan {
         }
     }
     link(&mut out.actions, items);
-    out.actions.sort_by_key(|action| (rank(action), action.path.clone()));
+    order::sort_by_key(&mut out.actions, |action| (rank(action), action.path.clone()));
     let closing = out.actions.partition_point(|action| rank(action) < CLOSING);
     // What is closed is closed from below.
     out.actions[closing..].reverse();

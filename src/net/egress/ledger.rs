@@ -12,6 +12,7 @@ use super::policy::Service;
 use super::reason::Reason;
 use crate::plan::traffic::{Protocol, Refused, Traffic};
 use crate::spec::net::{HostName, Ports, Prefix, Rule, Target, Transport};
+use crate::spec::order;
 
 /// Most different refusals, and most different things that were used.
 const MOST: usize = 256;
@@ -74,7 +75,7 @@ impl Ledger {
     /// Everything that was noted.
     pub fn told(&self) -> Traffic {
         let mut refused: Vec<Refused> = self.refused.values().cloned().collect();
-        refused.sort_by_key(|refused| std::cmp::Reverse(refused.count));
+        order::sort_by_key(&mut refused, |refused| std::cmp::Reverse(refused.count));
         let used = self.used.iter().cloned().collect();
         // How much went through, and what was captured, the link knows.
         Traffic { refused, more: self.more, used, ..Traffic::default() }

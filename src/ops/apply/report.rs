@@ -11,6 +11,7 @@ use crate::changes::apply::{
 use crate::changes::{FileKind, Kind, Node};
 use crate::report::amount::{count, size};
 use crate::spec::HostPath;
+use crate::spec::order;
 use crate::spec::text::escape_json;
 use crate::state::{Record, SandboxId};
 
@@ -95,7 +96,7 @@ impl Report {
         let done = outcome.done.iter().filter_map(|index| plan.actions.get(*index));
         let mut left: Vec<Stayed> =
             plan.left.iter().chain(&outcome.left).map(|left| stayed(items, left)).collect();
-        left.sort_by(|a, b| a.path.cmp(&b.path));
+        order::sort_by(&mut left, |a, b| a.path.cmp(&b.path));
         Self {
             version: VERSION,
             sandbox: record.id,

@@ -22,6 +22,7 @@ use crate::ops::diff::side::{Side, read_both, read_file};
 use crate::ops::diff::unified::hunks;
 use crate::spec::HostPath;
 use crate::spec::Text;
+use crate::spec::order;
 
 /// How deep a deleted directory is gone into.
 const DEEPEST: usize = 256;
@@ -116,7 +117,7 @@ impl PatchWriter<'_> {
         for entry in rustix::fs::Dir::read_from(directory).map_err(failed)? {
             names.push(entry.map_err(failed)?.file_name().to_owned());
         }
-        names.sort();
+        order::sort(&mut names);
         for name in names.iter().filter(|name| !matches!(name.to_bytes(), b"." | b"..")) {
             let Ok(below) = path.join(std::ffi::OsStr::from_bytes(name.to_bytes())) else {
                 self.leave_out(path, Why::TooDeep);

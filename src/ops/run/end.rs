@@ -11,6 +11,7 @@ use crate::limits::group::Kills;
 use crate::plan::step::Plan;
 use crate::plan::traffic::NetworkLoss;
 use crate::spec::command::Keep;
+use crate::spec::order;
 use crate::spec::{Spec, Text};
 use crate::state::record::{DeniedCall, MemoryKills};
 use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
@@ -100,7 +101,7 @@ fn denied(ended: &Ended, errno_for: &dyn Fn(Call) -> i32) -> Vec<DeniedCall> {
         errno: errno_for(*call),
     };
     let mut denied: Vec<DeniedCall> = ended.denials.iter().map(call).collect();
-    denied.sort_by_key(|call| std::cmp::Reverse(call.count));
+    order::sort_by_key(&mut denied, |call| std::cmp::Reverse(call.count));
     denied
 }
 

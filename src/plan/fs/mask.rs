@@ -18,6 +18,7 @@ use super::super::step::ScratchEntry;
 use super::super::view::View;
 use super::overlay::Tree;
 use super::{Node, Trees, is_directory, on_host};
+use crate::spec::order;
 use crate::spec::{HostPath, SandboxPath};
 
 /// The entries of one layer.
@@ -52,7 +53,7 @@ impl Entries {
 
     /// All of them, parents first.
     pub(super) fn sorted(mut self) -> Vec<ScratchEntry> {
-        self.all.sort_by(|one, two| place_of(one).cmp(place_of(two)));
+        order::sort_by(&mut self.all, |one, two| place_of(one).cmp(place_of(two)));
         self.all
     }
 }

@@ -16,6 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Arch, Denial, SyscallTable, SyscallTables};
+use crate::spec::order;
 use crate::spec::seccomp::{
     Abi32, Action, Call, Comparison, Errno, Matching, Nesting, Notifications, Policy,
     PolicyVariant, Rule,
@@ -140,7 +141,7 @@ pub fn lower_floor(
     };
     let mut rules: Vec<Rule> = policy.rules.iter().filter_map(newer).collect();
     // As libseccomp has it, a rule that always decides is looked at last.
-    rules.sort_by_key(|rule| rule.args.is_empty());
+    order::sort_by_key(&mut rules, |rule| rule.args.is_empty());
     let rules = [floor.rules.clone(), rules].concat();
     let floor = Policy { abi32: policy.abi32, rules, ..floor.clone() };
     let lowering =

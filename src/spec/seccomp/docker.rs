@@ -21,6 +21,7 @@ use super::{
     MAX_NAMES, MAX_RULES, Matching, Operator, Policy, PolicyError, Rule, RuleProblem,
 };
 use crate::spec::Capability;
+use crate::spec::order;
 use crate::spec::text::escape;
 
 #[derive(Deserialize)]
@@ -261,7 +262,7 @@ fn rules_of(entry: Entry) -> Result<Vec<Rule>, RuleProblem> {
     let args: Vec<Comparison> = args.iter().map(comparison_of).collect::<Result<_, _>>()?;
     // As runc does: two comparisons of one argument are alternatives, otherwise all must hold.
     let mut arguments: Vec<Argument> = args.iter().map(|one| one.argument()).collect();
-    arguments.sort_unstable();
+    order::sort(&mut arguments);
     arguments.dedup();
     if arguments.len() < args.len() {
         return Ok(args.into_iter().map(|one| Rule { args: vec![one], ..rule.clone() }).collect());

@@ -16,6 +16,7 @@ use crate::front::cli::flag::{bad, many, quoted, values};
 use crate::front::cli::surroundings::{Surroundings, os_string, read_bounded, split_once};
 use crate::profile::value::ValueError;
 use crate::profile::variable::matches_variable;
+use crate::spec::order;
 use crate::spec::rootfs::Base;
 use crate::spec::{EnvironmentVariable, Spec, Text, User};
 
@@ -60,7 +61,7 @@ pub(super) fn apply(
         .filter(|name| !variables.contains_key(*name))
         .map(|name| Text::from(name.clone()))
         .collect();
-    not_passed.sort();
+    order::sort(&mut not_passed);
     spec.command.not_passed = not_passed;
     spec.command.environment = finish(variables);
     Ok(())

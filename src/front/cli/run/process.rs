@@ -6,6 +6,7 @@ use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{many, one, parsed, quoted, toggle, toggled, value, values};
 use crate::front::cli::surroundings::Surroundings;
 use crate::profile::value::{ValueError, parse_descriptor};
+use crate::spec::order;
 use crate::spec::rootfs::Base;
 use crate::spec::{SandboxPath, Spec, Terminal};
 
@@ -65,7 +66,7 @@ pub(super) fn apply(
         }
         spec.command.descriptors.pass.push(number);
     }
-    spec.command.descriptors.pass.sort_unstable();
+    order::sort(&mut spec.command.descriptors.pass);
     match toggled(matches, "interactive", "--interactive")? {
         Some(false) if spec.command.terminal == Terminal::Always => Err(CliError::Contradiction {
             one: "--interactive=false".to_owned(),
