@@ -2,6 +2,7 @@
 
 use super::control::{Heard, Supervisor};
 use super::error::OpsError;
+use super::stop::refusal;
 use super::sweep::sweep;
 use crate::state::log::{Follow, Position};
 use crate::state::{Found, Line, Stores, Which};
@@ -47,7 +48,7 @@ pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left,
         }
         Heard::Gone => return Err(not_running(&found)),
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
-        Heard::Reply(_) => return Err(failed(Errno::EPROTO)),
+        Heard::Reply(reply) => return Err(refusal(reply, "attach to", &found)),
     };
     let attachment = Attachment {
         socket: supervisor.into_socket(),
