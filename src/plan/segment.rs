@@ -11,6 +11,8 @@
 //!   no power over its own network namespace. So it keeps neither `CAP_NET_ADMIN` nor `CAP_NET_RAW` nor
 //!   `CAP_SYS_ADMIN`: the run is refused.
 //! - The policy is the network's: its uplink serves all members, and knows them by addresses only.
+//! - Ports are the member's own: its run opens them, and the network's netstack takes them over. An internal
+//!   network has none.
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -33,6 +35,9 @@ pub enum MemberError {
         /// On which network.
         network: NetworkName,
     },
+    /// Nobody is to come in.
+    #[error("cannot publish a port on the network `{0}`: it is internal, nothing comes or leaves")]
+    Internal(NetworkName),
     /// Ids that the holder does not map.
     #[error(
         "cannot map subordinate ids on the network `{0}`, whose user namespace has the caller's alone"
@@ -45,6 +50,9 @@ impl MemberError {
     pub fn hint(&self) -> String {
         match self {
             Self::Capable { .. } => "leave out `--cap-add`, or take `--network user`".to_owned(),
+            Self::Internal(network) => format!(
+                "leave out `--publish`, or make another: `bryo network create NAME` without `--internal` (`bryo network inspect {network}`)"
+            ),
             Self::Subids(_) => "take `--ids single`, or `--network user`".to_owned(),
         }
     }
@@ -76,8 +84,11 @@ pub(super) fn plan_enter(spec: &Spec, lease: &Lease, draft: &mut Draft) -> Resul
 }
 
 /// Appends what connects it: on the outside, and inside.
-pub(super) fn plan_port(facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
+pub(super) fn plan_port(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<(), PlanError> {
     let lease = facts.lease.as_ref().ok_or(PlanError::Unprobed("lease"))?;
+    if lease.internal && !spec.publish.is_empty() {
+        return Err(MemberError::Internal(lease.network.clone()).into());
+    }
     draft.push(Stage::Launch, EnterStep::Attach(lease.network.clone()));
     draft.push(Stage::Sandbox, NetStep::LoopbackUp);
     draft.push(Stage::Sandbox, NetStep::Port(lease.link));

@@ -14,12 +14,13 @@ use rustix::net::SocketFlags;
 use super::SOCKET;
 use super::members::{self, Members};
 use super::start::{Start, leave_launcher};
-use super::wire::{self, Answer, Ask, Failure, Member};
+use super::wire::{self, Answer, Ask, Failure, Member, Tell};
 use crate::confine::capabilities;
 use crate::net::{bridge, interface};
 use crate::plan::facts::Lease;
 use crate::plan::step::Link;
 use crate::spec::Capability;
+use crate::spec::net::Transport;
 use crate::sys::clone::{self, CloneFlags};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -42,6 +43,8 @@ pub(super) struct Ends {
 const MEMORY: u64 = 1 << 29;
 /// One for each member, and some for those who ask.
 const DESCRIPTORS: u64 = 2048;
+/// Most ports of the host that are open for all members: the netstack has each as a descriptor.
+const PUBLISHED: usize = 400;
 /// How long it waits for whoever holds the lock to connect.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -153,8 +156,10 @@ struct Holder<'a> {
     bridge: u32,
     members: Members,
     connections: BTreeMap<u64, OwnedFd>,
-    /// The ports of members, by their connections.
+    /// The ports of the bridge that members are at, by their connections.
     ports: BTreeMap<u64, u32>,
+    /// How many ports of the host are open for them.
+    published: BTreeMap<u64, usize>,
     next: u64,
     uplink_is_lost: bool,
 }
@@ -169,6 +174,7 @@ impl<'a> Holder<'a> {
             members: Members::new(order.segment.clone(), order.uplink.v6.is_some()),
             connections: BTreeMap::new(),
             ports: BTreeMap::new(),
+            published: BTreeMap::new(),
             next: 0,
             uplink_is_lost: false,
         }
@@ -277,10 +283,14 @@ impl<'a> Holder<'a> {
             }
             (Ask::Known(id), None) => self.know(number, id),
             (Ask::Attach, Some(namespace)) => self.attach(number, &namespace),
-            (Ask::Members, None) => Err(Answer::Members(self.members.list())),
-            (Ask::Join { .. } | Ask::Known(_) | Ask::Attach | Ask::Members, _) => {
-                Err(Answer::Unknown)
+            (Ask::Publish { port, transport }, Some(socket)) => {
+                self.publish(number, (port, transport), &socket)
             }
+            (Ask::Withdraw, Some(told)) => self.withdraw(number, Some(&told)),
+            (Ask::Members, None) => Err(Answer::Members(self.members.list())),
+            (Ask::Traffic, Some(to)) => self.tell_one(&Tell::Report, Some(&to)),
+            // At the wrong time, or without what belongs to it.
+            _ => Err(Answer::Unknown),
         };
         (answer.map_or_else(|other| other, |()| Answer::Done), false)
     }
@@ -288,7 +298,8 @@ impl<'a> Holder<'a> {
     fn lease(&self, member: &Member) -> Lease {
         let ipv6 = self.order.uplink.v6.is_some();
         let link = Link::member(self.order.segment, member.v4, ipv6);
-        Lease { network: self.order.segment.name.clone(), link }
+        let segment = self.order.segment;
+        Lease { network: segment.name.clone(), link, internal: segment.egress.closed }
     }
 
     fn know(&mut self, number: u64, id: String) -> std::result::Result<(), Answer> {
@@ -300,16 +311,42 @@ impl<'a> Holder<'a> {
     }
 
     fn attach(&mut self, number: u64, namespace: &OwnedFd) -> std::result::Result<(), Answer> {
-        let member = self.members.get(number).ok_or(Answer::Unknown)?.v4;
+        let Member { v4, v6, .. } = *self.members.get(number).ok_or(Answer::Unknown)?;
         self.unplug(number);
         let mtu = u32::from(self.order.uplink.mtu);
         let failed = |errno| Answer::Failed(failure("make a virtual cable", errno));
-        let port = bridge::connect(self.bridge, member, namespace.as_fd(), mtu).map_err(failed)?;
+        let port =
+            bridge::connect(self.bridge, (v4, v6), namespace.as_fd(), mtu).map_err(failed)?;
         self.ports.insert(number, port);
         Ok(())
     }
 
+    fn publish(
+        &mut self,
+        number: u64,
+        (port, transport): (u16, Transport),
+        socket: &OwnedFd,
+    ) -> std::result::Result<(), Answer> {
+        let Member { v4, v6, .. } = *self.members.get(number).ok_or(Answer::Unknown)?;
+        if self.published.values().sum::<usize>() >= PUBLISHED {
+            return Err(Answer::Failed(failure("publish another port", Errno::EMFILE)));
+        }
+        self.tell_one(&Tell::Open { v4, v6, port, transport }, Some(socket))?;
+        *self.published.entry(number).or_default() += 1;
+        Ok(())
+    }
+
+    /// `told` is closed when nobody comes in any more.
+    fn withdraw(&mut self, number: u64, told: Option<&OwnedFd>) -> std::result::Result<(), Answer> {
+        self.published.remove(&number);
+        let Some(member) = self.members.get(number) else { return Err(Answer::Unknown) };
+        let left = Tell::Left(members::addresses(member));
+        self.tell_one(&left, told)
+    }
+
     fn dismiss(&mut self, number: u64) {
+        // Without a netstack there is no port either.
+        drop(self.withdraw(number, None));
         self.connections.remove(&number);
         self.unplug(number);
         if let Some(member) = self.members.remove(number) {
@@ -325,11 +362,18 @@ impl<'a> Holder<'a> {
     }
 
     /// Without a netstack there is nobody to tell, and no name server.
-    fn tell(&mut self, all: Vec<wire::Tell>) {
+    fn tell(&mut self, all: Vec<Tell>) {
         for tell in all {
-            if !self.uplink_is_lost && wire::send(&self.ends.uplink, &tell, None).is_err() {
-                self.uplink_is_lost = true;
-            }
+            drop(self.tell_one(&tell, None));
         }
+    }
+
+    fn tell_one(&mut self, tell: &Tell, fd: Option<&OwnedFd>) -> std::result::Result<(), Answer> {
+        let fd = fd.map(AsFd::as_fd);
+        if !self.uplink_is_lost && wire::send(&self.ends.uplink, tell, fd).is_err() {
+            self.uplink_is_lost = true;
+        }
+        let lost = || Answer::Failed(failure("speak with the netstack", Errno::ECONNRESET));
+        if self.uplink_is_lost { Err(lost()) } else { Ok(()) }
     }
 }

@@ -43,7 +43,8 @@ pub fn preview(network: &NetworkName) -> Result<Lease, NetworksError> {
         None => return Err(NetworkError::Missing(network.clone()).into()),
     };
     let first = segment.next_free(None, |_| false).unwrap_or(segment.gateway);
-    Ok(Lease { network: network.clone(), link: Link::member(&segment, first, has_ipv6()) })
+    let link = Link::member(&segment, first, has_ipv6());
+    Ok(Lease { network: network.clone(), link, internal: segment.egress.closed })
 }
 
 fn find_or_make(store: &Store, network: &NetworkName) -> Result<LockedNetwork, NetworksError> {

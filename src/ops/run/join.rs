@@ -121,6 +121,13 @@ impl<'a> Way<'a> {
         })
     }
 
+    /// Gives up the ports that are open on a network.
+    pub(super) fn withdraw(&self) {
+        if let Some(membership) = self.membership() {
+            membership.withdraw();
+        }
+    }
+
     pub(super) fn door(&self) -> Option<&Door> {
         match self {
             Self::Here => None,

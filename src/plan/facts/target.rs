@@ -30,4 +30,7 @@ pub struct Lease {
     pub network: NetworkName,
     /// The member's addresses, and those of the bridge and of the name server.
     pub link: Link,
+    /// Whether nothing leaves the network, and nobody comes in.
+    #[serde(default)]
+    pub internal: bool,
 }
