@@ -55,8 +55,8 @@ pub(super) fn run(order: &Start<'_>, ends: &Ends) -> ! {
         .map_err(|errno| failure("leave the launcher", errno))
         .and_then(|()| make(order, ends));
     match made {
-        Ok((user, index)) => {
-            let served = Holder::new(order, ends, user, index).serve();
+        Ok(made) => {
+            let served = Holder::new(order, ends, made).serve();
             exit_now(u8::from(served.is_err()))
         }
         Err(failure) => exit_now(tell_first(ends, failure)),
@@ -76,12 +76,23 @@ fn tell_first(ends: &Ends, failure: Failure) -> u8 {
     u8::from(told.is_err()) + 1
 }
 
-/// Namespaces, bridge, way out, confinement: its user namespace, and the bridge's index.
-fn make(order: &Start<'_>, ends: &Ends) -> std::result::Result<(OwnedFd, u32), Failure> {
-    let user = enter().map_err(|errno| failure("make a user and a network namespace", errno))?;
+/// What the holder has made.
+struct Made {
+    /// Its user namespace.
+    user: OwnedFd,
+    /// Whether that has the caller's subordinate ids.
+    subids: bool,
+    /// The bridge's index.
+    bridge: u32,
+}
+
+/// Namespaces, bridge, way out, confinement.
+fn make(order: &Start<'_>, ends: &Ends) -> std::result::Result<Made, Failure> {
+    let (user, subids) = enter(order, ends)
+        .map_err(|errno| failure("make a user and a network namespace", errno))?;
     let cannot = |what: &'static str| move |errno| failure(what, errno);
     namespace::bring_loopback_up().map_err(cannot("bring the loopback interface up"))?;
-    let index =
+    let bridge =
         bridge::make(order.segment, order.uplink.v6.is_some()).map_err(cannot("make a bridge"))?;
     let tun =
         interface::make(&order.uplink).map_err(cannot("make the interface of the way out"))?;
@@ -89,18 +100,28 @@ fn make(order: &Start<'_>, ends: &Ends) -> std::result::Result<(OwnedFd, u32), F
     socket::send(&ends.uplink, b"t", &[tun.as_fd()]).map_err(cannot("start the netstack"))?;
     drop(tun);
     confine(order, ends).map_err(cannot("confine the holder"))?;
-    Ok((user, index))
+    Ok(Made { user, subids, bridge })
 }
 
-/// New namespaces, in which the caller's ids are themselves.
-fn enter() -> Result<OwnedFd> {
+/// New namespaces, in which the caller's ids are themselves; and whether the subordinate ones are, too.
+fn enter(order: &Start<'_>, ends: &Ends) -> Result<(OwnedFd, bool)> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     clone::unshare(CloneFlags::NEW_USER | CloneFlags::NEW_NET)?;
     let own = namespace::open_proc_dir(rustix::process::getpid())?;
-    namespace::deny_setgroups(&own)?;
-    namespace::write_id_map(&own, IdMap::Uid, &format!("{0} {0} 1", uid.as_raw()))?;
-    namespace::write_id_map(&own, IdMap::Gid, &format!("{0} {0} 1", gid.as_raw()))?;
-    namespace::open_ns(own, Namespace::User)
+    let mut mapped = [0; 2];
+    if !order.ids.is_empty() {
+        socket::send(&ends.uplink, b"n", &[])?;
+        socket::receive(&ends.uplink, &mut mapped)?;
+    }
+    let [users, groups] = mapped.map(|done| done == 1);
+    if !users {
+        namespace::write_id_map(&own, IdMap::Uid, &format!("{0} {0} 1", uid.as_raw()))?;
+    }
+    if !groups {
+        namespace::deny_setgroups(&own)?;
+        namespace::write_id_map(&own, IdMap::Gid, &format!("{0} {0} 1", gid.as_raw()))?;
+    }
+    Ok((namespace::open_ns(own, Namespace::User)?, users && groups))
 }
 
 fn confine(order: &Start<'_>, ends: &Ends) -> Result<()> {
@@ -151,9 +172,7 @@ enum Event {
 struct Holder<'a> {
     order: &'a Start<'a>,
     ends: &'a Ends,
-    /// Its user namespace.
-    user: OwnedFd,
-    bridge: u32,
+    made: Made,
     members: Members,
     connections: BTreeMap<u64, OwnedFd>,
     /// The ports of the bridge that members are at, by their connections.
@@ -165,12 +184,11 @@ struct Holder<'a> {
 }
 
 impl<'a> Holder<'a> {
-    fn new(order: &'a Start<'a>, ends: &'a Ends, user: OwnedFd, bridge: u32) -> Self {
+    fn new(order: &'a Start<'a>, ends: &'a Ends, made: Made) -> Self {
         Self {
             order,
             ends,
-            user,
-            bridge,
+            made,
             members: Members::new(order.segment.clone(), order.uplink.v6.is_some()),
             connections: BTreeMap::new(),
             ports: BTreeMap::new(),
@@ -256,7 +274,7 @@ impl<'a> Holder<'a> {
         let answered = match wire::receive::<Ask>(connection) {
             Ok(Some((ask, fd))) => {
                 let (answer, along) = self.answer(number, ask, fd);
-                let user = along.then_some(self.user.as_fd());
+                let user = along.then_some(self.made.user.as_fd());
                 self.connections
                     .get(&number)
                     .is_some_and(|to| wire::send(to, &answer, user).is_ok())
@@ -299,7 +317,8 @@ impl<'a> Holder<'a> {
         let ipv6 = self.order.uplink.v6.is_some();
         let link = Link::member(self.order.segment, member.v4, ipv6);
         let segment = self.order.segment;
-        Lease { network: segment.name.clone(), link, internal: segment.egress.closed }
+        let (network, internal) = (segment.name.clone(), segment.egress.closed);
+        Lease { network, link, internal, subids: self.made.subids }
     }
 
     fn know(&mut self, number: u64, id: String) -> std::result::Result<(), Answer> {
@@ -316,7 +335,7 @@ impl<'a> Holder<'a> {
         let mtu = u32::from(self.order.uplink.mtu);
         let failed = |errno| Answer::Failed(failure("make a virtual cable", errno));
         let port =
-            bridge::connect(self.bridge, (v4, v6), namespace.as_fd(), mtu).map_err(failed)?;
+            bridge::connect(self.made.bridge, (v4, v6), namespace.as_fd(), mtu).map_err(failed)?;
         self.ports.insert(number, port);
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Joined {
 pub(super) fn look(spec: &Spec, facts: &mut Facts) -> Result<(), RunError> {
     match &spec.network {
         Network::Sandbox(wanted) => facts.target = Some(Shared::find(wanted)?.target),
-        Network::Bridge(network) => facts.lease = Some(preview(network)?),
+        Network::Bridge(network) => facts.lease = Some(preview(network, facts)?),
         Network::None | Network::User | Network::Host => {}
     }
     Ok(())

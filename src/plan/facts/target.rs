@@ -33,4 +33,7 @@ pub struct Lease {
     /// Whether nothing leaves the network, and nobody comes in.
     #[serde(default)]
     pub internal: bool,
+    /// Whether its holder has the caller's subordinate ids.
+    #[serde(default)]
+    pub subids: bool,
 }
