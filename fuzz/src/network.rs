@@ -35,7 +35,8 @@ pub fn rule(data: &[u8]) {
 fn gate() -> Gate {
     let stands = Stands { resolver: vec![[10, 0, 2, 3].into()], host: Vec::new() };
     let servers = vec![SocketAddr::from(([198, 51, 100, 53], 53))];
-    let names = Settings { servers, hosts: Vec::new(), families: Families::default() };
+    let search = vec![HostName::parse("corp.test").expect("a name")];
+    let names = Settings { servers, hosts: Vec::new(), search, families: Families::default() };
     Gate::new(&rules(), Vec::new(), stands, names, Box::new(|| 7))
 }
 

@@ -85,6 +85,9 @@ impl Probe {
         if needs.tun {
             self.tun();
         }
+        if needs.lookup {
+            self.lookup();
+        }
         Ok(())
     }
 

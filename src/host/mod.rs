@@ -21,6 +21,7 @@ pub mod fuse;
 pub mod kernel;
 mod listing;
 pub mod logout;
+mod lookup;
 pub mod missing;
 pub mod mountinfo;
 mod passwd;

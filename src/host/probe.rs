@@ -19,8 +19,8 @@ use super::status::ProcessStatus;
 use super::store::Variables;
 use super::wildcard::{Expander, Sought};
 use super::{
-    HostError, caller, disk, fuse, kernel, passwd, place, refuted, sockets, split, status, stdio,
-    store, subid,
+    HostError, caller, disk, fuse, kernel, lookup, passwd, place, refuted, sockets, split, status,
+    stdio, store, subid,
 };
 
 /// Facts in the making. Every method adds one of them and can be called in any order, but for those
@@ -185,6 +185,11 @@ impl Probe {
     /// `/dev/net/tun`.
     pub fn tun(&mut self) {
         self.facts.tun = Some(fuse::Device::Tun.can_open());
+    }
+
+    /// How names are made whole here.
+    pub fn lookup(&mut self) {
+        self.facts.lookup = Some(lookup::probe());
     }
 
     /// How the caller and the ids inside are called.

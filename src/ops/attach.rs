@@ -2,7 +2,6 @@
 
 use super::control::{Heard, Supervisor};
 use super::error::OpsError;
-use super::stop::refusal;
 use super::sweep::sweep;
 use crate::state::log::{Follow, Position};
 use crate::state::{Found, Line, Stores, Which};
@@ -48,7 +47,7 @@ pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left,
         }
         Heard::Gone => return Err(not_running(&found)),
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
-        Heard::Reply(reply) => return Err(refusal(reply, "attach to", &found)),
+        Heard::Reply(_) => return Err(failed(Errno::EPROTO)),
     };
     let attachment = Attachment {
         socket: supervisor.into_socket(),

@@ -19,6 +19,7 @@ pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Mana
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
 pub use target::{Lease, Target};
 
+use crate::spec::net::Lookup;
 use crate::spec::{HostPath, SandboxPath, Text};
 
 /// Everything known about this host and caller.
@@ -75,6 +76,9 @@ pub struct Facts {
     pub subids: Option<Subids>,
     /// Whether `/dev/net/tun` can be opened.
     pub tun: Option<bool>,
+    /// How the host makes names whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lookup: Option<Lookup>,
     /// Whether a procfs can be mounted inside; false where the outer one is masked.
     pub procfs_mountable: Option<bool>,
     /// Control groups, and who may make some.

@@ -5,7 +5,8 @@
 //!   else `whoami`, git and ssh fail.
 //! - `/etc/machine-id` is the same in every sandbox: it names the machine to whoever reads it, and
 //!   programs refuse to start when it is missing or zero.
-//! - `/etc/hosts` names the sandbox itself and loopback; with the host's network it is the host's.
+//! - `/etc/hosts` names the sandbox itself and loopback, and what `--add-host` gives; with the host's network it is the
+//!   host's. Of the host's own file nothing is shown: the name server answers from it, as far as the rules allow.
 //! - `/etc/resolv.conf` names the netstack's name server, where there is a netstack.
 //! - Of a root file system of the user's only the last two are replaced: who is in it, it says itself.
 
@@ -16,11 +17,12 @@ use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Kind};
 use super::ids;
-use super::net;
 use super::places::RESOLV_CONF;
 use super::process::hostname;
+use super::resolver;
 use super::step::FsStep;
 use super::view::{Rank, Rule, Rules, fixed};
+use crate::spec::net::HostEntry;
 use crate::spec::rootfs::Base;
 use crate::spec::{HostPath, Spec, Text};
 
@@ -72,9 +74,9 @@ pub(super) fn plan_identity(
     replace(machine_id, MACHINE_ID.to_owned());
     replace(hostname_file, format!("{name}\n"));
     if spec.network.is_own() {
-        replace(hosts, hosts_of(name));
+        replace(hosts, hosts_of(name, resolver::given(spec, facts)));
     }
-    if let Some(content) = net::resolver(spec, facts)
+    if let Some(content) = resolver::resolver(spec, facts)
         && let Some(place) = facts.place(&fixed(RESOLV_CONF)).filter(is_file)
     {
         over(rules, &place.real, content, draft);
@@ -82,10 +84,13 @@ pub(super) fn plan_identity(
     Ok(())
 }
 
-/// What `/etc/hosts` says of the sandbox itself.
-fn hosts_of(name: &str) -> String {
+/// What `/etc/hosts` says of the sandbox itself, and of names that were given.
+fn hosts_of(name: &str, given: &[HostEntry]) -> String {
     let local = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n";
-    format!("{local}127.0.1.1\t{name}\n")
+    let own = format!("{local}127.0.1.1\t{name}\n");
+    given
+        .iter()
+        .fold(own, |text, HostEntry { name, address }| text + &format!("{address}\t{name}\n"))
 }
 
 /// In a root file system of the user's: what differs from network to network. Where it has no such file, or a link in
@@ -99,8 +104,8 @@ fn plan_in_directory(
     if !spec.network.is_own() {
         return Ok(());
     }
-    let resolver = net::resolver(spec, facts).map(|content| (RESOLV_CONF, content));
-    let hosts = ("/etc/hosts", Text::from(hosts_of(hostname(spec)?)));
+    let resolver = resolver::resolver(spec, facts).map(|content| (RESOLV_CONF, content));
+    let hosts = ("/etc/hosts", Text::from(hosts_of(hostname(spec)?, resolver::given(spec, facts))));
     for (path, content) in std::iter::once(hosts).chain(resolver) {
         let at = fixed(path).same_in_sandbox();
         let Some(place) = in_directory(directory, path).and_then(|path| facts.place(&path)) else {

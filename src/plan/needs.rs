@@ -54,6 +54,8 @@ pub struct Needs {
     pub disks: Vec<Pattern>,
     /// [`Facts::tun`].
     pub tun: bool,
+    /// [`Facts::lookup`].
+    pub lookup: bool,
     /// [`Facts::procfs_mountable`].
     pub procfs_mountable: bool,
 }
@@ -124,6 +126,7 @@ pub fn needs(spec: &Spec) -> Needs {
         groups: super::group::may_want_group(spec),
         disks: spec.limits.group.io.iter().map(|io| io.at.clone()).collect(),
         tun: has_netstack(spec),
+        lookup: has_netstack(spec) || matches!(spec.network, Network::Sandbox(_)),
         procfs_mountable: true,
     }
 }

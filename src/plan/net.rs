@@ -1,7 +1,7 @@
 //! Plans the network: an empty one of its own, one with a netstack, or the host's.
 //!
 //! # Not here
-//! That of another sandbox (`share`), one that several share (`segment`).
+//! That of another sandbox (`share`), one that several share (`segment`); what the sandbox is told of names (`resolver`).
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -9,10 +9,12 @@ use super::facts::{Facts, Refuted};
 use super::ids;
 use super::landlock;
 use super::publish;
+use super::resolver;
 use super::segment;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
+use crate::spec::net::SearchDomain;
 use crate::spec::seccomp::{Notifications, PolicyVariant};
-use crate::spec::{Network, Spec, Text};
+use crate::spec::{Network, Spec};
 
 /// The built-in policy that the netstack lives under.
 const NETSTACK_POLICY: &str = "netstack";
@@ -39,22 +41,21 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         // It is up already, and whatever else there is.
         Network::Sandbox(_) => {}
         Network::Bridge(_) => {
-            segment::plan_port(spec, facts, draft)?;
+            segment::plan_port(facts, draft)?;
             plan_settings(spec, facts, draft);
-            publish::plan_published(spec, draft)?;
         }
     }
     Ok(())
 }
 
-/// A profile's rules and ports belong to a network of the run's own, and ports also to its place on one of several.
-/// Without any network they hold by themselves; elsewhere nobody would enforce them.
+/// A profile's rules and ports belong to a network of the run's own. Without any network they hold by themselves;
+/// elsewhere nobody would enforce them.
 fn refuse_unenforced(spec: &Spec) -> Result<(), PlanError> {
-    let rules = !spec.egress.allow.is_empty() || !spec.egress.deny.is_empty();
-    let ports = !spec.publish.is_empty() && !matches!(spec.network, Network::Bridge(_));
+    let asks =
+        !spec.egress.allow.is_empty() || !spec.egress.deny.is_empty() || !spec.publish.is_empty();
     match &spec.network {
         Network::None | Network::User => Ok(()),
-        network if rules || ports => Err(PlanError::PolicyElsewhere(network.mode())),
+        network if asks => Err(PlanError::PolicyElsewhere(network.mode())),
         _ => Ok(()),
     }
 }
@@ -71,16 +72,6 @@ pub(super) fn link(facts: &Facts) -> Link {
     Link::usual(!facts.is_refuted(Refuted::Ipv6))
 }
 
-/// What `/etc/resolv.conf` holds, where it is a file of ours.
-pub(super) fn resolver(spec: &Spec, facts: &Facts) -> Option<Text> {
-    let network = match &spec.network {
-        Network::Sandbox(_) => &facts.target.as_ref()?.network,
-        own => own,
-    };
-    matches!(network, Network::User | Network::Bridge(_))
-        .then(|| Text::from(format!("nameserver {}\n", link(facts).v4.resolver)))
-}
-
 /// The netstack is our own program: it is confined as far as the host can, whatever the payload is.
 fn plan_netstack(spec: &Spec, facts: &Facts, draft: &mut Draft) {
     let landlock_abi = facts.landlock_abi.filter(|abi| *abi >= LANDLOCK);
@@ -89,5 +80,9 @@ fn plan_netstack(spec: &Spec, facts: &Facts, draft: &mut Draft) {
     let variant = PolicyVariant { notify: Notifications::Off, ..PolicyVariant::default() };
     let program = FilterProgram::Builtin { name: NETSTACK_POLICY.to_owned(), variant };
     draft.push(Stage::Netstack, ConfineStep::Seccomp { program, listen: false });
-    draft.push(Stage::Netstack, NetstackStep::Serve(spec.egress.clone()));
+    let mut egress = spec.egress.clone();
+    // What of a refused name was a program's doing, and what its resolver's.
+    let search = resolver::search(spec, facts);
+    egress.dns_search = search.into_iter().map(SearchDomain::from).collect();
+    draft.push(Stage::Netstack, NetstackStep::Serve(egress));
 }

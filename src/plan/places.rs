@@ -260,7 +260,7 @@ pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
         && place.kind == Kind::File
         && !rules.deciding(&place.real.same_in_sandbox()).is_some_and(Rule::shows_host)
     {
-        let view = match super::net::resolver(spec, facts) {
+        let view = match super::resolver::resolver(spec, facts) {
             Some(content) => View::File(content),
             None => View::Read,
         };

@@ -11,7 +11,8 @@ use crate::spec::{EnvironmentVariable, Text};
 use super::error::Located;
 use super::group;
 use super::network::{
-    read_host_entry, read_network, read_network_name, read_published, read_rule, read_server,
+    read_host_entry, read_network, read_network_name, read_option, read_published, read_rule,
+    read_search, read_server,
 };
 use super::read::{Cursor, ProfileFile, each_key};
 use super::settings::{Ceiling, Keyed, List, PathEntry, Settings};
@@ -77,6 +78,8 @@ const REMOVE: &[&str] = &[
     "allow",
     "deny",
     "dns",
+    "dns-search",
+    "dns-option",
     "add-host",
     "publish",
     "capabilities",
@@ -346,6 +349,8 @@ fn read_remove(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
             "allow" => network.allow.removed = keys(at, read_rule)?,
             "deny" => network.deny.removed = keys(at, read_rule)?,
             "dns" => network.dns.removed = keys(at, read_server)?,
+            "dns-search" => network.dns_search.removed = keys(at, read_search)?,
+            "dns-option" => network.dns_options.removed = keys(at, read_option)?,
             "add-host" => network.hosts.removed = keys(at, read_host_entry)?,
             "publish" => network.publish.removed = keys(at, read_published)?,
             "capabilities" => confine.capabilities.removed = keys(at, read_capability)?,

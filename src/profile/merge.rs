@@ -39,6 +39,9 @@ impl Settings {
         idle.network.allow.removed = self.network.allow.idle(&later.network.allow);
         idle.network.deny.removed = self.network.deny.idle(&later.network.deny);
         idle.network.dns.removed = self.network.dns.idle(&later.network.dns);
+        idle.network.dns_search.removed = self.network.dns_search.idle(&later.network.dns_search);
+        idle.network.dns_options.removed =
+            self.network.dns_options.idle(&later.network.dns_options);
         idle.network.hosts.removed = self.network.hosts.idle(&later.network.hosts);
         idle.network.publish.removed = self.network.publish.idle(&later.network.publish);
         idle.confine.capabilities.removed =
@@ -95,6 +98,8 @@ impl Networking {
             allow_all: later.allow_all.or(self.allow_all),
             allow_any_sni: later.allow_any_sni.or(self.allow_any_sni),
             dns: self.dns.merge(later.dns),
+            dns_search: self.dns_search.merge(later.dns_search),
+            dns_options: self.dns_options.merge(later.dns_options),
             hosts: self.hosts.merge(later.hosts),
             publish: self.publish.merge(later.publish),
         }

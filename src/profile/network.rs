@@ -5,7 +5,9 @@ use core::net::SocketAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::Network;
-use crate::spec::net::{self, Egress, HostEntry, NameCheck, Publish, Rule};
+use crate::spec::net::{
+    self, DnsOption, Egress, HostEntry, NameCheck, Publish, Rule, RuleError, SearchDomain,
+};
 
 use super::error::Located;
 use super::fields::read_list;
@@ -21,6 +23,8 @@ const NETWORK: &[&str] = &[
     "allow-all",
     "allow-any-sni",
     "dns",
+    "dns-search",
+    "dns-option",
     "add-host",
     "publish",
 ];
@@ -56,6 +60,12 @@ pub struct Networking {
     /// Servers that names are asked of.
     #[serde(skip_serializing_if = "List::is_unsaid")]
     pub dns: List<SocketAddr>,
+    /// Domains that are tried behind a name.
+    #[serde(rename = "dns-search", skip_serializing_if = "List::is_unsaid")]
+    pub dns_search: List<SearchDomain>,
+    /// Options of resolv.conf(5).
+    #[serde(rename = "dns-option", skip_serializing_if = "List::is_unsaid")]
+    pub dns_options: List<DnsOption>,
     /// Names with addresses of their own.
     #[serde(skip_serializing_if = "List::is_unsaid")]
     pub hosts: List<HostEntry>,
@@ -76,6 +86,8 @@ impl Networking {
                 Some(false) | None => NameCheck::Checked,
             },
             dns: self.dns.entries.clone(),
+            dns_search: self.dns_search.entries.clone(),
+            dns_options: self.dns_options.entries.clone(),
             hosts: self.hosts.entries.clone(),
             closed: false,
             capture: None,
@@ -98,6 +110,8 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
             "allow-all" => network.allow_all = Some(at.boolean()?),
             "allow-any-sni" => network.allow_any_sni = Some(at.boolean()?),
             "dns" => network.dns = read_list(at, read_server)?,
+            "dns-search" => network.dns_search = read_list(at, read_search)?,
+            "dns-option" => network.dns_options = read_list(at, read_option)?,
             "publish" => network.publish = read_list(at, read_published)?,
             _ => network.hosts = read_list(at, read_host_entry)?,
         }
@@ -115,6 +129,14 @@ pub(super) fn read_rule(at: Cursor<'_, '_>) -> Result<Rule, Located> {
 
 pub(super) fn read_server(at: Cursor<'_, '_>) -> Result<SocketAddr, Located> {
     at.parsed(parse_server)
+}
+
+pub(super) fn read_search(at: Cursor<'_, '_>) -> Result<SearchDomain, Located> {
+    at.parsed(parse_search)
+}
+
+pub(super) fn read_option(at: Cursor<'_, '_>) -> Result<DnsOption, Located> {
+    at.parsed(parse_option)
 }
 
 pub(super) fn read_host_entry(at: Cursor<'_, '_>) -> Result<HostEntry, Located> {
@@ -138,6 +160,16 @@ pub fn parse_rule(text: &str) -> Result<Rule, ValueError> {
 /// A server that names are asked of.
 pub fn parse_server(text: &str) -> Result<SocketAddr, ValueError> {
     Ok(net::parse_server(text)?)
+}
+
+/// A domain that is tried behind a name.
+pub fn parse_search(text: &str) -> Result<SearchDomain, ValueError> {
+    Ok(SearchDomain::parse(text).map_err(RuleError::from)?)
+}
+
+/// An option of resolv.conf(5).
+pub fn parse_option(text: &str) -> Result<DnsOption, ValueError> {
+    Ok(DnsOption::parse(text)?)
 }
 
 /// `NAME:ADDRESS`.

@@ -210,6 +210,8 @@ fn network(settings: &Settings) -> Table<'static> {
     table.raw("allow-all", settings.network.allow_all);
     table.raw("allow-any-sni", settings.network.allow_any_sni);
     table.list("dns", settings.network.dns.entries.iter().map(ToString::to_string));
+    table.list("dns-search", settings.network.dns_search.entries.iter().map(ToString::to_string));
+    table.list("dns-option", settings.network.dns_options.entries.iter().map(ToString::to_string));
     table.list("add-host", settings.network.hosts.entries.iter().map(ToString::to_string));
     table.list("publish", settings.network.publish.entries.iter().map(ToString::to_string));
     table
@@ -295,6 +297,8 @@ fn removed(settings: &Settings) -> Table<'static> {
     table.list("allow", keys(&network.allow, ToString::to_string));
     table.list("deny", keys(&network.deny, ToString::to_string));
     table.list("dns", keys(&network.dns, ToString::to_string));
+    table.list("dns-search", keys(&network.dns_search, ToString::to_string));
+    table.list("dns-option", keys(&network.dns_options, ToString::to_string));
     table.list("add-host", keys(&network.hosts, ToString::to_string));
     table.list("publish", keys(&network.publish, ToString::to_string));
     table.list("capabilities", keys(&confine.capabilities, ToString::to_string));

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::spec::confine::{Capability, Confine, Need, SeccompChoice};
 use crate::spec::ids::{IdMode, Ids, User};
 use crate::spec::limits::{Limits, Resource, Rlimit};
-use crate::spec::net::{Egress, HostEntry, Publish, Rule};
+use crate::spec::net::{DnsOption, Egress, HostEntry, Publish, Rule, SearchDomain};
 use crate::spec::order;
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, OverlayChoice, PathRequest, Pattern, Rootfs, WorkdirView,
@@ -233,7 +233,17 @@ macro_rules! own_key {
     )* };
 }
 
-own_key!(Pattern, String, Capability, Rule, SocketAddr, HostEntry, Publish);
+own_key!(
+    Pattern,
+    String,
+    Capability,
+    Rule,
+    SocketAddr,
+    HostEntry,
+    Publish,
+    SearchDomain,
+    DnsOption
+);
 
 impl Keyed for PathEntry {
     type Key = Pattern;
@@ -300,6 +310,8 @@ impl Settings {
         self.network.allow.removed.clear();
         self.network.deny.removed.clear();
         self.network.dns.removed.clear();
+        self.network.dns_search.removed.clear();
+        self.network.dns_options.removed.clear();
         self.network.hosts.removed.clear();
         self.network.publish.removed.clear();
         self.confine.capabilities.removed.clear();

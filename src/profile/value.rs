@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::spec::confine::UnknownCapability;
 use crate::spec::ids::User;
 use crate::spec::limits::{Resource, Rlimit};
+use crate::spec::net::lookup::NotADnsOption;
 use crate::spec::net::{NotPublishable, RuleError};
 use crate::spec::path::PathError;
 
@@ -111,6 +112,9 @@ pub enum ValueError {
     /// Not a rule of who may be talked to.
     #[error(transparent)]
     Rule(#[from] RuleError),
+    /// Not an option of a resolver.
+    #[error(transparent)]
+    DnsOption(#[from] NotADnsOption),
     /// Not a port to publish.
     #[error(transparent)]
     Publish(#[from] NotPublishable),

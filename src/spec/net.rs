@@ -1,5 +1,6 @@
 //! What the payload can talk to.
 
+pub mod lookup;
 pub mod name;
 pub mod prefix;
 pub mod publish;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::path::HostPath;
 use super::text::Text;
 
+pub use lookup::{DnsOption, Lookup, SearchDomain};
 pub use name::HostName;
 pub use prefix::Prefix;
 pub use publish::{NotPublishable, Publish};
@@ -79,6 +81,12 @@ pub struct Egress {
     pub names: NameCheck,
     /// Servers that names are asked of; the host's own when there are none.
     pub dns: Vec<SocketAddr>,
+    /// Domains that are tried behind a name; the host's own when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_search: Vec<SearchDomain>,
+    /// Options of resolv.conf(5); the host's own when there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns_options: Vec<DnsOption>,
     /// Names with addresses of their own, before any server is asked.
     pub hosts: Vec<HostEntry>,
     /// Nobody may be talked to but who is on the same network, and no name is asked of anybody.

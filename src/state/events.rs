@@ -48,10 +48,6 @@ pub enum What {
     Kill,
     /// It was asked to end, and has.
     Stop,
-    /// None of its processes runs.
-    Pause,
-    /// They do again.
-    Unpause,
     /// It has another name.
     Rename,
     /// It was removed.
@@ -66,8 +62,6 @@ impl What {
         ("restart", Self::Restart),
         ("kill", Self::Kill),
         ("stop", Self::Stop),
-        ("pause", Self::Pause),
-        ("unpause", Self::Unpause),
         ("rename", Self::Rename),
         ("destroy", Self::Destroy),
     ];

@@ -15,7 +15,7 @@ use crate::net::egress::{Gate, Stands};
 use crate::net::user::dial::Host;
 use crate::net::user::names::Named;
 use crate::plan::step::Link;
-use crate::spec::net::Egress;
+use crate::spec::net::{Egress, SearchDomain};
 use crate::sys::errno::Result;
 use crate::sys::interfaces;
 
@@ -36,7 +36,8 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
     let given = rules.hosts.iter().cloned().map(|entry| (entry, Source::User));
     let listed = parse_hosts(&text("/etc/hosts")).into_iter().map(|entry| (entry, Source::Answer));
     let hosts = given.chain(listed).collect();
-    let names = Settings { servers, hosts, families: families(&own) };
+    let search = rules.dns_search.iter().filter_map(SearchDomain::name).cloned().collect();
+    let names = Settings { servers, hosts, search, families: families(&own) };
     let gate = Gate::new(rules, own, stands, names, Box::new(random));
     Ok((Named::new(gate.clone(), Host)?, gate))
 }

@@ -83,6 +83,8 @@ pub struct Settings {
     pub servers: Vec<SocketAddr>,
     /// Names that are known without asking.
     pub hosts: Vec<(HostEntry, Source)>,
+    /// Domains that programs try behind a name.
+    pub search: Vec<HostName>,
     /// Whether the host can reach IPv4 and IPv6. Addresses of a family it cannot are not told.
     pub families: Families,
 }

@@ -14,11 +14,14 @@
 //!   are ways to send bytes too.
 //! - Everything is bounded; what is too much is answered *server failure*.
 
+mod attempts;
 mod local;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+
+use attempts::Attempts;
 
 use super::answer::{Answer, EDNS_SIZE, LeftOut, Unusable, is_passed};
 use super::cache::Cache;
@@ -27,7 +30,6 @@ use super::stream::framed;
 use super::wire::{Code, INTERNET, Question, Reader, WireName, edns_size, flag, kind};
 use super::write::Writer;
 use super::{Action, Client, Families, Over, RefusedName, Settings};
-use crate::net::egress::Reason;
 use crate::net::egress::policy::{Policy, Source};
 use crate::spec::net::HostName;
 
@@ -85,6 +87,7 @@ pub struct Resolver {
     numbers: u64,
     actions: VecDeque<Action>,
     refused: Vec<RefusedName>,
+    attempts: Attempts,
     random: Box<dyn FnMut() -> u16>,
 }
 
@@ -107,6 +110,7 @@ impl Resolver {
             numbers: 0,
             actions: VecDeque::new(),
             refused: Vec::new(),
+            attempts: Attempts::default(),
             random,
         }
     }
@@ -148,10 +152,17 @@ impl Resolver {
             return;
         };
         let question = reader.question();
+        let edns = question.as_ref().and_then(|_| edns_size(&mut reader, header.counts));
         let simple = |code: Code| {
-            let mut writer = Writer::new(header.id, flag::RESPONSE | flag::RECURSES | code as u16);
+            // Who asks looks whether it is what was asked.
+            let asked = header.flags & (flag::OPCODE | flag::RECURSE);
+            let flags = flag::RESPONSE | flag::RECURSES | asked | code as u16;
+            let mut writer = Writer::new(header.id, flags);
             if let Some(question) = &question {
                 writer.question(question);
+            }
+            if edns.is_some() {
+                writer.edns(EDNS_SIZE);
             }
             writer.finish()
         };
@@ -167,7 +178,6 @@ impl Resolver {
         let (None, Some(question)) = (refusal, &question) else {
             return self.send(client, simple(refusal.unwrap_or(Code::FormErr)));
         };
-        let edns = edns_size(&mut reader, header.counts);
         let room = match client.over {
             Over::Stream => usize::from(u16::MAX),
             Over::Datagram => edns.map_or(512, |size| usize::from(size.clamp(512, LARGEST))),
@@ -191,7 +201,7 @@ impl Resolver {
             return self.reply(&waiting, &answer, LOCAL);
         }
         if let Err(reason) = policy.answers(&name) {
-            self.refuse(name, None, reason);
+            self.refuse_asked(policy, name, reason);
             return self.reply(&waiting, &Answer::nothing(Code::NxDomain, LOCAL), LOCAL);
         }
         if !is_passed(question.kind) || self.is_missing(question.kind) {
@@ -233,12 +243,6 @@ impl Resolver {
     fn is_missing(&self, kind: u16) -> bool {
         let Families { v4, v6 } = self.settings.families;
         kind == kind::A && !v4 || kind == kind::AAAA && !v6
-    }
-
-    fn refuse(&mut self, name: HostName, address: Option<IpAddr>, reason: Reason) {
-        if self.refused.len() < REFUSED {
-            self.refused.push(RefusedName { name, address, reason });
-        }
     }
 
     fn send_lookup(&mut self, mut lookup: Lookup, now: Instant) {

@@ -45,13 +45,14 @@ impl Gate {
         names: Settings,
         random: Box<dyn FnMut() -> u16>,
     ) -> Self {
-        let desk = Desk {
+        let mut desk = Desk {
             policy: Policy::new(rules, own),
             resolver: Resolver::new(names, random),
             ledger: Ledger::default(),
             stands,
             learn: rules.learn,
         };
+        desk.resolver.hold_given(&desk.policy, Instant::now());
         Self(Rc::new(RefCell::new(desk)))
     }
 

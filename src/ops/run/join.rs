@@ -46,7 +46,7 @@ impl Joined {
 pub(super) fn look(spec: &Spec, facts: &mut Facts) -> Result<(), RunError> {
     match &spec.network {
         Network::Sandbox(wanted) => facts.target = Some(Shared::find(wanted)?.target),
-        Network::Bridge(network) => facts.lease = Some(preview(network, facts)?),
+        Network::Bridge(network) => facts.lease = Some(preview(network)?),
         Network::None | Network::User | Network::Host => {}
     }
     Ok(())
@@ -121,13 +121,6 @@ impl<'a> Way<'a> {
         })
     }
 
-    /// Gives up the ports that are open on a network.
-    pub(super) fn withdraw(&self) {
-        if let Some(membership) = self.membership() {
-            membership.withdraw();
-        }
-    }
-
     pub(super) fn door(&self) -> Option<&Door> {
         match self {
             Self::Here => None,
@@ -154,6 +147,7 @@ fn target(record: &Record) -> Target {
             sandbox,
             ids: spec.ids,
             network: spec.network.clone(),
+            egress: spec.egress.clone(),
             capable: !spec.confine.capabilities.is_empty(),
             nests: spec.confine.nesting,
         },

@@ -5,7 +5,7 @@ use crate::plan::step::{
     Action, ConfineStep, EnterStep, FsStep, IdsStep, LimitStep, NetStep, NetstackStep, Plan,
     ProcessStep, Stage,
 };
-use crate::spec::net::{NetworkName, Publish};
+use crate::spec::net::{Egress, NetworkName, Publish};
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
 /// The steps of one process, with their numbers as shown.
@@ -211,7 +211,12 @@ pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError>
     only(plan, Stage::Sandbox, "make the interface", is_link)?;
     let is_confined =
         |action: &Action| matches!(action, Action::Netstack(NetstackStep::Confine { .. }));
-    let is_serving = |action: &Action| matches!(action, Action::Netstack(NetstackStep::Serve(egress)) if *egress == spec.egress);
+    // The domains that are searched may be the host's; they open nothing.
+    let is_asked = |egress: &Egress| {
+        let dns_search = spec.egress.dns_search.clone();
+        Egress { dns_search, ..egress.clone() } == spec.egress
+    };
+    let is_serving = |action: &Action| matches!(action, Action::Netstack(NetstackStep::Serve(egress)) if is_asked(egress));
     let confined = only(plan, stage, "give up what it does not need", is_confined)?;
     let filter = only(plan, stage, "install the system call filter", is_filter)?;
     let serving = only(plan, stage, "serve what the spec says", is_serving)?;
@@ -222,9 +227,7 @@ pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError>
 /// No port is open that the spec does not name, and each that it names.
 fn check_published(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     let mut wanted: Vec<Publish> = match spec.network {
-        Network::User | Network::Bridge(_) => {
-            spec.publish.iter().flat_map(|publish| publish.each()).collect()
-        }
+        Network::User => spec.publish.iter().flat_map(|publish| publish.each()).collect(),
         _ => Vec::new(),
     };
     for (number, action) in of(plan, Stage::Prepare) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::step::Link;
-use crate::spec::net::NetworkName;
+use crate::spec::net::{Egress, NetworkName};
 use crate::spec::{Ids, Network, Text};
 
 /// The running sandbox whose network is to be shared.
@@ -16,6 +16,9 @@ pub struct Target {
     pub ids: Ids,
     /// The network that it made itself; of one that shares another's, that one's.
     pub network: Network,
+    /// Its rules, for the names that it knows.
+    #[serde(default)]
+    pub egress: Egress,
     /// Whether a payload in that user namespace keeps a capability.
     pub capable: bool,
     /// Whether user namespaces can be made in that one.
@@ -30,10 +33,4 @@ pub struct Lease {
     pub network: NetworkName,
     /// The member's addresses, and those of the bridge and of the name server.
     pub link: Link,
-    /// Whether nothing leaves the network, and nobody comes in.
-    #[serde(default)]
-    pub internal: bool,
-    /// Whether its holder has the caller's subordinate ids.
-    #[serde(default)]
-    pub subids: bool,
 }

@@ -5,8 +5,8 @@
 
 mod attacks;
 mod bridge;
-mod ports;
 mod publish;
+mod real;
 mod share;
 
 use crate::support::{Ended, Host, World};

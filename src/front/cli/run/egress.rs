@@ -1,10 +1,9 @@
-//! `--allow --deny --allow-all --allow-any-sni --dns --add-host --learn-network`: what may leave; `--publish`: what may
-//! come in; `--pcap --pcap-size`: what is written down of it.
+//! `--allow --deny --allow-all --allow-any-sni --dns --dns-search --dns-option --add-host --learn-network`: what may
+//! leave; `--publish`: what may come in; `--pcap --pcap-size`: what is written down of it.
 //!
 //! # Decisions
 //! - Whoever says who may be talked to wants a network: without `--network` these flags mean
-//!   `--network user`. With another network they are an error, not idle; but for ports, which a member of a network
-//!   has too.
+//!   `--network user`. With another network they are an error, not idle.
 
 use std::ffi::OsStr;
 
@@ -15,20 +14,23 @@ use crate::front::cli::flag::{
     is_set, many, one, one_parsed, parsed, quoted, switch, value, values,
 };
 use crate::front::cli::surroundings::Surroundings;
-use crate::profile::network::{parse_host_entry, parse_published, parse_rule, parse_server};
+use crate::profile::network::{
+    parse_host_entry, parse_option, parse_published, parse_rule, parse_search, parse_server,
+};
 use crate::profile::value::parse_size;
-use crate::spec::net::{Capture, NameCheck};
+use crate::spec::net::{Capture, Egress, NameCheck};
 use crate::spec::{Network, Spec};
 
 const RULE: &str = "RULE";
 
 /// Flags that want a network of their own with a way out, as clap knows them and as they are typed.
-const FLAGS: [(&str, &str); 9] = [
-    // The first: see `given`.
+const FLAGS: [(&str, &str); 11] = [
     ("publish", "--publish"),
     ("allow", "--allow"),
     ("deny", "--deny"),
     ("dns", "--dns"),
+    ("dns-search", "--dns-search"),
+    ("dns-option", "--dns-option"),
     ("add-host", "--add-host"),
     ("allow-all", "--allow-all"),
     ("allow-any-sni", "--allow-any-sni"),
@@ -54,6 +56,13 @@ pub(super) fn flags() -> Vec<Arg> {
         switch("allow-all", "Talk to every public address, also where the profile names some"),
         switch("allow-any-sni", "Let connections to an allowed host say any name in TLS and HTTP"),
         values("dns", "SERVER", "Ask this server for names, ADDRESS[:PORT]; else the host's own"),
+        values(
+            "dns-search",
+            "DOMAIN",
+            "Try names in this domain too, `.` for in none; else in the host's own",
+        ),
+        values("dns-option", "OPTION", "Set an option of resolv.conf(5), as ndots:2")
+            .alias("dns-opt"),
         values("add-host", "NAME:ADDRESS", "Give a name an address"),
         switch(
             "learn-network",
@@ -73,15 +82,10 @@ pub(super) fn apply(
     spec: &mut Spec,
     caller: &Surroundings,
 ) -> Result<(), CliError> {
-    let published: Vec<&OsStr> = many(matches, "publish").collect();
-    for text in &published {
-        add(&mut spec.publish, parsed("--publish", text, parse_published)?);
-    }
-    let is_member = matches!(spec.network, Network::Bridge(_));
-    let Some(flag) = given(matches, is_member) else { return Ok(()) };
+    let Some(flag) = given(matches) else { return Ok(()) };
     if spec.network != Network::User {
         if let Some(mode) = one(matches, "network") {
-            if let Some(port) = published.first().filter(|_| !is_member) {
+            if let Some(port) = many(matches, "publish").next() {
                 return Err(nobody_comes_in(port, &spec.network));
             }
             let other = format!("--network {}", quoted(mode));
@@ -96,15 +100,9 @@ pub(super) fn apply(
     for text in many(matches, "deny") {
         add(&mut egress.deny, parsed("--deny", text, parse_rule)?);
     }
-    let mut servers = Vec::new();
-    for text in many(matches, "dns") {
-        add(&mut servers, parsed("--dns", text, parse_server)?);
-    }
-    if !servers.is_empty() {
-        egress.dns = servers;
-    }
-    for text in many(matches, "add-host") {
-        add(&mut egress.hosts, parsed("--add-host", text, parse_host_entry)?);
+    apply_names(matches, egress)?;
+    for text in many(matches, "publish") {
+        add(&mut spec.publish, parsed("--publish", text, parse_published)?);
     }
     egress.learn = is_set(matches, "learn-network");
     egress.everything |= is_set(matches, "allow-all") || egress.learn;
@@ -115,6 +113,31 @@ pub(super) fn apply(
     }
     if is_set(matches, "allow-any-sni") {
         egress.names = NameCheck::Any;
+    }
+    Ok(())
+}
+
+/// Where names lead, and how they are made whole.
+fn apply_names(matches: &ArgMatches, egress: &mut Egress) -> Result<(), CliError> {
+    let mut servers = Vec::new();
+    for text in many(matches, "dns") {
+        add(&mut servers, parsed("--dns", text, parse_server)?);
+    }
+    if !servers.is_empty() {
+        egress.dns = servers;
+    }
+    let mut search = Vec::new();
+    for text in many(matches, "dns-search") {
+        add(&mut search, parsed("--dns-search", text, parse_search)?);
+    }
+    if !search.is_empty() {
+        egress.dns_search = search;
+    }
+    for text in many(matches, "dns-option") {
+        add(&mut egress.dns_options, parsed("--dns-option", text, parse_option)?);
+    }
+    for text in many(matches, "add-host") {
+        add(&mut egress.hosts, parsed("--add-host", text, parse_host_entry)?);
     }
     Ok(())
 }
@@ -134,11 +157,10 @@ fn nobody_comes_in(port: &OsStr, network: &Network) -> CliError {
     CliError::Unusable { flag: "--publish", value: quoted(port), why, instead }
 }
 
-/// The first of these flags that is there. A member of a network has ports of its own, and no rules.
-fn given(matches: &ArgMatches, is_member: bool) -> Option<&'static str> {
+/// The first of these flags that is there.
+fn given(matches: &ArgMatches) -> Option<&'static str> {
     let is_there = |id| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-    let mut flags = FLAGS.iter().skip(usize::from(is_member));
-    flags.find(|(id, _)| is_there(*id)).map(|(_, flag)| *flag)
+    FLAGS.iter().find(|(id, _)| is_there(*id)).map(|(_, flag)| *flag)
 }
 
 fn add<T: PartialEq>(list: &mut Vec<T>, entry: T) {

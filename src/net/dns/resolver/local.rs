@@ -1,17 +1,20 @@
 //! Names that are answered without asking anybody.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::answer::Answer;
 use super::super::wire::{Code, Question, kind};
 use super::{LOCAL, Resolver};
 use crate::net::egress::Kind;
-use crate::net::egress::policy::Policy;
+use crate::net::egress::policy::{Policy, Source};
 use crate::spec::net::{HostEntry, HostName};
 
 /// Seconds that an answer about a member of the same network holds.
 const MEMBER: u32 = 2;
+
+/// Longer than anything else holds: what ends soonest makes room.
+const ALWAYS: Duration = Duration::from_hours(24 * 3650);
 
 impl Resolver {
     /// A member of the same network has these addresses now, or none any more.
@@ -21,6 +24,27 @@ impl Resolver {
         } else {
             self.members.insert(name, addresses);
         }
+    }
+
+    /// What the user gave stands in the sandbox's `/etc/hosts` too: who reads it there asks us nothing, and the
+    /// address is to be the name's all the same.
+    pub fn hold_given(&mut self, policy: &Policy, now: Instant) {
+        let hosts = self.settings.hosts.iter().filter(|(_, source)| *source == Source::User);
+        for (HostEntry { name, address }, source) in hosts {
+            if policy.answers(name).and_then(|()| policy.may_pin(name, *address, *source)).is_ok() {
+                self.pins.pin(*address, name, *source, now + ALWAYS, now);
+            }
+        }
+    }
+
+    /// The name that was given to an address, here or on the host.
+    fn given_to(&self, policy: &Policy, address: IpAddr) -> Option<&HostName> {
+        let is_it = |(entry, source): &&(HostEntry, Source)| {
+            entry.address == address
+                && policy.answers(&entry.name).is_ok()
+                && policy.may_pin(&entry.name, address, *source).is_ok()
+        };
+        self.settings.hosts.iter().find(is_it).map(|(entry, _)| &entry.name)
     }
 
     /// What is known without asking anybody.
@@ -46,6 +70,11 @@ impl Resolver {
             let member = self.members.iter().find(|(_, has)| has.contains(&address));
             if let Some((known, _)) = member.filter(|_| question.kind == kind::PTR) {
                 return Some(Answer::pointer(&question.name, known, MEMBER));
+            }
+            if let Some(known) =
+                self.given_to(policy, address).filter(|_| question.kind == kind::PTR)
+            {
+                return Some(Answer::pointer(&question.name, known, LOCAL));
             }
             let names = self.pins.names(address, now);
             return match names.first() {

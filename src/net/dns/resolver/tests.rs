@@ -1,5 +1,7 @@
 //! A resolver between a client and servers that are made here.
 
+mod given;
+
 use super::*;
 use crate::spec::net::{Egress, HostEntry, Rule};
 
