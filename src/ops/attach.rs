@@ -1,14 +1,16 @@
 //! `bryo attach`: a terminal or pipes at a sandbox that runs without a caller.
 
+use std::os::fd::OwnedFd;
+
 use super::control::{Heard, Supervisor};
 use super::error::OpsError;
 use super::sweep::sweep;
-use crate::state::log::{Follow, Position};
-use crate::state::{Found, Line, Stores, Which};
+use crate::state::log::{Follow, Position, Reader};
+use crate::state::{Found, Line, SandboxId, Stores, Which};
 use crate::supervise::attach::Attachment;
 pub use crate::supervise::attach::{DetachKeys, Left};
 use crate::supervise::protocol::{Reply, Request};
-use crate::supervise::{self, block_signals};
+use crate::supervise::{self, Signals, block_signals};
 use crate::sys::errno::Errno;
 
 /// How one attaches.
@@ -33,19 +35,46 @@ pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left,
     };
     // Signals first: one that comes meanwhile is for the payload.
     let signals = block_signals()?;
-    let mut log = found.read_log()?;
+    let log = found.read_log()?;
     let Some(follow) = Follow::new(&found, &log)? else { return Err(not_running(&found)) };
     let supervisor = Supervisor::new(socket);
     let asked = supervisor.ask(&Request::Attach);
+    stay(&found, (supervisor, asked), (log, follow), wanted, &signals)
+}
+
+/// Stays attached to one that was just started with the other end of `socket` at its station: it may have ended
+/// by now, and what it wrote is shown all the same.
+pub fn attach_from_start(
+    stores: &Stores,
+    id: SandboxId,
+    socket: OwnedFd,
+    wanted: Wanted,
+) -> Result<Left, OpsError> {
+    let signals = block_signals()?;
+    let found = stores.find(id.as_str().as_bytes())?;
+    let log = found.read_log()?;
+    let follow = Follow::of_changes(&log);
+    let supervisor = Supervisor::new(socket);
+    let greeted = supervisor.hear_soon();
+    stay(&found, (supervisor, greeted), (log, follow), wanted, &signals)
+}
+
+fn stay(
+    found: &Found,
+    (supervisor, answer): (Supervisor, crate::sys::errno::Result<Heard>),
+    (mut log, follow): (Reader, Follow),
+    wanted: Wanted,
+    signals: &Signals,
+) -> Result<Left, OpsError> {
     let failed = |source| OpsError::Supervisor { id: found.id(), source };
-    let (terminal, input) = match asked.map_err(failed)? {
+    let (terminal, input) = match answer.map_err(failed)? {
         Heard::Reply(Reply::Attached { terminal, input, log_file, log_offset }) => {
             let from = Position { file: log_file, offset: log_offset };
             log.seek(from)
                 .map_err(|source| crate::state::StateError::ReadLog { id: found.id(), source })?;
             (terminal, input)
         }
-        Heard::Gone => return Err(not_running(&found)),
+        Heard::Gone => return Err(not_running(found)),
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
         Heard::Reply(_) => return Err(failed(Errno::EPROTO)),
     };
@@ -58,7 +87,7 @@ pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left,
         signals: wanted.signals,
         keys: wanted.keys,
     };
-    Ok(supervise::attach::attach(attachment, &signals)?)
+    Ok(supervise::attach::attach(attachment, signals)?)
 }
 
 fn not_running(found: &Found) -> OpsError {

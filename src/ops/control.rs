@@ -52,6 +52,11 @@ impl Supervisor {
         }
     }
 
+    /// What it says by itself, without being asked.
+    pub fn hear_soon(&self) -> Result<Heard> {
+        self.hear(Some(Instant::now() + ANSWER))
+    }
+
     /// Sends a message that nothing answers, or whose answer is heard later.
     pub fn say(&self, message: &Message<'_>) -> Result<()> {
         self.say_with(message, &[])

@@ -103,15 +103,20 @@ impl Explain for DetachError {}
 
 /// Starts `spec`, which is a detached one, from `from` where that is not the current directory.
 ///
-/// Returns when the payload was executed, or with what kept it from that.
-pub fn start(spec: &Spec, from: Option<&HostPath>) -> Result<Started, Failure> {
+/// Returns when the payload was executed, or with what kept it from that. Who holds the other end of `audience`
+/// is attached from the first byte on.
+pub fn start(
+    spec: &Spec,
+    from: Option<&HostPath>,
+    audience: Option<OwnedFd>,
+) -> Result<Started, Failure> {
     let failed = |error: DetachError| Failure::new(&error);
     clone::assert_single_threaded().map_err(|error| failed(DetachError::Threads(error)))?;
     let (ours, theirs) = socket::pair().map_err(|errno| failed(DetachError::Fork(errno)))?;
     match clone::fork().map_err(|errno| failed(DetachError::Fork(errno)))? {
-        Cloned::Child => supervise(spec, from, theirs),
+        Cloned::Child => supervise(spec, from, theirs, audience),
         Cloned::Parent { pidfd, .. } => {
-            drop(theirs);
+            drop((theirs, audience));
             match hear(&ours) {
                 Some(Told::Started(started)) => Ok(started),
                 Some(Told::Failed(Failed { text, hint, exit_code })) => {
@@ -141,8 +146,9 @@ fn reap(pidfd: &OwnedFd) {
 }
 
 /// The supervisor, to its end.
-fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd) -> ! {
-    let mut apart = Apart { spec, told: Some(told), seat: None, count: 0, pause: Duration::ZERO };
+fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd, audience: Option<OwnedFd>) -> ! {
+    let (told, pause) = (Some(told), Duration::ZERO);
+    let mut apart = Apart { spec, told, audience, seat: None, count: 0, pause };
     let ended = apart.leave_caller(from).map_err(|error| Failure::new(&error)).and_then(|()| {
         run::run_apart(spec, &mut apart).map_err(|error: RunError| Failure::new(&error))
     });
@@ -169,6 +175,8 @@ struct Apart<'a> {
     spec: &'a Spec,
     /// To the command; none once it was told.
     told: Option<OwnedFd>,
+    /// Of somebody who is attached from the start; none once he has his seat.
+    audience: Option<OwnedFd>,
     seat: Option<Seat>,
     /// How often it was started again.
     count: u32,
@@ -210,7 +218,7 @@ impl Apart<'_> {
         rustix::stdio::dup2_stderr(&null)?;
         // Maybe opened at one of those numbers, which are closed with the process alone.
         std::mem::forget(null);
-        let keep: Vec<_> = self.told.iter().map(AsFd::as_fd).collect();
+        let keep: Vec<_> = self.told.iter().chain(&self.audience).map(AsFd::as_fd).collect();
         process::irrevocably_close_but(3, &keep, &self.spec.command.descriptors.pass)?;
         process::set_name(c"bryo-supervisor")
     }
@@ -236,13 +244,16 @@ impl Desk for Apart<'_> {
         }
         let bound = self.spec.lifetime.detached.as_ref().map_or(0, |detached| detached.log);
         let (log, listener) = (directory.log(bound)?, directory.listen()?);
-        let station = Station::new(log, listener, self.spec.lifetime.stop);
+        let mut station = Station::new(log, listener, self.spec.lifetime.stop);
+        self.audience.take().into_iter().for_each(|socket| station.seat(socket));
         let name = self.spec.name.clone();
         self.seat = Some(Seat { found: directory.as_found(), name, station, from: None });
         Ok(())
     }
 
     fn started(&mut self, record: &Record) {
+        // No file system is kept from being unmounted by this process. `/` can always be entered.
+        std::env::set_current_dir("/").unwrap_or_default();
         // Here, and not in the command: it may be in another control group.
         let (id, notices, logout) = (record.id, record.notices.clone(), logout::probe());
         let started = Started { id, notices, logout };
@@ -255,8 +266,6 @@ impl Desk for Apart<'_> {
             seat.name.clone_from(&record.name);
             seat.tell(What::Start, &[]);
         }
-        // No file system is kept from being unmounted by this process. `/` can always be entered.
-        std::env::set_current_dir("/").unwrap_or_default();
         heap::reuse_freed();
     }
 

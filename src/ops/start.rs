@@ -1,12 +1,16 @@
 //! `bryo start`: runs a sandbox that ended once more, with its spec, on its layer, from where it was started.
 
-use super::detach::{self, Started};
+use std::os::fd::OwnedFd;
+
+use super::attach::{Left, Wanted, attach, attach_from_start};
+use super::detach::{self, DetachError, Started};
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::report::Failure;
 use crate::spec::command::Keep;
 use crate::spec::{HostPath, Spec, Text};
-use crate::state::{SandboxId, Stores};
+use crate::state::{SandboxId, Stores, Which};
+use crate::sys::socket;
 
 /// What there is to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -38,11 +42,26 @@ pub fn find(stores: &Stores, name: &Text) -> Result<Startable, OpsError> {
     Ok(Startable::Ended { spec: Box::new(spec), from: record.from })
 }
 
-/// Starts it; none when it runs already, which is no error.
-pub fn start(stores: &Stores, name: &Text) -> Result<Option<Started>, Failure> {
+/// Starts it; none when it runs already, which is no error. Who holds the other end of `audience` is attached.
+pub fn start(
+    stores: &Stores,
+    name: &Text,
+    audience: Option<OwnedFd>,
+) -> Result<Option<Started>, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
     match find(stores, name).map_err(|error| Failure::new(&error))? {
         Startable::Runs(_) => Ok(None),
-        Startable::Ended { spec, from } => detach::start(&spec, from.as_ref()).map(Some),
+        Startable::Ended { spec, from } => detach::start(&spec, from.as_ref(), audience).map(Some),
     }
+}
+
+/// Starts it, and stays attached from its first byte on, however soon it ends; to one that runs from now on.
+pub fn start_attached(stores: &Stores, name: &Text, wanted: Wanted) -> Result<Left, Failure> {
+    let pair = socket::pair().map_err(|errno| Failure::new(&DetachError::Fork(errno)))?;
+    let (ours, theirs) = pair;
+    let left = match start(stores, name, Some(theirs))? {
+        Some(started) => attach_from_start(stores, started.id, ours, wanted),
+        None => attach(stores, Which::Named(name), wanted),
+    };
+    left.map_err(|error| Failure::new(&error))
 }

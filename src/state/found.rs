@@ -96,7 +96,13 @@ impl Found {
 
     /// Its record.
     pub fn record(&self) -> Result<Record, StateError> {
-        read_record(&self.directory()?.0, self.id)
+        match read_record(&self.directory()?.0, self.id) {
+            // Somebody removed it meanwhile.
+            Err(StateError::ReadRecord { source: Errno::NOENT, .. }) if !self.is_there()? => {
+                Err(StateError::NotFound(self.id.as_str().into()))
+            }
+            other => other,
+        }
     }
 
     /// Whether some process of it holds the lock.

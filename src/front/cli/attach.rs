@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 use crate::ops::attach::{DetachKeys, Left, Wanted, attach};
+use crate::ops::start::start_attached;
 use crate::ops::stores::Here;
 use crate::profile::value::ValueError;
 use crate::report::{EXIT_FAILED, Explain, Failure};
@@ -49,15 +50,19 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     carry_out(&here, named.as_ref(), wanted)
 }
 
-/// Attaches to one that was just started.
-pub(super) fn to(here: &Here, name: &Text, input: bool) -> Result<Answer, Failure> {
+/// `bryo start -a`.
+pub(super) fn start(here: &Here, name: &Text, input: bool) -> Result<Answer, Failure> {
     let wanted = Wanted { input, signals: true, keys: DetachKeys::default() };
-    carry_out(here, Some(name), wanted)
+    told(start_attached(&here.stores, name, wanted)?)
 }
 
 fn carry_out(here: &Here, named: Option<&Text>, wanted: Wanted) -> Result<Answer, Failure> {
     let left = here.which(named).and_then(|which| attach(&here.stores, which, wanted));
-    match left.map_err(|error| Failure::new(&error))? {
+    told(left.map_err(|error| Failure::new(&error))?)
+}
+
+fn told(left: Left) -> Result<Answer, Failure> {
+    match left {
         Left::Ended(code) => Ok(Answer::text("").with_code(code)),
         Left::Detached | Left::Closed => Ok(Answer::text("")),
         Left::Lost => Err(Failure { exit_code: EXIT_FAILED, ..Failure::new(&LostError) }),

@@ -91,7 +91,7 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
 
 /// Starts it and leaves it alone.
 fn detach(run: &Run) -> Result<Answer, Failure> {
-    let started = detach::start(&run.spec, None)?;
+    let started = detach::start(&run.spec, None, None)?;
     if run.show != Show::Nothing {
         let look = Look::of_stderr();
         let warning = started.warning().map(|text| look.paragraph("bryo: ", text));

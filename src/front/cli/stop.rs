@@ -231,13 +231,11 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
         let (one, other) = ("--attach".to_owned(), "several sandboxes".to_owned());
         return Err(Failure::new(&CliError::Contradiction { one, other }));
     }
-    let each = |name: &Text| start::start(&here.stores, name).map(drop);
-    let results = wanted.iter().map(each).collect();
-    let answer = told(&wanted, results, name_alone)?;
-    match wanted.first() {
-        Some(name) if attached => super::attach::to(&here, name, is_set(&matches, "interactive")),
-        _ => Ok(answer),
+    if let Some(name) = wanted.first().filter(|_| attached) {
+        return super::attach::start(&here, name, is_set(&matches, "interactive"));
     }
+    let each = |name: &Text| start::start(&here.stores, name, None).map(drop);
+    told(&wanted, wanted.iter().map(each).collect(), name_alone)
 }
 
 /// Answers the words after `bryo restart`.
@@ -249,7 +247,7 @@ pub fn restart(arguments: &[OsString]) -> Result<Answer, Failure> {
     let how = how(&matches).map_err(|error| Failure::new(&error))?;
     let stopped = failures(stop::stop(&here.stores, &wanted, how))?;
     let each = |(name, stopped): (&Text, Result<(), Failure>)| {
-        stopped.and_then(|()| start::start(&here.stores, name)).map(drop)
+        stopped.and_then(|()| start::start(&here.stores, name, None)).map(drop)
     };
     told(&wanted, wanted.iter().zip(stopped).map(each).collect(), name_alone)
 }

@@ -16,7 +16,8 @@ use crate::sys::event::Poller;
 pub struct Follow {
     /// Tells of every change of the directory's files; none where there are too many of these.
     changes: Option<OwnedFd>,
-    process: OwnedFd,
+    /// Who writes; none where its end is told otherwise.
+    process: Option<OwnedFd>,
 }
 
 impl Follow {
@@ -26,20 +27,28 @@ impl Follow {
     /// For a sandbox that runs; none for one that ended.
     pub fn new(found: &Found, reader: &Reader) -> std::result::Result<Option<Self>, StateError> {
         let Some(process) = found.process()? else { return Ok(None) };
-        Ok(Some(Self { changes: watch(reader).ok(), process }))
+        Ok(Some(Self { process: Some(process), ..Self::of_changes(reader) }))
+    }
+
+    /// For one whose end is told otherwise: it may have ended by now.
+    pub fn of_changes(reader: &Reader) -> Self {
+        Self { changes: watch(reader).ok(), process: None }
     }
 
     /// Whether nobody writes to it any more.
     pub fn is_over(&self) -> bool {
+        let Some(process) = &self.process else { return true };
         let mut poller = Poller::new();
-        poller.readable((), self.process.as_fd());
+        poller.readable((), process.as_fd());
         poller.wait(Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
     }
 
     /// Waits until there is more, or may be.
     pub fn wait(&self) -> Result<()> {
         let mut poller = Poller::new();
-        poller.readable((), self.process.as_fd());
+        if let Some(process) = &self.process {
+            poller.readable((), process.as_fd());
+        }
         if let Some(changes) = &self.changes {
             poller.readable((), changes.as_fd());
         }

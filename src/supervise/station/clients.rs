@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::termios::Winsize;
 
 use super::{MOST_CLIENTS, Order, Station};
+use crate::state::log::Writer;
 use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::namespace::{self, Namespace};
@@ -21,6 +22,8 @@ pub(super) struct Client {
     pub(super) attached: bool,
     /// It wants to know of the end.
     waits: bool,
+    /// It was there before the run, and hears when that begins.
+    awaits_begin: bool,
 }
 
 /// What a client is after one message.
@@ -42,11 +45,32 @@ impl Station {
         };
         // What is not let in is closed.
         if self.clients.len() < MOST_CLIENTS && self.is_one_of_us(&socket) {
-            self.last_client += 1;
-            let number = self.last_client;
-            self.clients.push(Client { number, socket, attached: false, waits: false });
+            self.add(socket, false);
         }
         Ok(())
+    }
+
+    /// Takes somebody who is attached from the first byte on: nothing is written before he hears where the log
+    /// begins.
+    pub fn seat(&mut self, socket: OwnedFd) {
+        self.add(socket, true);
+    }
+
+    fn add(&mut self, socket: OwnedFd, from_begin: bool) {
+        self.last_client += 1;
+        let (number, attached, waits) = (self.last_client, from_begin, from_begin);
+        self.clients.push(Client { number, socket, attached, waits, awaits_begin: from_begin });
+    }
+
+    /// The payload's descriptors are known, and nothing was read of them.
+    pub(super) fn greet(&mut self) {
+        let Some(end) = self.log.as_ref().map(Writer::end) else { return };
+        let reply = Reply::attached(self.pty.is_some(), self.sink().is_some(), end).encode();
+        for client in self.clients.iter_mut().filter(|client| client.awaits_begin) {
+            client.awaits_begin = false;
+            // Who is gone is seen as such when it is read.
+            socket::send(&client.socket, &reply, &[]).unwrap_or_default();
+        }
     }
 
     /// Whether the process at the other end is the caller's own, and in no sandbox.

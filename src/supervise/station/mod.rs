@@ -155,6 +155,7 @@ impl Station {
             rustix::termios::tcsetwinsize(&master, SIZE)?;
             self.pty = Some(master);
         }
+        self.greet();
         Ok(())
     }
 

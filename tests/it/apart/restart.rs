@@ -21,8 +21,9 @@ fn what_is_stopped_is_not_started_again_while_it_runs_or_waits() {
     world.keeps(1);
     let id =
         start(&world, &["--restart", "always", "--name", "always"], "echo run; echo x >>f; exit 1");
-    until("it waits for its third run", || {
-        bryo(&world, &["logs", &id]).stdout().lines().count() >= 3
+    // Each wait is twice the one before: this one is over three seconds.
+    until("it waits for its seventh run", || {
+        bryo(&world, &["logs", &id]).stdout().lines().count() >= 6
     });
     until("it is seen waiting", || field(&world, &id, "state") == "restarting");
     bryo(&world, &["rm", "always"]).refuses_with(&["it is running"]);

@@ -82,9 +82,14 @@ fn one_that_ended_runs_again_with_its_flags_on_its_layer() {
     let elsewhere = world.bryo(["start", "again"]).in_folder(world.home()).leaves().ends();
     elsewhere.succeeds().stdout_is("again\n");
     bryo(&world, &["wait", "again"]).succeeds().stdout_is("2\n");
-    bryo(&world, &["start", "-a", "again"]).exits_with(3);
+    // All of it is shown, however soon it ends.
+    bryo(&world, &["start", "-a", "again"]).exits_with(3).stdout_is("run 3 me\n");
     bryo(&world, &["logs", "again"]).succeeds().stdout_is("run 1 me\nrun 2 me\nrun 3 me\n");
     assert_eq!(record(&world, "again")["earlier"].as_array().unwrap().len(), 2);
+    for run in 4..12_u8 {
+        let shown = format!("run {run} me\n");
+        bryo(&world, &["start", "-a", "again"]).exits_with(run.into()).stdout_is(&shown);
+    }
 }
 
 #[test]
