@@ -43,7 +43,7 @@ pub(super) fn is_attached(plan: &Plan) -> bool {
     plan.of(Stage::Launch).any(|(_, action)| is_attach(action))
 }
 
-/// Has the network's holder connect pid 1, where the plan puts it on one.
+/// Has the network's holder connect pid 1, and let clients in to it, where the plan puts it on one.
 pub(super) fn attach(plan: &Plan, host: &Host<'_>, pid: Pid) -> Result<(), LaunchError> {
     if !is_attached(plan) {
         return Ok(());
@@ -52,7 +52,11 @@ pub(super) fn attach(plan: &Plan, host: &Host<'_>, pid: Pid) -> Result<(), Launc
     let namespace = namespace::open_proc_dir(pid)
         .and_then(|process| namespace::open_ns(process, Namespace::Net))
         .map_err(LaunchError::Enter)?;
-    membership.attach(namespace).map_err(|error| LaunchError::Holder(Box::new(error)))
+    let ports = host.published.take();
+    let connected = membership
+        .attach(namespace)
+        .and_then(|()| ports.iter().try_for_each(|port| membership.publish(port)));
+    connected.map_err(|error| LaunchError::Holder(Box::new(error)))
 }
 
 /// What went wrong, as the first byte of what is told; the number behind it is an errno.

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use rustix::process::Pid;
 
 use super::{LaunchError, kind_name};
-use crate::plan::step::{IdMapping, IdsStep};
+use crate::plan::step::{IdKind, IdMapping, IdsStep};
 use crate::spec::Text;
 use crate::sys::errno::Errno;
 use crate::sys::namespace::{self, IdMap};
@@ -19,6 +19,14 @@ pub(super) fn map(pid: Pid, step: &IdsStep) -> Result<(), LaunchError> {
             let process = process()?;
             namespace::write_id_map(&process, IdMap::Uid, &line(uid)).map_err(LaunchError::Map)?;
             namespace::write_id_map(&process, IdMap::Gid, &line(gid)).map_err(LaunchError::Map)
+        }
+        IdsStep::WriteMap { kind, map } => {
+            let file = match kind {
+                IdKind::User => IdMap::Uid,
+                IdKind::Group => IdMap::Gid,
+            };
+            let lines: Vec<String> = map.iter().map(line).collect();
+            namespace::write_id_map(process()?, file, &lines.join("\n")).map_err(LaunchError::Map)
         }
         IdsStep::RunHelper { program, kind, map } => {
             let numbers = map.iter().flat_map(|map| [map.inside, map.outside, map.count]);

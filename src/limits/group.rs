@@ -24,6 +24,7 @@
 
 mod base;
 mod files;
+mod freezer;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,6 +39,7 @@ use crate::spec::group::{CPU_PERIOD, CpuSet};
 use crate::sys::errno::{Errno, Result};
 use base::{Base, remove_when_empty};
 use files::{open, open_directory, read, read_at_start, write};
+pub use freezer::{Freezer, Motion, is_frozen, wait_until_frozen};
 
 /// What all our groups begin with.
 pub const PREFIX: &str = "bryo-";
@@ -176,6 +178,11 @@ impl Group {
     pub fn events(&self) -> Result<Option<OwnedFd>> {
         let Some(made) = self.made.as_ref().filter(|_| self.counts_kills) else { return Ok(None) };
         open(&made.directory, "memory.events", OFlags::RDONLY).map(Some)
+    }
+
+    /// What freezes it; none before it is made.
+    pub fn freezer(&self) -> Result<Option<Freezer>> {
+        self.made.as_ref().map(|made| Freezer::new(&made.directory)).transpose()
     }
 
     /// Removes it, and puts a base that was vacated back as it was when no other run needs it. Every process

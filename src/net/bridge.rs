@@ -3,6 +3,8 @@
 //! # Decisions
 //! - A port is bound to its member's link address: the kernel drops what comes from any other, and floods nothing
 //!   but broadcasts, so a member gets what is for it and sends as itself.
+//! - Who has which address is known for good at both ends of what leaves and comes in: an answer to ARP or neighbour
+//!   discovery that somebody made up leads nobody astray.
 //! - Longest packets as long as those of the netstack's link: nothing is cut on the way out, and a cable within one
 //!   machine has no reason for less.
 
@@ -44,7 +46,12 @@ pub fn forward(ipv6: bool) -> Result<()> {
 }
 
 /// Lays a cable between a new port and a member's network namespace; the port's index.
-pub fn connect(bridge: u32, member: Ipv4Addr, namespace: BorrowedFd<'_>, mtu: u32) -> Result<u32> {
+pub fn connect(
+    bridge: u32,
+    (member, v6): (Ipv4Addr, Option<IpAddr>),
+    namespace: BorrowedFd<'_>,
+    mtu: u32,
+) -> Result<u32> {
     let name = format!("p{:08x}", member.to_bits());
     let mac = mac_of(member);
     let mut port_mac = mac;
@@ -55,8 +62,10 @@ pub fn connect(bridge: u32, member: Ipv4Addr, namespace: BorrowedFd<'_>, mtu: u3
     let index = netlink::index(&name)?;
     let bound = Changes::default()
         .bind_port(index, mac)
-        .bring_up(LinkChange { index, mtu, queue: QUEUE }, false)
-        .apply();
+        .bring_up(LinkChange { index, mtu, queue: QUEUE }, false);
+    // Where the bridge leads it stays said when the member has left: its link address is a part of the address.
+    let all = [IpAddr::V4(member)].into_iter().chain(v6);
+    let bound = all.fold(bound, |known, at| known.know_neighbour(bridge, at, mac)).apply();
     if bound.is_err() {
         disconnect(index).unwrap_or(());
     }

@@ -11,6 +11,7 @@ use std::ffi::CString;
 use std::os::fd::OwnedFd;
 
 use crate::plan::step::Link;
+use crate::spec::net::segment::mac_of;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::netlink::{self, Changes, LinkChange};
 use crate::sys::tun;
@@ -18,9 +19,12 @@ use crate::sys::tun;
 /// Packets that may wait for the netstack.
 const QUEUE: u32 = 1000;
 
-/// Gives the end of a cable that is there already its addresses.
+/// Gives the end of a cable that is there already its addresses, and says who the gateway is.
 pub(super) fn configure(link: &Link) -> Result<()> {
-    let changes = changes(link, netlink::index(Link::PORT)?);
+    let index = netlink::index(Link::PORT)?;
+    let gateway = mac_of(link.v4.gateway);
+    let known = |changes: Changes, (_, _, at)| changes.know_neighbour(index, at, gateway);
+    let changes = link.families().fold(changes(link, index), known);
     match link.v6 {
         Some(v6) => changes.only_source(v6.own),
         None => changes,

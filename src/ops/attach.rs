@@ -4,6 +4,7 @@ use std::os::fd::OwnedFd;
 
 use super::control::{Heard, Supervisor};
 use super::error::OpsError;
+use super::stop::refusal;
 use super::sweep::sweep;
 use crate::state::log::{Follow, Position, Reader};
 use crate::state::{Found, Line, SandboxId, Stores, Which};
@@ -76,7 +77,7 @@ fn stay(
         }
         Heard::Gone => return Err(not_running(found)),
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
-        Heard::Reply(_) => return Err(failed(Errno::EPROTO)),
+        Heard::Reply(reply) => return Err(refusal(reply, "attach to", &found)),
     };
     let attachment = Attachment {
         socket: supervisor.into_socket(),

@@ -4,6 +4,7 @@ use super::export::ExportError;
 use crate::changes::ChangesError;
 use crate::changes::apply::{ApplyError, PutAside};
 use crate::host::HostError;
+use crate::limits::group::Motion;
 use crate::report::Explain;
 use crate::report::quote::shell_quote;
 use crate::spec::net::Transport;
@@ -89,6 +90,22 @@ pub enum OpsError {
         /// In the supervisor's words.
         why: Text,
     },
+    /// None of its processes runs.
+    #[error("cannot {verb} sandbox `{id}`: it is paused")]
+    Paused {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+    },
+    /// There is nothing that could be frozen as one.
+    #[error("cannot {verb} sandbox `{0}`: it has no control group of its own", verb = motion(*.1))]
+    NoGroup(SandboxId, Motion),
+    /// Something in it is busy in the kernel.
+    #[error(
+        "cannot pause sandbox `{0}`: the kernel does not get all of its processes to stop; it goes on"
+    )]
+    NotFrozen(SandboxId),
     /// It runs in somebody's foreground, where nobody else can get at it.
     #[error("cannot {verb} sandbox `{id}`: it was not started with --detach")]
     Foreground {
@@ -176,6 +193,11 @@ pub enum OpsError {
     Json(#[source] serde_json::Error),
 }
 
+/// The word for it.
+fn motion(motion: Motion) -> &'static str {
+    if motion == Motion::Frozen { "pause" } else { "unpause" }
+}
+
 /// What stands where.
 fn list(kept: &[PutAside]) -> String {
     let one = |kept: &PutAside| {
@@ -214,14 +236,13 @@ impl Explain for OpsError {
                 let above = shell_quote(above.as_path());
                 Some(format!("the whole of it: bryo discard SANDBOX {above}"))
             }
-            Self::NotRunning { id, .. } => Some(format!("bryo start {id} runs it again")),
-            Self::Foreground { .. } | Self::NoLog(_) => {
-                Some("what it writes goes to where it was started".to_owned())
-            }
-            Self::StillThere(id) => Some(format!("bryo rm -f {id} kills its supervisor too")),
-            Self::NoAnswer { .. } => {
-                Some("is it stopped, as by Ctrl-Z? `fg` there lets it go on".to_owned())
-            }
+            Self::Paused { .. }
+            | Self::NoGroup(..)
+            | Self::NotRunning { .. }
+            | Self::Foreground { .. }
+            | Self::NoLog(_)
+            | Self::StillThere(_)
+            | Self::NoAnswer { .. } => self.hint_about_running(),
             Self::Attach(error) => error.hint().map(str::to_owned),
             Self::Changes(_)
             | Self::Write(_)
@@ -229,6 +250,7 @@ impl Explain for OpsError {
             | Self::Apply(_)
             | Self::Quit
             | Self::Refused { .. }
+            | Self::NotFrozen(_)
             | Self::NoRecord(_)
             | Self::Supervisor { .. }
             | Self::Launcher { .. }
@@ -239,6 +261,27 @@ impl Explain for OpsError {
 }
 
 impl OpsError {
+    /// What to do about a sandbox that runs, or does not.
+    fn hint_about_running(&self) -> Option<String> {
+        match self {
+            Self::Paused { id, .. } => Some(format!("bryo unpause {id} lets it go on")),
+            Self::NoGroup(..) => Some(
+                "any limit that takes one makes it possible, from the start on: --cpu-weight 100 leaves its share of \
+                 the processors as it is"
+                    .to_owned(),
+            ),
+            Self::NotRunning { id, .. } => Some(format!("bryo start {id} runs it again")),
+            Self::Foreground { .. } | Self::NoLog(_) => {
+                Some("what it writes goes to where it was started".to_owned())
+            }
+            Self::StillThere(id) => Some(format!("bryo rm -f {id} kills its supervisor too")),
+            Self::NoAnswer { .. } => {
+                Some("is it stopped, as by Ctrl-Z? `fg` there lets it go on".to_owned())
+            }
+            _ => None,
+        }
+    }
+
     /// Whether the reader of the output went away, which is no reason to complain.
     pub fn is_broken_pipe(&self) -> bool {
         let kind = match self {

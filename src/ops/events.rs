@@ -41,7 +41,8 @@ pub enum Form {
 /// `event=WORD` or `sandbox=NAME`.
 pub fn read_filter(text: &str, part: &mut Part) -> Result<(), ValueError> {
     const KEYS: &[&str] = &["event", "sandbox"];
-    const WORDS: &[&str] = &["start", "die", "restart", "kill", "stop", "rename", "destroy"];
+    const WORDS: &[&str] =
+        &["start", "die", "restart", "kill", "stop", "pause", "unpause", "rename", "destroy"];
     let unknown = |word: &str, choices: &'static [&'static str]| ValueError::UnknownChoice {
         nearest: nearest(word, choices.iter().copied()),
         choices,

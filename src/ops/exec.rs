@@ -15,6 +15,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::control::{self, Heard, Supervisor};
 use super::error::OpsError;
+use super::stop::refusal;
 use super::stores::Here;
 use super::sweep::sweep;
 use crate::host::stdio;
@@ -205,8 +206,8 @@ fn ask(
         (Heard::Reply(Reply::Failed { text, hint, code }), _) => {
             Err(ExecError::Failed { text, hint, code })
         }
-        (Heard::Reply(Reply::Refused { why }), _) => {
-            Err(OpsError::Refused { verb: "exec in", id: found.id(), why: Text::from(why) }.into())
+        (Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused)), _) => {
+            Err(refusal(reply, "exec in", found).into())
         }
         (Heard::Gone, _) => Err(OpsError::NotRunning { verb: "exec in", id: found.id() }.into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),

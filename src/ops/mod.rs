@@ -21,6 +21,7 @@ pub mod logs;
 pub mod measure;
 pub mod merge;
 pub mod network;
+pub mod pause;
 pub mod port;
 pub mod profile;
 pub mod ps;

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::error::OpsError;
 use super::measure::complete;
 use super::sweep::sweep;
+use crate::limits::group::is_frozen;
 use crate::plan::publish::PublishedPort;
 use crate::report::amount::{duration, size};
 use crate::report::quote::shell_command;
@@ -88,6 +89,8 @@ impl PsRow {
 pub enum PsState {
     /// It runs, or is about to.
     Running,
+    /// It runs, and none of its processes does: `bryo pause`.
+    Paused,
     /// Its supervisor is about to start it again.
     Restarting,
     /// The payload ended.
@@ -102,7 +105,7 @@ pub enum PsState {
 impl PsState {
     /// Whether somebody watches over it.
     pub fn is_alive(self) -> bool {
-        matches!(self, Self::Running | Self::Restarting)
+        matches!(self, Self::Running | Self::Paused | Self::Restarting)
     }
 }
 
@@ -163,6 +166,7 @@ fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow 
     let restarts = !summary.wanted.lifetime.restart.is_no();
     let state = match summary.outcome {
         Outcome::Exited { .. } if running && restarts => PsState::Restarting,
+        _ if running && summary.cgroup.as_ref().is_some_and(is_frozen) => PsState::Paused,
         _ if running => PsState::Running,
         Outcome::Exited { exit, .. } => PsState::Exited(exit),
         Outcome::Running | Outcome::Killed { .. } => PsState::Killed,
@@ -242,6 +246,7 @@ fn changes_text(counts: &ChangeCounts) -> String {
 pub(super) fn state_text(state: PsState) -> String {
     match state {
         PsState::Running => "running".to_owned(),
+        PsState::Paused => "paused".to_owned(),
         PsState::Restarting => "restarting".to_owned(),
         PsState::Exited(Exit::Code(code)) => format!("exited {code}"),
         PsState::Exited(Exit::Signal(signal)) => format!("signal {signal}"),

@@ -1,4 +1,4 @@
-//! `bryo stop`, `kill`, `wait`, `pause`, `unpause`: ending sandboxes that run, and waiting for their end.
+//! `bryo stop`, `kill`, `wait`: ending sandboxes that run, and waiting for their end.
 //!
 //! # Theory of operation
 //! One that was started with `--detach` is asked over its supervisor's socket. One that runs in somebody's
@@ -180,18 +180,27 @@ fn failed(found: &Found, source: Errno) -> OpsError {
 }
 
 /// Asks a supervisor; what it refuses is an error.
-fn ask(
+pub(super) fn ask(
     found: &Found,
     supervisor: &Supervisor,
     request: &Request,
     verb: &'static str,
 ) -> Result<Heard, OpsError> {
     match supervisor.ask(request).map_err(|source| failed(found, source))? {
-        Heard::Reply(Reply::Refused { why }) => {
-            Err(OpsError::Refused { verb, id: found.id(), why: why.into() })
+        Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused)) => {
+            Err(refusal(reply, verb, found))
         }
         Heard::Nothing => Err(failed(found, Errno::ETIMEDOUT)),
         heard => Ok(heard),
+    }
+}
+
+/// What a supervisor's no means.
+pub(super) fn refusal(reply: Reply, verb: &'static str, found: &Found) -> OpsError {
+    match reply {
+        Reply::Paused => OpsError::Paused { verb, id: found.id() },
+        Reply::Refused { why } => OpsError::Refused { verb, id: found.id(), why: why.into() },
+        _ => failed(found, Errno::EPROTO),
     }
 }
 
@@ -205,14 +214,6 @@ pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<(
         // A launcher that is killed has nobody who would tell that everything has ended.
         if signal == SignalNumber::KILL { gone(found, Some(process)) } else { Ok(()) }
     })
-}
-
-/// Lets no process of each that is named run, or lets them run again.
-pub fn freeze(stores: &Stores, wanted: &[Text], freeze: bool) -> Results<()> {
-    let (verb, request) =
-        if freeze { ("pause", Request::Pause) } else { ("unpause", Request::Unpause) };
-    let asked = Order { verb, request: &request, done: &|_| () };
-    order(stores, wanted, &asked, |found, _| Err(OpsError::Foreground { verb, id: found.id() }))
 }
 
 /// What a supervisor is asked.

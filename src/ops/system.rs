@@ -163,7 +163,7 @@ impl Filter {
         let state = match row.state {
             PsState::Exited(_) => Some(EndState::Exited),
             PsState::Killed => Some(EndState::Killed),
-            PsState::Running | PsState::Restarting | PsState::Unreadable => None,
+            PsState::Running | PsState::Paused | PsState::Restarting | PsState::Unreadable => None,
         };
         // What cannot be read is for `bryo rm`: nobody knows what it holds.
         state.is_some()

@@ -120,6 +120,8 @@ impl fmt::Display for IdsStep {
         match self {
             Self::DenySetgroups => f.write_str("deny setgroups"),
             Self::WriteMaps { uid, gid } => write!(f, "map ids: user {uid}; group {gid}"),
+            Self::WriteMap { kind: IdKind::User, .. } => f.write_str("map user ids"),
+            Self::WriteMap { kind: IdKind::Group, .. } => f.write_str("map group ids"),
             Self::RunHelper { program, kind: IdKind::User, .. } => {
                 write!(f, "map user ids with `{program}`")
             }

@@ -217,7 +217,9 @@ fn maps(plan: &Plan, kind: IdKind) -> Vec<IdMapping> {
         Action::Ids(IdsStep::WriteMaps { uid, gid }) => {
             Some(vec![if kind == IdKind::User { *uid } else { *gid }])
         }
-        Action::Ids(IdsStep::RunHelper { kind: of, map, .. }) if *of == kind => Some(map.clone()),
+        Action::Ids(
+            IdsStep::RunHelper { kind: of, map, .. } | IdsStep::WriteMap { kind: of, map },
+        ) if *of == kind => Some(map.clone()),
         _ => None,
     });
     lines.flatten().collect()

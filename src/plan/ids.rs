@@ -73,7 +73,8 @@ pub(super) fn plan_ids(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Result<
             let subids = facts.subids.as_ref().ok_or(PlanError::Unprobed("subids"))?;
             let kinds = [(IdKind::User, uid, caller.uid), (IdKind::Group, gid, caller.gid)];
             for (kind, inside, outside) in kinds.into_iter().filter(|_| shared.is_none()) {
-                draft.push(Stage::Launch, plan_helper(subids, kind, inside, outside)?);
+                let by_helper = plan_helper(subids, kind, inside, outside)?;
+                draft.push(Stage::Launch, segment::plan_map(spec, facts, by_helper)?);
             }
             draft.push(Stage::Sandbox, ProcessStep::TakeIds { uid, gid, drop_groups: true });
         }
@@ -88,6 +89,26 @@ pub fn plan_all(facts: &Facts) -> Result<Vec<IdsStep>, PlanError> {
         .into_iter()
         .map(|(kind, outside)| plan_helper(subids, kind, 0, outside))
         .collect()
+}
+
+/// The maps of a user namespace in which every id is itself: the caller's, and all subordinate ones. None where those
+/// cannot be had.
+pub fn plan_same(facts: &Facts) -> Option<Vec<IdsStep>> {
+    let mut steps = plan_all(facts).ok()?;
+    let caller = [facts.caller.uid, facts.caller.gid];
+    let ranges = facts.subids.as_ref().map(|subids| [&subids.uids, &subids.gids])?;
+    for ((step, id), ranges) in steps.iter_mut().zip(caller).zip(ranges) {
+        let IdsStep::RunHelper { map, .. } = step else { return None };
+        let own = IdRange { first: id, count: 1 };
+        let all = [own].into_iter().chain(ranges.iter().copied()).take(MOST_LINES);
+        let line = |range: IdRange| IdMapping {
+            inside: range.first,
+            outside: range.first,
+            count: range.count,
+        };
+        *map = all.map(line).collect();
+    }
+    Some(steps)
 }
 
 fn plan_helper(

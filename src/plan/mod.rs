@@ -58,7 +58,7 @@ pub use check::{CheckError, check};
 pub use error::PlanError;
 pub use facts::Facts;
 pub use group::{DELEGATE, GroupObstacle};
-pub use ids::plan_all as plan_all_ids;
+pub use ids::{plan_all as plan_all_ids, plan_same as plan_same_ids};
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
 pub use render::render;
 pub use segment::{MemberError, landlock_of_network, seccomp_of_network};

@@ -41,21 +41,22 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         // It is up already, and whatever else there is.
         Network::Sandbox(_) => {}
         Network::Bridge(_) => {
-            segment::plan_port(facts, draft)?;
+            segment::plan_port(spec, facts, draft)?;
             plan_settings(spec, facts, draft);
+            publish::plan_published(spec, draft)?;
         }
     }
     Ok(())
 }
 
-/// A profile's rules and ports belong to a network of the run's own. Without any network they hold by themselves;
-/// elsewhere nobody would enforce them.
+/// A profile's rules and ports belong to a network of the run's own, and ports also to its place on one of several.
+/// Without any network they hold by themselves; elsewhere nobody would enforce them.
 fn refuse_unenforced(spec: &Spec) -> Result<(), PlanError> {
-    let asks =
-        !spec.egress.allow.is_empty() || !spec.egress.deny.is_empty() || !spec.publish.is_empty();
+    let rules = !spec.egress.allow.is_empty() || !spec.egress.deny.is_empty();
+    let ports = !spec.publish.is_empty() && !matches!(spec.network, Network::Bridge(_));
     match &spec.network {
         Network::None | Network::User => Ok(()),
-        network if asks => Err(PlanError::PolicyElsewhere(network.mode())),
+        network if rules || ports => Err(PlanError::PolicyElsewhere(network.mode())),
         _ => Ok(()),
     }
 }

@@ -215,6 +215,13 @@ pub enum IdsStep {
         /// For `gid_map`.
         gid: IdMapping,
     },
+    /// Writes `uid_map` or `gid_map` itself, where the user namespace above has the ids.
+    WriteMap {
+        /// Which.
+        kind: IdKind,
+        /// The lines, in order.
+        map: Vec<IdMapping>,
+    },
     /// Has the helper write `uid_map` or `gid_map`.
     RunHelper {
         /// The program.

@@ -48,6 +48,10 @@ pub enum What {
     Kill,
     /// It was asked to end, and has.
     Stop,
+    /// None of its processes runs.
+    Pause,
+    /// They do again.
+    Unpause,
     /// It has another name.
     Rename,
     /// It was removed.
@@ -62,6 +66,8 @@ impl What {
         ("restart", Self::Restart),
         ("kill", Self::Kill),
         ("stop", Self::Stop),
+        ("pause", Self::Pause),
+        ("unpause", Self::Unpause),
         ("rename", Self::Rename),
         ("destroy", Self::Destroy),
     ];

@@ -27,6 +27,9 @@ pub struct Summary {
     /// As in [`Record`](super::Record).
     pub launcher: Launcher,
     /// As in [`Record`](super::Record).
+    #[serde(default)]
+    pub cgroup: Option<HostPath>,
+    /// As in [`Record`](super::Record).
     pub outcome: Outcome,
     /// As in [`Record`](super::Record).
     #[serde(default)]

@@ -76,8 +76,8 @@ struct Supervisor<'a> {
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
     overtaken: Option<Instant>,
     servers: Vec<Server>,
-    /// The sandbox has a control group: init ends when it is told to.
-    has_group: bool,
+    /// Where the sandbox has one, init ends when it is told to.
+    group: Option<&'a Group>,
     memory: Option<Memory>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
@@ -125,12 +125,13 @@ pub(super) fn run(
         stopping: None,
         overtaken: None,
         servers,
-        has_group: group.is_some(),
+        group,
         memory,
         doomed: None,
         stuck: None,
         how: None,
     };
+    supervisor.give_freezer();
     let outcome = supervisor
         .watch
         .begin(duties.timeout, duties.floor)
@@ -279,7 +280,10 @@ impl Supervisor<'_> {
 
     fn kill_sandbox(&mut self) -> Result<(), SuperviseError> {
         self.stuck.get_or_insert(Instant::now() + WRITE_BACK);
-        self.watch.kill().map_err(SuperviseError::End)
+        let killed = self.watch.kill().map_err(SuperviseError::End);
+        // A pid namespace ends when all in it are reaped: what entered is reaped by a process that is frozen too.
+        self.thaw();
+        killed
     }
 
     /// Every process of the sandbox has ended. Its last words may still be there to be heard.
@@ -332,7 +336,7 @@ impl Supervisor<'_> {
     fn ended(&mut self, how: How) -> Result<(), SuperviseError> {
         self.how.get_or_insert(how);
         self.doom(LAST_WORD, how);
-        if self.has_group {
+        if self.group.is_some() {
             self.look_at_memory()?;
             self.control.order(ToSandbox::Finish).map_err(SuperviseError::Control)?;
         }
@@ -384,6 +388,7 @@ impl Supervisor<'_> {
     }
 
     fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
+        self.thaw();
         self.visits.close();
         let (how, memory_kills) = (self.how(), self.memory.as_ref().map(Memory::kills));
         let outcome = outcome.map_err(|error| match self.phase {

@@ -70,6 +70,8 @@ pub enum Reply {
         /// Why, to follow `cannot …: `.
         why: String,
     },
+    /// It is not: the sandbox is paused.
+    Paused,
     /// Attached.
     Attached {
         /// Whether the payload has a terminal.
@@ -176,8 +178,9 @@ mod tests {
             let bytes = Message::Request(request.clone()).encode();
             assert_eq!(Message::decode(&bytes), Some(Message::Request(request)));
         }
-        let reply = Reply::Refused { why: "x".to_owned() };
-        assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+        for reply in [Reply::Refused { why: "x".to_owned() }, Reply::Paused, Reply::Done] {
+            assert_eq!(Reply::decode(&reply.encode()), Some(reply));
+        }
         assert_eq!(Message::decode(&Message::Input(b"\0x").encode()), Some(Message::Input(b"\0x")));
         for bad in
             ["", "J", "J{}", "Xabc", r#"J{"do":"fly"}"#, r#"J{"do":"signal","number":1,"more":1}"#]

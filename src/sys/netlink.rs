@@ -28,6 +28,7 @@ pub struct Changes {
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
+const NEW_NEIGHBOUR: u16 = 28;
 
 const REQUEST: u16 = 1;
 const ACKNOWLEDGE: u16 = 4;
@@ -143,6 +144,23 @@ impl Changes {
         let attributes =
             [attribute(INTERFACE, &index.to_ne_bytes()), attribute(GATEWAY, &octets(gateway))];
         self.push(NEW_ROUTE, EXCLUSIVE_CREATE, &body, &attributes);
+        self
+    }
+
+    /// Says for good which link address has an address: nobody is asked, and nobody's word changes it.
+    #[must_use]
+    pub fn know_neighbour(mut self, index: u32, address: IpAddr, mac: Mac) -> Self {
+        const ADDRESS: u16 = 1;
+        const LINK_ADDRESS: u16 = 2;
+        const PERMANENT: u16 = 0x80;
+        const REPLACE_CREATE: u16 = 0x100 | 0x400;
+        // struct ndmsg
+        let mut body = vec![family(address), 0, 0, 0];
+        body.extend(index.to_ne_bytes());
+        body.extend(PERMANENT.to_ne_bytes());
+        body.extend([0, 0]);
+        let attributes = [attribute(ADDRESS, &octets(address)), attribute(LINK_ADDRESS, &mac)];
+        self.push(NEW_NEIGHBOUR, REPLACE_CREATE, &body, &attributes);
         self
     }
 

@@ -24,7 +24,7 @@ pub fn command() -> Command {
             values(
                 "filter",
                 "KEY=VALUE",
-                "Those that fit: status=running|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
+                "Those that fit: status=running|paused|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
                  label=NAME[=VALUE]; repeatable",
             )
             .short('f'),

@@ -7,6 +7,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::OpsError;
+use crate::ops::pause::{Motion, set_motion};
 use crate::ops::stop::{self, Patience, Stop};
 use crate::ops::stores::Here;
 use crate::ops::{rename, start};
@@ -67,7 +68,13 @@ pub fn wait_command() -> Command {
 
 /// `bryo pause`, as clap knows it.
 pub fn pause_command() -> Command {
-    Command::new("pause").about("Let no process of sandboxes run").arg(sandboxes())
+    Command::new("pause")
+        .about("Let no process of sandboxes run")
+        .after_help(
+            "It takes a control group, which a sandbox has that was started with a limit like --memory, --cpus or \
+             --cpu-weight. `stop` and `kill` let it go on or end it; `exec` and `attach` wait for `unpause`.",
+        )
+        .arg(sandboxes())
 }
 
 /// `bryo unpause`, as clap knows it.
@@ -204,20 +211,20 @@ pub fn wait(arguments: &[OsString]) -> Result<Answer, Failure> {
 
 /// Answers the words after `bryo pause`.
 pub fn pause(arguments: &[OsString]) -> Result<Answer, Failure> {
-    freeze(pause_command(), arguments, true)
+    in_motion(pause_command(), arguments, Motion::Frozen)
 }
 
 /// Answers the words after `bryo unpause`.
 pub fn unpause(arguments: &[OsString]) -> Result<Answer, Failure> {
-    freeze(unpause_command(), arguments, false)
+    in_motion(unpause_command(), arguments, Motion::Free)
 }
 
-fn freeze(command: Command, arguments: &[OsString], freeze: bool) -> Result<Answer, Failure> {
+fn in_motion(command: Command, arguments: &[OsString], motion: Motion) -> Result<Answer, Failure> {
     let Many { wanted, here, .. } = match asked(command, arguments)? {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(many) => many,
     };
-    told(&wanted, failures(stop::freeze(&here.stores, &wanted, freeze))?, name_alone)
+    told(&wanted, failures(set_motion(&here.stores, &wanted, motion))?, name_alone)
 }
 
 /// Answers the words after `bryo start`.

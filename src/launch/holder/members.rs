@@ -82,8 +82,12 @@ impl Members {
 
 /// What the name server has to know of a member that came, by its names so far.
 pub(super) fn here(member: &Member) -> Vec<Tell> {
-    let addresses: Vec<IpAddr> = [IpAddr::V4(member.v4)].into_iter().chain(member.v6).collect();
-    names(member).map(|name| Tell::Here(name, addresses.clone())).collect()
+    names(member).map(|name| Tell::Here(name, addresses(member))).collect()
+}
+
+/// Both.
+pub(super) fn addresses(member: &Member) -> Vec<IpAddr> {
+    [IpAddr::V4(member.v4)].into_iter().chain(member.v6).collect()
 }
 
 /// What it has to know of one that left.

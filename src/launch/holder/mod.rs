@@ -18,6 +18,9 @@
 //! however that ends. The holder ends with the last one: it takes the same lock and looks for anybody
 //! waiting first, so nobody ever connects to a holder that is about to end.
 //!
+//! *Ports.* The launcher opens them, as for a netstack of its own, and hands them over by way of the holder, which knows
+//! whose they are. They are closed when the place is given up, and before the run ends where that is in order.
+//!
 //! *Death.* When the holder dies its network namespace goes, and with it the bridge and every cable: members are
 //! alone with their loopback. Its netstack sees the end of its socket and ends. When the netstack dies, members keep
 //! each other and have no way out. The socket's file that a killed holder leaves, the next one replaces.
@@ -37,12 +40,16 @@ mod process;
 mod start;
 mod wire;
 
+use std::cell::Cell;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::pipe::{PipeFlags, pipe_with};
 
 use crate::launch::Door;
+use crate::net::user::published::Published;
 use crate::plan::facts::Lease;
+use crate::plan::traffic::Traffic;
 use crate::spec::net::NetworkName;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -51,7 +58,7 @@ use crate::sys::socket;
 pub use start::{Start, start};
 pub use wire::Member;
 use wire::{Answer, Ask};
-pub(in crate::launch) use wire::{Tell, receive};
+pub(in crate::launch) use wire::{Tell, receive, send};
 
 /// The name of a holder's socket in the network's directory.
 pub const SOCKET: &str = "socket";
@@ -65,6 +72,8 @@ pub struct Membership {
     connection: OwnedFd,
     lease: Lease,
     door: Door,
+    /// Whether ports are open for it.
+    has_ports: Cell<bool>,
 }
 
 /// Why there is no place.
@@ -169,12 +178,15 @@ fn ask(
     fd: Option<std::os::fd::BorrowedFd<'_>>,
 ) -> Result<(Answer, Option<OwnedFd>)> {
     wire::send(connection, ask, fd)?;
+    readable(connection)?;
+    wire::receive(connection)?.ok_or(Errno::ECONNRESET)
+}
+
+/// Waits until there is something to read, or the end.
+fn readable(connection: &OwnedFd) -> Result<()> {
     let mut poller = Poller::new();
     poller.readable((), connection.as_fd());
-    if poller.wait(Some(PATIENCE))?.is_empty() {
-        return Err(Errno::ETIMEDOUT);
-    }
-    wire::receive(connection)?.ok_or(Errno::ECONNRESET)
+    if poller.wait(Some(PATIENCE))?.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
 }
 
 /// Takes a place.
@@ -187,10 +199,27 @@ pub fn join(
     let wanted = Ask::Join { version: wire::VERSION, name: name.map(str::to_owned) };
     match ask(&connection, &wanted, None).map_err(speak)? {
         (Answer::Lease(lease), Some(user)) if lease.network == *network => {
-            Ok(Membership { connection, lease, door: Door { user, net: None } })
+            let door = Door { user, net: None };
+            Ok(Membership { connection, lease, door, has_ports: Cell::new(false) })
         }
         (answer, _) => Err(refusal(network, answer)),
     }
+}
+
+/// What left a network and was refused, by all its members; none when its netstack has ended.
+pub fn traffic(
+    network: &NetworkName,
+    connection: &OwnedFd,
+) -> std::result::Result<Option<Traffic>, HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let (told, tells) = socket::pair().map_err(speak)?;
+    match ask(connection, &Ask::Traffic, Some(tells.as_fd())).map_err(speak)? {
+        (Answer::Done, _) => {}
+        (answer, _) => return Err(refusal(network, answer)),
+    }
+    drop(tells);
+    let told = readable(&told).and_then(|()| receive(&told)).map_err(speak)?;
+    Ok(told.map(|(traffic, _)| traffic))
 }
 
 /// Who is on a network.
@@ -241,6 +270,26 @@ impl Membership {
     /// Has a network namespace connected. One that was before is not any more.
     pub fn attach(&self, namespace: impl AsFd) -> std::result::Result<(), HolderError> {
         self.done(&Ask::Attach, Some(namespace.as_fd()))
+    }
+
+    /// Lets clients in by a port that is open; the network's netstack has it from now on.
+    pub fn publish(&self, port: &Published) -> std::result::Result<(), HolderError> {
+        let wanted = Ask::Publish { port: port.port, transport: port.transport };
+        self.has_ports.set(true);
+        self.done(&wanted, Some(port.socket.as_fd()))
+    }
+
+    /// Lets nobody in any more: when this returns, somebody else can have the ports. Where holder or netstack have
+    /// ended, there are none.
+    pub fn withdraw(&self) {
+        if self.has_ports.replace(false)
+            && let Ok((told, tells)) = pipe_with(PipeFlags::CLOEXEC)
+            && self.done(&Ask::Withdraw, Some(tells.as_fd())).is_ok()
+        {
+            drop(tells);
+            // The end of it is what is waited for.
+            readable(&told).unwrap_or(());
+        }
     }
 
     /// Whether the holder has ended, and the network with it.

@@ -14,12 +14,13 @@ use rustix::net::SocketFlags;
 use super::SOCKET;
 use super::members::{self, Members};
 use super::start::{Start, leave_launcher};
-use super::wire::{self, Answer, Ask, Failure, Member};
+use super::wire::{self, Answer, Ask, Failure, Member, Tell};
 use crate::confine::capabilities;
 use crate::net::{bridge, interface};
 use crate::plan::facts::Lease;
 use crate::plan::step::Link;
 use crate::spec::Capability;
+use crate::spec::net::Transport;
 use crate::sys::clone::{self, CloneFlags};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -42,6 +43,8 @@ pub(super) struct Ends {
 const MEMORY: u64 = 1 << 29;
 /// One for each member, and some for those who ask.
 const DESCRIPTORS: u64 = 2048;
+/// Most ports of the host that are open for all members: the netstack has each as a descriptor.
+const PUBLISHED: usize = 400;
 /// How long it waits for whoever holds the lock to connect.
 const PAUSE: Duration = Duration::from_millis(20);
 
@@ -52,8 +55,8 @@ pub(super) fn run(order: &Start<'_>, ends: &Ends) -> ! {
         .map_err(|errno| failure("leave the launcher", errno))
         .and_then(|()| make(order, ends));
     match made {
-        Ok((user, index)) => {
-            let served = Holder::new(order, ends, user, index).serve();
+        Ok(made) => {
+            let served = Holder::new(order, ends, made).serve();
             exit_now(u8::from(served.is_err()))
         }
         Err(failure) => exit_now(tell_first(ends, failure)),
@@ -73,12 +76,23 @@ fn tell_first(ends: &Ends, failure: Failure) -> u8 {
     u8::from(told.is_err()) + 1
 }
 
-/// Namespaces, bridge, way out, confinement: its user namespace, and the bridge's index.
-fn make(order: &Start<'_>, ends: &Ends) -> std::result::Result<(OwnedFd, u32), Failure> {
-    let user = enter().map_err(|errno| failure("make a user and a network namespace", errno))?;
+/// What the holder has made.
+struct Made {
+    /// Its user namespace.
+    user: OwnedFd,
+    /// Whether that has the caller's subordinate ids.
+    subids: bool,
+    /// The bridge's index.
+    bridge: u32,
+}
+
+/// Namespaces, bridge, way out, confinement.
+fn make(order: &Start<'_>, ends: &Ends) -> std::result::Result<Made, Failure> {
+    let (user, subids) = enter(order, ends)
+        .map_err(|errno| failure("make a user and a network namespace", errno))?;
     let cannot = |what: &'static str| move |errno| failure(what, errno);
     namespace::bring_loopback_up().map_err(cannot("bring the loopback interface up"))?;
-    let index =
+    let bridge =
         bridge::make(order.segment, order.uplink.v6.is_some()).map_err(cannot("make a bridge"))?;
     let tun =
         interface::make(&order.uplink).map_err(cannot("make the interface of the way out"))?;
@@ -86,18 +100,28 @@ fn make(order: &Start<'_>, ends: &Ends) -> std::result::Result<(OwnedFd, u32), F
     socket::send(&ends.uplink, b"t", &[tun.as_fd()]).map_err(cannot("start the netstack"))?;
     drop(tun);
     confine(order, ends).map_err(cannot("confine the holder"))?;
-    Ok((user, index))
+    Ok(Made { user, subids, bridge })
 }
 
-/// New namespaces, in which the caller's ids are themselves.
-fn enter() -> Result<OwnedFd> {
+/// New namespaces, in which the caller's ids are themselves; and whether the subordinate ones are, too.
+fn enter(order: &Start<'_>, ends: &Ends) -> Result<(OwnedFd, bool)> {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     clone::unshare(CloneFlags::NEW_USER | CloneFlags::NEW_NET)?;
     let own = namespace::open_proc_dir(rustix::process::getpid())?;
-    namespace::deny_setgroups(&own)?;
-    namespace::write_id_map(&own, IdMap::Uid, &format!("{0} {0} 1", uid.as_raw()))?;
-    namespace::write_id_map(&own, IdMap::Gid, &format!("{0} {0} 1", gid.as_raw()))?;
-    namespace::open_ns(own, Namespace::User)
+    let mut mapped = [0; 2];
+    if !order.ids.is_empty() {
+        socket::send(&ends.uplink, b"n", &[])?;
+        socket::receive(&ends.uplink, &mut mapped)?;
+    }
+    let [users, groups] = mapped.map(|done| done == 1);
+    if !users {
+        namespace::write_id_map(&own, IdMap::Uid, &format!("{0} {0} 1", uid.as_raw()))?;
+    }
+    if !groups {
+        namespace::deny_setgroups(&own)?;
+        namespace::write_id_map(&own, IdMap::Gid, &format!("{0} {0} 1", gid.as_raw()))?;
+    }
+    Ok((namespace::open_ns(own, Namespace::User)?, users && groups))
 }
 
 fn confine(order: &Start<'_>, ends: &Ends) -> Result<()> {
@@ -148,27 +172,27 @@ enum Event {
 struct Holder<'a> {
     order: &'a Start<'a>,
     ends: &'a Ends,
-    /// Its user namespace.
-    user: OwnedFd,
-    bridge: u32,
+    made: Made,
     members: Members,
     connections: BTreeMap<u64, OwnedFd>,
-    /// The ports of members, by their connections.
+    /// The ports of the bridge that members are at, by their connections.
     ports: BTreeMap<u64, u32>,
+    /// How many ports of the host are open for them.
+    published: BTreeMap<u64, usize>,
     next: u64,
     uplink_is_lost: bool,
 }
 
 impl<'a> Holder<'a> {
-    fn new(order: &'a Start<'a>, ends: &'a Ends, user: OwnedFd, bridge: u32) -> Self {
+    fn new(order: &'a Start<'a>, ends: &'a Ends, made: Made) -> Self {
         Self {
             order,
             ends,
-            user,
-            bridge,
+            made,
             members: Members::new(order.segment.clone(), order.uplink.v6.is_some()),
             connections: BTreeMap::new(),
             ports: BTreeMap::new(),
+            published: BTreeMap::new(),
             next: 0,
             uplink_is_lost: false,
         }
@@ -250,7 +274,7 @@ impl<'a> Holder<'a> {
         let answered = match wire::receive::<Ask>(connection) {
             Ok(Some((ask, fd))) => {
                 let (answer, along) = self.answer(number, ask, fd);
-                let user = along.then_some(self.user.as_fd());
+                let user = along.then_some(self.made.user.as_fd());
                 self.connections
                     .get(&number)
                     .is_some_and(|to| wire::send(to, &answer, user).is_ok())
@@ -277,10 +301,14 @@ impl<'a> Holder<'a> {
             }
             (Ask::Known(id), None) => self.know(number, id),
             (Ask::Attach, Some(namespace)) => self.attach(number, &namespace),
-            (Ask::Members, None) => Err(Answer::Members(self.members.list())),
-            (Ask::Join { .. } | Ask::Known(_) | Ask::Attach | Ask::Members, _) => {
-                Err(Answer::Unknown)
+            (Ask::Publish { port, transport }, Some(socket)) => {
+                self.publish(number, (port, transport), &socket)
             }
+            (Ask::Withdraw, Some(told)) => self.withdraw(number, Some(&told)),
+            (Ask::Members, None) => Err(Answer::Members(self.members.list())),
+            (Ask::Traffic, Some(to)) => self.tell_one(&Tell::Report, Some(&to)),
+            // At the wrong time, or without what belongs to it.
+            _ => Err(Answer::Unknown),
         };
         (answer.map_or_else(|other| other, |()| Answer::Done), false)
     }
@@ -288,7 +316,9 @@ impl<'a> Holder<'a> {
     fn lease(&self, member: &Member) -> Lease {
         let ipv6 = self.order.uplink.v6.is_some();
         let link = Link::member(self.order.segment, member.v4, ipv6);
-        Lease { network: self.order.segment.name.clone(), link }
+        let segment = self.order.segment;
+        let (network, internal) = (segment.name.clone(), segment.egress.closed);
+        Lease { network, link, internal, subids: self.made.subids }
     }
 
     fn know(&mut self, number: u64, id: String) -> std::result::Result<(), Answer> {
@@ -300,16 +330,42 @@ impl<'a> Holder<'a> {
     }
 
     fn attach(&mut self, number: u64, namespace: &OwnedFd) -> std::result::Result<(), Answer> {
-        let member = self.members.get(number).ok_or(Answer::Unknown)?.v4;
+        let Member { v4, v6, .. } = *self.members.get(number).ok_or(Answer::Unknown)?;
         self.unplug(number);
         let mtu = u32::from(self.order.uplink.mtu);
         let failed = |errno| Answer::Failed(failure("make a virtual cable", errno));
-        let port = bridge::connect(self.bridge, member, namespace.as_fd(), mtu).map_err(failed)?;
+        let port =
+            bridge::connect(self.made.bridge, (v4, v6), namespace.as_fd(), mtu).map_err(failed)?;
         self.ports.insert(number, port);
         Ok(())
     }
 
+    fn publish(
+        &mut self,
+        number: u64,
+        (port, transport): (u16, Transport),
+        socket: &OwnedFd,
+    ) -> std::result::Result<(), Answer> {
+        let Member { v4, v6, .. } = *self.members.get(number).ok_or(Answer::Unknown)?;
+        if self.published.values().sum::<usize>() >= PUBLISHED {
+            return Err(Answer::Failed(failure("publish another port", Errno::EMFILE)));
+        }
+        self.tell_one(&Tell::Open { v4, v6, port, transport }, Some(socket))?;
+        *self.published.entry(number).or_default() += 1;
+        Ok(())
+    }
+
+    /// `told` is closed when nobody comes in any more.
+    fn withdraw(&mut self, number: u64, told: Option<&OwnedFd>) -> std::result::Result<(), Answer> {
+        self.published.remove(&number);
+        let Some(member) = self.members.get(number) else { return Err(Answer::Unknown) };
+        let left = Tell::Left(members::addresses(member));
+        self.tell_one(&left, told)
+    }
+
     fn dismiss(&mut self, number: u64) {
+        // Without a netstack there is no port either.
+        drop(self.withdraw(number, None));
         self.connections.remove(&number);
         self.unplug(number);
         if let Some(member) = self.members.remove(number) {
@@ -325,11 +381,18 @@ impl<'a> Holder<'a> {
     }
 
     /// Without a netstack there is nobody to tell, and no name server.
-    fn tell(&mut self, all: Vec<wire::Tell>) {
+    fn tell(&mut self, all: Vec<Tell>) {
         for tell in all {
-            if !self.uplink_is_lost && wire::send(&self.ends.uplink, &tell, None).is_err() {
-                self.uplink_is_lost = true;
-            }
+            drop(self.tell_one(&tell, None));
         }
+    }
+
+    fn tell_one(&mut self, tell: &Tell, fd: Option<&OwnedFd>) -> std::result::Result<(), Answer> {
+        let fd = fd.map(AsFd::as_fd);
+        if !self.uplink_is_lost && wire::send(&self.ends.uplink, tell, fd).is_err() {
+            self.uplink_is_lost = true;
+        }
+        let lost = || Answer::Failed(failure("speak with the netstack", Errno::ECONNRESET));
+        if self.uplink_is_lost { Err(lost()) } else { Ok(()) }
     }
 }

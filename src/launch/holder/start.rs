@@ -3,10 +3,12 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 
 use super::{address, process, unix_socket};
+use crate::launch::ids;
 use crate::launch::netstack::uplink;
-use crate::plan::step::Link;
+use crate::plan::step::{IdsStep, Link};
 use crate::spec::net::Segment;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
@@ -22,6 +24,8 @@ pub struct Start<'a> {
     pub segment: &'a Segment,
     /// Between the holder and its netstack.
     pub uplink: Link,
+    /// Maps of the holder's user namespace, by helpers; where they fail, or there are none, it has the caller's ids alone.
+    pub ids: Vec<IdsStep>,
     /// Which Landlock; none where there is none.
     pub landlock_abi: Option<u32>,
     /// The holder's filter of system calls.
@@ -78,12 +82,24 @@ fn split(order: &Start<'_>, directory: BorrowedFd<'_>, listener: OwnedFd) -> ! {
             drop(to_holder);
             process::run(order, &process::Ends { directory, listener, uplink: to_uplink })
         }
-        Ok(Cloned::Parent { .. }) => {
+        Ok(Cloned::Parent { pid, .. }) => {
             drop((to_uplink, listener, directory));
+            map_ids(order, pid, &to_holder);
             uplink::run(order, &to_holder)
         }
         Err(_) => exit_now(1),
     }
+}
+
+/// Has the helpers map the holder's ids, once it has its user namespace, and tells it for which kinds that is done.
+fn map_ids(order: &Start<'_>, holder: Pid, to_holder: &OwnedFd) {
+    if order.ids.is_empty() || !matches!(socket::receive(to_holder, &mut [0]), Ok((1, _))) {
+        return;
+    }
+    // One that fails leaves the file as it is: then it is the holder's to write.
+    let mapped = order.ids.iter().map(|step| u8::from(ids::map(holder, step).is_ok()));
+    // Of one that has ended meanwhile, this process hears next.
+    socket::send(to_holder, &mapped.collect::<Vec<u8>>(), &[]).unwrap_or(());
 }
 
 /// Keeps nothing of the launcher: descriptors, terminal, signals, directory.

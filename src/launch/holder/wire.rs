@@ -10,11 +10,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::Lease;
+use crate::spec::net::Transport;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::socket;
 
 /// Of these messages: raised when one means something else.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// Longest message: a list of all members there can be.
 const LONGEST: usize = 192 << 10;
@@ -34,8 +35,19 @@ pub(super) enum Ask {
     Known(String),
     /// To connect the network namespace whose descriptor comes along.
     Attach,
+    /// To let clients in by the port whose socket comes along.
+    Publish {
+        /// The member's port.
+        port: u16,
+        /// Of which protocol.
+        transport: Transport,
+    },
+    /// To let nobody in any more. What comes along is closed when that is done.
+    Withdraw,
     /// Who is there.
     Members,
+    /// What went out and was refused: told, as JSON, to the socket that comes along.
+    Traffic,
 }
 
 /// What the holder answers.
@@ -89,10 +101,25 @@ pub(in crate::launch) enum Tell {
     Here(String, Vec<IpAddr>),
     /// This one has none any more.
     Gone(String),
+    /// Clients of the port whose socket comes along are let in to this member.
+    Open {
+        /// Its address.
+        v4: Ipv4Addr,
+        /// Its address of IPv6.
+        v6: Option<IpAddr>,
+        /// Its port.
+        port: u16,
+        /// Of which protocol.
+        transport: Transport,
+    },
+    /// Nobody is let in any more to who had these addresses. A descriptor that comes along is closed when that is done.
+    Left(Vec<IpAddr>),
+    /// To tell what went out and was refused to the socket that comes along.
+    Report,
 }
 
 /// Sends one.
-pub(super) fn send(
+pub(in crate::launch) fn send(
     to: impl AsFd,
     message: &impl Serialize,
     fd: Option<BorrowedFd<'_>>,
@@ -132,7 +159,7 @@ mod tests {
             socket::send(&a, text.as_bytes(), &[]).unwrap();
             assert_eq!(receive::<Ask>(&b).unwrap_err(), Errno::EPROTO, "{text}");
         }
-        let ask = Ask::Join { version: 1, name: Some("a".to_owned()) };
+        let ask = Ask::Join { version: VERSION, name: Some("a".to_owned()) };
         send(&a, &ask, None).unwrap();
         assert_eq!(receive::<Ask>(&b).unwrap().unwrap().0, ask);
         drop(a);

@@ -26,6 +26,7 @@ use crate::plan::step::{
     Action, ConfineStep, Link as LinkPlan, NetStep, NetstackStep, Network6, Plan, Stage,
 };
 use crate::plan::traffic::Traffic;
+use crate::spec::net::Prefix;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::process::{self, Dumpable, exit_now};
 use crate::sys::resource::{self, Resource};
@@ -74,7 +75,7 @@ pub(super) fn run(order: Order<'_>) -> ! {
     let started = prepared
         .and_then(|bounds| {
             let capture = capture.map(|(file, _)| Capture::new(file, bounds.written));
-            engine(plan, open_link(plan, link, capture)?, published, bounds.files)
+            engine(plan, open_link(plan, link, capture)?, published, &[], bounds.files)
         })
         .map_err(|errno| Failed::new(first, errno))
         .and_then(|engine| confine(plan, filter, Some(launcher)).map(|()| engine));
@@ -86,7 +87,7 @@ pub(super) fn run(order: Order<'_>) -> ! {
         }
     };
     let ready = control.tell(&FromSandbox::Confined { listener: false }, None);
-    let hear = || match control.order() {
+    let hear = |_| match control.order() {
         Ok(Some(ToSandbox::Finish)) => Say::Finish,
         // It is gone, or says something that means nothing.
         Ok(_) | Err(_) => Say::Stop,
@@ -181,6 +182,7 @@ pub(super) fn engine(
     plan: &Plan,
     link: Link,
     published: Vec<Published>,
+    network: &[Prefix],
     files: u64,
 ) -> Result<Serving> {
     let (at, egress) = (link_plan(plan), served(plan));
@@ -198,9 +200,11 @@ pub(super) fn engine(
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
     let (named, gate) = super::gate::gate(egress, at)?;
     let secret = u64::from_ne_bytes(secret);
-    let faces = Faces { inside, gateway, stranger, resolvers: at.resolvers().collect() };
+    let resolvers = at.resolvers().collect();
+    let faces = Faces { inside, gateway, stranger, resolvers, network: network.to_vec() };
     let mut engine = Engine::new(link, inside, named, Host, most, secret)?;
     engine.publish(faces, published)?;
+    engine.also_from(network);
     Ok((engine, gate))
 }
 

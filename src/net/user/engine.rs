@@ -14,10 +14,12 @@
 //! Long because it is one loop and what it keeps.
 
 mod doors;
+mod members;
 mod packets;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -28,6 +30,7 @@ use super::datagrams::{Datagrams, Key};
 use super::dial::Dial;
 use super::link::{Inbox, Link};
 use super::packet::parse;
+use super::published::Published;
 use super::ring::Pool;
 use super::stream::{Ends, Fate, Means, Stream};
 use super::table::{Table, Token};
@@ -36,6 +39,7 @@ use crate::net::egress::Egress;
 use crate::plan::traffic::Totals;
 use crate::sys::errno::Result;
 use doors::Doors;
+use members::Leaving;
 
 /// Packets that are read in one turn.
 const BATCH: usize = 64;
@@ -101,10 +105,16 @@ impl Source {
 }
 
 /// What whoever started the netstack says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Order {
     /// Nothing more.
     Go,
+    /// Somebody on the network behind the link has these addresses now.
+    Came(Vec<IpAddr>),
+    /// Let clients in by this port, to who has these addresses.
+    Open(Published, Inside),
+    /// Nobody has these addresses any more. What comes along is closed once no port leads there.
+    Left(Vec<IpAddr>, Option<OwnedFd>),
     /// The payload has ended: let what it said leave, then end.
     Finish,
     /// End.
@@ -124,6 +134,7 @@ pub struct Engine<E, D> {
     dialling: usize,
     datagrams: Table<Key, Datagrams>,
     doors: Doors,
+    leaving: Leaving,
     ended: Waiting,
     work: VecDeque<Source>,
     timers: BinaryHeap<Reverse<(Instant, Token)>>,
@@ -165,6 +176,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             dialling: 0,
             datagrams: Table::new(most.datagrams),
             doors: Doors::default(),
+            leaving: Leaving::default(),
             ended: Waiting::default(),
             work: VecDeque::new(),
             timers: BinaryHeap::new(),
@@ -178,14 +190,21 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         })
     }
 
-    /// Works until `master` says otherwise; `hear` reads what it says.
-    pub fn run(&mut self, master: BorrowedFd<'_>, hear: impl Fn() -> Order) -> Result<()> {
+    /// Works until `master` says otherwise; `hear` reads what it says, and knows what went through so far.
+    pub fn run(&mut self, master: BorrowedFd<'_>, hear: impl Fn(Totals) -> Order) -> Result<()> {
         epoll::add(&self.events, master, Source::Master.bits(), epoll::EventFlags::IN)?;
         let mut inbox = Inbox::default();
         loop {
             if self.turn(&mut inbox)? {
-                match hear() {
+                match hear(self.totals()) {
                     Order::Go => {}
+                    Order::Came(addresses) => self.came(&addresses),
+                    // One that cannot be watched is closed: who comes is refused.
+                    Order::Open(port, inside) => self.open_door(port, inside).unwrap_or(()),
+                    Order::Left(addresses, told) => {
+                        self.left(addresses);
+                        drop(told);
+                    }
                     Order::Finish => return self.finish(&mut inbox),
                     Order::Stop => return Ok(()),
                 }
@@ -244,7 +263,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     fn wait(&mut self) -> Result<Vec<(Source, epoll::EventFlags)>> {
         let busy = self.more_packets || !self.work.is_empty();
         let timer = self.timers.peek().map(|Reverse((when, _))| *when);
-        let idle = self.datagrams.is_empty() && self.ended.is_empty();
+        let idle = self.datagrams.is_empty() && self.ended.is_empty() && self.leaving.is_empty();
         let round = (!idle).then_some(self.next_round);
         let names = self.egress.deadline();
         let next =
@@ -379,6 +398,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         if self.next_round <= self.now {
             self.next_round = self.now + ROUND;
             self.ended.expire(self.now);
+            self.see_off();
             let now = self.now;
             let over = self.datagrams.iter_mut().filter(|(_, flow)| flow.is_over(now));
             let over: Vec<Token> = over.map(|(token, _)| token).collect();

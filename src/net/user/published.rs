@@ -4,15 +4,16 @@
 //! - A client keeps its address. One on the host's loopback appears as the gateway: the payload's kernel takes
 //!   no packet from loopback that comes over a link.
 //! - Nobody else appears as the gateway: a payload may take that address for this machine. A foreign client that has
-//!   one of the link's own addresses (which are private ones, and may be in use on the host's networks too), or
-//!   one that cannot be shown, appears as the *stranger*, an address that nobody else has.
+//!   one of the link's own addresses (which are private ones, and may be in use on the host's networks too), one of
+//!   the network behind the link (the answers would go to somebody there), or one that cannot be shown, appears as
+//!   the *stranger*, an address that nobody else has.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use super::Inside;
 use super::link::Gateway;
-use crate::spec::net::Transport;
+use crate::spec::net::{Prefix, Transport};
 
 /// A port that the host listens at.
 #[derive(Debug)]
@@ -28,7 +29,7 @@ pub struct Published {
 /// Addresses inside that stand for somebody.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Faces {
-    /// The sandbox.
+    /// The other end of the link.
     pub inside: Inside,
     /// The host, as its loopback.
     pub gateway: Gateway,
@@ -36,15 +37,17 @@ pub struct Faces {
     pub stranger: Gateway,
     /// The name server.
     pub resolvers: Vec<IpAddr>,
+    /// Ranges of the network behind the link, where it leads to one.
+    pub network: Vec<Prefix>,
 }
 
 impl Faces {
-    /// Both ends of a flow that a client asked for, as the payload sees them. The port outside may be in use.
-    pub fn ends(&self, client: SocketAddr, port: u16) -> (SocketAddr, SocketAddr) {
+    /// Both ends of a flow that a client asked `inside` for, as the payload sees them. The port outside may be in use.
+    pub fn ends(&self, inside: Inside, client: SocketAddr, port: u16) -> (SocketAddr, SocketAddr) {
         let outside = self.of(client.ip().to_canonical());
-        let inside = match self.inside.v6 {
+        let inside = match inside.v6 {
             Some(v6) if outside.is_ipv6() => v6,
-            _ => self.inside.v4,
+            _ => inside.v4,
         };
         (SocketAddr::new(inside, port), SocketAddr::new(outside, client.port()))
     }
@@ -57,7 +60,8 @@ impl Faces {
         }
         let is_ours = self.inside.is_source(client)
             || [self.gateway.v4, self.gateway.v6].contains(&client)
-            || self.resolvers.contains(&client);
+            || self.resolvers.contains(&client)
+            || self.network.iter().any(|range| range.contains(client));
         let is_shown = client.is_ipv4() || v6 && !is_link_local(client);
         if is_ours || !is_shown { of(self.stranger) } else { client }
     }
@@ -82,11 +86,12 @@ mod tests {
             gateway: Gateway { v4: ip("10.0.2.2"), v6: ip("fd00::2") },
             stranger: Gateway { v4: ip("10.0.2.4"), v6: ip("fd00::4") },
             resolvers: vec![ip("10.0.2.3"), ip("fd00::3")],
+            network: Vec::new(),
         }
     }
 
     fn seen(faces: &Faces, client: &str) -> String {
-        let (inside, outside) = faces.ends(SocketAddr::new(ip(client), 7), 80);
+        let (inside, outside) = faces.ends(faces.inside, SocketAddr::new(ip(client), 7), 80);
         assert_eq!((inside.is_ipv4(), inside.port(), outside.port()), (outside.is_ipv4(), 80, 7));
         outside.ip().to_string()
     }
@@ -118,6 +123,24 @@ mod tests {
         for client in ["fd00::2", "fd00::3", "fd00::100", "fe80::1"] {
             assert_eq!(seen(&faces, client), "fd00::4", "{client}");
         }
+    }
+
+    #[test]
+    fn no_foreign_client_appears_as_one_of_the_network_behind() {
+        let network = ["10.9.0.0/24", "fd12::/64"].map(|range| Prefix::parse(range).unwrap());
+        let faces = Faces { network: network.to_vec(), ..faces(Some("fd00::100")) };
+        for (client, shown) in [
+            ("10.9.0.7", "10.0.2.4"),
+            ("10.9.0.255", "10.0.2.4"),
+            ("10.9.1.7", "10.9.1.7"),
+            ("fd12::7", "fd00::4"),
+            ("::ffff:10.9.0.1", "10.0.2.4"),
+        ] {
+            assert_eq!(seen(&faces, client), shown, "{client}");
+        }
+        let member = Inside { v4: ip("10.9.0.5"), v6: Some(ip("fd12::5")), mtu: 65_520 };
+        let (inside, outside) = faces.ends(member, SocketAddr::new(ip("::1"), 7), 80);
+        assert_eq!((inside.ip(), outside.ip()), (ip("fd12::5"), ip("fd00::2")));
     }
 
     #[test]

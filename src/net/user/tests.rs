@@ -151,10 +151,10 @@ fn work(
     let link = Link::new(tun, gateway, Large::Yes);
     let inside = Inside { v4: ip("10.0.2.100"), v6: Some(ip("fd00::100")), mtu: 65_520 };
     let stranger = Gateway { v4: ip("10.0.2.4"), v6: ip("fd00::4") };
-    let faces = Faces { inside, gateway, stranger, resolvers: Vec::new() };
+    let faces = Faces { inside, gateway, stranger, resolvers: Vec::new(), network: Vec::new() };
     let mut engine = Engine::new(link, inside, Gate, Host, most, 1).unwrap();
     engine.publish(faces, published).unwrap();
-    engine.run(master.as_fd(), || Order::Finish).unwrap();
+    engine.run(master.as_fd(), |_| Order::Finish).unwrap();
     let (streams, _, buffers) = engine.size();
     // What the payload said has left; the answers of the last few may be under way.
     assert_eq!(buffers, 0, "bytes of buffers that are left, {streams} streams");

@@ -3,10 +3,11 @@
 use super::error::NetworksError;
 use super::{Wanted, create, open, segment};
 use crate::confine::seccomp::{self, Program};
+use crate::host::Probe;
 use crate::launch::holder::{self, Membership, Start};
 use crate::plan::facts::{Facts, Lease};
-use crate::plan::seccomp_of_network;
-use crate::plan::step::Link;
+use crate::plan::step::{IdsStep, Link};
+use crate::plan::{plan_same_ids, seccomp_of_network};
 use crate::spec::net::{NetworkName, Segment};
 use crate::state::{LockedNetwork, NetworkError, Store};
 use crate::sys::errno::Errno;
@@ -33,7 +34,7 @@ pub fn place(
 }
 
 /// The place that the first one on a network would get: nothing is started or made.
-pub fn preview(network: &NetworkName) -> Result<Lease, NetworksError> {
+pub fn preview(network: &NetworkName, facts: &Facts) -> Result<Lease, NetworksError> {
     let store = open()?;
     let segment = match store.lock_network(network)? {
         Some(locked) => locked.record()?.segment,
@@ -43,7 +44,9 @@ pub fn preview(network: &NetworkName) -> Result<Lease, NetworksError> {
         None => return Err(NetworkError::Missing(network.clone()).into()),
     };
     let first = segment.next_free(None, |_| false).unwrap_or(segment.gateway);
-    Ok(Lease { network: network.clone(), link: Link::member(&segment, first, has_ipv6()) })
+    let link = Link::member(&segment, first, has_ipv6());
+    let subids = plan_same_ids(facts).is_some();
+    Ok(Lease { network: network.clone(), link, internal: segment.egress.closed, subids })
 }
 
 fn find_or_make(store: &Store, network: &NetworkName) -> Result<LockedNetwork, NetworksError> {
@@ -74,12 +77,24 @@ fn start(segment: &Segment, locked: &LockedNetwork, facts: &Facts) -> Result<(),
     let order = Start {
         segment,
         uplink: Link::usual(has_ipv6()),
+        ids: subids(facts).unwrap_or_default(),
         landlock_abi: crate::plan::landlock_of_network(facts),
         holder_filter: &instructions(holder_filter)?,
         netstack_filter: &instructions(netstack_filter)?,
     };
     holder::start(&order, locked)
         .map_err(|source| NetworksError::Start { name: segment.name.clone(), source })
+}
+
+/// Who comes after the first may want subordinate ids, whatever that one has. None where there are none.
+fn subids(facts: &Facts) -> Option<Vec<IdsStep>> {
+    if facts.subids.is_some() {
+        return plan_same_ids(facts);
+    }
+    let mut probe = Probe::begin().ok()?;
+    probe.account(facts.caller.uid, facts.caller.gid).ok()?;
+    probe.subids().ok()?;
+    plan_same_ids(&probe.finish())
 }
 
 /// A kernel without it has no such directory.

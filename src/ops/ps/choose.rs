@@ -20,8 +20,8 @@ pub enum Filter {
 }
 
 const KEYS: &[&str] = &["status", "name", "id", "exited", "label"];
-/// Docker's `created` and `paused` are none of ours.
-const STATES: &[&str] = &["running", "restarting", "exited", "died"];
+/// Docker's `created` is none of ours.
+const STATES: &[&str] = &["running", "paused", "restarting", "exited", "died"];
 
 impl Filter {
     /// `KEY=VALUE`.
@@ -80,6 +80,7 @@ impl Filter {
 pub(super) fn state_word(state: PsState) -> &'static str {
     match state {
         PsState::Running => "running",
+        PsState::Paused => "paused",
         PsState::Restarting => "restarting",
         PsState::Exited(Exit::Lost | Exit::ServerLost) | PsState::Killed => "died",
         PsState::Exited(_) => "exited",

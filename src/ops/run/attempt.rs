@@ -124,7 +124,7 @@ pub(super) fn carry_out(
     });
     // What is open is the netstack's alone now.
     drop(host.published.take());
-    let running = match launched {
+    let running = match launched.inspect_err(|_| way.withdraw()) {
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
     };
@@ -136,7 +136,9 @@ pub(super) fn carry_out(
     let enforced = end::enforced(plan, &running.enforced);
     let model = Model { plan, host: &host, explain: &explain::visit };
     let station = desk.and_then(Desk::station);
-    let ended = prepared.watch_over(running, spec, model, station, signals)?;
+    let ended = prepared.watch_over(running, spec, model, station, signals);
+    way.withdraw();
+    let ended = ended?;
     let ran = started.elapsed();
     let told = end::Told { enforced, ended: &ended, duration: ran };
     let denials = |call| prepared.errno_for(call).raw();

@@ -46,7 +46,7 @@ impl Joined {
 pub(super) fn look(spec: &Spec, facts: &mut Facts) -> Result<(), RunError> {
     match &spec.network {
         Network::Sandbox(wanted) => facts.target = Some(Shared::find(wanted)?.target),
-        Network::Bridge(network) => facts.lease = Some(preview(network)?),
+        Network::Bridge(network) => facts.lease = Some(preview(network, facts)?),
         Network::None | Network::User | Network::Host => {}
     }
     Ok(())
@@ -119,6 +119,13 @@ impl<'a> Way<'a> {
             let known = membership.know(record.id.as_str());
             known.map_err(|error| LaunchError::Holder(Box::new(error)))
         })
+    }
+
+    /// Gives up the ports that are open on a network.
+    pub(super) fn withdraw(&self) {
+        if let Some(membership) = self.membership() {
+            membership.withdraw();
+        }
     }
 
     pub(super) fn door(&self) -> Option<&Door> {

@@ -227,7 +227,9 @@ pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError>
 /// No port is open that the spec does not name, and each that it names.
 fn check_published(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     let mut wanted: Vec<Publish> = match spec.network {
-        Network::User => spec.publish.iter().flat_map(|publish| publish.each()).collect(),
+        Network::User | Network::Bridge(_) => {
+            spec.publish.iter().flat_map(|publish| publish.each()).collect()
+        }
         _ => Vec::new(),
     };
     for (number, action) in of(plan, Stage::Prepare) {

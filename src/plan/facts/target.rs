@@ -33,4 +33,10 @@ pub struct Lease {
     pub network: NetworkName,
     /// The member's addresses, and those of the bridge and of the name server.
     pub link: Link,
+    /// Whether nothing leaves the network, and nobody comes in.
+    #[serde(default)]
+    pub internal: bool,
+    /// Whether its holder has the caller's subordinate ids.
+    #[serde(default)]
+    pub subids: bool,
 }

@@ -17,7 +17,28 @@ impl Supervisor<'_> {
         let open = self.open_door.filter(|_| self.door.is_none() && self.phase == Phase::Running);
         if let Some(open) = open {
             self.door = open();
+            self.give_freezer();
         }
+    }
+
+    /// Says to who takes orders how the sandbox is paused. Where the descriptor cannot be had it cannot be.
+    pub(super) fn give_freezer(&mut self) {
+        let group = self.group;
+        if let Some(station) = self.orders() {
+            station.set_freezer(group.and_then(|group| group.freezer().ok().flatten()));
+        }
+    }
+
+    /// Lets the sandbox run, if it is paused.
+    pub(super) fn thaw(&mut self) {
+        if let Some(station) = self.orders() {
+            station.thaw();
+        }
+    }
+
+    /// Who takes orders: there is one or the other.
+    fn orders(&mut self) -> Option<&mut Station> {
+        self.station.as_deref_mut().into_iter().chain(&mut self.door).next()
     }
 
     /// Hands an entry over to who asked for it, or says why there is none.
@@ -42,10 +63,8 @@ impl Supervisor<'_> {
         self.tell(client, &reply, &[]);
     }
 
-    /// There is one or the other.
     fn tell(&mut self, client: u64, reply: &Reply, fds: &[std::os::fd::BorrowedFd<'_>]) {
-        let station = self.station.as_deref_mut().into_iter().chain(&mut self.door).next();
-        if let Some(station) = station {
+        if let Some(station) = self.orders() {
             station.tell(client, reply, fds);
         }
     }

@@ -44,7 +44,12 @@ impl Supervisor<'_> {
         }
         let stage = if self.stage.has_pty() { signals::Stage::Pty } else { signals::Stage::Bare };
         match react(signal, received.code, stage) {
-            Reaction::Forward => self.forward(signal),
+            Reaction::Forward => {
+                if signals::asks_for_an_end(signal) {
+                    self.thaw();
+                }
+                self.forward(signal)
+            }
             Reaction::Resize => self.stage.resize().map_err(SuperviseError::Terminal),
             Reaction::Stop(whom) => {
                 self.overtaken = None;

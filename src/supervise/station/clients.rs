@@ -6,6 +6,7 @@ use std::time::Duration;
 use rustix::termios::Winsize;
 
 use super::{MOST_CLIENTS, Order, Station};
+use crate::limits::group::Motion;
 use crate::state::log::Writer;
 use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
 use crate::sys::errno::{Errno, Result};
@@ -95,6 +96,12 @@ impl Station {
             Ok((0, _)) => Then::Goes,
             Ok((length, fds)) => match bytes.get(..length).and_then(Message::decode) {
                 Some(Message::Input(input)) => self.take_input(&client, input),
+                Some(Message::Request(Request::Enter | Request::Attach))
+                    if self.motion == Motion::Frozen =>
+                {
+                    let told = socket::send(&client.socket, &Reply::Paused.encode(), &[]);
+                    told.map_or(Then::Goes, |()| Then::Stays(None))
+                }
                 // Answered when the start has come to its end.
                 Some(Message::Request(Request::Enter)) => {
                     Then::Stays(Some(Order::Enter { client: number, fds }))
@@ -155,8 +162,8 @@ impl Station {
             },
             Request::Enter => return Then::Goes,
             Request::Resize { rows, columns } => self.resize(*rows, *columns),
-            Request::Pause => self.freeze(true),
-            Request::Unpause => self.freeze(false),
+            Request::Pause => self.set_motion(Motion::Frozen),
+            Request::Unpause => self.set_motion(Motion::Free),
         };
         // A client that does not read its few answers is none.
         match socket::send(&client.socket, &reply.encode(), &[]) {
@@ -176,7 +183,11 @@ impl Station {
             self.stopped = true;
             return Order::Kill;
         }
-        self.stopped |= signal == self.stop_signal();
+        if signal == self.stop_signal() {
+            self.stopped = true;
+            self.thaw();
+        }
+        // Any other one waits for a sandbox that is paused to go on, as with Docker.
         Order::Signal(signal)
     }
 
@@ -191,15 +202,22 @@ impl Station {
         }
     }
 
-    fn freeze(&mut self, freeze: bool) -> Reply {
-        match self.freezer.as_mut().map(|freezer| freezer(freeze)) {
-            Some(Ok(())) => Reply::Done,
-            Some(Err(why)) => Reply::Refused { why },
-            None => Reply::Refused {
-                why: "it has no control group of its own, and a signal that stops processes is seen by them and \
-                      by who waits for them"
-                    .to_owned(),
-            },
+    fn set_motion(&mut self, motion: Motion) -> Reply {
+        let refused = |why: &str| Reply::Refused { why: why.to_owned() };
+        let Some(freezer) = &self.freezer else {
+            return refused("nothing of it runs that has a control group of its own");
+        };
+        match motion {
+            Motion::Frozen if self.motion == motion => return refused("it is paused already"),
+            Motion::Free if self.motion == motion => return refused("it is not paused"),
+            Motion::Frozen | Motion::Free => {}
+        }
+        match freezer.set(motion) {
+            Ok(()) => {
+                self.motion = motion;
+                Reply::Done
+            }
+            Err(errno) => refused(&errno.to_string()),
         }
     }
 

@@ -33,6 +33,7 @@ use clients::Client;
 use super::SuperviseError;
 use super::port::set_nonblocking;
 use crate::launch::Relay;
+use crate::limits::group::{Freezer, Motion};
 use crate::spec::StopOrder;
 use crate::state::log::{MOST, Stream, Writer};
 use crate::sys::errno::{Errno, Result};
@@ -75,9 +76,6 @@ pub(super) enum Order {
     },
 }
 
-/// Freezes (`true`) and thaws all processes of the sandbox; why not, in words, where it fails.
-pub type Freezer = Box<dyn FnMut(bool) -> std::result::Result<(), String>>;
-
 /// See the module.
 pub struct Station {
     /// None for a run in the foreground, whose output goes elsewhere.
@@ -86,7 +84,9 @@ pub struct Station {
     /// The inode of our own user namespace; none where that cannot be told, and nobody is refused for it.
     namespace: Option<u64>,
     stop: StopOrder,
+    /// Of what runs; none between two runs, and where it has no group.
     freezer: Option<Freezer>,
+    motion: Motion,
     pipes: Vec<(Stream, OwnedFd)>,
     pty: Option<OwnedFd>,
     input: Option<OwnedFd>,
@@ -114,6 +114,7 @@ impl Station {
             namespace: clients::own_namespace(),
             stop,
             freezer: None,
+            motion: Motion::Free,
             pipes: Vec::new(),
             pty: None,
             input: None,
@@ -126,9 +127,16 @@ impl Station {
         }
     }
 
-    /// Says how its processes are frozen: where it has a cgroup of its own.
-    pub fn set_freezer(&mut self, freezer: Option<Freezer>) {
-        self.freezer = freezer;
+    /// Says how its processes are frozen: where it has a control group of its own.
+    pub(super) fn set_freezer(&mut self, freezer: Option<Freezer>) {
+        (self.freezer, self.motion) = (freezer, Motion::Free);
+    }
+
+    /// Lets its processes run: what is to end by itself has to. Nothing that kills depends on it.
+    pub(super) fn thaw(&mut self) {
+        if let Some(freezer) = self.freezer.as_ref().filter(|_| self.motion == Motion::Frozen) {
+            self.motion = freezer.set(Motion::Free).map_or(Motion::Frozen, |()| Motion::Free);
+        }
     }
 
     /// Whether somebody asked it to end.
@@ -216,6 +224,7 @@ impl Station {
         self.pipes.clear();
         (self.pty, self.input) = (None, None);
         self.pending.clear();
+        self.set_freezer(None);
     }
 
     /// Why some of the output is missing in the log.
@@ -230,6 +239,7 @@ impl Station {
         timeout: Option<Duration>,
     ) -> Order {
         self.stopped = true;
+        self.thaw();
         // A time too far away to be an instant is no limit.
         let until = Instant::now().checked_add(timeout.unwrap_or(self.stop.patience()));
         // Who asks again may shorten the time, and not lengthen it.

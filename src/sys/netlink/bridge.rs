@@ -2,11 +2,10 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use super::{ACKNOWLEDGE_NONE, Changes, EXCLUSIVE_CREATE, NEW_LINK, attribute};
+use super::{ACKNOWLEDGE_NONE, Changes, EXCLUSIVE_CREATE, NEW_LINK, NEW_NEIGHBOUR, attribute};
 
 const DELETE_LINK: u16 = 17;
 const SET_LINK: u16 = 19;
-const NEW_NEIGHBOUR: u16 = 28;
 const NEW_RULE: u16 = 32;
 
 /// `NLA_F_NESTED`, which some of these messages must say.
@@ -213,6 +212,10 @@ mod tests {
                 Changes::default().new_veth(veth).apply().unwrap();
                 let port = index("p2").unwrap();
                 Changes::default().bind_port(port, veth.mac).apply().unwrap();
+                for _ in 0..2 {
+                    let known = "fd00::2".parse().unwrap();
+                    Changes::default().know_neighbour(bridge, known, veth.mac).apply().unwrap();
+                }
                 let flag = |name| std::fs::read_to_string(format!("/sys/class/net/{name}")).ok();
                 // sysfs is the host's here: what counts is that the kernel took it.
                 assert_eq!(flag("p2/brport/learning"), None);

@@ -59,7 +59,8 @@ fn one_in_somebodys_foreground_is_stopped_too() {
     let world = World::new();
     let running = world.sandbox().args(["--rm", "--name", "front"]).start(POLITE);
     running.says("up");
-    for verb in ["logs", "attach", "pause"] {
+    bryo(&world, &["pause", "front"]).refuses_with(&["control group", "--cpu-weight 100"]);
+    for verb in ["logs", "attach"] {
         bryo(&world, &[verb, "front"]).refuses_with(&["--detach"]);
     }
     bryo(&world, &["stop", "front"]).succeeds();
@@ -77,7 +78,13 @@ fn no_cgroup_no_pause() {
     let world = World::new();
     world.keeps(1);
     let id = start(&world, &[], "sleep 60");
-    bryo(&world, &["pause", &id]).refuses_with(&["cannot pause", "control group"]);
+    for verb in ["pause", "unpause"] {
+        bryo(&world, &[verb, &id]).refuses_with(&[
+            &format!("cannot {verb} sandbox `{id}`"),
+            "control group",
+            "--cpu-weight 100",
+        ]);
+    }
     assert_eq!(field(&world, &id, "state"), "running");
     bryo(&world, &["rm", &id]).refuses_with(&["it is running", "rm -f"]);
     bryo(&world, &["kill", &id]).succeeds();

@@ -132,8 +132,29 @@ fn a_member_with_power_over_its_address_is_refused() {
         refused
             .refuses_with(&["cannot keep the capability `CAP_", "it could take another's address"]);
     }
-    member(&world, "n").args(["--ids", "subid"]).run("true").refuses_with(&["subordinate ids"]);
     member(&world, "n").args(["--cap-add", "CHOWN"]).run("true").succeeds();
+    network(&world, &["rm", "n"]);
+}
+
+#[test]
+fn a_member_has_subordinate_ids_whoever_came_first() {
+    if !has(Need::Subids) {
+        return;
+    }
+    let world = World::new();
+    internal(&world, "n");
+    let call = script(&world, "call.py", CALL);
+    let running = server(&world, "n", "web");
+    let subid = || member(&world, "n").args(["--ids", "subid", "--user", "root"]);
+    // All of them, no group of the caller's, and the others on the network.
+    let look = "awk '{ n += $3 } END { print (n > 1000) }' /proc/self/uid_map; id -G; cat /proc/self/setgroups";
+    subid().run(&format!("{look}; python3 {call} web")).stdout_is("1\n0\nallow\nhello\n");
+    // One id, and nothing else, for who wants no more.
+    let one = "wc -l < /proc/self/uid_map; cat /proc/self/setgroups";
+    member(&world, "n").run(one).stdout_is("1\ndeny\n");
+    end(running);
+    let chown = "touch /tmp/a && chown 7:7 /tmp/a && stat -c %u:%g /tmp/a";
+    subid().args(["--cap-add", "CHOWN"]).run(chown).stdout_is("7:7\n");
     network(&world, &["rm", "n"]);
 }
 

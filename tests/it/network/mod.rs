@@ -5,6 +5,7 @@
 
 mod attacks;
 mod bridge;
+mod ports;
 mod publish;
 mod real;
 mod share;

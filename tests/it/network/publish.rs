@@ -44,7 +44,7 @@ for what, at, port in zip(sys.argv[1::3], sys.argv[2::3], sys.argv[3::3]):
 
 /// Runs `script` on a host with a peer, in whose namespace `$n` runs a command. `$run` begins a sandbox with
 /// the server in it, `$bryo` is the program, `$ask` the client, `$server` the server's file.
-fn on_a_host(world: &World, script: &str) -> Ended {
+pub(super) fn on_a_host(world: &World, script: &str) -> Ended {
     scripted(world, script).ends()
 }
 

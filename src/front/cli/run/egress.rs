@@ -3,7 +3,8 @@
 //!
 //! # Decisions
 //! - Whoever says who may be talked to wants a network: without `--network` these flags mean
-//!   `--network user`. With another network they are an error, not idle.
+//!   `--network user`. With another network they are an error, not idle; but for ports, which a member of a network
+//!   has too.
 
 use std::ffi::OsStr;
 
@@ -25,6 +26,7 @@ const RULE: &str = "RULE";
 
 /// Flags that want a network of their own with a way out, as clap knows them and as they are typed.
 const FLAGS: [(&str, &str); 11] = [
+    // The first: see `given`.
     ("publish", "--publish"),
     ("allow", "--allow"),
     ("deny", "--deny"),
@@ -82,10 +84,15 @@ pub(super) fn apply(
     spec: &mut Spec,
     caller: &Surroundings,
 ) -> Result<(), CliError> {
-    let Some(flag) = given(matches) else { return Ok(()) };
+    let published: Vec<&OsStr> = many(matches, "publish").collect();
+    for text in &published {
+        add(&mut spec.publish, parsed("--publish", text, parse_published)?);
+    }
+    let is_member = matches!(spec.network, Network::Bridge(_));
+    let Some(flag) = given(matches, is_member) else { return Ok(()) };
     if spec.network != Network::User {
         if let Some(mode) = one(matches, "network") {
-            if let Some(port) = many(matches, "publish").next() {
+            if let Some(port) = published.first().filter(|_| !is_member) {
                 return Err(nobody_comes_in(port, &spec.network));
             }
             let other = format!("--network {}", quoted(mode));
@@ -101,9 +108,6 @@ pub(super) fn apply(
         add(&mut egress.deny, parsed("--deny", text, parse_rule)?);
     }
     apply_names(matches, egress)?;
-    for text in many(matches, "publish") {
-        add(&mut spec.publish, parsed("--publish", text, parse_published)?);
-    }
     egress.learn = is_set(matches, "learn-network");
     egress.everything |= is_set(matches, "allow-all") || egress.learn;
     if let Some(file) = one(matches, "pcap") {
@@ -157,10 +161,11 @@ fn nobody_comes_in(port: &OsStr, network: &Network) -> CliError {
     CliError::Unusable { flag: "--publish", value: quoted(port), why, instead }
 }
 
-/// The first of these flags that is there.
-fn given(matches: &ArgMatches) -> Option<&'static str> {
+/// The first of these flags that is there. A member of a network has ports of its own, and no rules.
+fn given(matches: &ArgMatches, is_member: bool) -> Option<&'static str> {
     let is_there = |id| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-    FLAGS.iter().find(|(id, _)| is_there(*id)).map(|(_, flag)| *flag)
+    let mut flags = FLAGS.iter().skip(usize::from(is_member));
+    flags.find(|(id, _)| is_there(*id)).map(|(_, flag)| *flag)
 }
 
 fn add<T: PartialEq>(list: &mut Vec<T>, entry: T) {

@@ -8,11 +8,12 @@
 //! # Decisions
 //! - Clients take a part of the flows at most, so that the payload can still talk. Connections above it wait in the
 //!   kernel's queue, whose length is bounded; datagrams are lost.
+//! - A port belongs to one sandbox behind the link, and is closed when that one has left.
 //! - Two clients that would have the same ends inside (on loopback, or by two ports for one) are told apart by
 //!   their port, which the second one does not keep.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ use rustix::net::{SocketFlags, sockopt};
 
 use super::{Engine, Source};
 use crate::net::egress::{Egress, Ends};
+use crate::net::user::Inside;
 use crate::net::user::datagrams::{Client, Datagrams, Key, Kind};
 use crate::net::user::dial::Dial;
 use crate::net::user::endpoint::Endpoint;
@@ -51,6 +53,8 @@ struct Door {
     socket: Rc<OwnedFd>,
     transport: Transport,
     port: u16,
+    /// Whose it is.
+    inside: Inside,
     /// Somebody may be waiting.
     knocked: bool,
 }
@@ -59,7 +63,8 @@ struct Door {
 #[derive(Debug, Default)]
 pub(super) struct Doors {
     faces: Option<Faces>,
-    list: Vec<Door>,
+    /// By their numbers; none where one was closed.
+    list: Vec<Option<Door>>,
     /// Streams of clients.
     pub(super) streams: usize,
     /// The flows of clients: by port and address.
@@ -71,20 +76,31 @@ pub(super) struct Doors {
 impl Doors {
     /// When somebody is to be let in, where somebody may be waiting.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let waits = self.list.iter().any(|door| door.knocked);
+        let waits = self.list.iter().flatten().any(|door| door.knocked);
         waits.then(|| self.paused.unwrap_or(now))
     }
 
     /// Notes that somebody may be waiting.
     pub(super) fn knock(&mut self, door: usize) {
-        if let Some(door) = self.list.get_mut(door) {
+        if let Some(Some(door)) = self.list.get_mut(door) {
             door.knocked = true;
         }
+    }
+
+    fn at(&self, number: usize) -> Option<&Door> {
+        self.list.get(number)?.as_ref()
     }
 
     /// Nobody comes in any more.
     pub(super) fn close(&mut self) {
         self.list.clear();
+    }
+
+    /// Nobody comes in any more to who has one of these addresses.
+    pub(super) fn close_of(&mut self, gone: &[IpAddr]) {
+        for place in &mut self.list {
+            place.take_if(|door| gone.contains(&door.inside.v4));
+        }
     }
 
     /// Notes that a flow is gone.
@@ -98,13 +114,23 @@ impl Doors {
 impl<E: Egress, D: Dial> Engine<E, D> {
     /// Lets clients in, who appear to the payload as `faces` says.
     pub fn publish(&mut self, faces: Faces, published: Vec<Published>) -> Result<()> {
-        for (number, Published { socket, transport, port }) in published.into_iter().enumerate() {
-            let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
-            epoll::add(&self.events, &socket, Source::Door(number).bits(), flags)?;
-            let door = Door { socket: Rc::new(socket), transport, port, knocked: true };
-            self.doors.list.push(door);
-        }
+        let inside = faces.inside;
         self.doors.faces = Some(faces);
+        published.into_iter().try_for_each(|one| self.open_door(one, inside))
+    }
+
+    /// Lets clients in by one more port, to who has these addresses.
+    pub fn open_door(&mut self, published: Published, inside: Inside) -> Result<()> {
+        let Published { socket, transport, port } = published;
+        let list = &mut self.doors.list;
+        let number = list.iter().position(Option::is_none).unwrap_or(list.len());
+        let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+        epoll::add(&self.events, &socket, Source::Door(number).bits(), flags)?;
+        let door = Some(Door { socket: Rc::new(socket), transport, port, inside, knocked: true });
+        match list.get_mut(number) {
+            Some(place) => *place = door,
+            None => list.push(door),
+        }
         Ok(())
     }
 
@@ -120,14 +146,14 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         }
         self.doors.paused = None;
         for number in 0..self.doors.list.len() {
-            let Some(door) = self.doors.list.get(number).filter(|door| door.knocked) else {
+            let Some(door) = self.doors.at(number).filter(|door| door.knocked) else {
                 continue;
             };
             let left = match door.transport {
                 Transport::Tcp => self.accept(number),
                 Transport::Udp => self.hear(number),
             };
-            if let Some(door) = self.doors.list.get_mut(number) {
+            if let Some(Some(door)) = self.doors.list.get_mut(number) {
                 door.knocked = left;
             }
         }
@@ -137,16 +163,16 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     fn accept(&mut self, number: usize) -> bool {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..TURN {
-            let Some(door) = self.doors.list.get(number) else { return false };
+            let Some(door) = self.doors.at(number) else { return false };
             if !self.has_room() {
                 self.doors.paused = Some(self.now + PAUSE);
                 return true;
             }
-            let port = door.port;
+            let to = (door.inside, door.port);
             match rustix::net::acceptfrom_with(&door.socket, flags) {
                 Ok((socket, Some(client))) => {
                     if let Ok(client) = SocketAddr::try_from(client) {
-                        self.admit(socket, client, port);
+                        self.admit(socket, client, to);
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => return false,
@@ -167,9 +193,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     /// Asks the payload for the connection of a client. One that cannot be had is closed.
-    fn admit(&mut self, socket: OwnedFd, client: SocketAddr, port: u16) {
+    fn admit(&mut self, socket: OwnedFd, client: SocketAddr, to: (Inside, u16)) {
         let Some(ends) =
-            self.free_ends(client, port, |engine, ends| engine.streams.find(ends).is_none())
+            self.free_ends(client, to, |engine, ends| engine.streams.find(ends).is_none())
         else {
             return;
         };
@@ -201,10 +227,10 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     fn free_ends(
         &mut self,
         client: SocketAddr,
-        port: u16,
+        (inside, port): (Inside, u16),
         is_free: impl Fn(&Self, &Ends) -> bool,
     ) -> Option<Ends> {
-        let (inside, outside) = self.doors.faces.as_ref()?.ends(client, port);
+        let (inside, outside) = self.doors.faces.as_ref()?.ends(inside, client, port);
         let mut ends = Ends { inside, outside };
         for _ in 0..TRIES {
             if is_free(self, &ends) {
@@ -220,7 +246,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     /// Takes the datagrams that came; whether there may be more.
     fn hear(&mut self, number: usize) -> bool {
         for _ in 0..TURN {
-            let Some(door) = self.doors.list.get(number) else { return false };
+            let Some(door) = self.doors.at(number) else { return false };
             match datagram::receive(&door.socket, &mut self.room) {
                 Ok(came) => self.pass_in(number, came),
                 Err(Errno::EAGAIN) => return false,
@@ -247,11 +273,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             self.drop_quiet();
             return None;
         }
-        let door = self.doors.list.get(number)?;
-        let (socket, port) = (Rc::clone(&door.socket), door.port);
+        let door = self.doors.at(number)?;
+        let (socket, to) = (Rc::clone(&door.socket), (door.inside, door.port));
         let key = |ends: &Ends| Key { ends: *ends, kind: Kind::Udp };
         // What the payload itself asked that client for ends: now it is answered by the port.
-        let ends = self.free_ends(came.client, port, |engine, ends| {
+        let ends = self.free_ends(came.client, to, |engine, ends| {
             let other = engine.datagrams.find(&key(ends));
             let other = other.and_then(|token| engine.datagrams.peek(token));
             other.is_none_or(|flow| flow.client().is_none())
