@@ -70,6 +70,7 @@ fn a_network_that_was_lost_is_told() {
     for (loss, text) in [
         (NetworkLoss::Killed(9), "ended early: its netstack was killed by signal 9"),
         (NetworkLoss::Exited(1), "ended early: its netstack failed with status 1"),
+        (NetworkLoss::Holder, "ended early: the process that holds it did"),
         (NetworkLoss::Unfinished, "was cut off at its end: what was sent last may not have left"),
     ] {
         record.network_loss = Some(loss);

@@ -78,6 +78,8 @@ pub enum NetworkLoss {
     Killed(i32),
     /// It ended by itself, with this status.
     Exited(u8),
+    /// The process that holds the network of several sandboxes ended: each was alone from then on.
+    Holder,
     /// It had to be killed at the end of the run: what the payload sent last may not have left.
     Unfinished,
 }

@@ -65,6 +65,8 @@ pub enum Subject {
     Fuse,
     /// Loopback of the new network namespace.
     Loopback,
+    /// A bridge in it, and a virtual cable to a port that is bound to its other end.
+    Bridge,
     /// A limit of the new user namespace.
     UserLimit,
     /// A Landlock ruleset that takes effect.
@@ -77,7 +79,7 @@ pub enum Subject {
 
 impl Subject {
     /// Every one.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Private,
         Self::HostTree,
         Self::Tmpfs,
@@ -90,6 +92,7 @@ impl Subject {
         Self::Mqueue,
         Self::Fuse,
         Self::Loopback,
+        Self::Bridge,
         Self::UserLimit,
         Self::Landlock,
         Self::Seccomp,

@@ -10,6 +10,7 @@ use crate::spec::HostPath;
 use crate::sys::clone::CloneFlags;
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext, FsError, MountAttr, Reach};
+use crate::sys::netlink::{self, Changes, Veth};
 use crate::sys::{namespace, open};
 
 /// How new namespaces went.
@@ -58,6 +59,7 @@ fn try_inside(teller: &Teller) {
     teller.tell(Subject::Devpts, make("devpts", &[]).map(drop));
     teller.tell(Subject::Mqueue, make("mqueue", &[]).map(drop));
     teller.tell(Subject::Loopback, namespace::bring_loopback_up());
+    teller.tell(Subject::Bridge, make_bridge());
     teller.tell(Subject::UserLimit, lower_user_limit());
     teller.tell(Subject::Fuse, mount_fuse());
     // Last, as they cover `/` and change the current directory.
@@ -83,6 +85,18 @@ fn copy_host_tree() -> Outcome {
     let copy = mount::clone_tree(CWD, "/", Reach::Recursive)?;
     let set = MountAttr::RDONLY | MountAttr::NOSUID;
     mount::mount_setattr(copy, Reach::Recursive, set, MountAttr::empty(), None)
+}
+
+/// As the holder of a network makes it for a member, who is here itself.
+fn make_bridge() -> Outcome {
+    const MTU: u32 = 1500;
+    let (mac, port_mac) = ([2, 0, 0, 0, 0, 1], [6, 0, 0, 0, 0, 1]);
+    Changes::default().new_bridge("br0", [2, 0, 0, 0, 0, 2], MTU).apply()?;
+    let own = rustix::fs::openat(CWD, "/proc/self/ns/net", OFlags::CLOEXEC, Mode::empty())?;
+    let (bridge, namespace) = (netlink::index("br0")?, own.as_fd());
+    let veth = Veth { port: "p0", bridge, name: "eth0", mac, port_mac, namespace, mtu: MTU };
+    Changes::default().new_veth(veth).apply()?;
+    Changes::default().bind_port(netlink::index("p0")?, mac).apply()
 }
 
 /// Writes what is there already, as the namespace's own counter.

@@ -215,6 +215,9 @@ pub fn traffic(
     let (told, tells) = socket::pair().map_err(speak)?;
     match ask(connection, &Ask::Traffic, Some(tells.as_fd())).map_err(speak)? {
         (Answer::Done, _) => {}
+        (Answer::Failed(failure), _) if Errno::from_raw(failure.errno) == Errno::ECONNRESET => {
+            return Ok(None);
+        }
         (answer, _) => return Err(refusal(network, answer)),
     }
     drop(tells);

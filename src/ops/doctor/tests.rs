@@ -391,7 +391,8 @@ fn every_id_stands_once_and_the_json_form_stays() {
             "subids",
             "cgroups",
             "service-manager",
-            "tun"
+            "tun",
+            "bridge"
         ]
     );
     let json: serde_json::Value = serde_json::from_slice(&render_json(&report).unwrap()).unwrap();

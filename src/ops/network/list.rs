@@ -1,11 +1,13 @@
 //! What networks there are, and who is on them.
 
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 
 use super::error::NetworksError;
 use crate::launch::holder::{self, Member};
+use crate::plan::traffic::Traffic;
 use crate::report::table::Table;
 use crate::spec::net::{Egress, NetworkName, Prefix};
 use crate::state::{LockedNetwork, NetworkError, Store, Timestamp};
@@ -36,8 +38,25 @@ pub struct NetworkDetail {
     row: NetworkRow,
     /// What may leave.
     egress: Egress,
+    /// How the way out is.
+    uplink: Uplink,
+    /// What went out and was refused, by all of them, since the first one came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<Traffic>,
     /// Who is on it, in the order they came.
     members: Vec<Member>,
+}
+
+/// The way out of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Uplink {
+    /// Nobody is there.
+    Idle,
+    /// It works.
+    Up,
+    /// Its netstack has ended before the members.
+    Lost,
 }
 
 /// All networks by name.
@@ -46,7 +65,7 @@ pub fn list(store: &Store) -> Result<Vec<NetworkRow>, NetworksError> {
     for name in store.networks()? {
         // Removed meanwhile.
         let Some(network) = store.lock_network(&name)? else { continue };
-        rows.push(detail(&network)?.row);
+        rows.push(look(&network)?.row);
     }
     Ok(rows)
 }
@@ -54,14 +73,33 @@ pub fn list(store: &Store) -> Result<Vec<NetworkRow>, NetworksError> {
 /// One network.
 pub fn inspect(store: &Store, name: &NetworkName) -> Result<NetworkDetail, NetworksError> {
     let network = store.lock_network(name)?.ok_or_else(|| NetworkError::Missing(name.clone()))?;
-    detail(&network)
+    let Found { row, egress, members, holder } = look(&network)?;
+    let traffic = match &holder {
+        Some(holder) => holder::traffic(name, holder)?,
+        None => None,
+    };
+    let uplink = match (&holder, &traffic) {
+        (None, _) => Uplink::Idle,
+        (Some(_), Some(_)) => Uplink::Up,
+        (Some(_), None) => Uplink::Lost,
+    };
+    Ok(NetworkDetail { row, egress, uplink, traffic, members })
 }
 
-fn detail(network: &LockedNetwork) -> Result<NetworkDetail, NetworksError> {
+/// What a network is, and who is there.
+struct Found {
+    row: NetworkRow,
+    egress: Egress,
+    members: Vec<Member>,
+    holder: Option<OwnedFd>,
+}
+
+fn look(network: &LockedNetwork) -> Result<Found, NetworksError> {
     let record = network.record()?;
     let segment = record.segment;
-    let members = match holder::connect(network.name(), network)? {
-        Some(connection) => holder::members(network.name(), &connection)?,
+    let holder = holder::connect(network.name(), network)?;
+    let members = match &holder {
+        Some(holder) => holder::members(network.name(), holder)?,
         None => Vec::new(),
     };
     let row = NetworkRow {
@@ -73,7 +111,7 @@ fn detail(network: &LockedNetwork) -> Result<NetworkDetail, NetworksError> {
         sandboxes: members.len(),
         created: record.created,
     };
-    Ok(NetworkDetail { row, egress: segment.egress, members })
+    Ok(Found { row, egress: segment.egress, members, holder })
 }
 
 /// For people.

@@ -140,7 +140,7 @@ pub(super) fn carry_out(
     way.withdraw();
     let ended = ended?;
     let ran = started.elapsed();
-    let told = end::Told { enforced, ended: &ended, duration: ran };
+    let told = end::Told { enforced, ended: &ended, lost: way.loss(), duration: ran };
     let denials = |call| prepared.errno_for(call).raw();
     let record = end::complete(record, told, &denials);
     Ok(Over { directory: prepared.directory, record, ended, ran })

@@ -27,6 +27,8 @@ pub(super) struct Told<'a> {
     /// The steps that were carried out, with their titles.
     pub(super) enforced: Vec<Enforced>,
     pub(super) ended: &'a Ended,
+    /// What became of a network that others have too.
+    pub(super) lost: Option<NetworkLoss>,
     pub(super) duration: Duration,
 }
 
@@ -56,7 +58,7 @@ pub(super) fn complete(record: Record, told: Told<'_>, errno_for: &dyn Fn(Call) 
         enforced: told.enforced,
         denied: denied(told.ended, errno_for),
         traffic: told.ended.traffic.clone(),
-        network_loss: told.ended.network.and_then(loss),
+        network_loss: told.ended.network.and_then(loss).or(told.lost),
         // It is gone by now.
         cgroup: None,
         memory_kills: told.ended.memory_kills.map(memory_kills),

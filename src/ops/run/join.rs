@@ -10,6 +10,7 @@ use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
 use crate::plan::Facts;
 use crate::plan::facts::Target;
+use crate::plan::traffic::NetworkLoss;
 use crate::spec::{Network, Spec, Text};
 use crate::state::{Found, Record};
 
@@ -126,6 +127,11 @@ impl<'a> Way<'a> {
         if let Some(membership) = self.membership() {
             membership.withdraw();
         }
+    }
+
+    /// Whether a network was lost.
+    pub(super) fn loss(&self) -> Option<NetworkLoss> {
+        self.membership()?.is_lost().then_some(NetworkLoss::Holder)
     }
 
     pub(super) fn door(&self) -> Option<&Door> {

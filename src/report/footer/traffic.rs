@@ -3,6 +3,7 @@
 use super::{Kept, NAMED, reference};
 use crate::plan::traffic::{NetworkLoss, Protocol, Refused, Traffic};
 use crate::report::quote::shell_command;
+use crate::spec::Network;
 use crate::spec::net::Rule;
 use crate::spec::text::escape;
 use crate::state::Record;
@@ -40,6 +41,13 @@ pub(super) fn loss(record: &Record) -> Option<String> {
         }
         NetworkLoss::Exited(code) => {
             format!("the network of this run ended early: its netstack failed with status {code}")
+        }
+        NetworkLoss::Holder => {
+            let network = match &record.spec.network {
+                Network::Bridge(network) => format!(" `{network}`"),
+                _ => String::new(),
+            };
+            format!("the network{network} of this run ended early: the process that holds it did")
         }
         NetworkLoss::Unfinished => {
             "the network of this run was cut off at its end: what was sent last may not have left"

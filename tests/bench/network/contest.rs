@@ -61,6 +61,27 @@ impl<'a> Bed<'a> {
         Contestant::new(self, "bryo", command, "bryo-netstack")
     }
 
+    /// The peer's program on a network of bryo's.
+    pub(super) fn member(&self, network: &str) -> Command {
+        self.bryo(&format!("bridge:{network}"), &self.peer)
+    }
+
+    /// What `bryo network` answers.
+    pub(super) fn network(&self, words: &[&str]) -> Result<String, String> {
+        let mut command = self.command(self.tools.bryo_path());
+        let output = command.arg("network").args(words).stdout(Stdio::piped()).output();
+        let output = output.map_err(|e| e.to_string())?;
+        let said = if output.status.success() { output.stdout } else { output.stderr };
+        Ok(String::from_utf8_lossy(&said).into_owned())
+    }
+
+    /// On a network of bryo's: no netstack has anything to do.
+    pub(super) fn on_bridge(&self, network: &str) -> Contestant {
+        let mut command = self.member(network);
+        command.arg("agent");
+        Contestant::new(self, "bryo", command, "peer")
+    }
+
     /// Behind the program of a script; its process's name begins with `stack`.
     pub(super) fn behind(&self, name: &'static str, stack: &str) -> Contestant {
         let mut command = self.command("sh");

@@ -4,8 +4,9 @@
 //! Two hosts are made in namespaces, joined by a veth pair. On one of them each netstack has a payload behind it, all at
 //! once, and all but one idle at any time; on the other are the sockets that they lead to. So all
 //! packets go through a tap or tun of the payload, a netstack, and the host's own TCP. Figures of `the host itself` have
-//! neither, and say what this machine can do at all.
+//! neither, and say what this machine can do at all. Sandboxes on one network have a bridge between them and no netstack.
 
+mod between;
 mod contest;
 
 use contest::{Bed, Contestant};
@@ -28,6 +29,7 @@ pub(crate) const GROUPS: &[Group] = &[
     ("network: eight streams", |tools| streams(tools, 8)),
     ("network: exchanges", exchanges),
     ("network: netstack", netstack),
+    ("network: sandbox to sandbox", between::rows),
     ("network: start", start),
 ];
 

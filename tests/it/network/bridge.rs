@@ -284,18 +284,63 @@ fn nothing_leaves_an_internal_network_and_nobody_is_asked_for_a_name() {
     assert_eq!((tried.as_str(), asked.as_str()), ("refused\nrefused\nrefused\nn\n", ""));
 }
 
+/// What `network inspect` says, in short.
+const SAID: &str = "import json, sys; d = json.load(sys.stdin)[0]; t = d['traffic']; \
+    print(d['uplink'], [r.get('name') or r['address'] for r in t['refused']], t['totals']['outward'])";
+
+#[test]
+fn what_a_network_refused_and_let_out_is_told_while_it_is_there() {
+    let what = "get 198.51.100.8 80 evil.test + look evil.test + look good.test + get good.test 80 good.test";
+    let (told, _) = on_bed(|bryo, scripts| {
+        let payload =
+            format!("python3 {scripts}/payload.py '{what}' >/dev/null; echo up; exec sleep 60");
+        format!(
+            "{bryo} network create --dns 198.51.100.53 --allow good.test n >/dev/null\n\
+             {bryo} run -q --rm --network bridge:n -- sh -c \"{payload}\" > up & run=$!\n\
+             until grep -q up up; do sleep 0.05; done\n\
+             {bryo} network inspect n | python3 -c \"{SAID}\"\n\
+             kill $run; wait $run; {bryo} network rm n\n"
+        )
+    });
+    assert_eq!(told, "up ['198.51.100.8', 'evil.test'] 1\nn\n");
+}
+
+#[test]
+fn a_member_that_is_started_again_is_found_by_its_name() {
+    let world = World::new();
+    internal(&world, "n");
+    let call = script(&world, "call.py", CALL);
+    let serve = script(&world, "serve.py", SERVE);
+    let first = member(&world, "n").start("echo up; exec sleep 300");
+    first.says("up");
+    let words = ["run", "-d", "-w", "/", "--network", "bridge:n", "--name", "web"];
+    let detached = world.bryo(words).leaves();
+    detached.arg("--read").arg(world.folder("shown")).exec(["python3", &serve]).succeeds();
+    let ask = format!("until python3 {call} web | grep hello; do sleep 0.1; done");
+    member(&world, "n").run(&ask).stdout_is("hello\n");
+    world.bryo(["restart", "web"]).leaves().ends().succeeds();
+    member(&world, "n").run(&ask).stdout_is("hello\n");
+    world.bryo(["stop", "web"]).ends().succeeds();
+    member(&world, "n").run(&format!("python3 {call} web")).stdout_is("no such name\n");
+    world.bryo(["rm", "web"]).ends().succeeds();
+    end(first);
+    network(&world, &["rm", "n"]);
+}
+
 /// In a pid namespace of its own, where the only holder is this network's: it is killed, and another started.
 const KILLED: &str = r#"
 mkdir -p "$HOME/project"; cd /
 $BRYO network create --internal n >/dev/null
-$BRYO run -q --rm --name a --network bridge:n -- sh -c 'echo up; exec sleep 60' > "$HOME/up" & a=$!
+$BRYO run -q --rm --name a --report "$HOME/report" --network bridge:n -- sh -c 'echo up; exec sleep 60' > "$HOME/up" & a=$!
 until grep -q up "$HOME/up"; do sleep 0.05; done
 pid() { for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$1" ] && [ "$(cut -d' ' -f3 $p/stat)" != Z ] && echo ${p#/proc/}; done; }
 kill -9 $(pid bryo-$VICTIM)
 while [ -n "$(pid bryo-$VICTIM)" ]; do sleep 0.02; done
 [ $VICTIM = network ] && while [ -n "$(pid bryo-netstack)" ]; do sleep 0.02; done
 $BRYO run -q --rm --name b --network bridge:n -- sh -c 'echo in; getent hosts b | wc -l'
+[ $VICTIM = network ] || $BRYO network inspect n | grep -o '"uplink": .*'
 kill $a; wait
+grep -o '"network_loss": .*' "$HOME/report"
 while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
 $BRYO network prune
 "#;
@@ -319,9 +364,9 @@ fn killed(victim: &str) -> String {
 
 #[test]
 fn a_holder_or_a_netstack_that_is_killed_leaves_a_network_that_works_again() {
-    assert_eq!(killed("network"), "in\n1\nn\n");
+    assert_eq!(killed("network"), "in\n1\n\"network_loss\": \"holder\",\nn\n");
     // Without a name server members still have each other, by address.
-    assert_eq!(killed("netstack"), "in\n0\nn\n");
+    assert_eq!(killed("netstack"), "in\n0\n\"uplink\": \"lost\",\nn\n");
 }
 
 #[test]
@@ -340,7 +385,7 @@ fn launchers_that_are_killed_at_any_moment_leave_nothing() {
 }
 
 #[test]
-fn twenty_members_come_and_go_at_once() {
+fn a_hundred_members_come_and_go_at_once() {
     let world = World::new();
     internal(&world, "n");
     if !has(Need::Program("getent")) {
@@ -349,15 +394,18 @@ fn twenty_members_come_and_go_at_once() {
     // Who starts the holder ends last: to the bench it is a process that it left.
     let first = member(&world, "n").args(["--name", "first"]).start("echo up; sleep 60");
     first.says("up");
-    let all = "until getent hosts m0 && getent hosts m19; do sleep 0.1; done; echo seen; sleep 60";
     let start = |number: u32| {
         let name = format!("m{number}");
-        member(&world, "n").args(["--name", &name]).start(all)
+        member(&world, "n").args(["--name", &name]).start("echo in; exec sleep 300")
     };
-    let members: Vec<Running> = (0..20).map(start).collect();
+    let members: Vec<Running> = (0..100).map(start).collect();
     for running in &members {
-        running.says("seen");
+        running.says("in");
     }
+    let all = "for n in $(seq 0 99); do getent hosts m$n; done | sort -u | wc -l";
+    member(&world, "n").run(all).stdout_is("100\n");
+    let listed = network(&world, &["inspect", "n"]);
+    assert_eq!(listed.matches("\"id\":").count(), 101, "{listed}");
     members.into_iter().for_each(end);
     end(first);
     network(&world, &["rm", "n"]);

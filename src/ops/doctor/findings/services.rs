@@ -1,7 +1,9 @@
 //! What other programs provide: subordinate ids, control groups, a service manager, devices.
 
+use crate::host::trial::Subject;
 use crate::plan::facts::{Controller, GroupVersion, Helper, Subids};
 use crate::report::failure::chain;
+use crate::sys::errno::Errno;
 
 use super::super::remedy::Package;
 use super::super::{Finding, Machine, Remedy, State};
@@ -124,6 +126,21 @@ pub(super) fn tun(machine: &Machine) -> Finding {
     finding("cannot be opened")
         .but(State::Missing, "a network of its own for the sandbox cannot be made")
         .remedy(Remedy::device("/dev/net/tun", "tun"))
+}
+
+pub(super) fn bridge(machine: &Machine) -> Finding {
+    let outcome = super::told(machine, Subject::Bridge);
+    let detail = super::words(outcome, "a bridge and virtual cables can be made");
+    let finding = Finding::ok("bridge", "networks of several", detail);
+    let remedy = match outcome {
+        Some(Ok(())) => return finding,
+        None => return finding.unknown(),
+        Some(Err(Errno::EOPNOTSUPP)) => "sudo modprobe -a bridge veth",
+        Some(Err(_)) => "use Linux 5.16 or later",
+    };
+    finding
+        .but(State::Missing, "`--network bridge` is refused; `--network sandbox:ID` shares one")
+        .remedy(Remedy::by_hand(remedy))
 }
 
 /// What could not be read.
