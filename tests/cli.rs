@@ -84,6 +84,8 @@ fn the_help_reads_as_it_should() {
         "ps",
         "inspect",
         "rm",
+        "stats",
+        "top",
         "system",
         "doctor",
         "profile",
@@ -102,8 +104,8 @@ fn the_help_reads_as_it_should() {
 fn help_fits_a_narrow_terminal() {
     let caller = Caller::new();
     for name in [
-        "run", "shell", "diff", "apply", "discard", "export", "ps", "rm", "system", "profile",
-        "doctor",
+        "run", "shell", "diff", "apply", "discard", "export", "ps", "rm", "stats", "top", "system",
+        "profile", "doctor",
     ] {
         let output = caller.command().args(["help", name]).env("COLUMNS", "40").output().unwrap();
         let text = String::from_utf8(output.stdout).unwrap();

@@ -27,6 +27,7 @@ pub mod mountinfo;
 mod passwd;
 mod place;
 mod probe;
+pub mod processes;
 pub mod refuted;
 mod resolve;
 pub mod routes;

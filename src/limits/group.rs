@@ -25,6 +25,7 @@
 mod base;
 mod files;
 mod freezer;
+mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -40,6 +41,7 @@ use crate::sys::errno::{Errno, Result};
 use base::{Base, remove_when_empty};
 use files::{open, open_directory, read, read_at_start, write};
 pub use freezer::{Freezer, Motion, is_frozen, wait_until_frozen};
+pub use usage::{Usage, usage};
 
 /// What all our groups begin with.
 pub const PREFIX: &str = "bryo-";

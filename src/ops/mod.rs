@@ -30,9 +30,12 @@ pub mod rename;
 pub mod rm;
 pub mod run;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod stores;
 pub mod sweep;
 pub mod system;
+pub mod template;
+pub mod top;
 
 pub use error::OpsError;

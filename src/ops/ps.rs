@@ -21,8 +21,9 @@ use crate::spec::{HostPath, Text};
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
 
+pub use super::template::Template;
 pub use choose::Filter;
-pub use template::Template;
+pub use template::{formatted, parse_format};
 
 /// Which sandboxes are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

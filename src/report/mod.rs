@@ -8,6 +8,7 @@
 pub mod amount;
 pub mod failure;
 pub mod footer;
+pub mod frame;
 pub mod notice;
 pub mod pager;
 pub mod quote;

@@ -87,6 +87,14 @@ impl Look {
     }
 }
 
+/// Lines and columns of the terminal that stdout is; none when it is none.
+pub fn size_of_stdout() -> Option<(usize, usize)> {
+    let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok()?;
+    // One that has no size is as small as they were made.
+    let or = |number: u16, least: usize| if number == 0 { least } else { usize::from(number) };
+    Some((or(size.ws_row, 24), or(size.ws_col, 80)))
+}
+
 /// Columns of the terminal behind a stream.
 fn terminal_width(stream: &impl std::os::fd::AsFd) -> Option<usize> {
     let size = rustix::termios::tcgetwinsize(stream).ok()?;

@@ -9,7 +9,7 @@ use super::launcher::Launcher;
 use super::record::{ChangeCounts, Outcome};
 use super::timestamp::Timestamp;
 use crate::plan::publish::PublishedPort;
-use crate::spec::{HostPath, Restart, StopOrder, Text};
+use crate::spec::{HostPath, Network, Restart, StopOrder, Text};
 
 /// The fields that listings need.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -55,6 +55,9 @@ pub struct Wanted {
     pub profile: String,
     /// The command.
     pub command: WantedCommand,
+    /// Its network.
+    #[serde(default)]
+    pub network: Network,
     /// How it lives.
     #[serde(default)]
     pub lifetime: WantedLife,

@@ -29,9 +29,11 @@ mod report_file;
 pub mod rm;
 pub mod run;
 pub mod selection;
+pub mod stats;
 pub mod stop;
 pub mod surroundings;
 pub mod system;
+pub mod top;
 pub mod usage;
 
 use std::ffi::{OsStr, OsString};
@@ -73,6 +75,8 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "restart", build: stop::restart_command, answer: stop::restart },
     Entry { name: "rename", build: stop::rename_command, answer: stop::rename },
     Entry { name: "port", build: port::command, answer: port::answer },
+    Entry { name: "stats", build: stats::command, answer: stats::answer },
+    Entry { name: "top", build: top::command, answer: top::answer },
     Entry { name: "events", build: events::command, answer: events::answer },
     Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
     Entry { name: "rm", build: rm::command, answer: rm::answer },

@@ -4,7 +4,9 @@ use std::ffi::OsString;
 
 use clap::{ArgMatches, Command};
 
-use crate::ops::ps::{Filter, Scope, Template, choose, ids, json, now, table};
+use crate::ops::ps::{
+    Filter, Scope, Template, choose, formatted, ids, json, now, parse_format, table,
+};
 use crate::ops::stores::Here;
 use crate::profile::value::parse_whole;
 use crate::report::Failure;
@@ -58,7 +60,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
             return json.map_err(|error| Failure::new(&error));
         }
         Form::Ids => Answer::text(ids(&rows)),
-        Form::Template(template) => Answer::text(template.render(&rows, now())),
+        Form::Template(template) => Answer::text(formatted(&rows, &template, now())),
         // Names of others are escaped in the table.
         Form::Table => Answer::text(table(&rows, now())),
     })
@@ -91,7 +93,7 @@ fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
         _ if is_set(matches, "quiet") => Form::Ids,
         None | Some((_, Some("table"))) => Form::Table,
         Some((_, Some("json"))) => Form::Json,
-        Some((given, _)) => Form::Template(parsed("--format", given, Template::parse)?),
+        Some((given, _)) => Form::Template(parsed("--format", given, parse_format)?),
     };
     Ok(Wanted { scope: if all { Scope::All } else { Scope::Running }, filters, last, form })
 }

@@ -1,24 +1,12 @@
-//! What `bryo ps --format` shows: `table` or not, and a template with Docker's fields.
+//! What `bryo ps --format` shows.
 
 use super::{PsRow, changes_text, choose, command_text, state_text};
-use crate::profile::value::{ValueError, nearest};
+use crate::ops::template::Template;
+use crate::profile::value::ValueError;
 use crate::report::amount::{duration, size};
 use crate::spec::HostPath;
 use crate::spec::text::escape;
 use crate::state::Timestamp;
-
-/// A template, read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Template {
-    has_titles: bool,
-    parts: Vec<Part>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
-    Text(String),
-    Field(&'static str),
-}
 
 /// Docker's fields, and those of ours that it has none for.
 const FIELDS: &[&str] = &[
@@ -36,49 +24,15 @@ const FIELDS: &[&str] = &[
     "Profile",
 ];
 
-impl Template {
-    /// `{{.ID}}\t{{.Names}}`, with `table ` before it for titles.
-    pub fn parse(text: &str) -> Result<Self, ValueError> {
-        let (has_titles, mut rest) = match text.strip_prefix("table ") {
-            Some(rest) => (true, rest),
-            None => (false, text),
-        };
-        let mut parts = Vec::new();
-        while let Some((before, after)) = rest.split_once("{{") {
-            let (inside, behind) = after.split_once("}}").ok_or(ValueError::NotATemplate)?;
-            let word = inside.trim().strip_prefix('.').ok_or(ValueError::NotATemplate)?;
-            let field = FIELDS.iter().find(|field| **field == word);
-            let field = field.ok_or_else(|| ValueError::UnknownChoice {
-                nearest: nearest(word, FIELDS.iter().copied()),
-                choices: FIELDS,
-            })?;
-            parts.extend([Part::Text(plain(before)), Part::Field(field)]);
-            rest = behind;
-        }
-        parts.push(Part::Text(plain(rest)));
-        Ok(Self { has_titles, parts })
-    }
-
-    /// One line for each row.
-    pub fn render(&self, rows: &[PsRow], now: Timestamp) -> String {
-        let line = |field: &dyn Fn(&str) -> String| {
-            let parts = self.parts.iter().map(|part| match part {
-                Part::Text(text) => text.clone(),
-                Part::Field(name) => field(name),
-            });
-            parts.chain(["\n".to_owned()]).collect::<String>()
-        };
-        let titles = self.has_titles.then(|| line(&|name| name.to_uppercase()));
-        titles
-            .into_iter()
-            .chain(rows.iter().map(|row| line(&|name| value(row, name, now))))
-            .collect()
-    }
+/// `{{.ID}}\t{{.Names}}`, with `table ` before it for titles.
+pub fn parse_format(text: &str) -> Result<Template, ValueError> {
+    Template::parse(text, FIELDS)
 }
 
-/// The escapes that a shell's word holds as two characters.
-fn plain(text: &str) -> String {
-    text.replace("\\t", "\t").replace("\\n", "\n")
+/// One line for each row.
+pub fn formatted(rows: &[PsRow], format: &Template, now: Timestamp) -> String {
+    let value = |row: usize, field: &str| rows.get(row).map(|row| value(row, field, now));
+    format.render(rows.len(), &|row, field| value(row, field).unwrap_or_default())
 }
 
 /// What was chosen by others is escaped.
@@ -118,13 +72,13 @@ mod tests {
         let row = PsRow { name: Some("web".to_owned()), ..PsRow::unknown(id, PsState::Running) };
         let shown = |text: &str| {
             let rows = std::slice::from_ref(&row);
-            Template::parse(text).unwrap().render(rows, Timestamp::from_nanoseconds(0))
+            formatted(rows, &parse_format(text).unwrap(), Timestamp::from_nanoseconds(0))
         };
         assert_eq!(shown(r"{{.ID}}\t{{ .Names }} {{.State}}!"), "0123456789ab\tweb running!\n");
         assert_eq!(shown("table {{.Names}}"), "NAMES\nweb\n");
         assert_eq!(shown("x"), "x\n");
         for bad in ["{{.Name}}", "{{ID}}", "{{.ID", "{{}}"] {
-            assert!(Template::parse(bad).is_err(), "{bad}");
+            assert!(parse_format(bad).is_err(), "{bad}");
         }
     }
 }

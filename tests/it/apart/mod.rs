@@ -3,6 +3,7 @@
 mod attach;
 mod kill;
 mod logs;
+mod look;
 mod restart;
 mod start;
 mod stop;

@@ -1,0 +1,42 @@
+//! `bryo top`.
+
+use std::ffi::OsString;
+
+use clap::Command;
+
+use crate::ops::stores::Here;
+use crate::ops::top::{json, table, top};
+use crate::report::Failure;
+use crate::spec::Text;
+
+use super::flag::{is_set, one, sandbox, switch};
+use super::output::Answer;
+use super::usage::{self, Asked};
+
+/// `bryo top`, as clap knows it.
+pub fn command() -> Command {
+    Command::new("top")
+        .about("List the processes in a sandbox that runs")
+        .after_help(
+            "PID is its number inside, HOST PID the one here, TIME the processor time of its own. A command line is \
+             what the process has in its memory: it may have written something else there.",
+        )
+        .arg(sandbox())
+        .arg(switch("json", "Answer as JSON"))
+}
+
+/// Answers the words after `bryo top`.
+pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
+    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let matches = match asked {
+        Asked::Help(text) => return Ok(Answer::text(text)),
+        Asked::For(matches) => matches,
+    };
+    let named: Option<Text> = one(&matches, "sandbox").map(Into::into);
+    let rows = Here::look().and_then(|here| top(&here.stores, here.which(named.as_ref())?));
+    let rows = rows.map_err(|error| Failure::new(&error))?;
+    if is_set(&matches, "json") {
+        return json(&rows).map(Answer::bytes).map_err(|error| Failure::new(&error));
+    }
+    Ok(Answer::text(table(&rows)))
+}

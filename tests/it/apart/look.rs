@@ -1,0 +1,159 @@
+//! Looking at sandboxes that run: stats and top, what a payload can do about them, and what does not run.
+
+use std::time::{Duration, Instant};
+
+use super::{bryo, start, until, until_logged};
+use crate::support::World;
+
+const BUSY: &str = "echo up; while :; do :; done";
+
+fn stats(world: &World, words: &[&str]) -> serde_json::Value {
+    let words = [&["stats", "--no-stream", "--json"], words].concat();
+    serde_json::from_str(&bryo(world, &words).succeeds().stdout()).unwrap()
+}
+
+fn end(world: &World, ids: &[&String]) {
+    for id in ids {
+        bryo(world, &["rm", "-f", id]).succeeds();
+    }
+}
+
+#[test]
+fn who_works_is_told_from_who_sleeps() {
+    let world = World::new();
+    let busy = start(&world, &["--name", "busy"], BUSY);
+    let idle = start(&world, &["--name", "idle"], "echo up; exec sleep 1000");
+    for id in [&busy, &idle] {
+        until_logged(&world, id, "up");
+    }
+    let rows = stats(&world, &["idle", "busy"]);
+    assert_eq!((&rows[0]["name"], &rows[1]["name"]), (&"idle".into(), &"busy".into()), "{rows}");
+    let cpu = |row: usize| rows[row]["cpu_percent"].as_f64().unwrap();
+    // However little of the machine is left for it.
+    assert!(cpu(1) > 2.0 && cpu(0) < cpu(1) / 2.0, "{rows}");
+    assert_eq!(rows[0]["tasks"], 2, "init and sleep: {rows}");
+    assert!(rows[0]["memory"].as_u64().unwrap() > 0);
+    // Without a group there is no limit to tell, and without a network no traffic: not 0.
+    for none in ["memory_limit", "tasks_limit", "received", "sent"] {
+        assert_eq!(rows[0][none], serde_json::Value::Null, "{none}");
+    }
+    assert_eq!(rows[0]["of_group"], serde_json::json!([]));
+    let format = ["stats", "--no-stream", "--format", "{{.Name}} {{.NetIO}} {{.PIDs}}", &idle[..5]];
+    bryo(&world, &format).succeeds().stdout_is("idle - / - 2\n");
+    end(&world, &[&busy, &idle]);
+    // All that run: none.
+    bryo(&world, &["stats", "--no-stream", "--format", "{{.ID}}"]).succeeds().stdout_is("");
+}
+
+#[test]
+fn a_stream_ends_with_those_that_were_named() {
+    let world = World::new();
+    let id = start(&world, &["--name", "s"], "echo up; exec sleep 1000");
+    let streaming = world.bryo(["stats", "s"]).leaves().starts();
+    streaming.says(&id);
+    end(&world, &[&id]);
+    streaming.ends().succeeds();
+}
+
+#[test]
+fn processes_are_listed_with_both_numbers_and_without_tricks() {
+    let world = World::new();
+    let script = "\
+import os, sys, time
+print('up', flush=True)
+os.execv('/bin/sleep', ['sl\\x1b[2Jeep\\n', '1000'])
+";
+    world.file("project/name.py", script);
+    let id = start(&world, &["--name", "t"], "python3 name.py & echo up; exec sleep 1000");
+    until_logged(&world, &id, "up");
+    let rows = || -> serde_json::Value {
+        let json = bryo(&world, &["top", "--json", "t"]).succeeds().stdout();
+        serde_json::from_str(&json).unwrap()
+    };
+    until("both are there", || {
+        let rows = rows();
+        rows[1]["command"][0] == "sleep" && rows[2]["command"].to_string().contains("001b")
+    });
+    let rows = rows();
+    let pids: Vec<i64> = (0..3).map(|n| rows[n]["pid"].as_i64().unwrap()).collect();
+    assert_eq!(pids[0], 1, "{rows}");
+    assert_eq!(rows[1]["command"], serde_json::json!(["sleep", "1000"]));
+    // What the host says of that number is the same program, in the sandbox's pid namespace.
+    let status = format!("/proc/{}/status", rows[1]["host_pid"]);
+    let status = std::fs::read_to_string(status).unwrap();
+    assert!(status.contains(&format!("\t{}\n", pids[1])), "{status}");
+    let shown = bryo(&world, &["top", "t"]).succeeds().stdout();
+    assert!(!shown.contains('\x1b') && shown.lines().count() == 4, "{shown}");
+    assert!(shown.contains("\\033[2J"), "{shown}");
+    // A process of another sandbox, and of the host, is none of its.
+    let other = start(&world, &[], "echo up; exec sleep 999");
+    until_logged(&world, &other, "up");
+    assert!(!bryo(&world, &["top", "t"]).succeeds().stdout().contains("999"));
+    assert!(bryo(&world, &["top", &other]).succeeds().stdout().contains("999"));
+    end(&world, &[&id, &other]);
+}
+
+#[test]
+fn what_entered_is_seen_too() {
+    let world = World::new();
+    let id = start(&world, &["--name", "e"], "echo up; exec sleep 1000");
+    until_logged(&world, &id, "up");
+    let entered = world.bryo(["exec", "e", "sh", "-c", "echo in; exec sleep 998"]).starts();
+    entered.says("in");
+    until("it is seen", || bryo(&world, &["top", "e"]).succeeds().stdout().contains("sleep 998"));
+    end(&world, &[&id]);
+    drop(entered.ends());
+}
+
+#[test]
+fn a_payload_that_forks_and_one_that_is_stopped_hold_up_nobody() {
+    let world = World::new();
+    let forks = start(&world, &[], "echo up; while :; do (:) & (:) & wait; done");
+    let stopped = start(&world, &[], "echo up; kill -STOP $$");
+    for id in [&forks, &stopped] {
+        until_logged(&world, id, "up");
+    }
+    let began = Instant::now();
+    let rows = stats(&world, &[]);
+    assert_eq!(rows.as_array().unwrap().len(), 2, "{rows}");
+    bryo(&world, &["top", &forks]).succeeds();
+    bryo(&world, &["top", &stopped]).succeeds();
+    // Its supervisor is stopped: it is asked for nothing.
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    let rows = rows.as_array().unwrap();
+    let busy = rows.iter().find(|row| row["id"] == forks.as_str()).unwrap();
+    assert!(busy["cpu_usec"].as_u64().unwrap() > 0, "{busy}");
+    end(&world, &[&forks, &stopped]);
+}
+
+#[test]
+fn what_does_not_run_is_refused_and_a_storm_of_looks_says_one_thing() {
+    let world = World::new();
+    world.keeps(1);
+    let ended = start(&world, &["--name", "gone"], "true");
+    bryo(&world, &["wait", "gone"]).succeeds();
+    for verb in ["stats", "top"] {
+        bryo(&world, &[verb, "nobody"]).refuses_with(&["cannot find a sandbox `nobody`"]);
+        bryo(&world, &[verb, "gone"]).refuses_with(&["is not running", "bryo start"]);
+    }
+    bryo(&world, &["stats", "--format", "{{.Cpu}}"]).refuses_with(&["CPUPerc"]);
+    let id = start(&world, &["--name", "storm"], "echo up; exec sleep 1000");
+    until_logged(&world, &id, "up");
+    let orders: [&[&str]; 6] = [
+        &["top", "storm"],
+        &["stats", "--no-stream"],
+        &["stats", "--no-stream", "storm"],
+        &["pause", "storm"],
+        &["exec", "storm", "true"],
+        &["rm", "-f", "storm"],
+    ];
+    let all: Vec<_> =
+        orders.iter().cycle().take(24).map(|words| world.bryo(*words).leaves().starts()).collect();
+    for running in all {
+        let ended = running.ends();
+        assert!(matches!(ended.status.code(), Some(0 | 125 | 137)), "{ended}");
+        assert!(ended.stderr().lines().filter(|line| line.starts_with("bryo:")).count() <= 1);
+    }
+    until("it is gone", || bryo(&world, &["ps", "-q"]).stdout().is_empty());
+    assert_ne!(ended, id);
+}
