@@ -47,8 +47,8 @@ pub struct Row {
     pub memory: u64,
     /// Microseconds of processor time of its own; none for one that ended meanwhile.
     pub cpu_usec: Option<u64>,
-    /// Program and arguments, in its own words; none where they could not be read in time, empty for one that has
-    /// ended and is still to be waited for.
+    /// Program and arguments, in its own words; none where they could not be read in time, empty for
+    /// our init and for one that has ended and is still to be waited for.
     pub command: Option<Vec<Text>>,
 }
 
@@ -134,7 +134,8 @@ fn take(from: &Receiver<Option<Vec<u8>>>, all: usize, read: &mut Vec<Option<Vec<
 
 fn words(line: &[u8]) -> Vec<Text> {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
-    if line.is_empty() {
+    // Our init clears its own.
+    if line.iter().all(|byte| *byte == 0) {
         return Vec::new();
     }
     line.split(|byte| *byte == 0)
@@ -157,7 +158,7 @@ pub fn table(rows: &[Row]) -> String {
             row.host_pid.to_string(),
             row.user.clone(),
             row.cpu_usec.map_or_else(|| "-".to_owned(), time),
-            row.command.as_ref().map_or_else(|| "-".to_owned(), |words| command(words)),
+            row.command.as_ref().map_or_else(|| "-".to_owned(), |words| command(row.pid, words)),
         ]);
     }
     table.to_string()
@@ -169,9 +170,10 @@ fn time(usec: u64) -> String {
     format!("{}:{:02}.{:02}", hundredths / 6000, hundredths / 100 % 60, hundredths % 100)
 }
 
-fn command(words: &[Text]) -> String {
+fn command(pid: i32, words: &[Text]) -> String {
     if words.is_empty() {
-        return "(ended)".to_owned();
+        // Number 1 is ours as long as there is a sandbox.
+        return if pid == 1 { "(init)" } else { "(ended)" }.to_owned();
     }
     let line = shell_command(words.iter().map(Text::as_os_str));
     match line.char_indices().nth(COMMAND) {
@@ -197,13 +199,13 @@ mod tests {
             command: command.map(words),
         };
         let rows = [
-            row(1, Some(b"")),
+            row(1, Some(&[0; 9])),
             row(2, Some(b"sh\0-c\0echo \x1b[2J\n\xff\0")),
             row(30, None),
             row(31, Some(&[b'x'; 200])),
         ];
         let expected = format!(
-            "PID  HOST PID  USER   TIME     COMMAND\n1    4001      alice  1:02.30  (ended)\n\
+            "PID  HOST PID  USER   TIME     COMMAND\n1    4001      alice  1:02.30  (init)\n\
              2    4002      alice  1:02.30  sh -c $'echo \\033[2J\\012\\357\\277\\275'\n\
              30   4030      alice  1:02.30  -\n31   4031      alice  1:02.30  {}…\n",
             "x".repeat(COMMAND)
