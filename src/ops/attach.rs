@@ -77,7 +77,7 @@ fn stay(
         }
         Heard::Gone => return Err(not_running(found)),
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
-        Heard::Reply(reply) => return Err(refusal(reply, "attach to", &found)),
+        Heard::Reply(reply) => return Err(refusal(reply, "attach to", found)),
     };
     let attachment = Attachment {
         socket: supervisor.into_socket(),

@@ -1,7 +1,9 @@
 //! A sandbox among real servers and real clients: dnsmasq, dig, nginx, curl and others (`bed.sh`), in namespaces of the
 //! test's own.
 
+mod flows;
 mod names;
+mod web;
 
 use crate::support::{Ended, Host, World};
 

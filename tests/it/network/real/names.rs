@@ -111,3 +111,20 @@ fn what_a_name_server_is_not_for_is_refused_or_left_out() {
     assert!(told.contains("HTTPS\t1 . alpn=\"h2\"\n"), "{told}");
     assert!(told.contains("Transfer failed") && !told.contains("WARNING"), "{told}");
 }
+
+#[test]
+fn a_name_that_can_be_read_in_two_ways_is_none_and_no_label_carries_anything_out() {
+    let script = r#"cat >asks <<'END'
+for name in 'GOOD.test.' 'good.test\000' '\000.good.test' 'good.test\000.evil.test' 'evil.test\.good.test' \
+	'a b.good.test' '\027[2J.good.test' "$(printf 's3cr3t%057d' 0).evil.test"; do
+	for kind in A TXT; do dig +tries=1 +short $kind "$name" | wc -l; done
+done | tr -d '\n'; echo
+END
+asked() { grep -c 'query\[' $HERE/asked; }
+sh asks; asked
+$RUN --allow good.test --allow '*.good.test' -- sh asks; asked
+grep 'query\[' $HERE/asked | tail -2 | sed 's/.*query//; s/ from.*//'"#;
+    // All of them reach the host's server from the host, and one from inside.
+    let told = "1100000000000000\n16\n1100000000000000\n18\n[A] good.test\n[TXT] good.test\n";
+    among("", script).stdout_is(told);
+}

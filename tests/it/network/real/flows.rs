@@ -1,0 +1,42 @@
+//! Flows that are large, long, slow, or no connections.
+
+use super::among;
+
+#[test]
+fn a_large_upload_to_a_slow_reader_arrives_whole() {
+    let script = "head -c 25000000 /dev/urandom >sent
+        $RUN --allow good.test:7000 -- sh -c 'for n in 1 2; do nc -N good.test 7000 <sent & done; wait'
+        python3 -c 'import zlib; b = open(\"sent\", \"rb\").read(); print(len(b), zlib.crc32(b))'";
+    let told = among("peer", script).stdout();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("25000000 "), "{told}");
+    assert!(lines[0] == lines[2] && lines[1] == lines[2], "{told}");
+}
+
+#[test]
+fn a_session_that_was_idle_goes_on() {
+    // Longer than anything is held for a name to come (10 s).
+    let script = "$RUN --allow good.test:7001 --deny evil.test -- sh -c '(echo one; sleep 12; echo two) | nc -N good.test 7001'";
+    among("peer", script).succeeds().stdout_is("one\ntwo\n");
+}
+
+#[test]
+fn pings_of_every_size_come_back() {
+    let script = "cat >pings <<'END'
+for size in 0 16 56 1472 1473 8000 60000; do ping -q -c 2 -i 0.2 -W 5 -s $size $1 | grep -c ' [12] received'; done
+ping -q -c 1 -W 1 10.9.9.9 2>&1 | grep -o '0 received'
+END
+        for to in 198.51.100.7 2001:db8::7; do $RUN --network user -- sh pings $to; done";
+    among("", script).stdout_is(&format!("{0}0 received\n{0}0 received\n", "1\n".repeat(7)));
+}
+
+#[test]
+fn streams_are_measured_both_ways() {
+    let script = "cat >measure <<'END'
+for how in '-P 4' '-P 4 -R' '-6 -R'; do
+	iperf3 -J -t 1 -c good.test $how | python3 -c 'import json, sys; print(json.load(sys.stdin)[\"end\"][\"sum_received\"][\"bytes\"] > 1000000)'
+done
+END
+        $RUN --allow good.test:5201 -- sh measure";
+    among("iperf3", script).succeeds().stdout_is(&"True\n".repeat(3));
+}
