@@ -5,7 +5,7 @@ use crate::plan::{Facts, PlanError};
 use crate::spec::Spec;
 
 use super::place::LookInto;
-use super::{HostError, Probe};
+use super::{HostError, Own, Probe};
 
 /// Why there are no facts for a spec.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +70,7 @@ impl Probe {
             self.fuse();
         }
         if needs.groups {
-            self.groups()?;
+            self.groups(if needs.own_group { Own::Delegated } else { Own::AsSeen })?;
         }
         for place in &needs.disks {
             let caller = &self.facts().caller;

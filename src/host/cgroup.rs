@@ -28,23 +28,34 @@ const LEAF: &str = "bryo-supervisor";
 /// The attribute by which systemd says that a group is delegated.
 const DELEGATE: &str = "user.delegate";
 
+/// Who says whether the group that this process is in is delegated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Own {
+    /// What is seen of it.
+    AsSeen,
+    /// The caller, who knows the unit: then nobody else is asked for a group.
+    Delegated,
+}
+
 /// Looks at the groups that `mounts` show; `socket` is where the caller's manager listens.
 pub(super) fn probe(
     mounts: &[Mount],
     uid: u32,
     socket: Option<HostPath>,
+    own: Own,
 ) -> Result<Groups, HostError> {
+    let socket = socket.filter(|_| own == Own::AsSeen);
     let version = version(mounts);
     let unified = mounts.iter().find(|mount| mount.fs_type.as_bytes() == b"cgroup2");
     let Some(mount) = unified.map(|mount| &mount.at) else {
         return Ok(Groups { version, ..Groups::default() });
     };
-    let own = bounded::read_optional("/proc/self/cgroup", SMALL)?.unwrap_or_default();
+    let file = bounded::read_optional("/proc/self/cgroup", SMALL)?.unwrap_or_default();
     let user = format!("user.slice/user-{uid}.slice/user@{uid}.service");
     let manager = mount.join(&user).ok().filter(|_| socket.is_some());
-    let delegated = parse_own(&own).and_then(|below| {
-        let own = if below.is_empty() { mount.clone() } else { mount.join(below).ok()? };
-        delegated(&own, mount, manager.as_ref())
+    let delegated = parse_own(&file).and_then(|below| {
+        let group = if below.is_empty() { mount.clone() } else { mount.join(below).ok()? };
+        delegated(&group, mount, manager.as_ref(), own)
     });
     let known = delegated.iter().map(|one| &one.path).chain(&manager);
     let swap = known.into_iter().any(|group| group.as_path().join("memory.swap.max").exists());
@@ -77,7 +88,12 @@ fn parse_own(file: &[u8]) -> Option<&OsStr> {
 }
 
 /// The group in which the caller may make others, seen from the one that this process is in.
-fn delegated(own: &HostPath, mount: &HostPath, manager: Option<&HostPath>) -> Option<Delegated> {
+fn delegated(
+    own: &HostPath,
+    mount: &HostPath,
+    manager: Option<&HostPath>,
+    known: Own,
+) -> Option<Delegated> {
     let is_leaf = own.file_name().is_some_and(|name| name == LEAF);
     let path = if is_leaf { own.parent()? } else { own.clone() };
     let may_write = |name: &str| {
@@ -88,7 +104,7 @@ fn delegated(own: &HostPath, mount: &HostPath, manager: Option<&HostPath>) -> Op
         return None;
     }
     let unit = unit_of(&path, mount);
-    if let Some(unit) = unit
+    if let Some(unit) = unit.filter(|_| known == Own::AsSeen)
         && !is_marked(&unit)
     {
         // systemd before 250 marks nothing. It gives a group to a user only on purpose, except by the user's
@@ -187,7 +203,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mount = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
         let own = mount.join("job").unwrap();
-        assert_eq!(delegated(&own, &mount, None), None);
+        assert_eq!(delegated(&own, &mount, None, Own::AsSeen), None);
         std::fs::create_dir(own.as_path()).unwrap();
         for name in ["cgroup.procs", "cgroup.subtree_control"] {
             std::fs::write(own.as_path().join(name), "").unwrap();
@@ -195,10 +211,10 @@ mod tests {
         std::fs::write(own.as_path().join("cgroup.controllers"), "cpu memory pids rdma\n").unwrap();
         let controllers = [Controller::Cpu, Controller::Memory, Controller::Pids].into();
         let expected = Some(Delegated { path: own.clone(), controllers });
-        assert_eq!(delegated(&own, &mount, None), expected);
+        assert_eq!(delegated(&own, &mount, None, Own::AsSeen), expected);
         // The leaf of another run stands for it.
         let leaf = own.join(LEAF).unwrap();
-        assert_eq!(delegated(&leaf, &mount, None), expected);
+        assert_eq!(delegated(&leaf, &mount, None, Own::AsSeen), expected);
     }
 
     #[test]
@@ -210,11 +226,13 @@ mod tests {
         for name in ["cgroup.procs", "cgroup.subtree_control", "cgroup.controllers"] {
             std::fs::write(own.as_path().join(name), "").unwrap();
         }
-        assert_eq!(delegated(&own, &mount, Some(&manager)), None);
+        assert_eq!(delegated(&own, &mount, Some(&manager), Own::AsSeen), None);
+        let known = delegated(&own, &mount, Some(&manager), Own::Delegated);
+        assert_eq!(known.map(|group| group.path), Some(own.clone()));
         // Not every file system has attributes of users.
         let flags = rustix::fs::XattrFlags::empty();
         if rustix::fs::setxattr(own.as_path(), DELEGATE, b"1", flags).is_ok() {
-            assert!(delegated(&own, &mount, Some(&manager)).is_some());
+            assert!(delegated(&own, &mount, Some(&manager), Own::AsSeen).is_some());
         }
     }
 }

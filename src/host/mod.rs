@@ -42,6 +42,7 @@ pub mod userns;
 mod wildcard;
 
 pub use answer::FactsError;
+pub use cgroup::Own;
 pub use error::HostError;
 pub use place::LookInto;
 pub use probe::Probe;

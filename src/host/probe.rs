@@ -11,7 +11,7 @@ use crate::spec::HostPath;
 use crate::spec::order;
 use crate::spec::rootfs::Pattern;
 
-use super::cgroup;
+use super::cgroup::{self, Own};
 use super::mountinfo;
 use super::place::LookInto;
 use super::resolve::{Last, Resolver, Seen, look, split_last};
@@ -223,10 +223,10 @@ impl Probe {
         Ok(())
     }
 
-    /// Control groups. After [`Probe::mounts`].
-    pub fn groups(&mut self) -> Result<(), HostError> {
+    /// Control groups; whether somebody says that the one of this process is delegated. After [`Probe::mounts`].
+    pub fn groups(&mut self, own: Own) -> Result<(), HostError> {
         let socket = self.service_manager();
-        let groups = cgroup::probe(&self.facts.mounts, self.facts.caller.uid, socket)?;
+        let groups = cgroup::probe(&self.facts.mounts, self.facts.caller.uid, socket, own)?;
         self.facts.groups = Some(groups);
         Ok(())
     }

@@ -142,6 +142,7 @@ const LEAVING: Duration = Duration::from_secs(2);
 #[expect(clippy::struct_excessive_bools, reason = "one for each thing that is waited for")]
 struct Progress {
     pty: Option<Master>,
+    notify: Option<OwnedFd>,
     listener: Option<Listener>,
     servers: Vec<Server>,
     netstack: Option<Netstack>,
@@ -304,6 +305,7 @@ impl<'a> Start<'a> {
             FromSandbox::Pty => {
                 self.heard.pty = Some(Master::from_fd(fds.pop().ok_or(LaunchError::Lost)?));
             }
+            FromSandbox::Notify => self.heard.notify = fds.pop(),
             FromSandbox::Rooted => self.add_network(fds.pop()),
             FromSandbox::Detail { .. } => {}
             FromSandbox::InitReady => self.heard.init_ready = true,
@@ -391,6 +393,7 @@ impl<'a> Start<'a> {
             control: self.control,
             listener: self.heard.listener,
             pty: self.heard.pty,
+            notify: self.heard.notify,
             relays,
             servers: self.heard.servers,
             netstack: self.heard.netstack,

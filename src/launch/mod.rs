@@ -81,6 +81,8 @@ pub struct Running {
     pub listener: Option<Listener>,
     /// The pty's master, when the plan has one.
     pub pty: Option<Master>,
+    /// What the payload has to say to the service manager, when the plan has a socket for it.
+    pub notify: Option<OwnedFd>,
     /// Our ends of the pipes that stand in for descriptors 0 to 2.
     pub relays: Vec<Relay>,
     /// The fuse-overlayfs processes, each with its overlay. They end after the sandbox, by themselves;

@@ -98,6 +98,18 @@ impl<'a> Prepared<'a> {
         Failed::new(last, Errno::EINVAL)
     }
 
+    /// The one thing of the environment that nobody knows before the fork.
+    fn add_number(&mut self, names: &[Text]) -> Result<()> {
+        let number = rustix::process::getpid().as_raw_nonzero();
+        let added = names
+            .iter()
+            .map(|name| CString::new([name.as_bytes(), format!("={number}").as_bytes()].concat()));
+        let added: std::result::Result<Vec<CString>, _> = added.collect();
+        let image = self.image.take().ok_or(Errno::EINVAL)?;
+        self.image = Some(image.with_variables(added.map_err(|_| Errno::EINVAL)?));
+        Ok(())
+    }
+
     fn take(&mut self, step: &ProcessStep, slave: Option<BorrowedFd<'_>>) -> Result<()> {
         match step {
             ProcessStep::ProcessGroup { foreground } => {
@@ -118,6 +130,7 @@ impl<'a> Prepared<'a> {
                 Ok(())
             }
             ProcessStep::Workdir(path) => Ok(rustix::process::chdir(path.as_path())?),
+            ProcessStep::OwnNumber(names) => self.add_number(names),
             ProcessStep::Undumpable
             | ProcessStep::JoinNamespaces
             | ProcessStep::CgroupNamespace

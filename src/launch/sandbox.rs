@@ -182,6 +182,10 @@ impl<'a> Mapped<'a> {
                         errno: failure.errno,
                         said: failure.said,
                     })?;
+                    if let Some(socket) = tree.take_socket() {
+                        let told = FromSandbox::Notify;
+                        self.sockets.control.tell(&told, Some(socket.as_fd())).map_err(failed)?;
+                    }
                     if let Some(wanted) = wanted {
                         fuse::want_server(plan, step, wanted, &self.sockets.control)
                             .map_err(failed)?;
@@ -258,6 +262,7 @@ impl<'a> Mapped<'a> {
             | ProcessStep::CloseDescriptors { .. }
             | ProcessStep::Umask(_)
             | ProcessStep::Workdir(_)
+            | ProcessStep::OwnNumber(_)
             | ProcessStep::Exec { .. } => return Err(Errno::EINVAL),
         }
         Ok(None)

@@ -49,6 +49,8 @@ pub enum FromSandbox {
         /// Its index.
         step: u16,
     },
+    /// The end of the socket that the supervisor reads comes with this message.
+    Notify,
     /// Init is confined and waits for orders.
     InitReady,
     /// The payload's process did every step but the exec; its listener comes along if `listener`.
@@ -205,6 +207,7 @@ impl FromSandbox {
             Self::Exited { code } => Writer::tag(9).bytes(&[*code]),
             Self::Killed { signal } => Writer::tag(10).bytes(&[*signal]),
             Self::Link { step } => Writer::tag(11).bytes(&step.to_le_bytes()),
+            Self::Notify => Writer::tag(12),
         }
         .frame
     }
@@ -230,6 +233,7 @@ impl FromSandbox {
             8 => Self::Stopped { signal: reader.signal()? },
             9 => Self::Exited { code: reader.u8()? },
             10 => Self::Killed { signal: reader.signal()? },
+            12 => Self::Notify,
             11 => Self::Link { step: reader.step()? },
             _ => return Err(Malformed),
         };

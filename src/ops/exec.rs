@@ -250,6 +250,7 @@ fn watch(
     // Refused calls are answered by the supervisor of the sandbox.
     let errno_for = |_: Call| Errno::EPERM;
     let duties = Duties {
+        service: None,
         timeout: None,
         floor: None,
         errno_for: &errno_for,
@@ -264,6 +265,7 @@ fn watch(
         control: entered.control,
         listener: None,
         pty: entered.pty,
+        notify: None,
         relays,
         servers: Vec::new(),
         netstack: None,

@@ -16,6 +16,7 @@ pub mod events;
 pub mod exec;
 pub mod export;
 mod foreign;
+pub mod generate;
 pub mod inspect;
 pub mod logs;
 pub mod measure;

@@ -5,10 +5,11 @@ use std::os::fd::OwnedFd;
 use super::attach::{Left, Wanted, attach, attach_from_start};
 use super::detach::{self, DetachError, Started};
 use super::error::OpsError;
+use super::run::RunError;
 use super::sweep::sweep;
 use crate::report::Failure;
 use crate::spec::command::Keep;
-use crate::spec::{HostPath, Spec, Text};
+use crate::spec::{HostPath, Restart, Spec, Text, service};
 use crate::state::{SandboxId, Stores, Which};
 use crate::sys::socket;
 
@@ -39,7 +40,26 @@ pub fn find(stores: &Stores, name: &Text) -> Result<Startable, OpsError> {
     // The run that was asked to leave nothing left something all the same.
     spec.lifetime.keep = Keep::IfWritten;
     spec.lifetime.report = None;
+    // What a service manager handed over then is not there now.
+    service::take_off(&mut spec);
     Ok(Startable::Ended { spec: Box::new(spec), from: record.from })
+}
+
+/// What is to run for it to be started in the foreground, in the directory that it was started from.
+pub fn here(stores: &Stores, name: &Text) -> Result<Spec, Failure> {
+    sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
+    match find(stores, name).map_err(|error| Failure::new(&error))? {
+        Startable::Runs(_) => Err(Failure::new(&RunError::Busy(name.clone()))),
+        Startable::Ended { mut spec, from } => {
+            spec.lifetime.detached = None;
+            spec.lifetime.restart = Restart::No;
+            if let Some(from) = from {
+                let entered = std::env::set_current_dir(from.as_path());
+                entered.map_err(|error| Failure::new(&DetachError::Enter(from, error)))?;
+            }
+            Ok(*spec)
+        }
+    }
 }
 
 /// Starts it; none when it runs already, which is no error. Who holds the other end of `audience` is attached.

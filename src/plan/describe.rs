@@ -155,6 +155,7 @@ impl fmt::Display for FsStep {
             Self::Directory { at, mode } => write!(f, "make the directory `{at}`, {mode:04o}"),
             Self::Link { at, target } => write!(f, "make the link `{at}` to `{target}`"),
             Self::File { at, mode, .. } => write!(f, "make the file `{at}`, {mode:04o}"),
+            Self::Socket { at } => write!(f, "make the socket `{at}`, which the supervisor reads"),
             Self::FileOver { at, .. } => write!(f, "put a file of our own over `{at}`"),
             Self::Bind { from, at, flags } if from.as_bytes() == at.as_bytes() => {
                 write!(f, "bind `{at}`, {flags}")
@@ -357,6 +358,10 @@ impl fmt::Display for ProcessStep {
             }
             Self::Umask(mask) => write!(f, "set the umask to {mask:03o}"),
             Self::Workdir(at) => write!(f, "go to `{at}`"),
+            Self::OwnNumber(names) => {
+                f.write_str("put its own number into")?;
+                names.iter().try_for_each(|name| write!(f, " {name}"))
+            }
             Self::Exec { argv, .. } => match argv.first() {
                 Some(program) => write!(f, "execute `{program}`"),
                 None => f.write_str("execute nothing"),

@@ -167,6 +167,8 @@ fn payload_step(action: &Action, entry: &Entry, namespaces: Namespaces) -> Optio
             let search = search(&environment);
             ProcessStep::Exec { argv: entry.argv.clone(), environment, search }.into()
         }
+        // What a service manager handed over it handed to the payload.
+        Action::Process(ProcessStep::OwnNumber(_)) => return None,
         Action::Confine(ConfineStep::Landlock(rules)) => {
             let rules = LandlockRules {
                 scope_signals: rules.scope_signals && !namespaces.pid,

@@ -50,6 +50,8 @@ pub struct Needs {
     pub subids: bool,
     /// [`Facts::groups`].
     pub groups: bool,
+    /// The caller says that the group of this process is delegated.
+    pub own_group: bool,
     /// For [`Facts::disks`].
     pub disks: Vec<Pattern>,
     /// [`Facts::tun`].
@@ -124,6 +126,7 @@ pub fn needs(spec: &Spec) -> Needs {
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
         subids: spec.ids.mode == IdMode::Subid,
         groups: super::group::may_want_group(spec),
+        own_group: spec.lifetime.service.as_ref().is_some_and(|service| service.delegated),
         disks: spec.limits.group.io.iter().map(|io| io.at.clone()).collect(),
         tun: has_netstack(spec),
         lookup: has_netstack(spec) || matches!(spec.network, Network::Sandbox(_)),

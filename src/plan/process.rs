@@ -9,7 +9,7 @@ use super::facts::Facts;
 use super::stdio;
 use super::step::{ProcessStep, Stage};
 use crate::spec::order;
-use crate::spec::{Command, EnvironmentVariable, SandboxPath, Spec, Text};
+use crate::spec::{Command, EnvironmentVariable, SandboxPath, Service, Spec, Text};
 
 /// The host name where the spec names none.
 const HOSTNAME: &str = "bryo";
@@ -84,6 +84,10 @@ pub(super) fn plan_payload(
     order::sort(&mut keep);
     keep.dedup();
     draft.push(Stage::Payload, ProcessStep::CloseDescriptors { keep });
+    let numbers = spec.lifetime.service.as_ref().map(Service::own_numbers).unwrap_or_default();
+    if !numbers.is_empty() {
+        draft.push(Stage::Payload, ProcessStep::OwnNumber(numbers));
+    }
     let umask = command.umask.unwrap_or(facts.caller.umask) & 0o777;
     draft.push(Stage::Payload, ProcessStep::Umask(umask));
     draft.push(Stage::Payload, ProcessStep::Workdir(workdir));

@@ -33,7 +33,7 @@ use crate::plan::step::{Allowed, FsStep, LayerNumber, MountAccess, MountFlags, S
 use crate::spec::{HostPath, SandboxPath};
 use crate::sys::errno::Errno;
 use crate::sys::mount::{MountAttr, Propagation, Reach};
-use crate::sys::{mount, open};
+use crate::sys::{mount, open, socket};
 
 pub use crate::sys::errno::Failure;
 pub use overlay::check_lowers;
@@ -62,6 +62,8 @@ pub struct Builder<'a, L> {
     /// The directory in which something was made last: many things are made in few directories.
     made_in: Option<(SandboxPath, OwnedFd)>,
     served: fuse::Served,
+    /// The socket that was made, until somebody takes it.
+    socket: Option<OwnedFd>,
 }
 
 impl<'a, L: Layers> Builder<'a, L> {
@@ -74,6 +76,7 @@ impl<'a, L: Layers> Builder<'a, L> {
             left_roots: 0,
             made_in: None,
             served: fuse::Served::default(),
+            socket: None,
         }
     }
 
@@ -92,7 +95,10 @@ impl<'a, L: Layers> Builder<'a, L> {
     /// Whether the name of the directory in which something was made last still leads to it after a step.
     fn leaves_made_in(&self, step: &FsStep) -> bool {
         match step {
-            FsStep::Directory { .. } | FsStep::Link { .. } | FsStep::File { .. } => true,
+            FsStep::Directory { .. }
+            | FsStep::Link { .. }
+            | FsStep::File { .. }
+            | FsStep::Socket { .. } => true,
             FsStep::Bind { at, .. } => {
                 self.made_in.as_ref().is_none_or(|(path, _)| !path.starts_with(at))
             }
@@ -115,6 +121,7 @@ impl<'a, L: Layers> Builder<'a, L> {
             FsStep::FileOver { at, content, mode } => {
                 self.put_file_over(at, content.as_bytes(), *mode)
             }
+            FsStep::Socket { at } => self.make_socket(at),
             FsStep::Bind { from, at, flags } => self.bind(from, at, *flags),
             FsStep::Overlay { .. } => Err(Errno::EINVAL.into()),
             FsStep::Tmpfs { at, size, mode, flags } => self.mount_tmpfs(at, *size, *mode, *flags),
@@ -189,6 +196,19 @@ impl<'a, L: Layers> Builder<'a, L> {
     fn make_file(&mut self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {
         let (parent, name) = self.parent_of(at)?;
         scratch::write_new(parent, name, content, mode)
+    }
+
+    /// Anybody may write to it: the sandbox process has no file mode creation mask.
+    fn make_socket(&mut self, at: &SandboxPath) -> Outcome {
+        let (parent, name) = self.parent_of(at)?;
+        let name = name.to_str().ok_or(Errno::EINVAL)?;
+        self.socket = Some(socket::bind_datagrams_at(parent, name)?);
+        Ok(())
+    }
+
+    /// The socket that the last step made, if it made one: nothing inside is to hold it.
+    pub fn take_socket(&mut self) -> Option<OwnedFd> {
+        self.socket.take()
     }
 
     fn put_file_over(&mut self, at: &SandboxPath, content: &[u8], mode: u32) -> Outcome {

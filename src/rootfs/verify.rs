@@ -77,6 +77,7 @@ fn mounted(step: &FsStep) -> Option<(&SandboxPath, MountAccess)> {
         | FsStep::NewRoot
         | FsStep::Directory { .. }
         | FsStep::Link { .. }
+        | FsStep::Socket { .. }
         | FsStep::File { .. }
         | FsStep::Pivot => None,
     }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::life::{Detached, Restart, StopOrder};
 use super::path::{HostPath, SandboxPath};
+use super::service::Service;
 use super::text::Text;
 
 /// What is executed.
@@ -86,6 +87,9 @@ pub struct Lifetime {
     /// What was written on it, `NAME=VALUE`: for those who look for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
+    /// What it is to a service manager that started it, if it is anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub service: Option<Service>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]

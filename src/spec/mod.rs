@@ -19,6 +19,7 @@ pub mod order;
 pub mod path;
 pub mod rootfs;
 pub mod seccomp;
+pub mod service;
 pub mod text;
 
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ pub use limits::{Limits, Rlimit};
 pub use net::Network;
 pub use path::{HostPath, SandboxPath};
 pub use rootfs::Rootfs;
+pub use service::Service;
 pub use text::Text;
 
 /// Everything one sandbox is asked to be.

@@ -12,6 +12,7 @@ use super::control::{Control, Heard};
 use super::denials::Denials;
 use super::memory::Memory;
 use super::pump::Role;
+use super::service::{self, Voice};
 use super::signals::{Insistence, Signals, Whom};
 use super::stage::Stage;
 use super::station::{self, Station};
@@ -50,6 +51,7 @@ enum Event {
     Station(station::Event),
     Door(station::Event),
     Visit(visits::Event),
+    Service(service::Event),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,8 @@ struct Supervisor<'a> {
     door: Option<Station>,
     open_door: Option<&'a OpenDoor<'a>>,
     visits: Visits<'a>,
+    /// To the service manager, where one is told.
+    voice: Option<Voice>,
     /// Who was told to stop, and waits for the payload to.
     stopping: Option<(Whom, Instant)>,
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
@@ -94,7 +98,8 @@ pub(super) fn run(
     signals: Signals,
     group: Option<&Group>,
 ) -> Result<Ended, SuperviseError> {
-    let Running { pidfd, control, listener, pty, relays, servers, namespaces, .. } = running;
+    let Running { pidfd, control, listener, pty, relays, servers, namespaces, notify, .. } =
+        running;
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
     let watch = Watch::new(pidfd, denials);
     let mut station = duties.station;
@@ -104,7 +109,10 @@ pub(super) fn run(
             .and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false)),
         None => Stage::new(pty, relays, duties.stdio, duties.foreground),
     };
-    let (control, stage, memory) = match parts(control, stage, group) {
+    let voice = duties.service.map(|service| Voice::new(service, notify)).transpose();
+    let voice = voice.map_err(SuperviseError::Service);
+    let parts = parts(control, stage, group).and_then(|parts| Ok((parts, voice?)));
+    let ((control, stage, memory), voice) = match parts {
         Ok(parts) => parts,
         Err(error) => {
             drop(namespaces);
@@ -122,6 +130,7 @@ pub(super) fn run(
         door: None,
         open_door: duties.open_door,
         visits: Visits::new(duties.model, namespaces, group),
+        voice,
         stopping: None,
         overtaken: None,
         servers,
@@ -173,6 +182,7 @@ impl Supervisor<'_> {
     fn wait(&mut self) -> Result<Vec<(Event, Ready)>, Errno> {
         let rest = self.watch.patience();
         let doomed = self.doomed.map(|(when, _)| when.saturating_duration_since(Instant::now()));
+        let spoken = self.voice.as_mut().and_then(Voice::rest);
         let mut poller = Poller::new();
         poller.readable(Event::Signal, self.signals.as_fd());
         if self.phase == Phase::Running {
@@ -199,6 +209,9 @@ impl Supervisor<'_> {
                 door.register(&mut poller, Event::Door);
             }
             self.visits.register(&mut poller, Event::Visit);
+            if let Some(voice) = &self.voice {
+                voice.register(&mut poller, Event::Service);
+            }
         } else {
             self.watch.register_time(&mut poller, Event::Watch);
         }
@@ -214,7 +227,7 @@ impl Supervisor<'_> {
         let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
         let stuck = self.stuck.map(|when| when.saturating_duration_since(Instant::now()));
         let station = self.stations().filter_map(Station::patience).min();
-        let timeout = [rest, doomed, stuck, look, station].into_iter().flatten().min();
+        let timeout = [rest, doomed, stuck, look, station, spoken].into_iter().flatten().min();
         poller.wait(timeout)
     }
 
@@ -244,6 +257,10 @@ impl Supervisor<'_> {
                 if let Some(order) = order.transpose()?.flatten() {
                     self.obey(order)?;
                 }
+            }
+            Event::Service(event) => {
+                let voice = self.voice.as_mut().map_or(Ok(()), |voice| voice.handle(event));
+                voice.map_err(SuperviseError::Service)?;
             }
             Event::Visit(event) => {
                 if let Some(outcome) = self.visits.handle(event) {
@@ -323,6 +340,7 @@ impl Supervisor<'_> {
             | FromSandbox::Detail { .. }
             | FromSandbox::Rooted
             | FromSandbox::Pty
+            | FromSandbox::Notify
             | FromSandbox::FuseWanted { .. }
             | FromSandbox::Link { .. }
             | FromSandbox::InitReady

@@ -42,6 +42,7 @@ mod port;
 pub mod protocol;
 mod pump;
 mod rate;
+mod service;
 mod signals;
 mod stage;
 mod standin;
@@ -66,6 +67,7 @@ use crate::launch::wire::Malformed;
 use crate::limits::group::{Group, Kills};
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::plan::traffic::Traffic;
+use crate::spec::service::Notify;
 use crate::sys::errno::Errno;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal::SignalNumber;
@@ -86,6 +88,8 @@ pub struct Duties<'a> {
     pub station: Option<&'a mut Station>,
     /// How to listen for orders once somebody knocks.
     pub open_door: Option<&'a OpenDoor<'a>>,
+    /// The service manager that is told of the run, where one is.
+    pub service: Option<&'a Notify>,
     /// What entries are made of; none where nothing can enter.
     pub model: Option<Model<'a>>,
 }
@@ -108,6 +112,7 @@ impl<'a> Duties<'a> {
             foreground: false,
             station: None,
             open_door: None,
+            service: None,
             model: None,
         };
         let mut percent = None;
@@ -238,6 +243,9 @@ pub enum SuperviseError {
     /// Keeping output, or taking orders.
     #[error("cannot go on without a caller")]
     Station(#[source] Errno),
+    /// Telling the service manager.
+    #[error("cannot speak with the service manager")]
+    Service(#[source] Errno),
     /// Having somebody watch while we are stopped.
     #[error("cannot watch over the sandbox while stopped")]
     StandIn(#[source] Errno),

@@ -32,6 +32,14 @@ impl ExecImage {
         Self { argv, envp, argv_pointers, envp_pointers }
     }
 
+    /// The same with more variables.
+    #[must_use]
+    pub fn with_variables(self, more: Vec<CString>) -> Self {
+        let Self { argv, mut envp, .. } = self;
+        envp.extend(more);
+        Self::new(argv, envp)
+    }
+
     /// The arguments.
     pub fn argv(&self) -> &[CString] {
         &self.argv

@@ -90,6 +90,36 @@ pub fn listen_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
     Ok(socket)
 }
 
+/// A socket for datagrams at a name in a directory, which must be free; non-blocking.
+pub fn bind_datagrams_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
+    let socket = datagrams()?;
+    rustix::net::bind(&socket, &address(directory, name)?)?;
+    Ok(socket)
+}
+
+/// A socket whose datagrams go to `/PATH`, or `@NAME` of an abstract socket; non-blocking.
+pub fn connect_datagrams(to: &[u8]) -> Result<OwnedFd> {
+    let address = match to {
+        [b'@', name @ ..] => SocketAddrUnix::new_abstract_name(name)?,
+        path => SocketAddrUnix::new(path)?,
+    };
+    let socket = datagrams()?;
+    rustix::net::connect(&socket, &address)?;
+    Ok(socket)
+}
+
+fn datagrams() -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    Ok(rustix::net::socket_with(AddressFamily::UNIX, SocketType::DGRAM, flags, None)?)
+}
+
+/// The next datagram, as far as it fits, and its whole length; `EAGAIN` when there is none. Descriptors that came
+/// along are closed by the kernel, as there is no room for them.
+pub fn receive_datagram(socket: impl AsFd, bytes: &mut [u8]) -> Result<usize> {
+    let (_, length) = retry(|| rustix::net::recv(&socket, &mut *bytes, RecvFlags::TRUNC))?;
+    Ok(length)
+}
+
 /// How many may wait to be accepted.
 const BACKLOG: i32 = 64;
 

@@ -17,6 +17,7 @@ pub mod exec;
 mod execute;
 pub mod export;
 pub mod flag;
+pub mod generate;
 pub mod inspect;
 pub mod logs;
 pub mod network;
@@ -84,6 +85,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "system", build: system::command, answer: system::answer },
     Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
     Entry { name: "profile", build: profile::command, answer: profile::answer },
+    Entry { name: "generate", build: generate::command, answer: generate::answer },
     Entry { name: "completions", build: pages::completions_command, answer: pages::completions },
     Entry { name: "man", build: pages::man_command, answer: pages::man },
     Entry { name: "help", build: pages::help_command, answer: pages::help },

@@ -192,6 +192,8 @@ const CHOICES: &[(&str, &[&str])] = &[
     ("network", &["none", "host"]),
     ("ids", &["single", "subid"]),
     ("landlock", &["required", "if-available", "off"]),
+    ("sdnotify", &["bryo", "payload", "ignore"]),
+    ("cgroups", &["split"]),
     ("shell", &["bash", "zsh", "fish"]),
 ];
 

@@ -16,9 +16,11 @@ use crate::report::Failure;
 use crate::spec::{Text, is_valid_name};
 
 use super::error::CliError;
+use super::execute;
 use super::flag::{is_set, many, one, one_parsed, quoted, switch, text, value};
 use super::output::Answer;
-use super::run::{parse_patience, parse_signal};
+use super::run::{parse_patience, parse_signal, service};
+use super::surroundings::Surroundings;
 use super::usage::{self, Asked};
 
 /// Names, ids, or beginnings of ids; one at least.
@@ -88,6 +90,8 @@ pub fn start_command() -> Command {
         .about("Run sandboxes that ended once more, each with its flags, on its layer")
         .arg(switch("attach", "Attach to it, and end with its exit status").short('a'))
         .arg(switch("interactive", "With --attach: pass on what is typed").short('i'))
+        .arg(switch("foreground", "Run it here, as `bryo run` does, and end with its exit status"))
+        .args(service::flags())
         .arg(sandboxes())
 }
 
@@ -234,7 +238,22 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::For(many) => many,
     };
     let attached = is_set(&matches, "attach") || is_set(&matches, "interactive");
-    if attached && wanted.len() > 1 {
+    let foreground = is_set(&matches, "foreground");
+    let typed = |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
+    if !foreground && service::IDS.into_iter().any(typed) {
+        let flag = "--sdnotify, --listen-fds and --cgroups";
+        return Err(Failure::new(&CliError::Alone { flag, needs: "--foreground" }));
+    }
+    if attached && foreground {
+        let (one, other) = ("--attach".to_owned(), "--foreground".to_owned());
+        return Err(Failure::new(&CliError::Contradiction { one, other }));
+    }
+    if let [name] = wanted.as_slice()
+        && foreground
+    {
+        return start_here(&matches, &here, name);
+    }
+    if (attached || foreground) && wanted.len() > 1 {
         let (one, other) = ("--attach".to_owned(), "several sandboxes".to_owned());
         return Err(Failure::new(&CliError::Contradiction { one, other }));
     }
@@ -243,6 +262,15 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
     }
     let each = |name: &Text| start::start(&here.stores, name, None).map(drop);
     told(&wanted, wanted.iter().map(each).collect(), name_alone)
+}
+
+/// As its first run was, in this process.
+fn start_here(matches: &ArgMatches, here: &Here, name: &Text) -> Result<Answer, Failure> {
+    let caller = Surroundings::of_process();
+    let service = service::asked(matches, &caller).map_err(|error| Failure::new(&error))?;
+    let mut spec = start::here(&here.stores, name)?;
+    service::dress(&mut spec, service, &caller);
+    execute::started(&spec)
 }
 
 /// Answers the words after `bryo restart`.

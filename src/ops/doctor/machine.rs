@@ -8,7 +8,7 @@ use crate::host::trial::{
     try_store, try_subids,
 };
 use crate::host::userns::{UsernsSettings, read_number};
-use crate::host::{HostError, Probe};
+use crate::host::{HostError, Own, Probe};
 use crate::plan::Facts;
 use crate::plan::facts::StoreState;
 use crate::spec::HostPath;
@@ -65,7 +65,7 @@ impl Machine {
         unread.extend(probe.subids().err());
         probe.kernel_overlay();
         probe.fuse();
-        unread.extend(probe.groups().err());
+        unread.extend(probe.groups(Own::AsSeen).err());
         let packages = PackageManager::ALL
             .into_iter()
             .find(|manager| probe.find_program(manager.program()).is_some());

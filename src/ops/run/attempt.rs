@@ -273,6 +273,7 @@ impl Prepared {
         let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
         duties.station = station;
         duties.model = Some(model);
+        duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
         let has_door = Cell::new(false);
         let open_door = || self.open_door(spec).inspect(|_| has_door.set(true));
         duties.open_door = Some(&open_door);

@@ -338,6 +338,19 @@ fn check_capabilities(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     Ok(())
 }
 
+/// A way to the service manager only for who was given one.
+fn check_service(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
+    let service = spec.lifetime.service.clone().unwrap_or_default();
+    for (number, action) in of(plan, Stage::Sandbox) {
+        if let Action::Fs(FsStep::Socket { at }) = action
+            && service.socket_inside().as_ref() != Some(at)
+        {
+            return Err(CheckError::NotAsked { number, what: "a socket to the service manager" });
+        }
+    }
+    Ok(())
+}
+
 fn check_descriptors(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     let stage = Stage::Payload;
     let is_close = |a: &Action| matches!(a, Action::Process(ProcessStep::CloseDescriptors { .. }));
@@ -349,6 +362,7 @@ fn check_descriptors(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
             return Err(CheckError::NotAsked { number, what: "a descriptor that stays" });
         }
     }
+    check_service(spec, plan)?;
     for number in 0..=2u8 {
         let is_this = |a: &Action| matches!(a, Action::Process(ProcessStep::Stdio { number: n, .. }) if *n == number);
         only(plan, stage, "something at each of descriptors 0 to 2", is_this)?;

@@ -112,9 +112,10 @@ impl<'p> Tree<'p> {
                 );
                 Ok(())
             }
-            FsStep::Directory { at, .. } | FsStep::Link { at, .. } | FsStep::File { at, .. } => {
-                self.make(number, at)
-            }
+            FsStep::Directory { at, .. }
+            | FsStep::Link { at, .. }
+            | FsStep::File { at, .. }
+            | FsStep::Socket { at } => self.make(number, at),
             FsStep::Bind { from, at, flags } => {
                 self.mount(number, at, What::Bind { from, flags: *flags }, flags.access)
             }

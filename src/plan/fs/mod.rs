@@ -171,6 +171,7 @@ impl Trees<'_> {
             if let FsStep::Directory { at, .. }
             | FsStep::File { at, .. }
             | FsStep::Link { at, .. }
+            | FsStep::Socket { at }
             | FsStep::Tmpfs { at, .. } = &step
             {
                 self.made.insert(at.clone());

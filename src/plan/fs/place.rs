@@ -6,7 +6,7 @@ use super::super::pseudo::{self, DEVICE_FLAGS};
 use super::super::step::{Cover, FsStep, Missing, MountAccess, MountFlags, Notice};
 use super::super::view::{Pseudo, View};
 use super::{Ground, Node, Trees, ids_inside, is_directory};
-use crate::spec::Text;
+use crate::spec::{Service, Text};
 
 impl Trees<'_> {
     /// Plans a place and everything below it.
@@ -141,7 +141,14 @@ impl Trees<'_> {
     fn own(&mut self, node: &Node<'_>, pseudo: Pseudo, ground: Ground) -> Result<(), PlanError> {
         self.point(node, ground);
         match pseudo {
-            Pseudo::Dev => self.take(pseudo::dev(self.spec, self.facts)),
+            Pseudo::Dev => {
+                self.take(pseudo::dev(self.spec, self.facts));
+                let service = self.spec.lifetime.service.as_ref();
+                if let Some(at) = service.and_then(Service::socket_inside) {
+                    self.draft.sockets.push(at.clone());
+                    self.take(vec![FsStep::Socket { at }]);
+                }
+            }
             Pseudo::Proc => {
                 if !pseudo::procfs_is_mountable(self.facts) {
                     self.draft.notice(Notice::Missing(Missing::Procfs));

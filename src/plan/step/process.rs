@@ -56,6 +56,8 @@ pub enum ProcessStep {
     Umask(u32),
     /// The current directory.
     Workdir(SandboxPath),
+    /// Puts its own number, as the sandbox numbers it, into these variables: `LISTEN_PID` names who is meant.
+    OwnNumber(Vec<Text>),
     /// The exec, the last step: a program without a slash is looked up in these directories.
     Exec {
         /// Program and arguments.

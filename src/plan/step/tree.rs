@@ -162,6 +162,11 @@ pub enum FsStep {
         /// With what.
         with: Cover,
     },
+    /// Makes a socket for datagrams that anybody inside can write to; its reading end goes to the supervisor.
+    Socket {
+        /// Where.
+        at: SandboxPath,
+    },
     /// Makes one mount read-only that had to be written while it was built.
     Seal {
         /// Its mount point.

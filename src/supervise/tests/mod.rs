@@ -160,6 +160,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         Listener::new(fds.pop().unwrap())
     });
     let running = Running {
+        notify: None,
         pidfd,
         control,
         listener,
@@ -174,6 +175,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
     // Something that nothing else would answer.
     let errno_for = |call: Call| Errno::from_raw(1000 + i32::try_from(call.number % 100).unwrap());
     let duties = Duties {
+        service: None,
         timeout: setup.timeout,
         floor: setup.floor.map(|percent| Floor { store: root(), percent }),
         errno_for: &errno_for,

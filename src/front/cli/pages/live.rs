@@ -20,7 +20,7 @@ const RUNNING: &[&str] =
 /// Commands about sandboxes that ended.
 const ENDED: &[&str] = &["start", "apply", "discard", "export"];
 /// Commands about any.
-const ANY: &[&str] = &["diff", "inspect", "logs", "rename", "restart", "rm", "wait"];
+const ANY: &[&str] = &["diff", "inspect", "logs", "rename", "restart", "rm", "wait", "generate"];
 
 /// Answers the words after `bryo __complete`: which sandboxes a command can be about. Whatever is wrong, there
 /// are none: somebody is typing.

@@ -57,7 +57,7 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
         };
     }
     let typed = |id: &str| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
-    if let Some(other) = WAITING.iter().find(|id| typed(id)) {
+    if let Some(other) = WAITING.iter().chain(&super::service::IDS).find(|id| typed(id)) {
         let (one, other) = ("--detach".to_owned(), format!("--{other}"));
         return Err(CliError::Contradiction { one, other });
     }

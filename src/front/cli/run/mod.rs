@@ -18,6 +18,7 @@ mod output;
 mod places;
 mod process;
 mod refused;
+pub(super) mod service;
 mod tree;
 
 use std::ffi::OsString;
@@ -36,6 +37,7 @@ use super::usage;
 pub(super) use life::{parse_patience, parse_signal};
 pub use output::Show;
 pub use process::Input;
+pub(super) use refused::refusal;
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq)]
@@ -113,6 +115,8 @@ fn flags(command: Command) -> Command {
         .args(lifetime::flags())
         .next_help_heading(life::HEADING)
         .args(life::flags())
+        .next_help_heading(service::HEADING)
+        .args(service::flags())
         .next_help_heading(output::HEADING)
         .args(output::flags())
 }
@@ -157,6 +161,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     group::apply(matches, &mut spec, caller)?;
     lifetime::apply(matches, &mut spec, caller)?;
     life::apply(matches, &mut spec)?;
+    service::apply(matches, &mut spec, caller)?;
     let apply_on_success = lifetime::applies(matches);
     Ok(Run { spec, show: output::read(matches)?, input, apply_on_success })
 }

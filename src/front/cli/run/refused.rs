@@ -168,7 +168,7 @@ const REFUSED: &[Refused] = &[
 ];
 
 /// The reason why `flag` is refused, if it is one of these. `arguments` are looked at for its value.
-pub(super) fn refusal(flag: &str, arguments: &[OsString]) -> Option<CliError> {
+pub(in crate::front::cli) fn refusal(flag: &str, arguments: &[OsString]) -> Option<CliError> {
     let refused = REFUSED.iter().find(|refused| refused.names.contains(&flag))?;
     let name = refused.names[0];
     if let Some(wrong) = value_after(flag, arguments).and_then(|value| check(name, &value)) {
