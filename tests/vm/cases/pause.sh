@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A paused sandbox does not run, and everything that ends it ends it all the same.
 . ./check.sh
+# shellcheck disable=SC2016
 script='echo up; i=0; while :; do i=$((i+1)); echo $i >count; done'
 begin() { bryo run -d --name p --cpu-weight 100 "$@" -- sh -c "trap 'echo got; exit 4' TERM; $script" >/dev/null; }
 moves() {
