@@ -23,7 +23,7 @@
 //! | 2 | `plan` | `spec` |
 //! | 3 | `host` | `plan`, `spec`, `sys` |
 //! | 3 | `rootfs`, `net`, `confine`, `limits` | `plan`, `spec`, `sys` |
-//! | 3 | `state` | `plan`, `spec`, `sys` |
+//! | 3 | `state`, `archive` | `plan`, `spec`, `sys` |
 //! | 4 | `launch` | the executors, `state`, `plan`, `spec`, `sys` |
 //! | 4 | `supervise` | what lies below, and `launch`, whose sandbox it watches over |
 //! | 4 | `changes`, `report` | what lies below |
@@ -39,6 +39,7 @@
 //! namespaces until the payload is forked, *init* afterwards. *payload*: what was asked for.
 //! *layer*: what was written over a copy-on-write tree. *record*: what is known about one run.
 
+pub mod archive;
 pub mod changes;
 pub mod confine;
 pub mod front;

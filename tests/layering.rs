@@ -36,8 +36,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("limits", EXECUTOR),
     ("image", EXECUTOR),
     ("state", EXECUTOR),
+    ("archive", EXECUTOR),
     // level 4
-    ("launch", &["rootfs", "net", "confine", "limits", "state", "plan", "spec", "sys"]),
+    // A copy in or out of a sandbox is made by a process that `launch` confines.
+    ("launch", &["rootfs", "net", "confine", "limits", "state", "archive", "plan", "spec", "sys"]),
     // It takes over what `launch` started, speaks to its init, and looks at its control group.
     // The log of a detached sandbox is the supervisor's to write.
     ("supervise", &["launch", "limits", "state", "plan", "spec", "sys"]),
@@ -59,6 +61,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "limits",
             "image",
             "state",
+            "archive",
             "launch",
             "supervise",
             "changes",
@@ -78,7 +81,7 @@ const EXECUTOR: &[&str] = &["plan", "spec", "sys"];
 /// What a module of level 4 may import: all that lies below.
 const BELOW_LEVEL_4: &[&str] = &[
     "sys", "spec", "profile", "plan", "host", "rootfs", "net", "confine", "limits", "image",
-    "state",
+    "state", "archive",
 ];
 
 /// Modules that compute and do nothing else.

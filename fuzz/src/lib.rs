@@ -5,6 +5,7 @@
 
 pub mod network;
 
+use bryo::archive::Reader;
 use bryo::host::mountinfo;
 use bryo::launch::wire::{FromSandbox, ToSandbox};
 use bryo::net::user::hostile;
@@ -23,6 +24,7 @@ pub const TARGETS: &[Target] = &[
     ("seccomp_toml", seccomp_toml),
     ("mount_table", mount_table),
     ("wire", wire),
+    ("archive", archive),
     ("packets", packets),
     ("rule", network::rule),
     ("dns_query", network::dns_query),
@@ -112,6 +114,28 @@ pub fn wire(data: &[u8]) {
     if let Ok(message) = to {
         assert_eq!(message.encode().as_slice(), data, "{message:?}");
     }
+}
+
+/// An archive is read or refused; no member has more data than there is.
+pub fn archive(mut data: &[u8]) {
+    let given = data.len() as u64;
+    let mut reader = Reader::new(&mut data);
+    let mut read = 0;
+    loop {
+        match reader.next_member() {
+            Ok(Some(member)) => {
+                let end = member.extents.iter().flatten().last().map_or(0, |(at, more)| at + more);
+                assert!(end <= member.size, "{member:?}");
+            }
+            Ok(None) => break,
+            Err(error) => return is_safe_to_print(&error),
+        }
+        let mut scratch = [0; 700];
+        while let Ok(length @ 1..) = reader.data(&mut scratch) {
+            read += length as u64;
+        }
+    }
+    assert!(read <= given, "{read} of {given}");
 }
 
 /// Packets of a payload, each after its length in one byte: the netstack neither ends nor grows.

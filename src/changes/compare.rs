@@ -8,8 +8,8 @@ use rustix::io::{Errno, pread};
 use rustix::process::{getegid, geteuid};
 
 use super::change::{Aspect, Aspects, FileKind};
-use super::content::next_data;
 use super::marks::Marks;
+use crate::archive::next_data;
 use crate::plan::step::Backend;
 
 /// Bytes that are read of each file at once.

@@ -12,7 +12,8 @@
 use std::fmt;
 use std::os::fd::AsFd;
 
-use rustix::fs::{SeekFrom, fstat, seek};
+use crate::archive::next_data;
+use rustix::fs::fstat;
 use rustix::io::{Errno, pread};
 use sha2::{Digest as _, Sha256};
 
@@ -95,30 +96,6 @@ impl ContentHasher {
         self.hash.update((bytes.len() as u64).to_le_bytes());
         self.hash.update(bytes);
     }
-}
-
-/// Where a file has data, from `offset` on: begin and end. None where there is none before `size`.
-///
-/// On a file system that knows no holes all of it is data.
-pub fn next_data(file: impl AsFd, offset: u64, size: u64) -> Result<Option<(u64, u64)>, Errno> {
-    if offset >= size {
-        return Ok(None);
-    }
-    let begin = match seek(&file, SeekFrom::Data(offset)) {
-        Ok(begin) => begin,
-        Err(Errno::NXIO) => return Ok(None),
-        Err(Errno::INVAL | Errno::OPNOTSUPP) => return Ok(Some((offset, size))),
-        Err(error) => return Err(error),
-    };
-    if begin >= size {
-        return Ok(None);
-    }
-    let end = match seek(&file, SeekFrom::Hole(begin)) {
-        Ok(end) => end.min(size),
-        Err(Errno::NXIO | Errno::INVAL | Errno::OPNOTSUPP) => size,
-        Err(error) => return Err(error),
-    };
-    Ok(Some((begin, end)))
 }
 
 /// The hash of an open regular file, of the size that it has now. `buffer` is used for reading, and grown

@@ -48,7 +48,7 @@ mod source;
 mod walk;
 
 pub use ahead::InBackground;
-pub use content::{BLOCK, ContentHash, ContentHasher, hash_file, next_data};
+pub use content::{BLOCK, ContentHash, ContentHasher, hash_file};
 pub use digest::{Digest, Digester, Fingerprint, Links, NoDigest};
 pub use executed::{Executed, Later};
 pub use selection::{Glob, Selection};

@@ -13,7 +13,9 @@ use super::channel::Inside;
 use super::sandbox::Failed;
 use super::wire::FromSandbox;
 use super::{Host, Relay};
+use crate::archive;
 use crate::confine::{capabilities, landlock};
+use crate::plan::errand::Errand;
 use crate::plan::step::{Action, ConfineStep, Plan, ProcessStep, Stage, StdioPlan};
 use crate::spec::Text;
 use crate::sys::errno::{Errno, Result};
@@ -82,6 +84,10 @@ impl<'a> Prepared<'a> {
                         Err(errno) => Failed::new(step, errno),
                     };
                 }
+                Action::Process(ProcessStep::Errand(errand)) => {
+                    let failed = do_errand(errand, listener.as_ref().map(AsFd::as_fd), report);
+                    return Failed::new(step, failed);
+                }
                 Action::Process(process) => {
                     self.take(process, slave).map_err(|errno| Failed::new(step, errno))
                 }
@@ -137,7 +143,8 @@ impl<'a> Prepared<'a> {
             | ProcessStep::Hostname(_)
             | ProcessStep::TakeIds { .. }
             | ProcessStep::Session { .. }
-            | ProcessStep::Exec { .. } => Err(Errno::EINVAL),
+            | ProcessStep::Exec { .. }
+            | ProcessStep::Errand(_) => Err(Errno::EINVAL),
         }
     }
 
@@ -200,6 +207,21 @@ impl<'a> Prepared<'a> {
             }
         }
         found
+    }
+}
+
+/// Does it and ends; or says why not. Everything but descriptors 0 to 2 is closed: no exec does that here, and what the
+/// supervisor had open is in this process too.
+fn do_errand(errand: &Errand, listener: Option<BorrowedFd<'_>>, report: &Inside) -> Errno {
+    let kept: Vec<BorrowedFd<'_>> = listener.into_iter().chain([report.as_fd()]).collect();
+    let closed = process::irrevocably_close_from(3, &kept)
+        .and_then(|()| {
+            report.tell(&FromSandbox::Confined { listener: listener.is_some() }, listener)
+        })
+        .and_then(|()| process::irrevocably_close_from(3, &[]));
+    match closed {
+        Ok(()) => exit_now(archive::errand::run(errand)),
+        Err(errno) => errno,
     }
 }
 

@@ -263,7 +263,8 @@ impl<'a> Mapped<'a> {
             | ProcessStep::Umask(_)
             | ProcessStep::Workdir(_)
             | ProcessStep::OwnNumber(_)
-            | ProcessStep::Exec { .. } => return Err(Errno::EINVAL),
+            | ProcessStep::Exec { .. }
+            | ProcessStep::Errand(_) => return Err(Errno::EINVAL),
         }
         Ok(None)
     }

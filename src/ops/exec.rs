@@ -122,8 +122,9 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
         user: wanted.user,
         stdio: ends.inside,
         pty: descriptors.pty,
+        errand: None,
     };
-    let entered = ask(&supervisor, &found, &entry, &ends)?;
+    let entered = enter(&supervisor, (&found, "exec in"), &entry, &ends.stdio)?;
     watch(entered, ends, descriptors, signals)
 }
 
@@ -184,18 +185,18 @@ fn standard(number: u8) -> BorrowedFd<'static> {
     }
 }
 
-/// Asks the supervisor for it.
-fn ask(
+/// Asks the supervisor for it; `verb` is what is done.
+pub(super) fn enter(
     supervisor: &Supervisor,
-    found: &Found,
+    (found, verb): (&Found, &'static str),
     entry: &Entry,
-    ends: &Ends,
+    stdio: &[OwnedFd; 3],
 ) -> Result<Entered, ExecError> {
     let hand_over = |source| ExecError::HandOver { id: found.id(), source };
     let broken = |source| OpsError::Supervisor { id: found.id(), source };
     let text = serde_json::to_vec(entry).map_err(|_| hand_over(Errno::EINVAL))?;
     let text = file_of(&text).map_err(hand_over)?;
-    let [input, output, errors] = &ends.stdio;
+    let [input, output, errors] = stdio;
     let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
     supervisor.say_with(&Message::Request(Request::Enter), &fds).map_err(broken)?;
     // A program on a slow file system may take long to be executed.
@@ -207,9 +208,9 @@ fn ask(
             Err(ExecError::Failed { text, hint, code })
         }
         (Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused)), _) => {
-            Err(refusal(reply, "exec in", found).into())
+            Err(refusal(reply, verb, found).into())
         }
-        (Heard::Gone, _) => Err(OpsError::NotRunning { verb: "exec in", id: found.id() }.into()),
+        (Heard::Gone, _) => Err(OpsError::NotRunning { verb, id: found.id() }.into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
         (Heard::Reply(_), _) => Err(broken(Errno::EPROTO).into()),
     }
@@ -223,9 +224,9 @@ fn file_of(text: &[u8]) -> SysResult<OwnedFd> {
 }
 
 /// The process that entered.
-struct Entered {
+pub(super) struct Entered {
     pidfd: OwnedFd,
-    control: OwnedFd,
+    pub(super) control: OwnedFd,
     pty: Option<Master>,
 }
 

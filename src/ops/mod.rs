@@ -7,6 +7,7 @@
 pub mod apply;
 pub mod attach;
 pub mod control;
+pub mod cp;
 pub mod detach;
 pub mod diff;
 pub mod discard;

@@ -7,6 +7,7 @@ mod group;
 
 use std::fmt;
 
+use super::errand::Errand;
 use super::step::{
     Action, Allowed, Backend, ConfineStep, Cover, EnterStep, FilterProgram, FsStep, IdKind,
     IdMapping, IdsStep, LimitStep, Link, MountAccess, MountFlags, Namespaces, NetStep,
@@ -366,6 +367,8 @@ impl fmt::Display for ProcessStep {
                 Some(program) => write!(f, "execute `{program}`"),
                 None => f.write_str("execute nothing"),
             },
+            Self::Errand(Errand::Pack { path, .. }) => write!(f, "copy `{path}`"),
+            Self::Errand(Errand::Unpack { path, .. }) => write!(f, "copy to `{path}`"),
         }
     }
 }

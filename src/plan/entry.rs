@@ -15,6 +15,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::errand::Errand;
 use super::error::PlanError;
 use super::facts::Stdio;
 use super::process::{search, verify_strings};
@@ -41,6 +42,9 @@ pub struct Entry {
     pub stdio: [StdioPlan; 3],
     /// Whether it has a terminal of its own, and begins in its foreground.
     pub pty: Option<Foreground>,
+    /// What is done in place of a program.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errand: Option<Errand>,
 }
 
 /// What an entry gets of its caller's descriptors.
@@ -163,6 +167,9 @@ fn payload_step(action: &Action, entry: &Entry, namespaces: Namespaces) -> Optio
             ProcessStep::Workdir(entry.workdir.as_ref().unwrap_or(at).clone()).into()
         }
         Action::Process(ProcessStep::Exec { environment, .. }) => {
+            if let Some(errand) = &entry.errand {
+                return Some(ProcessStep::Errand(errand.clone()).into());
+            }
             let environment = with_variables(environment, &entry.environment);
             let search = search(&environment);
             ProcessStep::Exec { argv: entry.argv.clone(), environment, search }.into()

@@ -24,6 +24,7 @@
 pub mod again;
 pub mod check;
 pub mod entry;
+pub mod errand;
 pub mod error;
 pub mod facts;
 pub mod needs;

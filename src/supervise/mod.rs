@@ -34,6 +34,7 @@ mod clipboard;
 mod console;
 mod control;
 mod denials;
+pub mod errand;
 mod event_loop;
 mod limits;
 mod memory;

@@ -16,6 +16,7 @@ fn entry() -> Entry {
         user: None,
         stdio: [StdioPlan::Pty; 3],
         pty: Some(Foreground::Yes),
+        errand: None,
     }
 }
 

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd};
 use rustix::fs::{copy_file_range, ftruncate, ioctl_ficlone};
 use rustix::io::{Errno, pread, pwrite, write};
 
-use crate::changes::{ContentHash, ContentHasher, next_data};
+use crate::archive::next_data;
+use crate::changes::{ContentHash, ContentHasher};
 
 /// Bytes that are read at once.
 const CHUNK: usize = 128 * 1024;

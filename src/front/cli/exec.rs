@@ -48,7 +48,8 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo exec`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |flag, _| refused(flag));
+    let asked = asked.map_err(|e| Failure::new(&e))?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -60,6 +61,15 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     }
     let code = op::exec(&wanted).map_err(|e| Failure::new(&e))?;
     Ok(Answer::text("").with_code(code))
+}
+
+/// Docker's flag for what no entry can have.
+fn refused(flag: &str) -> Option<CliError> {
+    (flag == "--privileged").then(|| CliError::Refused {
+        flag: flag.to_owned(),
+        why: "what enters a sandbox is confined as its own program is",
+        instead: "`bryo run` takes what is needed: `--write PATH`, `--device PATH`, `--cap-add CAP`",
+    })
 }
 
 fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<(Wanted, Input), CliError> {

@@ -8,6 +8,7 @@
 pub mod apply;
 mod ask;
 pub mod attach;
+pub mod cp;
 pub mod diff;
 pub mod discard;
 pub mod doctor;
@@ -60,6 +61,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "run", build: run::command, answer: execute::run },
     Entry { name: "shell", build: run::shell_command, answer: execute::shell },
     Entry { name: "exec", build: exec::command, answer: exec::answer },
+    Entry { name: "cp", build: cp::command, answer: cp::answer },
     Entry { name: "diff", build: diff::command, answer: diff::answer },
     Entry { name: "apply", build: apply::command, answer: apply::answer },
     Entry { name: "discard", build: discard::command, answer: discard::answer },

@@ -56,6 +56,7 @@ fn entry(argv: &[&str]) -> Entry {
         user: None,
         stdio: [StdioPlan::Keep; 3],
         pty: None,
+        errand: None,
     }
 }
 

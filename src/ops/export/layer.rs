@@ -9,21 +9,19 @@
 //! - Sockets, devices, forged marks, and what cannot be read are left out and told; so is a file whose own name
 //!   would mean a deletion.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::fstat;
 use rustix::io::{Errno, pread};
 
-use super::tar::{Archive, Entry, Extent, Kind};
 use super::{ExportError, LeftOut, Why};
-use crate::changes::{self, Attribute, Change, FileKind, Links, Node, Sources, Trouble};
+use crate::archive::{Archive, Entry, Extent, Kind, extents};
+use crate::changes::{Attribute, Change, FileKind, Links, Node, Sources, Trouble};
 use crate::spec::HostPath;
 
 const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
-/// A hole that is shorter is written as zeros.
-const HOLE: u64 = 64 * 1024;
 const CHUNK: usize = 256 * 1024;
 
 /// Writes changes, in their order, into an archive.
@@ -248,20 +246,4 @@ fn in_archive(path: &HostPath) -> Vec<u8> {
 /// Whether some part of a path would be read as a deletion.
 fn has_whiteout_name(path: &HostPath) -> bool {
     path.names().any(|name| name.as_bytes().starts_with(WHITEOUT))
-}
-
-/// Where a file has data, when it has holes worth leaving out.
-fn extents(file: impl AsFd, size: u64) -> Result<Option<Vec<Extent>>, Errno> {
-    let mut extents: Vec<Extent> = Vec::new();
-    let mut offset = 0;
-    let mut data = 0;
-    while let Some((begin, end)) = changes::next_data(&file, offset, size)? {
-        match extents.last_mut() {
-            Some((last, length)) if begin - (*last + *length) < HOLE => *length = end - *last,
-            _ => extents.push((begin, end - begin)),
-        }
-        data += end - begin;
-        offset = end;
-    }
-    Ok((size - data.min(size) >= HOLE && extents != [(0, size)]).then_some(extents))
 }

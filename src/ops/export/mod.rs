@@ -8,7 +8,6 @@
 
 mod layer;
 mod patch;
-mod tar;
 mod target;
 
 use std::io::{self, Write};
@@ -18,13 +17,13 @@ use rustix::io::Errno;
 use super::apply::mounted;
 use super::error::OpsError;
 use super::sweep::sweep;
+use crate::archive::Archive;
 use crate::changes::{Changes, Selection, Sources};
 use crate::report::Explain;
 use crate::spec::HostPath;
 use crate::state::{SandboxId, Stores, Which};
 use layer::LayerWriter;
 use patch::PatchWriter;
-use tar::Archive;
 use target::Target;
 
 /// What is made of the changes.

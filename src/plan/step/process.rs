@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::plan::errand::Errand;
 use crate::spec::{EnvironmentVariable, SandboxPath, Text};
 
 /// Steps on the process itself.
@@ -67,6 +68,9 @@ pub enum ProcessStep {
         /// Directories to look in, from the payload's own `PATH`.
         search: Vec<Text>,
     },
+    /// In place of the exec, for an entry: the process does this itself, and ends. Every other descriptor but 0 to 2 is
+    /// closed before.
+    Errand(Errand),
 }
 
 /// What the payload gets at a standard descriptor.

@@ -96,6 +96,13 @@ fn flags_say_where_who_and_with_what() {
 }
 
 #[test]
+fn privileges_are_refused_with_what_to_take_instead() {
+    let words = exec(["--privileged", "s", "true"]);
+    let parts = ["--privileged", "confined", "--cap-add"];
+    World::new().bryo(words).ends().refuses_with(&parts);
+}
+
+#[test]
 fn a_signal_ends_the_program_and_not_the_sandbox() {
     if !applies() {
         return;

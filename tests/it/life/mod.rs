@@ -2,6 +2,7 @@
 
 mod again;
 mod apply;
+mod copies;
 mod discard;
 mod exec;
 mod hygiene;

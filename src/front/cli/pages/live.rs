@@ -20,7 +20,8 @@ const RUNNING: &[&str] =
 /// Commands about sandboxes that ended.
 const ENDED: &[&str] = &["start", "apply", "discard", "export"];
 /// Commands about any.
-const ANY: &[&str] = &["diff", "inspect", "logs", "rename", "restart", "rm", "wait", "generate"];
+const ANY: &[&str] =
+    &["cp", "diff", "inspect", "logs", "rename", "restart", "rm", "wait", "generate"];
 
 /// Answers the words after `bryo __complete`: which sandboxes a command can be about. Whatever is wrong, there
 /// are none: somebody is typing.
@@ -31,8 +32,9 @@ pub fn words(arguments: &[OsString]) -> Result<Answer, Failure> {
         command if ENDED.contains(&command) => !runs,
         command => ANY.contains(&command),
     };
-    let found = Here::look().and_then(|here| names(&here.stores, is_wanted));
-    Ok(Answer::text(found.unwrap_or_default()))
+    let found = Here::look().and_then(|here| names(&here.stores, is_wanted)).unwrap_or_default();
+    // A path follows.
+    Ok(Answer::text(if command == "cp" { found.replace('\n', ":\n") } else { found }))
 }
 
 /// A script with the calls in it.
@@ -86,8 +88,10 @@ fn zsh(script: &str) -> String {
 
 fn fish(commands: &[&str]) -> String {
     let line = |command: &&str| {
+        // Of which a file is the other word.
+        let no_files = if *command == "cp" { "" } else { " -f" };
         format!(
-            "complete -c bryo -n \"__fish_bryo_using_subcommand {command}\" -f -a \"(command bryo __complete {command} 2>/dev/null)\"\n"
+            "complete -c bryo -n \"__fish_bryo_using_subcommand {command}\"{no_files} -a \"(command bryo __complete {command} 2>/dev/null)\"\n"
         )
     };
     commands.iter().map(line).collect()

@@ -7,15 +7,20 @@
 
 use std::io::{self, Write};
 
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 
 /// What kind of thing an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// A regular file.
     File,
+    /// One more name of a file.
     HardLink,
+    /// A symbolic link.
     Link,
+    /// A directory.
     Directory,
+    /// A named pipe.
     Fifo,
 }
 
@@ -33,27 +38,33 @@ impl Kind {
 
 /// One entry, without its data.
 #[derive(Debug, Clone)]
-pub(crate) struct Entry<'a> {
+pub struct Entry<'a> {
     /// Relative; of directories with a slash at the end.
-    pub(crate) name: &'a [u8],
-    pub(crate) kind: Kind,
+    pub name: &'a [u8],
+    /// What it is.
+    pub kind: Kind,
     /// Permission bits.
-    pub(crate) mode: u32,
-    pub(crate) owner: u32,
-    pub(crate) group: u32,
+    pub mode: u32,
+    /// Its owner's number.
+    pub owner: u32,
+    /// Its group's.
+    pub group: u32,
     /// Nanoseconds since 1970.
-    pub(crate) modified: u64,
+    pub modified: u64,
     /// Where a link leads, or the name of the same file.
-    pub(crate) target: &'a [u8],
+    pub target: &'a [u8],
     /// Extended attributes.
-    pub(crate) attributes: &'a [(Vec<u8>, Vec<u8>)],
+    pub attributes: &'a [Attribute],
 }
 
+/// An extended attribute: its name and its value.
+pub type Attribute = (Vec<u8>, Vec<u8>);
+
 /// A run of data in a sparse file: offset and length.
-pub(crate) type Extent = (u64, u64);
+pub type Extent = (u64, u64);
 
 /// An archive that is being written.
-pub(crate) struct Archive<'a> {
+pub struct Archive<'a> {
     out: &'a mut dyn Write,
     /// Bytes of data that the current entry still wants.
     wanted: u64,
@@ -62,24 +73,20 @@ pub(crate) struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    pub(crate) fn new(out: &'a mut dyn Write) -> Self {
+    /// Into this.
+    pub fn new(out: &'a mut dyn Write) -> Self {
         Self { out, wanted: 0, padding: 0 }
     }
 
     /// Begins an entry of `size` bytes, which [`Archive::data`] gives.
-    pub(crate) fn entry(&mut self, entry: &Entry<'_>, size: u64) -> io::Result<()> {
+    pub fn entry(&mut self, entry: &Entry<'_>, size: u64) -> io::Result<()> {
         let records = records(entry, entry.name, size);
         self.with_records(entry, entry.name, &records, size)
     }
 
     /// Begins a file of which only some extents have data; they follow by [`Archive::data`], one behind the
     /// other.
-    pub(crate) fn sparse(
-        &mut self,
-        entry: &Entry<'_>,
-        size: u64,
-        extents: &[Extent],
-    ) -> io::Result<()> {
+    pub fn sparse(&mut self, entry: &Entry<'_>, size: u64, extents: &[Extent]) -> io::Result<()> {
         let mut map = format!("{}\n", extents.len() + 1).into_bytes();
         // The last one says where the file ends.
         for (offset, length) in extents.iter().chain([&(size, 0)]) {
@@ -140,14 +147,14 @@ impl<'a> Archive<'a> {
     }
 
     /// Gives data of the current entry. What is more than was announced is left out.
-    pub(crate) fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn data(&mut self, bytes: &[u8]) -> io::Result<()> {
         let most = usize::try_from(self.wanted).unwrap_or(usize::MAX).min(bytes.len());
         self.wanted -= most as u64;
         self.out.write_all(&bytes[..most])
     }
 
     /// Ends the archive.
-    pub(crate) fn finish(mut self) -> io::Result<()> {
+    pub fn finish(mut self) -> io::Result<()> {
         self.complete()?;
         self.out.write_all(&[0; 2 * BLOCK])
     }

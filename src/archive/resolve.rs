@@ -1,0 +1,168 @@
+//! Where a path leads.
+//!
+//! # Theory of operation
+//! One part at a time, by descriptors that open nothing; links are followed here and not by the kernel. So it works
+//! where a filter takes `openat2` away, and a link that the kernel made up (`/proc/self/exe`, `/proc/self/fd/0`), which
+//! leads to what belongs to the process that walks and to nobody inside, is not followed.
+//!
+//! # Decisions
+//! - `..` is what it is when it is asked for: who renames directories meanwhile has it lead to another place that
+//!   he could have had it lead to at once.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, readlinkat};
+use rustix::io::Errno;
+
+/// Links that are followed in one path.
+const MOST_LINKS: u32 = 40;
+
+const LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// What becomes of a link at the end of a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Last {
+    /// It is what is asked for.
+    Keep,
+    /// It is followed.
+    Follow,
+}
+
+/// Why a path leads nowhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Stop {
+    /// As the kernel says.
+    #[error("{}", crate::sys::errno::Errno::from(*.0))]
+    Errno(Errno),
+    /// A link that the kernel made up.
+    #[error("a link there is the kernel's own")]
+    Kernel,
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+/// Where a path led.
+#[derive(Debug)]
+pub struct Found {
+    /// The directory.
+    pub parent: OwnedFd,
+    /// The name in it; `.` when the path is of a directory without a name.
+    pub name: Vec<u8>,
+    /// What is there, opened for nothing, and what it is; none when nothing is.
+    pub node: Option<(OwnedFd, Stat)>,
+    /// The path was written with a slash, or `/.`, at its end.
+    pub slash: bool,
+    /// It was written with `/.`, or `..`: what is meant is what the directory holds.
+    pub contents: bool,
+}
+
+impl Found {
+    /// What kind of thing is there.
+    pub fn kind(&self) -> Option<FileType> {
+        self.node.as_ref().map(|(_, stat)| FileType::from_raw_mode(stat.st_mode))
+    }
+
+    /// The last part of the path, where it says something.
+    pub fn own_name(&self) -> Option<&[u8]> {
+        (self.name != b".").then_some(self.name.as_slice())
+    }
+}
+
+/// Follows a path from the root, or from the current directory where `relative_to_root` is not asked for.
+pub fn resolve(path: &[u8], from: Start, last: Last) -> Result<Found, Stop> {
+    let ending = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+    let contents = matches!(ending, b"." | b"..");
+    let slash = contents || path.ends_with(b"/");
+    let root = || openat(CWD, "/", LOOK, Mode::empty());
+    let mut parent = match from {
+        Start::Here if !path.starts_with(b"/") => openat(CWD, ".", LOOK, Mode::empty())?,
+        _ => root()?,
+    };
+    let mut ahead: Vec<Vec<u8>> = parts(path).rev().map(<[u8]>::to_vec).collect();
+    // A link before a slash is one to the directory.
+    let follows = slash || last == Last::Follow;
+    let mut links = 0;
+    while let Some(part) = ahead.pop() {
+        let is_last = ahead.is_empty();
+        let node = match openat(&parent, part.as_slice(), LOOK, Mode::empty()) {
+            Err(Errno::NOENT) if is_last && part != b".." => {
+                return Ok(Found { parent, name: part, node: None, slash, contents });
+            }
+            other => other?,
+        };
+        let stat = fstat(&node)?;
+        let kind = FileType::from_raw_mode(stat.st_mode);
+        if kind == FileType::Symlink && (!is_last || follows) {
+            links += 1;
+            if links > MOST_LINKS {
+                return Err(Errno::LOOP.into());
+            }
+            if is_made_up(&node)? {
+                return Err(Stop::Kernel);
+            }
+            let target = readlinkat(&node, "", Vec::new())?;
+            if target.as_bytes().starts_with(b"/") {
+                parent = root()?;
+            }
+            ahead.extend(parts(target.as_bytes()).rev().map(<[u8]>::to_vec));
+        } else if is_last && part != b".." {
+            return Ok(Found { parent, name: part, node: Some((node, stat)), slash, contents });
+        } else if kind == FileType::Directory {
+            parent = node;
+        } else {
+            return Err(Errno::NOTDIR.into());
+        }
+    }
+    let node = openat(&parent, ".", LOOK, Mode::empty())?;
+    let stat = fstat(&node)?;
+    Ok(Found { parent, name: b".".to_vec(), node: Some((node, stat)), slash, contents: true })
+}
+
+/// Where a relative path begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// At the root.
+    Root,
+    /// In the current directory.
+    Here,
+}
+
+/// Without those that say nothing.
+fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
+    path.split(|byte| *byte == b'/').filter(|part| !matches!(*part, b"" | b"."))
+}
+
+/// Whether something lies on a file system that the kernel makes up, which says other things to other processes.
+pub(super) fn is_made_up(node: impl AsFd) -> Result<bool, Errno> {
+    const MAGIC: [u32; 14] = [
+        0x9fa0, // proc
+        0x6265_6572,
+        0x6462_6720,
+        0x7472_6163,
+        0x7363_6673, // sysfs, debugfs, tracefs, securityfs
+        0x0027_e0eb,
+        0x6367_7270, // cgroup, cgroup2
+        0x1cd1,      // devpts
+        0xcafe_4a11,
+        0x6165_676c,
+        0xde5e_81e4, // bpf, pstore, efivarfs
+        0x6265_6570, // configfs
+        0x4249_4e4d, // binfmt_misc
+        0x6e73_6673, // nsfs
+    ];
+    let kind = fstatfs(node)?.f_type;
+    Ok(MAGIC.iter().any(|magic| i64::from(*magic) == kind))
+}
+
+/// What a name is, without following a link.
+pub(super) fn look(parent: impl AsFd, name: &[u8]) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

@@ -1,0 +1,380 @@
+//! An archive as a tree.
+//!
+//! # Theory of operation
+//! What is new is made beside its place, under a name nobody knows, and takes the place when it is whole: of a copy that is
+//! interrupted, or fails, nothing is left but what was whole in a directory that was there before.
+//!
+//! Names of members are relative, without `..`, and every part of one is a directory that is opened by the descriptor of
+//! the one above and no link. A file is never written where one is: a link that an earlier member planted, or that
+//! was there, is replaced and not followed. A hard link is made to a file of this very archive only.
+//!
+//! Permissions and times of directories are set last: one that nobody may write is filled too.
+
+use std::collections::HashSet;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chownat, fchmod, fsetxattr, fstat, ftruncate, linkat, mkdirat, openat, renameat, renameat_with,
+    statat, symlinkat, unlinkat, utimensat,
+};
+use rustix::io::{Errno, pwrite};
+
+use super::place::{
+    Missing, Place, UnpackError, beside, descend, enter, parts, remove, text, write_error,
+};
+use super::read::{Member, MemberKind, ReadError, Reader};
+use super::write::{Extent, Kind};
+use super::{Told, Why};
+use crate::plan::errand::{Keep, PlaceError};
+
+const CHUNK: usize = 256 << 10;
+/// Zeros that are left as a hole.
+const HOLE: usize = 32 << 10;
+/// Unpacks an archive. On an error what was new is not there.
+///
+/// `first` is its first member, where that was read already.
+pub fn unpack(
+    reader: &mut Reader<'_>,
+    first: Option<Member>,
+    place: Place,
+    (keep, owners): (Keep, Owners),
+    told: &mut Told,
+) -> Result<(), UnpackError> {
+    let umask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(umask);
+    let mut work = Unpacking {
+        mask: if keep == Keep::All { 0 } else { umask.as_raw_mode() },
+        owners: if keep == Keep::All { owners } else { Owners::Ours },
+        keep,
+        told,
+        made: HashSet::new(),
+        directories: Vec::new(),
+        buffer: vec![0; CHUNK],
+    };
+    match place {
+        Place::Into(directory) => work.fill(reader, first, &directory),
+        Place::Name(parent, name) => {
+            let first = match first {
+                Some(first) => first,
+                None => reader.next_member()?.ok_or(ReadError::CutOff)?,
+            };
+            work.make(reader, first, &parent, &name)
+        }
+    }
+}
+
+/// Whose what is unpacked is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owners {
+    /// Whoever's unpacks.
+    Ours,
+    /// Those of the archive, as far as that is allowed.
+    Kept,
+}
+
+struct Unpacking<'t> {
+    keep: Keep,
+    owners: Owners,
+    mask: u32,
+    told: &'t mut Told,
+    /// Files that were made here: device and inode.
+    made: HashSet<(u64, u64)>,
+    /// What is set at the end.
+    directories: Vec<(Vec<u8>, Member)>,
+    buffer: Vec<u8>,
+}
+
+impl Unpacking<'_> {
+    /// Makes something new, or replaces a file.
+    fn make(
+        &mut self,
+        reader: &mut Reader<'_>,
+        first: Member,
+        parent: &OwnedFd,
+        name: &[u8],
+    ) -> Result<(), UnpackError> {
+        if !parts(&first.name)?.is_empty() {
+            return Err(ReadError::Malformed("its first member is not the whole").into());
+        }
+        if first.kind != MemberKind::Plain(Kind::Directory) {
+            self.node(reader, parent.as_fd(), name, &first)?;
+            return end(reader);
+        }
+        let failed = |source| write_error(b"", source);
+        let beside = beside().map_err(failed)?;
+        mkdirat(parent, &beside, Mode::RWXU).map_err(failed)?;
+        let filled = enter(parent, beside.as_bytes()).map_err(failed).and_then(|directory| {
+            self.directories.push((Vec::new(), first));
+            self.fill(reader, None, &directory)
+        });
+        let moved = filled.and_then(|()| {
+            let flags = RenameFlags::NOREPLACE;
+            match renameat_with(parent, &beside, parent, name, flags) {
+                // Not every file system knows the flag; a directory replaces an empty one at most.
+                Err(Errno::INVAL) => renameat(parent, &beside, parent, name),
+                other => other,
+            }
+            .map_err(failed)
+        });
+        if moved.is_err() {
+            // The error is what has to be told.
+            remove(parent, &beside).unwrap_or_default();
+        }
+        moved
+    }
+
+    /// Fills a directory with all members.
+    fn fill(
+        &mut self,
+        reader: &mut Reader<'_>,
+        mut first: Option<Member>,
+        root: &OwnedFd,
+    ) -> Result<(), UnpackError> {
+        let mut last: Option<(Vec<u8>, OwnedFd)> = None;
+        loop {
+            let member = match first.take() {
+                Some(first) => first,
+                None => match reader.next_member()? {
+                    Some(member) => member,
+                    None => break,
+                },
+            };
+            let parts = parts(&member.name)?;
+            let Some((name, above)) = parts.split_last() else {
+                if member.kind != MemberKind::Plain(Kind::Directory) {
+                    return Err(PlaceError::OverDirectory.into());
+                }
+                continue;
+            };
+            let failed = |source| write_error(&member.name, source);
+            let above = above.join(&b'/');
+            let parent = match last.take() {
+                Some((path, parent)) if path == above => parent,
+                _ => descend(root, &above, Missing::Make).map_err(failed)?,
+            };
+            if member.kind == MemberKind::Plain(Kind::Directory) {
+                self.directory(&parent, name, &parts.join(&b'/'), &member)?;
+            } else if member.kind == MemberKind::Plain(Kind::HardLink) {
+                self.hard_link(root, parent.as_fd(), name, &member)?;
+            } else {
+                self.node(reader, parent.as_fd(), name, &member)?;
+            }
+            last = Some((above, parent));
+        }
+        reader.pass_rest()?;
+        self.settle(root)
+    }
+
+    fn directory(
+        &mut self,
+        parent: &OwnedFd,
+        name: &[u8],
+        path: &[u8],
+        member: &Member,
+    ) -> Result<(), UnpackError> {
+        match mkdirat(parent, name, Mode::RWXU) {
+            Ok(()) => self.directories.push((path.to_vec(), member.clone())),
+            Err(Errno::EXIST) => {
+                enter(parent, name).map_err(|errno| write_error(&member.name, errno))?;
+            }
+            Err(errno) => return Err(write_error(&member.name, errno)),
+        }
+        Ok(())
+    }
+
+    /// Anything that takes its place whole.
+    fn node(
+        &mut self,
+        reader: &mut Reader<'_>,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        member: &Member,
+    ) -> Result<(), UnpackError> {
+        let failed = |source| write_error(&member.name, source);
+        let beside = beside().map_err(failed)?;
+        let made = match member.kind {
+            MemberKind::Device => {
+                self.told.leave(&member.name, Why::Device);
+                return Ok(());
+            }
+            MemberKind::Plain(Kind::Fifo | Kind::Directory | Kind::HardLink) => {
+                self.told.leave(&member.name, Why::NoFile);
+                return Ok(());
+            }
+            MemberKind::Plain(Kind::Link) => symlinkat(member.target.as_slice(), parent, &beside)
+                .and_then(|()| self.own(parent, beside.as_bytes(), member))
+                .and_then(|()| {
+                    utimensat(parent, &beside, &times(member), AtFlags::SYMLINK_NOFOLLOW)
+                })
+                .map_err(failed),
+            MemberKind::Plain(Kind::File) => self.file(reader, parent, &beside, member),
+        };
+        let moved = made.and_then(|()| renameat(parent, &beside, parent, name).map_err(failed));
+        if moved.is_err() {
+            // It may not have been made; the error is what has to be told.
+            unlinkat(parent, &beside, AtFlags::empty()).unwrap_or_default();
+        }
+        moved
+    }
+
+    fn file(
+        &mut self,
+        reader: &mut Reader<'_>,
+        parent: BorrowedFd<'_>,
+        beside: &str,
+        member: &Member,
+    ) -> Result<(), UnpackError> {
+        let failed = |source| write_error(&member.name, source);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = openat(parent, beside, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+            .map_err(failed)?;
+        match &member.extents {
+            None => self.content(reader, &file, (0, member.size), member)?,
+            Some(extents) => {
+                for extent in extents {
+                    self.content(reader, &file, *extent, member)?;
+                }
+            }
+        }
+        ftruncate(&file, member.size).map_err(failed)?;
+        self.own(parent, beside.as_bytes(), member).map_err(failed)?;
+        self.dress(&file, member).map_err(failed)?;
+        let stat = fstat(&file).map_err(failed)?;
+        self.made.insert((stat.st_dev, stat.st_ino));
+        Ok(())
+    }
+
+    fn content(
+        &mut self,
+        reader: &mut Reader<'_>,
+        file: &OwnedFd,
+        (mut offset, length): Extent,
+        member: &Member,
+    ) -> Result<(), UnpackError> {
+        let end = offset + length;
+        while offset < end {
+            let most = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
+            let length = reader.data(self.buffer.get_mut(..most).unwrap_or_default())?;
+            if length == 0 {
+                return Err(ReadError::CutOff.into());
+            }
+            let mut bytes = self.buffer.get(..length).unwrap_or_default();
+            // Not every overlay tells where a file has holes. What is skipped is zeros when the size is set.
+            if bytes.len() >= HOLE && bytes.iter().all(|byte| *byte == 0) {
+                offset += length as u64;
+                self.told.bytes += length as u64;
+                continue;
+            }
+            while !bytes.is_empty() {
+                match pwrite(file, bytes, offset) {
+                    Ok(0) => return Err(write_error(&member.name, Errno::IO)),
+                    Ok(written) => {
+                        bytes = bytes.get(written..).unwrap_or_default();
+                        offset += written as u64;
+                        self.told.bytes += written as u64;
+                    }
+                    Err(Errno::INTR) => {}
+                    Err(errno) => return Err(write_error(&member.name, errno)),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One more name of a file of this archive.
+    fn hard_link(
+        &mut self,
+        root: &OwnedFd,
+        parent: BorrowedFd<'_>,
+        name: &[u8],
+        member: &Member,
+    ) -> Result<(), UnpackError> {
+        let failed = |source| write_error(&member.name, source);
+        let target = parts(&member.target)?;
+        let Some((target, above)) = target.split_last() else {
+            return Err(UnpackError::Name(text(&member.target)));
+        };
+        let from = descend(root, &above.join(&b'/'), Missing::Fail).map_err(failed)?;
+        let beside = beside().map_err(failed)?;
+        linkat(&from, *target, parent, &beside, AtFlags::empty()).map_err(failed)?;
+        // Looked at after it was made: the name may have been another file's by then.
+        let moved = statat(parent, &beside, AtFlags::SYMLINK_NOFOLLOW)
+            .and_then(|stat| {
+                if self.made.contains(&(stat.st_dev, stat.st_ino)) {
+                    renameat(parent, &beside, parent, name)
+                } else {
+                    Err(Errno::STALE)
+                }
+            })
+            .map_err(failed);
+        // Of two names of one file a rename leaves both.
+        match unlinkat(parent, &beside, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => moved,
+            Err(errno) => moved.and(Err(failed(errno))),
+        }
+    }
+
+    /// Whose it is.
+    fn own(&mut self, parent: BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), Errno> {
+        if self.owners == Owners::Ours {
+            return Ok(());
+        }
+        let (owner, group) = (Uid::from_raw(member.owner.0), Gid::from_raw(member.owner.1));
+        match chownat(parent, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW) {
+            // An id that is not mapped, or no right to give files away.
+            Err(Errno::PERM | Errno::INVAL | Errno::NOSYS) => {
+                self.told.leave(&member.name, Why::Owner);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Attributes, permissions, times.
+    fn dress(&mut self, file: &OwnedFd, member: &Member) -> Result<(), Errno> {
+        if self.keep == Keep::All {
+            let wanted = member.attributes.iter().filter(|(name, _)| name.starts_with(b"user."));
+            let mut all = true;
+            for (name, value) in wanted {
+                all &= fsetxattr(file, name.as_slice(), value, XattrFlags::empty()).is_ok();
+            }
+            if !all {
+                self.told.leave(&member.name, Why::Attributes);
+            }
+        }
+        if member.mode & 0o6000 != 0 {
+            self.told.leave(&member.name, Why::SetId);
+        }
+        fchmod(file, Mode::from_raw_mode(member.mode & 0o777 & !self.mask))?;
+        rustix::fs::futimens(file, &times(member))
+    }
+
+    /// Directories, the deepest first.
+    fn settle(&mut self, root: &OwnedFd) -> Result<(), UnpackError> {
+        for (path, member) in std::mem::take(&mut self.directories).into_iter().rev() {
+            let failed = |source| write_error(&member.name, source);
+            let directory = descend(root, &path, Missing::Fail).map_err(failed)?;
+            self.own(directory.as_fd(), b".", &member).map_err(failed)?;
+            self.dress(&directory, &member).map_err(failed)?;
+        }
+        Ok(())
+    }
+}
+
+/// A copy has one thing, and nothing behind it.
+fn end(reader: &mut Reader<'_>) -> Result<(), UnpackError> {
+    match reader.next_member()? {
+        None => Ok(reader.pass_rest()?),
+        Some(_) => Err(ReadError::Malformed("a file has members").into()),
+    }
+}
+
+fn times(member: &Member) -> Timestamps {
+    let (seconds, nanoseconds) = member.modified;
+    let nanoseconds = i64::from(nanoseconds);
+    Timestamps {
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
+        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds },
+    }
+}

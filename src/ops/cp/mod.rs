@@ -1,0 +1,204 @@
+//! `bryo cp`: files in and out of a sandbox.
+//!
+//! # Theory of operation
+//! ```text
+//! out:  entry: resolve, pack ──pipe──▶ this process: unpack     (or standard output)
+//! in:   this process: pack   ──pipe──▶ entry: resolve, unpack   (or standard input)
+//! ```
+//! The half inside is an entry as `bryo exec` makes one, confined as the payload is, that runs no program
+//! ([`archive`]). So a path inside is what the payload finds there, and a link or a mount that leads
+//! elsewhere leads where it leads the payload. The half out here follows the links of the path that the user
+//! typed, and none besides.
+//!
+//! Of a sandbox that ended what it changed can be copied: [`ended`]. The rest of what it saw is the host's own.
+//!
+//! # Decisions
+//! - Permissions of what comes out are limited by the caller's umask, and owners are the caller's: the payload
+//!   chose both. Set-id bits, devices, sockets and pipes stay where they are.
+//! - Nothing is copied into the layer of a sandbox that ended: without its mounts that layer is not what the next run
+//!   sees.
+
+mod ended;
+mod halves;
+mod pipes;
+
+use std::io;
+
+pub use crate::archive::Told;
+use crate::archive::errand::ErrandError;
+pub use crate::plan::errand::Keep;
+use crate::report::Explain;
+use crate::spec::Text;
+use crate::spec::text::escape;
+use crate::state::SandboxId;
+use crate::supervise::SuperviseError;
+use crate::supervise::errand::Halt;
+
+use super::error::OpsError;
+use super::exec::ExecError;
+use super::stores::Here;
+use super::sweep::sweep;
+
+/// What is copied where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// The sandbox.
+    pub sandbox: Text,
+    /// The path inside; relative ones begin at the root.
+    pub inside: Text,
+    /// The other end.
+    pub outside: Outside,
+    /// Which way.
+    pub way: Way,
+    /// Whether a link at the end of the source's path is followed.
+    pub follow: bool,
+    /// What is kept.
+    pub keep: Keep,
+}
+
+/// The end that is not in the sandbox.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outside {
+    /// A path of the host.
+    Path(Text),
+    /// An archive at standard input or output.
+    Stream,
+}
+
+/// Which way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// Out of the sandbox.
+    Out,
+    /// Into it.
+    In,
+}
+
+/// Hears how many bytes have been copied.
+pub type Progress<'a> = dyn FnMut(u64) + 'a;
+
+/// Why nothing was copied, or not all.
+#[derive(Debug, thiserror::Error)]
+pub enum CpError {
+    /// The sandbox, its record, its layer.
+    #[error(transparent)]
+    Ops(#[from] OpsError),
+    /// The process that is to copy did not enter.
+    #[error(transparent)]
+    Enter(#[from] ExecError),
+    /// The half inside, in its words.
+    #[error("cannot copy `{path}` of sandbox `{id}`: {}", shown(text))]
+    Inside {
+        /// The path inside.
+        path: Text,
+        /// Which.
+        id: SandboxId,
+        /// As it was told: anything.
+        text: String,
+    },
+    /// The half out here.
+    #[error("cannot copy {way} `{path}`")]
+    Here {
+        /// `from` or `to`.
+        way: &'static str,
+        /// As it was typed.
+        path: Text,
+        /// Why.
+        #[source]
+        source: ErrandError,
+    },
+    /// What the half inside sends is no archive.
+    #[error("cannot copy `{path}` of sandbox `{id}`")]
+    Malformed {
+        /// The path inside.
+        path: Text,
+        /// Which.
+        id: SandboxId,
+        /// Why.
+        #[source]
+        source: crate::archive::ReadError,
+    },
+    /// A pipe of ours, or standard input or output.
+    #[error("cannot copy {0}")]
+    Stream(&'static str, #[source] io::Error),
+    /// Somebody wanted that.
+    #[error("cannot go on copying: {0}")]
+    Halted(Halt),
+    /// The half inside ended without a word.
+    #[error("cannot go on copying: what copies {} inside the sandbox", ended(*.0))]
+    Lost(Option<crate::sys::signal::SignalNumber>),
+    /// It ended, and nothing is copied into it.
+    #[error("cannot copy to sandbox `{0}`: it has ended")]
+    Ended(SandboxId),
+    /// It did not change what it is asked for.
+    #[error("cannot copy `{path}` of sandbox `{id}`: it ended, and did not change that")]
+    Unchanged {
+        /// The path inside.
+        path: Text,
+        /// Which.
+        id: SandboxId,
+    },
+    /// It removed it.
+    #[error("cannot copy `{path}` of sandbox `{id}`: it removed that")]
+    Removed {
+        /// The path inside.
+        path: Text,
+        /// Which.
+        id: SandboxId,
+    },
+    /// Signals.
+    #[error(transparent)]
+    Supervise(#[from] SuperviseError),
+}
+
+/// What came from inside, with every backslash as it is: names in it are escaped already.
+fn shown(text: &str) -> String {
+    text.split('\\').map(escape).collect::<Vec<_>>().join("\\")
+}
+
+fn ended(killed: Option<crate::sys::signal::SignalNumber>) -> String {
+    match killed {
+        Some(signal) => format!("was killed by {signal}"),
+        None => "ended".to_owned(),
+    }
+}
+
+impl Explain for CpError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Ops(error) => error.hint(),
+            Self::Enter(error) => error.hint(),
+            Self::Supervise(error) => error.hint().map(str::to_owned),
+            Self::Ended(id) => Some(format!("`bryo start {id}` runs it again, on the same layer")),
+            Self::Unchanged { id, .. } => Some(format!(
+                "`bryo diff {id}` lists what it changed; everything else is the host's own, as it is now"
+            )),
+            Self::Removed { .. } => Some("the host has it still".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Enter(error) => error.exit_code(),
+            Self::Halted(Halt::Signal(signal)) => {
+                u8::try_from(128 + signal.raw()).unwrap_or(crate::report::EXIT_FAILED)
+            }
+            _ => crate::report::EXIT_FAILED,
+        }
+    }
+}
+
+/// Copies.
+pub fn copy(wanted: &Wanted, progress: &mut Progress<'_>) -> Result<Told, CpError> {
+    let here = Here::look()?;
+    sweep(&here.stores).map_err(OpsError::from)?;
+    let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
+    let is_running = found.is_running().map_err(OpsError::from)?;
+    match (wanted.way, is_running) {
+        (Way::Out, true) => halves::copy_out(&found, wanted, progress),
+        (Way::In, true) => halves::copy_in(&found, wanted, progress),
+        (Way::Out, false) => ended::copy_out(&found, wanted, progress),
+        (Way::In, false) => Err(CpError::Ended(found.id())),
+    }
+}

@@ -1,0 +1,260 @@
+//! `bryo cp`: files out of a sandbox and into one.
+#![expect(clippy::too_many_lines, reason = "a table is one table")]
+
+use std::os::unix::fs::{MetadataExt as _, symlink};
+
+use rustix::process::Signal;
+
+use super::applies;
+use crate::support::{Ended, Running, Stdin, World};
+
+/// A sandbox that runs under the name `s`, after this in the project.
+fn sandbox(world: &World, script: &str) -> Running {
+    let script = format!("{script}\necho up; exec sleep 1000");
+    let running = world.sandbox().args(["--rm", "--name", "s"]).start(&script);
+    running.says("up");
+    running
+}
+
+fn end(running: Running) {
+    running.kill(Signal::TERM);
+    running.ends();
+}
+
+/// `bryo cp` with these words.
+#[track_caller]
+fn cp(world: &World, words: &[&str]) -> Ended {
+    world.bryo(["cp"].iter().chain(words)).ends()
+}
+
+/// A path of the project, inside or not.
+fn at(world: &World, path: &str) -> String {
+    world.project().join(path).to_str().unwrap().to_owned()
+}
+
+fn inside(world: &World, path: &str) -> String {
+    format!("s:{}", at(world, path))
+}
+
+#[test]
+fn copies_out_go_where_docker_puts_them() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    let out = world.folder("out");
+    let to = |name: &str| out.join(name).to_str().unwrap().to_owned();
+    let running = sandbox(&world, "mkdir -p d/e; echo f >d/f; echo g >d/e/g; chmod 666 d/f");
+    let (file, directory) = (inside(&world, "d/f"), inside(&world, "d"));
+    let copied =
+        |source: &str, dest: &str| cp(&world, &[source, &to(dest)]).succeeds().stderr_is("");
+    let refused = |source: &str, dest: &str, why: &str| {
+        cp(&world, &[source, &to(dest)]).refuses_with(&["cannot copy", why]);
+    };
+    copied(&file, "new");
+    assert_eq!(world.read("out/new"), "f\n");
+    assert_eq!(out.join("new").metadata().unwrap().mode() & 0o7777, 0o644);
+    std::fs::write(out.join("new"), "before, and longer").unwrap();
+    copied(&file, "new");
+    assert_eq!(world.read("out/new"), "f\n");
+    refused(&file, "no/", "no such directory");
+    refused(&file, "no/f", "no such file or directory");
+    refused(&file, "new/", "it is no directory");
+    copied(&file, "");
+    assert_eq!(world.read("out/f"), "f\n");
+    copied(&directory, "made");
+    assert_eq!(world.read("out/made/e/g"), "g\n");
+    refused(&directory, "new", "a directory does not replace a file");
+    copied(&directory, "made");
+    assert_eq!(world.read("out/made/d/e/g"), "g\n");
+    copied(&format!("{directory}/."), "made");
+    assert_eq!(world.read("out/made/f"), "f\n");
+    std::fs::create_dir_all(out.join("under/f")).unwrap();
+    refused(&file, "under", "a file does not replace a directory");
+    std::fs::write(out.join("under/d"), "").unwrap();
+    refused(&directory, "under", "a directory does not replace a file");
+    refused(&format!("{file}/"), "x", "no directory");
+    refused(&inside(&world, "nothing"), "x", "no such file");
+    // A link of the user's own is followed, as far as he typed it.
+    symlink("made", out.join("link")).unwrap();
+    copied(&file, "link");
+    symlink("linked", out.join("dangling")).unwrap();
+    copied(&file, "dangling");
+    assert_eq!(world.read("out/linked"), "f\n");
+    assert!(!world.exists("out/x"));
+    let listed = world
+        .outside(&format!("{} cp {directory} - | tar t", crate::support::bryo().display()))
+        .succeeds();
+    assert_eq!(listed.stdout().lines().count(), 4, "{}", listed.stdout());
+    for bad in [&["a", "b"][..], &["s:/a", "s:/b"], &["s:/a"], &["s:", "x"], &["-", "x"]] {
+        cp(&world, bad).exits_with(125).stderr_has("cannot");
+    }
+    cp(&world, &["nobody:/x", "x"]).refuses_with(&["nobody"]);
+    std::fs::remove_dir_all(out).unwrap();
+    end(running);
+}
+
+#[test]
+fn copies_in_go_where_docker_puts_them_and_nowhere_the_payload_could_not_write() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.file("project/in/a/f", "text\n");
+    symlink("f", world.project().join("in/a/l")).unwrap();
+    let running = sandbox(&world, "mkdir t; ln -s /usr/lib out; ln -s t inner");
+    let from = |path: &str| at(&world, path);
+    let copied =
+        |source: &str, dest: &str| cp(&world, &[&from(source), dest]).succeeds().stderr_is("");
+    copied("in/a/f", &inside(&world, "t/"));
+    copied("in/a", &inside(&world, "t"));
+    copied("in/a/.", &inside(&world, "new"));
+    copied("in/a/l", &inside(&world, "inner"));
+    cp(&world, &["-L", &from("in/a/l"), &inside(&world, "t/followed")]).succeeds();
+    let look = "cat t/f t/a/f new/f t/followed; readlink t/a/l t/l; ls -A t | wc -l";
+    world
+        .bryo(["exec", "s", "sh", "-c", look])
+        .ends()
+        .stdout_is("text\ntext\ntext\ntext\nf\nf\n4\n");
+    let archive = world.bryo(["cp", "-", &inside(&world, "t")]);
+    let tar = std::process::Command::new("tar").args(["c", "-C", &from("in"), "a/f"]).output();
+    archive.stdin(Stdin::Text(tar.unwrap().stdout)).ends().succeeds();
+    // Where the payload may not write nothing is written, whoever's the link there is.
+    for dest in
+        ["/usr/f", "/etc/hostname", &from("out"), &from("out/f"), "/proc/self/comm", "/sys/x"]
+    {
+        let to = format!("s:{dest}");
+        cp(&world, &[&from("in/a/f"), &to]).refuses_with(&["cannot copy"]);
+    }
+    cp(&world, &[&from("in/a"), &inside(&world, "t/f")]).refuses_with(&["does not replace"]);
+    cp(&world, &[&from("in/a/f"), &inside(&world, "no/")]).refuses_with(&["no such directory"]);
+    cp(&world, &[&from("nothing"), &inside(&world, "t")]).refuses_with(&["no such file"]);
+    let archive = world.bryo(["cp", "-", &inside(&world, "t")]);
+    archive.stdin(Stdin::Text(b"no archive".to_vec())).ends().refuses_with(&["cut off"]);
+    let archive = world.bryo(["cp", "-", &inside(&world, "t")]);
+    let tar = std::process::Command::new("tar")
+        .args(["c", "-P", "--transform", "s,^,../../,", "-C", &from("in"), "a/f"])
+        .output();
+    archive.stdin(Stdin::Text(tar.unwrap().stdout)).ends().refuses_with(&["leads elsewhere"]);
+    end(running);
+}
+
+#[test]
+fn what_a_payload_plants_is_neither_followed_nor_waited_for_nor_made() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    world.file("secret", "the secret");
+    let out = world.folder("out");
+    let secret = world.path("secret").to_str().unwrap().to_owned();
+    let plant = format!(
+        "mkdir d; ln -s {secret} d/link; ln -s / d/root; mkfifo d/pipe; : >d/file; ln -s /proc/self d/self; \
+         ln -s /proc/self/exe exe; p=d; for i in $(seq 300); do p=$p/x; done; mkdir -p $p; \
+         for i in 1 2 3; do mkdir -p d/long; cd d/long; done; cd ../../../../../..; \
+         (while :; do echo more; done >d/grows) & \
+         (while :; do rm -rf d/swap; mkdir d/swap; : >d/swap/secret; rm -rf d/swap; ln -s .. d/swap; done) 2>/dev/null &"
+    );
+    let running = sandbox(&world, &plant);
+    for round in 0..5 {
+        let to = out.join(format!("{round}"));
+        let copied = cp(&world, &[&inside(&world, "d"), to.to_str().unwrap()]).exits_with(1);
+        let copied = copied.stderr_has("`pipe`: a socket or a pipe").stderr_has("lies too deep");
+        drop(copied);
+        assert_eq!(to.join("link").read_link().unwrap().to_str().unwrap(), secret);
+        assert!(to.join("self").symlink_metadata().unwrap().is_symlink());
+        assert!(to.join("pipe").symlink_metadata().is_err() && to.join("file").is_file());
+    }
+    // A way into bryo's own process there is none.
+    for word in
+        ["s:/proc/self/exe", "s:/proc/self/environ", "s:/proc/self/mem", "s:/proc/self/fd/1"]
+    {
+        cp(&world, &["-L", word, "x"]).refuses_with(&["cannot copy"]);
+    }
+    cp(&world, &["-L", &inside(&world, "exe"), "x"]).refuses_with(&["the kernel's own"]);
+    cp(&world, &["-L", &inside(&world, "d/pipe"), "x"]).refuses_with(&["neither a file"]);
+    // A secret that the sandbox is not shown comes out by no path.
+    let hidden = world.file(".ssh/id", "the key");
+    let key = format!("s:{}", hidden.display());
+    cp(&world, &[&key, "x"]).refuses_with(&["cannot copy"]);
+    // The control: outside, the same link leads to the secret.
+    assert_eq!(std::fs::read_to_string(out.join("0/link")).unwrap(), "the secret");
+    world.outside("chmod -R u+rwx out; rm -rf out .ssh").succeeds();
+    end(running);
+}
+
+#[test]
+fn a_copy_that_is_interrupted_or_stopped_inside_ends_and_leaves_nothing() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    let out = world.folder("out");
+    let running = sandbox(&world, "mkdir d; yes | head -c 600M >d/huge");
+    let names = || std::fs::read_dir(&out).unwrap().count();
+    for (way, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let to = out.join("copy");
+        let copying = world.bryo(["cp", &inside(&world, "d"), to.to_str().unwrap()]).starts();
+        crate::apart::until("something is made", || names() > 0);
+        copying.kill(way);
+        copying.ends().exits_with(code).stderr_has("interrupted");
+        assert_eq!(names(), 0);
+    }
+    for signal in ["STOP", "KILL"] {
+        let to = out.join("copy");
+        let copying = world.bryo(["cp", &inside(&world, "d"), to.to_str().unwrap()]).starts();
+        crate::apart::until("something is made", || names() > 0);
+        let script = format!(
+            "for p in /proc/[0-9]*; do p=${{p#/proc/}}; [ $p -gt 2 ] && [ $p != $$ ] && kill -{signal} $p; done; true"
+        );
+        world.bryo(["exec", "s", "sh", "-c", &script]).ends();
+        copying.ends().exits_with(125).stderr_has("inside the sandbox");
+        assert_eq!(names(), 0, "{signal}");
+    }
+    // The control: what copies is a process there, and nobody may look into it.
+    let to = out.join("copy");
+    let copying = world.bryo(["cp", &inside(&world, "d"), to.to_str().unwrap()]).starts();
+    crate::apart::until("something is made", || names() > 0);
+    let script = "for p in /proc/[0-9]*; do [ ${p#/proc/} -gt 2 ] && [ ${p#/proc/} != $$ ] && echo seen && \
+                  cat $p/environ $p/maps && ls $p/fd/ && echo leaked; done 2>/dev/null; true";
+    world.bryo(["exec", "s", "sh", "-c", script]).ends().stdout_has("seen").stdout_lacks("leaked");
+    copying.kill(Signal::TERM);
+    copying.ends();
+    std::fs::remove_dir_all(out).unwrap();
+    end(running);
+}
+
+#[test]
+fn of_one_that_ended_what_it_changed_is_copied() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.keeps(1);
+    world.host(crate::support::Host::MayChange);
+    world.file("project/d/old", "old\n");
+    world.file("project/d/gone", "gone\n");
+    let out = world.folder("out");
+    let script =
+        "echo new >d/new; rm d/gone; echo x >>d/old; ln -s /etc/passwd d/link; mkfifo d/pipe";
+    world.sandbox().args(["--name", "s"]).run(script).succeeds();
+    let to = |name: &str| out.join(name).to_str().unwrap().to_owned();
+    cp(&world, &[&inside(&world, "d"), &to("d")]).exits_with(1).stderr_has("`pipe`");
+    assert_eq!(
+        (world.read("out/d/new"), world.read("out/d/old")),
+        ("new\n".into(), "old\nx\n".into())
+    );
+    assert!(out.join("d/link").symlink_metadata().unwrap().is_symlink());
+    assert_eq!(std::fs::read_dir(out.join("d")).unwrap().count(), 3);
+    cp(&world, &[&inside(&world, "d/new"), &to("new")]).succeeds().stderr_is("");
+    assert_eq!(world.read("out/new"), "new\n");
+    cp(&world, &[&inside(&world, "d/gone"), &to("x")]).refuses_with(&["it removed that"]);
+    cp(&world, &["s:/etc/passwd", &to("x")]).refuses_with(&["did not change that", "bryo diff"]);
+    cp(&world, &[&to("new"), &inside(&world, "d")]).refuses_with(&["it has ended", "bryo start"]);
+    // The host's own, which lies there too, is not what the sandbox made.
+    assert!(!world.exists("out/x"));
+    std::fs::remove_dir_all(out).unwrap();
+}
