@@ -18,7 +18,7 @@ use super::usage::{self, Asked};
 /// `bryo events`, as clap knows it.
 pub fn command() -> Command {
     Command::new("events")
-        .about("Show what happens to sandboxes: start, die, restart, kill, stop, pause, unpause, rename, destroy")
+        .about("Show what happens to sandboxes: that they start, end, stop, are paused or removed")
         .after_help(
             "Without --until it goes on until it is interrupted. Runs in the foreground tell nothing here: who \
              started one sees it.",
