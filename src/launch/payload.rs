@@ -89,7 +89,7 @@ impl<'a> Prepared<'a> {
                     return Failed::new(step, failed);
                 }
                 Action::Process(process) => {
-                    self.take(process, slave).map_err(|errno| Failed::new(step, errno))
+                    self.take(process, slave, report).map_err(|errno| Failed::new(step, errno))
                 }
                 Action::Confine(confine) => self
                     .confine(confine)
@@ -116,7 +116,12 @@ impl<'a> Prepared<'a> {
         Ok(())
     }
 
-    fn take(&mut self, step: &ProcessStep, slave: Option<BorrowedFd<'_>>) -> Result<()> {
+    fn take(
+        &mut self,
+        step: &ProcessStep,
+        slave: Option<BorrowedFd<'_>>,
+        report: &Inside,
+    ) -> Result<()> {
         match step {
             ProcessStep::ProcessGroup { foreground } => {
                 rustix::process::setpgid(None, None)?;
@@ -130,7 +135,7 @@ impl<'a> Prepared<'a> {
                 process::set_parent_death_signal(Some(signal::SignalNumber::KILL))
             }
             ProcessStep::Stdio { number, with } => self.put(*number, *with, slave),
-            ProcessStep::CloseDescriptors { keep } => close_descriptors(keep),
+            ProcessStep::CloseDescriptors { keep } => close_descriptors(keep, report),
             ProcessStep::Umask(mask) => {
                 rustix::process::umask(Mode::from_raw_mode(*mask));
                 Ok(())
@@ -253,8 +258,11 @@ fn duplicate(fd: BorrowedFd<'_>, number: u8) -> Result<()> {
     }
 }
 
-/// Everything above 2 is closed by the exec, but for `keep`. Our own socket goes with the exec.
-fn close_descriptors(keep: &[u32]) -> Result<()> {
+/// Everything above 2 is closed, but for `keep` and our own socket, which goes with the exec. Not by the exec: until
+/// then `/proc/self/fd/N`, in the path of a directory or program that a link inside made, would lead to a descriptor
+/// that the launcher has of the host's tree. What is closed is neither used nor dropped by any later step.
+fn close_descriptors(keep: &[u32], report: &Inside) -> Result<()> {
+    process::irrevocably_close_but(3, &[report.as_fd()], keep)?;
     process::set_cloexec_from(3)?;
     keep.iter().try_for_each(|number| process::keep_on_exec(*number))
 }

@@ -109,3 +109,43 @@ fn a_working_directory_outside_the_root_leads_nowhere() {
         run.run(attack).stdout_lacks("the key");
     }
 }
+
+/// Numbers at which a launcher may have something open.
+const OF_LAUNCHER: std::ops::Range<u32> = 3..20;
+
+#[test]
+fn a_descriptor_of_the_launcher_is_no_way_to_the_host() {
+    let world = World::new();
+    let hold = ["/bin/bash", "-c", "exec 9</; exec \"$@\"", "bash"];
+    let control = world.program("/bin/sh", ["-c", "cd /proc/self/fd/9 && echo out"]);
+    control.under(hold).ends().stdout_is("out\n");
+    for number in OF_LAUNCHER {
+        let at = format!("/proc/self/fd/{number}");
+        // Nothing else may be what stops it.
+        let run = sandbox(&world).args(["--landlock", "off", "--workdir", &at]);
+        run.run("echo out").refuses_with(&["cannot start in", &at]);
+        let run = sandbox(&world).args(["--landlock", "off"]);
+        run.exec([format!("{at}/../../../../../../../bin/echo"), "out".to_owned()])
+            .stdout_lacks("out");
+    }
+}
+
+#[test]
+fn a_link_in_place_of_its_directory_does_not_lead_an_entry_to_the_host() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    let run = sandbox(&world).args(["--landlock", "off", "--name", "s"]);
+    let running = run.start("echo up; exec sleep 1000");
+    running.says("up");
+    let project = world.project().to_str().unwrap().to_owned();
+    for number in OF_LAUNCHER {
+        let plant = format!("rm -rf {project}; ln -s /proc/self/fd/{number} {project}");
+        world.bryo(["exec", "-w", "/", "s", "sh", "-c", &plant]).ends().succeeds();
+        let entry = world.bryo(["exec", "s", "sh", "-c", "echo out"]).ends();
+        entry.refuses_with(&["cannot start in"]);
+    }
+    running.kill(rustix::process::Signal::TERM);
+    running.ends().exits_with(143);
+}
