@@ -22,6 +22,7 @@ use bryo::state::record::{
     Beginning, ChangeCounts, DeniedCall, Exit, MemoryKills, Outcome, Record,
 };
 use bryo::state::timestamp::Timestamp;
+use bryo::state::{Held, HeldState};
 
 fn record() -> Record {
     let caller = Surroundings {
@@ -202,6 +203,23 @@ fn what_the_network_refused_has_its_flag() {
         said(&record, Kept::No),
         "bryo: `/x/pack\\u{1b}ets` is full: 7 packets are not in it; --pcap-size sets how much it takes\n"
     );
+}
+
+#[test]
+fn what_the_store_cannot_hold_of_a_layer_is_told_at_any_detail() {
+    let mut record = record();
+    ended(&mut record, Exit::Code(0));
+    let mut held = Held::in_memory(4096);
+    (held.state, held.left_out) = (HeldState::Kept, 2);
+    held.first_left_out = Some("d/\u{1b}[2Jhuge".into());
+    record.held = Some(held.clone());
+    let told = "bryo: 2 files or attributes are not in its layer, as the store's file system cannot hold that: \
+                `d/\\u{1b}[2Jhuge`\n";
+    assert_eq!(said(&record, Kept::Yes), told);
+    assert_eq!(footer(&record, Kept::Yes, Detail::Least, &Look::plain()), told);
+    held.left_out = 0;
+    record.held = Some(held);
+    assert_eq!(said(&record, Kept::Yes), "");
 }
 
 #[test]

@@ -24,7 +24,7 @@
 //! `ENOTCONN`.
 //!
 //! `FuseWanted` carries, in this order: the device, the user namespace, the network namespace if the
-//! plan makes one, the layer directory if the upper is in the scratch file system, and a tree for each
+//! plan makes one, the layer directory if the upper is in the scratch file system or held, and a tree for each
 //! lower layer that is there. Layers of the host the server opens by itself, after it has made sure,
 //! still in the host's mount namespace, that they are on the mounts that the plan saw.
 //!
@@ -290,7 +290,7 @@ impl<'a> Received<'a> {
         let (device, user) = (fds.next()?, fds.next()?);
         let net = if has_network(plan) { Some(fds.next()?) } else { None };
         let layer = match overlay.upper {
-            Some(Upper::Scratch { .. }) => Some(Source::Sent(fds.next()?)),
+            Some(Upper::Scratch { .. } | Upper::Held(_)) => Some(Source::Sent(fds.next()?)),
             Some(Upper::Layer(layer)) => Some(Source::Layer(directory(host, layer)?)),
             None => None,
         };
@@ -328,6 +328,11 @@ fn options(overlay: &Overlay<'_>) -> Option<CString> {
     if overlay.upper.is_some() {
         options.push(format!("upperdir={}/{UPPER}", root::LAYER));
         options.push(format!("workdir={}/{WORK}", root::LAYER));
+    }
+    if matches!(overlay.upper, Some(Upper::Held(_))) {
+        // What is written later cannot tell the writer that there is no room, and of a write that was cut short the
+        // kernel then says nothing at all.
+        options.push("writeback=0".to_owned());
     }
     if let Some((uid, gid)) = overlay.squash {
         options.push(format!("squash_to_uid={uid},squash_to_gid={gid}"));

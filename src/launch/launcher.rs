@@ -145,6 +145,7 @@ struct Progress {
     notify: Option<OwnedFd>,
     listener: Option<Listener>,
     servers: Vec<Server>,
+    held: Option<OwnedFd>,
     netstack: Option<Netstack>,
     /// The netstack is confined, or there is none.
     netstack_ready: bool,
@@ -307,6 +308,7 @@ impl<'a> Start<'a> {
             }
             FromSandbox::Notify => self.heard.notify = fds.pop(),
             FromSandbox::Rooted => self.add_network(fds.pop()),
+            FromSandbox::Held => self.heard.held = Some(fds.pop().ok_or(LaunchError::Lost)?),
             FromSandbox::Detail { .. } => {}
             FromSandbox::InitReady => self.heard.init_ready = true,
             FromSandbox::Confined { listener } => {
@@ -396,6 +398,7 @@ impl<'a> Start<'a> {
             notify: self.heard.notify,
             relays,
             servers: self.heard.servers,
+            held: self.heard.held,
             netstack: self.heard.netstack,
             namespaces: self.namespaces,
             group,

@@ -88,6 +88,8 @@ pub struct Running {
     /// The fuse-overlayfs processes, each with its overlay. They end after the sandbox, by themselves;
     /// whoever holds this ends them with [`fuse::Server::end`].
     pub servers: Vec<fuse::Server>,
+    /// What holds the layers, where the plan says so: to be brought into the store after everything has ended.
+    pub held: Option<OwnedFd>,
     /// The netstack, where the plan has one; ended with [`netstack::Netstack::end`] after the servers.
     pub netstack: Option<netstack::Netstack>,
     /// For [`entry::enter`]; none where `/proc` would not give them.

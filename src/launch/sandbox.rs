@@ -9,7 +9,7 @@
 //!   makes it while the tree is built ([`NetworkBeside`]). It is entered before the first step that needs it,
 //!   and before the host's tree is gone. What fails there is told as the clone's failure.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
 
@@ -183,8 +183,10 @@ impl<'a> Mapped<'a> {
                         said: failure.said,
                     })?;
                     if let Some(socket) = tree.take_socket() {
-                        let told = FromSandbox::Notify;
-                        self.sockets.control.tell(&told, Some(socket.as_fd())).map_err(failed)?;
+                        self.tell(&FromSandbox::Notify, Some(socket.as_fd())).map_err(failed)?;
+                    }
+                    if let (FsStep::Hold { .. }, held) = (fs, tree.held()) {
+                        self.tell(&FromSandbox::Held, held).map_err(failed)?;
                     }
                     if let Some(wanted) = wanted {
                         fuse::want_server(plan, step, wanted, &self.sockets.control)
@@ -217,6 +219,10 @@ impl<'a> Mapped<'a> {
             Network::Kept | Network::Made(_) => None,
         };
         Ok(Rooted { slave, network })
+    }
+
+    fn tell(&self, message: &FromSandbox, with: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        self.sockets.control.tell(message, with)
     }
 
     /// Enters the network namespace that was being made, if there is one.

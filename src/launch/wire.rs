@@ -51,6 +51,8 @@ pub enum FromSandbox {
     },
     /// The end of the socket that the supervisor reads comes with this message.
     Notify,
+    /// What holds layers while the run lasts comes with this message.
+    Held,
     /// Init is confined and waits for orders.
     InitReady,
     /// The payload's process did every step but the exec; its listener comes along if `listener`.
@@ -208,6 +210,7 @@ impl FromSandbox {
             Self::Killed { signal } => Writer::tag(10).bytes(&[*signal]),
             Self::Link { step } => Writer::tag(11).bytes(&step.to_le_bytes()),
             Self::Notify => Writer::tag(12),
+            Self::Held => Writer::tag(13),
         }
         .frame
     }
@@ -235,6 +238,7 @@ impl FromSandbox {
             10 => Self::Killed { signal: reader.signal()? },
             12 => Self::Notify,
             11 => Self::Link { step: reader.step()? },
+            13 => Self::Held,
             _ => return Err(Malformed),
         };
         reader.end(message)
@@ -293,6 +297,7 @@ mod tests {
             any::<u16>().prop_map(|step| FromSandbox::FuseWanted { step }),
             any::<u16>().prop_map(|step| FromSandbox::Link { step }),
             Just(FromSandbox::InitReady),
+            Just(FromSandbox::Held),
             any::<bool>().prop_map(|listener| FromSandbox::Confined { listener }),
             (1u8..=64).prop_map(|signal| FromSandbox::Stopped { signal }),
             any::<u8>().prop_map(|code| FromSandbox::Exited { code }),

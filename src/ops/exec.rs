@@ -269,6 +269,7 @@ fn watch(
         notify: None,
         relays,
         servers: Vec::new(),
+        held: None,
         netstack: None,
         group: None,
         namespaces: None,

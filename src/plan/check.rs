@@ -112,7 +112,7 @@ pub fn check(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> 
     order::check_init(plan)?;
     order::check_payload(spec, plan)?;
     let tree = tree::built(plan)?;
-    layers::check_layers(facts, plan)?;
+    layers::check_layers(spec, facts, plan)?;
     sight::check_overlays(facts, &tree)?;
     sight::check_binds(spec, facts, &tree)?;
     sight::check_writes(spec, facts, &tree)?;

@@ -151,6 +151,9 @@ impl fmt::Display for FsStep {
         match self {
             Self::MakePrivate => f.write_str("make every mount private"),
             Self::Scratch => f.write_str("mount the scratch file system"),
+            Self::Hold { size } => {
+                write!(f, "hold what is written to layers in memory, at most {size} bytes")
+            }
             Self::ScratchLayer { layer, .. } => write!(f, "make scratch layer {}", layer.0),
             Self::NewRoot => f.write_str("mount the new root"),
             Self::Directory { at, mode } => write!(f, "make the directory `{at}`, {mode:04o}"),

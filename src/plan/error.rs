@@ -2,6 +2,7 @@
 
 mod hint;
 
+use super::disk::DiskObstacle;
 use super::facts::{Controller, Kind, Stdio};
 use super::group::GroupObstacle;
 use super::step::IdKind;
@@ -144,6 +145,9 @@ pub enum PlanError {
         /// Why not.
         why: GroupObstacle,
     },
+    /// What is written cannot be bounded.
+    #[error("cannot enforce `--disk`: {}", _0.text())]
+    NoDiskLimit(DiskObstacle),
     /// A place on no disk.
     #[error("cannot enforce `--io-max`: `{0}` is on no disk that can be bounded")]
     NoDisk(HostPath),

@@ -69,6 +69,7 @@ impl PlanError {
     pub(super) fn hint_about_groups(&self) -> Option<String> {
         Some(match self {
             Self::NoGroup { why, .. } => why.hint().to_owned(),
+            Self::NoDiskLimit(why) => why.hint().to_owned(),
             Self::NoDisk(_) => {
                 "name a place on a disk, or the disk itself, as `/dev/sda`: `lsblk` lists them; a file system \
                  over several disks, as btrfs, does not tell its own"

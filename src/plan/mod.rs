@@ -13,6 +13,7 @@
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `segment`, `limits` | network, the one of another sandbox, one of several, limits, what is watched |
 //! | `group` | the control group |
+//! | `disk` | how what is written is bounded |
 //! | `process`, `stdio` | session, descriptors, exec |
 //! | `again` | a plan that goes on with the layers of another run |
 //! | `entry` | one more process in a sandbox that runs |
@@ -36,6 +37,7 @@ pub mod traffic;
 
 mod confine;
 mod describe;
+mod disk;
 mod draft;
 mod fs;
 mod group;
@@ -56,6 +58,7 @@ mod view;
 mod workdir;
 
 pub use check::{CheckError, check};
+pub use disk::DiskObstacle;
 pub use error::PlanError;
 pub use facts::Facts;
 pub use group::{DELEGATE, GroupObstacle};

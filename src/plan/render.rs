@@ -161,6 +161,7 @@ impl fmt::Display for Upper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Layer(number) => write!(f, "upper layer {}", number.0),
+            Self::Held(number) => write!(f, "upper layer {}, held in memory", number.0),
             Self::Scratch { number, .. } => write!(f, "upper in memory, number {number}"),
         }
     }
@@ -239,6 +240,9 @@ impl fmt::Display for Missing {
             Self::Procfs => "no procfs can be mounted here: `/proc` is empty",
             Self::ProcessLimit => "the kernel does not hold root to a number of processes",
             Self::Group => "no limits by a control group: none can be made here",
+            Self::Disk => {
+                "what is written is not bounded: this host has no means, or not so much memory"
+            }
             Self::Controller(Controller::Cpu) => {
                 "no limit of processor time: the controller is missing"
             }

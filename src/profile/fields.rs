@@ -9,7 +9,7 @@ use crate::spec::seccomp::file::FOR_PAYLOADS;
 use crate::spec::{EnvironmentVariable, Text};
 
 use super::error::Located;
-use super::group;
+use super::group::{self, parse_ceiling};
 use super::network::{
     read_host_entry, read_network, read_network_name, read_option, read_published, read_rule,
     read_search, read_server,
@@ -66,6 +66,8 @@ const LIMITS: &[&str] = &[
     "cpu-weight",
     "cpuset-cpus",
     "cgroup-need",
+    "disk",
+    "disk-need",
 ];
 const REMOVE: &[&str] = &[
     "paths",
@@ -311,6 +313,11 @@ fn read_limits(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
                 // Without any ceiling is `processes = "unlimited"`.
                 let needs = [Need::Required, Need::IfAvailable];
                 limits.processes_need = Some(at.choice(&NEEDS[..2], &needs)?);
+            }
+            "disk" => limits.disk = Some(at.number_or_text(|t| parse_ceiling(t, parse_size))?),
+            "disk-need" => {
+                let needs = [Need::Required, Need::IfAvailable];
+                limits.disk_need = Some(at.choice(&NEEDS[..2], &needs)?);
             }
             key if group::KEYS.contains(&key) => limits.group.read(at)?,
             "timeout" => limits.timeout = Some(at.number_or_text(parse_duration)?),

@@ -123,6 +123,8 @@ impl Bounds {
         Self {
             processes: later.processes.or(self.processes),
             processes_need: later.processes_need.or(self.processes_need),
+            disk: later.disk.or(self.disk),
+            disk_need: later.disk_need.or(self.disk_need),
             ulimits: self.ulimits.merge(later.ulimits),
             timeout: later.timeout.or(self.timeout),
             group: self.group.merge(later.group),

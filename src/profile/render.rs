@@ -245,6 +245,12 @@ fn limits(settings: &Settings) -> Table<'static> {
         None => {}
     }
     table.text("processes-need", limits.processes_need.map(need));
+    match limits.disk {
+        Some(Ceiling::Unlimited) => table.text("disk", Some("unlimited")),
+        Some(Ceiling::At(bytes)) => table.raw("disk", Some(bytes)),
+        None => {}
+    }
+    table.text("disk-need", limits.disk_need.map(need));
     group(&mut table, &limits.group);
     table.text("timeout", limits.timeout.map(duration));
     inline_table(&mut table, "ulimits", limits.ulimits.entries.iter().map(ulimit));

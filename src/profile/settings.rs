@@ -1,4 +1,6 @@
 //! What one profile, or a merged row of them, says; and what follows when nobody says anything.
+//!
+//! Long because it has every key that a profile can have, with what it means.
 
 use core::net::SocketAddr;
 use std::time::Duration;
@@ -6,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::spec::confine::{Capability, Confine, Need, SeccompChoice};
+use crate::spec::group::Bound;
 use crate::spec::ids::{IdMode, Ids, User};
 use crate::spec::limits::{Limits, Resource, Rlimit};
 use crate::spec::net::{DnsOption, Egress, HostEntry, Publish, Rule, SearchDomain};
@@ -157,6 +160,12 @@ pub struct Bounds {
     /// What happens where the kernel does not hold the caller to it.
     #[serde(rename = "processes-need", skip_serializing_if = "Option::is_none")]
     pub processes_need: Option<Need>,
+    /// Bytes that may be written to layers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Ceiling>,
+    /// What happens where that cannot be enforced.
+    #[serde(rename = "disk-need", skip_serializing_if = "Option::is_none")]
+    pub disk_need: Option<Need>,
     /// Resource limits.
     #[serde(skip_serializing_if = "List::is_unsaid")]
     pub ulimits: List<Rlimit>,
@@ -348,6 +357,12 @@ impl Settings {
                     Some(Ceiling::Unlimited) => None,
                 },
                 processes_need: self.limits.processes_need.unwrap_or(Need::Required),
+                disk: match self.limits.disk {
+                    Some(Ceiling::At(at)) => {
+                        Some(Bound { at, need: self.limits.disk_need.unwrap_or(Need::Required) })
+                    }
+                    Some(Ceiling::Unlimited) | None => None,
+                },
                 rlimits: self.limits.ulimits.entries,
                 group: self.limits.group.finish(),
             },

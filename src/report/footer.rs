@@ -60,6 +60,7 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
     };
     let notices = record.notices.iter().filter(|notice| is_said(weight(notice)));
     let mut lines: Vec<String> = notices.filter_map(sentence).collect();
+    lines.extend(left_out(record));
     if detail != Detail::Least {
         lines.extend(warned(&record.notices));
         lines.extend(end(record));
@@ -112,6 +113,15 @@ fn memory(record: &Record) -> Option<String> {
             format!("{killed} killed: the memory of this machine, or of a group above, ran out")
         }
     })
+}
+
+/// What memory held and the store could not.
+fn left_out(record: &Record) -> Option<String> {
+    let held = record.held.as_ref().filter(|held| held.left_out > 0)?;
+    let what = count(held.left_out, "file or attribute is", "files or attributes are");
+    let first = held.first_left_out.as_ref().map(|first| format!(": `{first}`"));
+    let first = first.unwrap_or_default();
+    Some(format!("{what} not in its layer, as the store's file system cannot hold that{first}"))
 }
 
 fn changes(record: &Record, kept: Kept) -> Option<String> {

@@ -25,6 +25,7 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::LandlockScopes
             | Missing::SeccompNotify
             | Missing::Group
+            | Missing::Disk
             | Missing::Controller(_)
             | Missing::ProcessLimit
             | Missing::UserCounts => Weight::Detail,

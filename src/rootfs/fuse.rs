@@ -45,7 +45,7 @@ pub const WORK: &str = "work";
 pub struct Wanted {
     /// The opened device, already mounted.
     pub device: OwnedFd,
-    /// A detached tree that holds [`UPPER`] and [`WORK`], for an upper in the scratch file system.
+    /// A detached tree that holds [`UPPER`] and [`WORK`], for an upper in the scratch file system or held.
     pub layer: Option<OwnedFd>,
     /// A detached, read-only tree for each lower layer of the scratch file system, in their order.
     pub lowers: Vec<OwnedFd>,
@@ -89,6 +89,9 @@ impl<L: Layers> Builder<'_, L> {
             Some(Upper::Scratch { number, mode }) => {
                 let made = scratch()?.make_upper(number, mode)?;
                 Some(tree(made.directory.as_fd(), MountAttr::empty())?)
+            }
+            Some(Upper::Held(layer)) => {
+                Some(tree(self.take_held(layer)?.directory.as_fd(), MountAttr::empty())?)
             }
             Some(Upper::Layer(_)) | None => None,
         };

@@ -18,7 +18,9 @@
 //! overlay (`launch`).
 
 mod bind;
+pub mod carry;
 pub mod fuse;
+mod held;
 mod overlay;
 mod pseudo;
 mod scratch;
@@ -36,6 +38,7 @@ use crate::sys::mount::{MountAttr, Propagation, Reach};
 use crate::sys::{mount, open, socket};
 
 pub use crate::sys::errno::Failure;
+pub use held::upper_in_held;
 pub use overlay::check_lowers;
 pub use verify::verify;
 
@@ -56,6 +59,7 @@ pub trait Layers {
 pub struct Builder<'a, L> {
     layers: &'a L,
     scratch: Option<scratch::Scratch>,
+    held: Option<held::Held>,
     new_root: Option<OwnedFd>,
     /// How many roots lie under it that are not the tree's any more.
     left_roots: usize,
@@ -72,6 +76,7 @@ impl<'a, L: Layers> Builder<'a, L> {
         Self {
             layers,
             scratch: None,
+            held: None,
             new_root: None,
             left_roots: 0,
             made_in: None,
@@ -111,6 +116,7 @@ impl<'a, L: Layers> Builder<'a, L> {
         match step {
             FsStep::MakePrivate => make_private(),
             FsStep::Scratch => self.mount_scratch(),
+            FsStep::Hold { size } => self.mount_held(*size),
             FsStep::ScratchLayer { layer, mode, entries } => {
                 self.scratch()?.make_layer(*layer, *mode, entries)
             }
@@ -157,6 +163,24 @@ impl<'a, L: Layers> Builder<'a, L> {
     fn mount_scratch(&mut self) -> Outcome {
         self.scratch = Some(scratch::Scratch::mount()?);
         Ok(())
+    }
+
+    fn mount_held(&mut self, size: u64) -> Outcome {
+        let on = self.scratch()?.directory("held")?;
+        self.held = Some(held::Held::mount(on.as_fd(), size)?);
+        Ok(())
+    }
+
+    /// What holds layers while the run lasts: for whoever brings them into the store.
+    pub fn held(&self) -> Option<BorrowedFd<'_>> {
+        self.held.as_ref().map(held::Held::descriptor)
+    }
+
+    /// The directories of a layer that is held.
+    fn take_held(&self, layer: LayerNumber) -> Outcome<scratch::UpperDirectories> {
+        let held = self.held.as_ref().ok_or(Errno::EINVAL)?;
+        let (upper, _) = self.layers.directories(layer).ok_or(Errno::ENOENT)?;
+        held.take(layer, upper)
     }
 
     fn mount_new_root(&mut self) -> Outcome {
@@ -231,6 +255,7 @@ impl<'a, L: Layers> Builder<'a, L> {
     fn pivot(&mut self) -> Outcome {
         self.served.wait()?;
         let root = self.new_root.take().ok_or(Errno::EINVAL)?;
+        self.held = None;
         let over = usize::from(self.scratch.take().is_some()) + self.left_roots;
         let id = mount::mount_id(&root)?;
         mount::pivot_root(&root)?;

@@ -86,6 +86,10 @@ impl<L: Layers> Builder<'_, L> {
                 let made = scratch.make_upper(number, mode)?;
                 Ok(Some((made.upper, made.work)))
             }
+            Some(Upper::Held(layer)) => {
+                let made = self.take_held(layer)?;
+                Ok(Some((made.upper, made.work)))
+            }
             None => Ok(None),
         }
     }

@@ -118,6 +118,11 @@ impl Scratch {
         Ok(UpperDirectories { directory, upper, work })
     }
 
+    /// An empty directory for a mount.
+    pub(super) fn directory(&self, name: &str) -> Outcome<OwnedFd> {
+        Ok(open::create_dir(&self.root, name, Mode::RWXU)?)
+    }
+
     /// Makes an ordinary file and opens it.
     pub(super) fn make_file(&mut self, content: &[u8], mode: u32) -> Outcome<OwnedFd> {
         let name = format!("file-{}", self.files);

@@ -73,6 +73,7 @@ fn mounted(step: &FsStep) -> Option<(&SandboxPath, MountAccess)> {
         | FsStep::FileOver { at, .. } => Some((at, MountAccess::ReadOnly)),
         FsStep::MakePrivate
         | FsStep::Scratch
+        | FsStep::Hold { .. }
         | FsStep::ScratchLayer { .. }
         | FsStep::NewRoot
         | FsStep::Directory { .. }

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::confine::Need;
-use super::group::Group;
+use super::group::{Bound, Group};
 
 /// All limits of one sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct Limits {
     /// requires it, a profile's default goes on without.
     #[serde(default)]
     pub processes_need: Need,
+    /// Bytes that everything written to copy-on-write layers may take together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk: Option<Bound<u64>>,
     /// Others, by name, each at most once.
     pub rlimits: Vec<Rlimit>,
     /// Memory, processors, disks: what a control group bounds.

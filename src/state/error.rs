@@ -81,6 +81,15 @@ pub enum StateError {
         /// Why.
         source: Errno,
     },
+    /// What memory held of layers cannot be put into them.
+    #[error("cannot put what memory held into the layers of sandbox `{id}`")]
+    Receive {
+        /// Whose.
+        id: SandboxId,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
     /// A layer's directory cannot be opened.
     #[error("cannot open layer {} of sandbox `{id}`", number.0)]
     OpenLayer {

@@ -13,18 +13,17 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::held::Held;
 use super::id::SandboxId;
 use super::launcher::Launcher;
 pub use super::memory::MemoryKills;
 use super::timestamp::Timestamp;
+use super::view::layer_records;
 use crate::plan::Plan;
 use crate::plan::facts::Target;
 use crate::plan::publish::PublishedPort;
-use crate::plan::step::{
-    Action, FsStep, Layer, LayerNumber, Lower, Notice, ScratchEntry, ScratchLayer, StoreStep, Upper,
-};
+use crate::plan::step::{Action, FsStep, Layer, Notice, Stage};
 use crate::plan::traffic::{NetworkLoss, Traffic};
-use crate::spec::order;
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
@@ -58,6 +57,9 @@ pub struct Record {
     pub groups_kept: Vec<u32>,
     /// What was enforced, in order: read back, or returned by the step that did it.
     pub enforced: Vec<Enforced>,
+    /// What the supervisor watched, and acted on when it saw it: not before it happened.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub watched: Vec<Text>,
     /// System calls that were refused, most frequent first.
     pub denied: Vec<DeniedCall>,
     /// Ports of the host that were open for it.
@@ -76,6 +78,9 @@ pub struct Record {
     /// Its processes that the kernel killed for want of memory; none where that was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_kills: Option<MemoryKills>,
+    /// What memory held of the layers; none where they were in the store all the time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// What the layers held at the end.
     pub changes: Option<ChangeCounts>,
     /// Bytes of the disk that the layers took then; none where that was not counted to its end.
@@ -300,12 +305,17 @@ impl Record {
             notices: plan.notices.clone(),
             groups_kept: plan.groups_kept.clone(),
             enforced: Vec::new(),
+            watched: plan.of(Stage::Supervise).map(|(_, step)| step.to_string().into()).collect(),
             denied: Vec::new(),
             published: published.to_vec(),
             traffic: None,
             network_loss: None,
             cgroup: None,
             memory_kills: None,
+            held: plan.steps.iter().find_map(|step| match step.action {
+                Action::Fs(FsStep::Hold { size }) => Some(Held::in_memory(size)),
+                _ => None,
+            }),
             changes: None,
             size: None,
             continued: None,
@@ -317,79 +327,4 @@ impl Record {
     pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
         pretty_json(self)
     }
-}
-
-fn layer_records(plan: &Plan, marks: &[Mark]) -> Vec<LayerRecord> {
-    let record = |(n, layer): (usize, &Layer)| {
-        let view = u16::try_from(n).ok().and_then(|n| View::of(plan, LayerNumber(n)));
-        let View { masked, shown } = view.unwrap_or_default();
-        let Mark { time: mark, root } = marks.get(n).copied().unwrap_or_default();
-        LayerRecord { layer: layer.clone(), masked, shown, mark, root }
-    };
-    plan.layers.iter().enumerate().map(record).collect()
-}
-
-/// What of the host's directory the scratch layers between it and the layer let be seen.
-#[derive(Default)]
-struct View {
-    masked: Vec<SandboxPath>,
-    shown: Option<Vec<SandboxPath>>,
-}
-
-impl View {
-    /// Of the overlay with this upper layer.
-    fn of(plan: &Plan, number: LayerNumber) -> Option<Self> {
-        let lower = plan.steps.iter().find_map(|step| match &step.action {
-            Action::Fs(FsStep::Overlay { lower, upper: Some(Upper::Layer(upper)), .. })
-                if *upper == number =>
-            {
-                Some(lower)
-            }
-            _ => None,
-        })?;
-        let mut view = Self::default();
-        let mut made = Vec::new();
-        for layer in lower {
-            match layer {
-                Lower::Scratch(scratch) => view.add(entries_of(plan, *scratch), &mut made),
-                // What lies below the host's directory is not the host's.
-                Lower::Host { .. } => return Some(view.sorted()),
-            }
-        }
-        view.shown = Some(made);
-        Some(view.sorted())
-    }
-
-    fn add(&mut self, entries: &[ScratchEntry], made: &mut Vec<SandboxPath>) {
-        for entry in entries {
-            match entry {
-                ScratchEntry::Whiteout { path } => self.masked.push(path.clone()),
-                ScratchEntry::Directory { path, .. }
-                | ScratchEntry::Link { path, .. }
-                | ScratchEntry::Copy { path, .. }
-                | ScratchEntry::Placeholder { path } => made.push(path.clone()),
-            }
-        }
-    }
-
-    fn sorted(mut self) -> Self {
-        for list in [Some(&mut self.masked), self.shown.as_mut()].into_iter().flatten() {
-            order::sort(list);
-            list.dedup();
-        }
-        self
-    }
-}
-
-fn entries_of(plan: &Plan, wanted: ScratchLayer) -> &[ScratchEntry] {
-    let entries = plan.steps.iter().find_map(|step| match &step.action {
-        Action::Fs(FsStep::ScratchLayer { layer, entries, .. })
-        | Action::Store(StoreStep::Mask { layer, entries, .. })
-            if *layer == wanted =>
-        {
-            Some(entries.as_slice())
-        }
-        _ => None,
-    });
-    entries.unwrap_or_default()
 }

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 use super::directory;
 use super::error::StateError;
 use super::found::{Found, read_json};
+use super::held::HeldState;
 use super::id::SandboxId;
 use super::record::{Outcome, Record};
 use super::remove::remove_tree;
@@ -104,9 +105,18 @@ impl Store {
             }
             return Ok(());
         };
+        let held = record.held.as_mut().filter(|held| held.state == HeldState::Memory);
+        let was_held = held.is_some();
+        if let Some(held) = held {
+            held.state = directory.recover_held()?;
+        }
         match record.outcome {
             Outcome::Exited { .. } | Outcome::Killed { .. } => directory.shelve(),
-            Outcome::Running if is_kept(&record) || holds_changes(&directory, &record) => {
+            Outcome::Running
+                if is_kept(&record)
+                    || (was_held && keeps(&record))
+                    || holds_changes(&directory, &record) =>
+            {
                 record.outcome = Outcome::Killed { found: Timestamp::now() };
                 directory.keep(&record)?;
                 swept.killed.push(id);
@@ -159,10 +169,16 @@ impl Store {
     }
 }
 
+/// Whether it was to be kept at all. Of what memory held nobody knows any more whether it was anything, and who
+/// was killed told nobody that it is gone.
+fn keeps(record: &Record) -> bool {
+    record.spec.lifetime.keep != Keep::Nothing
+}
+
 /// Whether it stays whatever it wrote: what ran without a caller has told nobody else how it ended.
 fn is_kept(record: &Record) -> bool {
     let lifetime = &record.spec.lifetime;
-    lifetime.detached.is_some() && lifetime.keep != Keep::Nothing
+    lifetime.detached.is_some() && keeps(record)
 }
 
 /// Removes one of them, unless another command is about to: that one holds the lock.

@@ -343,6 +343,7 @@ impl Supervisor<'_> {
             | FromSandbox::Notify
             | FromSandbox::FuseWanted { .. }
             | FromSandbox::Link { .. }
+            | FromSandbox::Held
             | FromSandbox::InitReady
             | FromSandbox::Confined { .. } => {
                 return Err(SuperviseError::Malformed(crate::launch::wire::Malformed));

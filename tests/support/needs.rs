@@ -13,6 +13,8 @@ pub(crate) enum Need {
     Landlock(u32),
     /// `/dev/fuse` can be opened, and `fuse-overlayfs` is installed.
     FuseOverlayfs,
+    /// A tmpfs that can hold layers: Linux 6.6.
+    HeldLayers,
     /// Subordinate ids, and the helpers that map them.
     Subids,
     /// A program in `PATH`.
@@ -23,7 +25,7 @@ pub(crate) enum Need {
 
 /// What may be missing: a test that needs it is skipped, and says so. Everything else fails.
 /// Kept equal to the table in `tests/README.md` by a test.
-pub(crate) const MAY_BE_MISSING: &[&str] = &["Landlock", "SupplementaryGroup"];
+pub(crate) const MAY_BE_MISSING: &[&str] = &["HeldLayers", "Landlock", "SupplementaryGroup"];
 
 /// Who serves copy-on-write trees in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,6 +110,13 @@ fn is_there(need: Need) -> bool {
         Need::Subids => {
             program::in_path("newuidmap")
                 && succeeds(Command::new("unshare").args(["--map-auto", "--user", "true"]))
+        }
+        Need::HeldLayers => {
+            let uname = rustix::system::uname();
+            let mut numbers = uname.release().to_str().unwrap_or_default().split(['.', '-']);
+            let mut number = || numbers.next().and_then(|n| n.parse::<u32>().ok()).unwrap_or(0);
+            let (major, minor) = (number(), number());
+            (major, minor) >= (6, 6)
         }
         Need::Program(name) => program::in_path(name),
         Need::SupplementaryGroup => rustix::process::getgroups()

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, IsTerminal as _, Write};
 use clap::{ArgMatches, Command};
 
 use crate::ops::OpsError;
-use crate::ops::diff::{Form, Request, Shown, Wanted, diff};
+use crate::ops::diff::{Form, HeldState, Request, Shown, Wanted, diff};
 use crate::ops::stores::Here;
 use crate::report::{Colour, Failure, Look, Pager, Screen};
 
@@ -142,9 +142,19 @@ fn write(
 
 /// What is written after the list was made is not in it.
 fn say_whether_it_runs(shown: &Shown) {
-    if shown.running {
-        let text =
-            format!("sandbox {} still runs: what it changes from now on is not shown", shown.id);
+    let id = shown.id;
+    let text = match shown.held {
+        Some(HeldState::Memory) if shown.running => Some(format!(
+            "sandbox {id} still runs, and memory holds what it writes: it is shown when the run has ended"
+        )),
+        Some(HeldState::Gone) => Some(format!(
+            "memory held what sandbox {id} wrote (`--disk`), and that is gone: its run was killed"
+        )),
+        _ => shown
+            .running
+            .then(|| format!("sandbox {id} still runs: what it changes from now on is not shown")),
+    };
+    if let Some(text) = text {
         let text = Look::of_stderr().paragraph("bryo: ", &text);
         // There is nobody left to tell that stderr is closed.
         io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();

@@ -136,7 +136,8 @@ const WHO: &[&str] = &["bryo", "payload", "ignore"];
 
 /// Of a command and flags of `bryo run`.
 fn of_run(arguments: &[OsString], caller: &Surroundings) -> Result<Answer, Failure> {
-    let matches = usage::matches(own_flags(run::command()), arguments, run::refusal);
+    let matches =
+        usage::matches(own_flags(run::command()), arguments, |flag, _| run::refusal(flag));
     let matches = match matches.map_err(|e| Failure::new(&e))? {
         Asked::Help(_) => {
             return Ok(Answer::text(usage::named(systemd_command()).render_help().to_string()));

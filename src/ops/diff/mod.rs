@@ -22,6 +22,7 @@ use crate::changes::{Changes, ChangesError, Kind, Sources};
 pub use crate::changes::{Digest, Glob, Later, Selection};
 use crate::report::Colour;
 use crate::spec::HostPath;
+pub use crate::state::HeldState;
 use crate::state::record::ChangeCounts;
 use crate::state::{SandboxId, Stores, Which};
 use item::{Depth, Item, Review};
@@ -79,6 +80,8 @@ pub struct Shown {
     pub id: SandboxId,
     /// Whether it was running.
     pub running: bool,
+    /// Where what it wrote last is, when not in the store all the time.
+    pub held: Option<HeldState>,
     /// How many changes.
     pub counts: ChangeCounts,
     /// What they would bring to the host; none when not all of it was read.
@@ -119,7 +122,8 @@ pub fn diff(
     }
     let digest = review.digester.take().map(crate::changes::Digester::finish);
     writer.end(digest)?;
-    Ok(Shown { id: found.id(), running, counts: writer.totals.counts, digest, unchanged })
+    let held = record.held.map(|held| held.state);
+    Ok(Shown { id: found.id(), running, held, counts: writer.totals.counts, digest, unchanged })
 }
 
 /// How deep a form looks.

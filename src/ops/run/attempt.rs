@@ -8,7 +8,7 @@ use super::again::{self, Again};
 use super::end::{self, Over};
 use super::join::{Joined, Way};
 use super::refute::refuted;
-use super::{Desk, RunError, capture, explain};
+use super::{Desk, RunError, capture, explain, held};
 use crate::confine::seccomp::{self, Program};
 use crate::launch::{self, Host, LaunchError, LayerDirectories, Running};
 use crate::net::publish::Opened;
@@ -17,7 +17,7 @@ use crate::ops::sweep;
 use crate::plan::facts::{Facts, Refuted};
 use crate::plan::publish::PublishedPort;
 use crate::plan::step::{
-    Action, ConfineStep, FilterProgram, FsStep, OverlayServer, Plan, ProcessStep, Stage, StoreStep,
+    Action, ConfineStep, FilterProgram, FsStep, OverlayServer, Plan, Stage, StoreStep,
 };
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, Spec};
@@ -124,7 +124,7 @@ pub(super) fn carry_out(
     });
     // What is open is the netstack's alone now.
     drop(host.published.take());
-    let running = match launched.inspect_err(|_| way.withdraw()) {
+    let mut running = match launched.inspect_err(|_| way.withdraw()) {
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
     };
@@ -136,10 +136,12 @@ pub(super) fn carry_out(
     let enforced = end::enforced(plan, &running.enforced);
     let model = Model { plan, host: &host, explain: &explain::visit };
     let station = desk.and_then(Desk::station);
+    let held = running.held.take();
     let ended = prepared.watch_over(running, spec, model, station, signals);
     way.withdraw();
     let ended = ended?;
     let ran = started.elapsed();
+    held::bring(spec, facts, held.zip(prepared.directory.as_ref()), &mut record)?;
     let told = end::Told { enforced, ended: &ended, lost: way.loss(), duration: ran };
     let denials = |call| prepared.errno_for(call).raw();
     let record = end::complete(record, told, &denials);
@@ -154,6 +156,7 @@ impl Prepared {
         (prepared.published, prepared.ports) = (opened.sockets.into(), opened.ports);
         prepared.capture = capture::open(spec)?;
         prepared.store = open_store(plan)?;
+        held::verify_room(plan, prepared.store.as_ref())?;
         // The store is known to be the caller's by now, and nothing is in it that a policy with a mistake
         // would leave there.
         let store = prepared.store.as_ref();
@@ -256,7 +259,7 @@ impl Prepared {
             membership: way.membership(),
             published: self.published.take().into(),
             capture: self.capture.as_ref(),
-            terminal: if has_pty(plan) { end::terminal() } else { None },
+            terminal: end::terminal(plan),
         })
     }
 
@@ -386,9 +389,4 @@ fn server_filter(plan: &Plan) -> Result<Option<Program>, RunError> {
     let wanted =
         FilterProgram::Builtin { name: "fuse".to_owned(), variant: PolicyVariant::default() };
     Ok(Some(seccomp::program(&wanted, None)?))
-}
-
-fn has_pty(plan: &Plan) -> bool {
-    plan.of(Stage::Sandbox)
-        .any(|(_, action)| matches!(action, Action::Process(ProcessStep::Session { pty: true })))
 }

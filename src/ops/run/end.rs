@@ -8,7 +8,7 @@ use crate::changes::{self, Changes};
 use crate::confine::seccomp::syscall_name;
 use crate::launch;
 use crate::limits::group::Kills;
-use crate::plan::step::Plan;
+use crate::plan::step::{Action, Plan, ProcessStep, Stage};
 use crate::plan::traffic::NetworkLoss;
 use crate::spec::command::Keep;
 use crate::spec::order;
@@ -141,8 +141,13 @@ pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
     Ok(Finished { record, kept: keep, ended })
 }
 
-/// The caller's terminal, whichever of 0 to 2 it is.
-pub(super) fn terminal() -> Option<Likeness> {
+/// The caller's terminal, whichever of 0 to 2 it is, where the payload gets one of its own.
+pub(super) fn terminal(plan: &Plan) -> Option<Likeness> {
+    let is_session =
+        |action: &Action| matches!(action, Action::Process(ProcessStep::Session { pty: true }));
+    if !plan.of(Stage::Sandbox).any(|(_, action)| is_session(action)) {
+        return None;
+    }
     let (input, output, errors) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     [input.as_fd(), output.as_fd(), errors.as_fd()].into_iter().find_map(|fd| Likeness::of(fd).ok())
 }

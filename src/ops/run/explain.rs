@@ -7,6 +7,8 @@ use crate::supervise::VisitError;
 use crate::supervise::protocol::Reply;
 use crate::sys::errno::Errno;
 
+/// What to do about a store that has less than was asked for.
+const ROOM: &str = "give less, or make room: `bryo system df` tells what the store takes";
 /// Found, and not executable.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Not found.
@@ -54,6 +56,7 @@ impl Explain for RunError {
                 Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
             }
             Self::Again(error) => Some(error.hint()),
+            Self::Room { .. } | Self::Bring { .. } | Self::Bringer(_) => Some(ROOM.to_owned()),
             Self::Random(_)
             | Self::Descriptor(_)
             | Self::Processes { .. }

@@ -16,6 +16,7 @@ mod attempt;
 mod capture;
 mod end;
 mod explain;
+mod held;
 mod join;
 mod refute;
 
@@ -179,6 +180,28 @@ pub enum RunError {
     /// The start.
     #[error(transparent)]
     Launch(#[from] LaunchError),
+    /// What memory held could not be brought into the store.
+    #[error("cannot bring `{at}` from memory into the store: what was written is gone")]
+    Bring {
+        /// Relative to its layer; the layer itself if empty.
+        at: Text,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// The process that brings it.
+    #[error("cannot bring what was written from memory into the store: it is gone")]
+    Bringer(#[source] Box<LaunchError>),
+    /// The store has less room than was asked for.
+    #[error(
+        "cannot enforce `--disk`: the file system of the store has {room} bytes left, and {size} are asked for"
+    )]
+    Room {
+        /// Bytes that the caller can write there.
+        room: u64,
+        /// Bytes.
+        size: u64,
+    },
     /// The supervision.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use super::CheckError;
 use crate::plan::facts::{Facts, StoreState};
 use crate::plan::step::{Action, FsStep, Plan, ScratchEntry, Stage, StoreStep, Upper};
-use crate::spec::HostPath;
+use crate::spec::{HostPath, Need, Spec};
 
 /// Every layer is made once, before it is used once, and described.
-pub(super) fn check_layers(facts: &Facts, plan: &Plan) -> Result<(), CheckError> {
+pub(super) fn check_layers(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> {
     let (mut made, mut used, mut in_memory) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut opened = false;
     for (number, step) in (1..).zip(&plan.steps) {
@@ -28,9 +28,14 @@ pub(super) fn check_layers(facts: &Facts, plan: &Plan) -> Result<(), CheckError>
             {
                 return wrong;
             }
-            Action::Fs(FsStep::Overlay { upper: Some(Upper::Layer(layer)), at, .. }) => {
+            Action::Fs(FsStep::Overlay {
+                upper: Some(upper @ (Upper::Layer(layer) | Upper::Held(layer))),
+                at,
+                ..
+            }) => {
                 let described = plan.layers.get(usize::from(layer.0));
                 let fits = described.is_some_and(|described| described.at == *at);
+                check_size(spec, plan, number, *upper)?;
                 if !made.contains(layer) || !used.insert(*layer) || !fits {
                     return wrong;
                 }
@@ -50,6 +55,24 @@ pub(super) fn check_layers(facts: &Facts, plan: &Plan) -> Result<(), CheckError>
             what: "make every layer that is described",
             stage: Stage::Prepare,
         })
+    }
+}
+
+/// What is bounded by the spec is bounded by the plan, and by that number.
+fn check_size(spec: &Spec, plan: &Plan, number: usize, upper: Upper) -> Result<(), CheckError> {
+    let required = spec.limits.disk.as_ref().filter(|bound| bound.need == Need::Required);
+    let held = plan.steps.iter().take(number).find_map(|step| match &step.action {
+        Action::Fs(FsStep::Hold { size }) => Some(*size),
+        _ => None,
+    });
+    match (required, upper, held) {
+        (None, Upper::Layer(_), _) => Ok(()),
+        (_, Upper::Held(_), Some(size))
+            if spec.limits.disk.as_ref().is_some_and(|bound| bound.at == size) =>
+        {
+            Ok(())
+        }
+        _ => Err(CheckError::NotAsked { number, what: "a layer of another size" }),
     }
 }
 

@@ -97,7 +97,7 @@ impl<'p> Tree<'p> {
     fn take(&mut self, number: usize, step: &'p FsStep) -> Result<(), CheckError> {
         use MountAccess::{ReadOnly, Writable};
         match step {
-            FsStep::MakePrivate | FsStep::Scratch | FsStep::Pivot => Ok(()),
+            FsStep::MakePrivate | FsStep::Scratch | FsStep::Hold { .. } | FsStep::Pivot => Ok(()),
             FsStep::ScratchLayer { layer, entries, .. } => {
                 self.scratch_layer(number, *layer, entries)
             }

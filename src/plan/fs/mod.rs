@@ -56,6 +56,8 @@ struct Trees<'a> {
     empty: Option<ScratchLayer>,
     scratch_layers: u16,
     scratch_uppers: u16,
+    /// Bytes that all layers together may take; none where that is not bounded.
+    size: Option<u64>,
     /// Bytes of files that shadows copy.
     copied: u64,
     /// Permission bits of the host's directories.
@@ -86,6 +88,7 @@ pub(super) fn plan_tree(
     table: &MountTable,
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
+    let size = super::disk::plan_disk(spec, facts, draft)?;
     let mut trees = Trees {
         spec,
         facts,
@@ -96,6 +99,7 @@ pub(super) fn plan_tree(
         empty: None,
         scratch_layers: 0,
         scratch_uppers: 0,
+        size,
         copied: 0,
         modes: modes(facts),
     };

@@ -173,6 +173,8 @@ impl Trees<'_> {
                 self.draft.store = Some(path.clone());
                 self.draft.push(Stage::Prepare, StoreStep::Open { store: path.clone() });
             }
+            // What could not be brought anywhere is no layer that is bounded.
+            UpperHome::Scratch if self.size.is_some() => return Err(PlanError::NoStore),
             UpperHome::Scratch => self.draft.notice(Notice::Missing(Missing::Store)),
         }
         self.home = Some(home);
@@ -222,7 +224,11 @@ impl Trees<'_> {
         let number = LayerNumber(u16::try_from(self.draft.layers.len()).unwrap_or(u16::MAX));
         self.draft.push(Stage::Prepare, StoreStep::Layer(number));
         self.draft.layers.push(layer);
-        Upper::Layer(number)
+        let Some(size) = self.size else { return Upper::Layer(number) };
+        if number.0 == 0 {
+            self.draft.fs(FsStep::Hold { size });
+        }
+        Upper::Held(number)
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Missing {
     Group,
     /// One controller of them.
     Controller(Controller),
+    /// A way to bound what is written to layers.
+    Disk,
     /// A store: changes are held in memory and end with the run.
     Store,
 }

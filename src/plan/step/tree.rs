@@ -58,6 +58,11 @@ pub enum FsStep {
     /// Mounts the scratch file system: a tmpfs that holds mask and shadow layers and empty things to
     /// cover with; the payload never sees it.
     Scratch,
+    /// Mounts a tmpfs in the scratch file system that holds what is written to layers while the run lasts.
+    Hold {
+        /// Bytes for all of them together.
+        size: u64,
+    },
     /// Makes a directory in the scratch file system that serves as a lower layer.
     ScratchLayer {
         /// Its number, from 0.
@@ -251,6 +256,9 @@ pub enum Lower {
 pub enum Upper {
     /// A layer of the store, made by [`StoreStep::Layer`].
     Layer(LayerNumber),
+    /// The same, in what [`FsStep::Hold`] mounted; it begins with what the store has of it, and is brought there
+    /// when every process of the sandbox has ended.
+    Held(LayerNumber),
     /// `upper` and `work` in a directory of the scratch file system, with these permission bits: no
     /// store can hold it, and it ends with the run.
     Scratch {

@@ -167,6 +167,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         pty,
         relays,
         servers: Vec::new(),
+        held: None,
         netstack: None,
         namespaces: None,
         group: None,

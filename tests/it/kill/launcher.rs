@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{WRITES, moments, strace, usable_and_removed};
-use crate::support::{Overlay, World, overlay};
+use super::{WRITES, calls, moments, strace, usable_and_removed};
+use crate::support::{Need, Overlay, World, has, overlay};
 
 /// How many moments of a run are tried.
 const MOMENTS: usize = 60;
@@ -65,4 +65,45 @@ fn a_launcher_killed_after_any_time_leaves_nothing() {
         running.ends().dies_of(libc::SIGKILL);
     }
     usable_and_removed(&world);
+}
+
+#[test]
+fn a_launcher_killed_while_it_brings_what_memory_held_leaves_all_of_it_or_says_that_it_is_gone() {
+    const KILLS: usize = 24;
+    if overlay() == Overlay::None || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    let script = "mkdir d; for n in 1 2 3 4 5 6 7 8; do echo $n >d/$n; ln d/$n d/again$n; done";
+    let disk = ["--disk", "1m"];
+    let all = calls(&world, &disk, script);
+    // The last clone is that of the process that copies.
+    let begin = all.iter().rposition(|(call, _)| call == "clone3").unwrap();
+    let late = &all[begin..];
+    let (mut whole, mut gone) = (0, 0);
+    for index in 0..KILLS {
+        let moment = &late[index * late.len() / KILLS];
+        let ended = world.sandbox().args(disk).under(strace("KILL", moment, false)).run(script);
+        if ended.status.signal() != Some(libc::SIGKILL) {
+            continue;
+        }
+        for sandbox in super::listed(&world) {
+            let id = super::id(&sandbox);
+            let diff = world.bryo(["diff", &id, "--name-only"]).ends().succeeds();
+            match diff.stdout().lines().count() {
+                0 => {
+                    diff.stderr_has("and that is gone: its run was killed");
+                    gone += 1;
+                }
+                // The directory, and sixteen names.
+                17 => {
+                    diff.stderr_is("");
+                    whole += 1;
+                }
+                other => panic!("{other} changes at {moment:?}"),
+            }
+            world.bryo(["rm", &id]).ends().succeeds();
+        }
+    }
+    assert!(whole > 0 && gone > 0, "{whole} whole, {gone} gone");
 }

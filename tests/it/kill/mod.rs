@@ -37,12 +37,19 @@ fn strace(signal: &str, (call, n): &Moment, descendants: bool) -> Vec<String> {
 
 /// So many moments of the launcher's life, the first to the last, taken from a run of its own.
 fn moments(world: &World, count: usize) -> Vec<Moment> {
+    let all = calls(world, &[], "true");
+    assert!(all.len() > count, "only {} calls", all.len());
+    (0..count).map(|index| all[index * all.len() / count].clone()).collect()
+}
+
+/// All of them, of a run with these flags.
+fn calls(world: &World, flags: &[&str], command: &str) -> Vec<Moment> {
     // The first run makes the store, and remembers what it found out.
     world.sandbox().run("true").succeeds();
     // Beside the world: what is in it is compared after each run.
     let trace = tempfile::NamedTempFile::new_in(world.home().parent().unwrap()).unwrap();
     let words = ["/usr/bin/strace", "-qq", "-o", trace.path().to_str().unwrap()];
-    world.sandbox().under(words).run("true").succeeds();
+    world.sandbox().args(flags).under(words).run(command).succeeds();
     let text = fs::read_to_string(trace.path()).unwrap();
     let mut seen = HashMap::new();
     let mut all: Vec<Moment> = Vec::new();
@@ -52,8 +59,7 @@ fn moments(world: &World, count: usize) -> Vec<Moment> {
         *n += 1;
         all.push((name.to_owned(), *n));
     }
-    assert!(all.len() > count, "only {} calls", all.len());
-    (0..count).map(|index| all[index * all.len() / count].clone()).collect()
+    all
 }
 
 /// What `bryo ps -a` lists, which also puts the store in order.

@@ -4,6 +4,7 @@ mod again;
 mod apply;
 mod copies;
 mod discard;
+mod disk;
 mod exec;
 mod hygiene;
 mod oracle;

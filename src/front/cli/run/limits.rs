@@ -6,7 +6,12 @@ use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, many, one_parsed, quoted, text, value, values};
-use crate::profile::value::{ValueError, parse_count, parse_duration, parse_limit, parse_resource};
+use crate::profile::group::parse_ceiling;
+use crate::profile::settings::Ceiling;
+use crate::profile::value::{
+    ValueError, parse_count, parse_duration, parse_limit, parse_resource, parse_size,
+};
+use crate::spec::group::Bound;
 use crate::spec::limits::Resource;
 use crate::spec::{Need, Rlimit, Spec};
 
@@ -16,6 +21,12 @@ pub(super) fn flags() -> Vec<Arg> {
     vec![
         value("pids-limit", "N", "At most so many processes and threads; -1 for any number")
             .allow_negative_numbers(true),
+        value(
+            "disk",
+            "SIZE",
+            "At most so much is written to copies; memory holds it until the end",
+        )
+        .allow_negative_numbers(true),
         values("ulimit", "NAME=SOFT[:HARD]", "A limit of setrlimit(2), as nofile=1024 or core=0"),
         value("timeout", "TIME", "Kill it after this time, as 90s or 1h30m; exit status 124"),
     ]
@@ -29,6 +40,12 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     if let Some(processes) = one_parsed(matches, "pids-limit", "--pids-limit", ceiling)? {
         spec.limits.processes = processes;
         spec.limits.processes_need = Need::Required;
+    }
+    let size = |text: &str| parse_ceiling(text, parse_size);
+    match one_parsed(matches, "disk", "--disk", size)? {
+        Some(Ceiling::At(size)) => spec.limits.disk = Some(Bound::required(size)),
+        Some(Ceiling::Unlimited) => spec.limits.disk = None,
+        None => {}
     }
     let mut seen: Vec<Resource> = Vec::new();
     for text in many(matches, "ulimit") {

@@ -131,7 +131,7 @@ pub fn parse(
         Kind::Run => command(),
         Kind::Shell => shell_command(),
     };
-    let refused = |flag: &str, arguments: &[OsString]| refused::refusal(flag, arguments);
+    let refused = |flag: &str, _: &[OsString]| refused::refusal(flag);
     match usage::matches(command, arguments, refused)? {
         usage::Asked::Help(text) => Ok(usage::Asked::Help(text)),
         usage::Asked::For(matches) => read(kind, &matches, caller).map(usage::Asked::For),

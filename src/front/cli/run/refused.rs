@@ -3,12 +3,7 @@
 //! They are no flags for clap: it reports them as unknown, and then they are looked up here, so that the
 //! usual command line pays nothing for them.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStrExt;
-
 use crate::front::cli::error::CliError;
-use crate::front::cli::flag::parsed;
-use crate::profile::value::parse_size;
 
 /// One such flag.
 struct Refused {
@@ -79,9 +74,9 @@ const REFUSED: &[Refused] = &[
         instead: "`--io-max DEVICE:rbps=…,wbps=…,riops=…,wiops=…`",
     },
     Refused {
-        names: &["--disk", "--storage-opt"],
-        why: NO_CGROUP,
-        instead: "`--ulimit fsize=BYTES` bounds each file, `--tmpfs PATH:SIZE` one place",
+        names: &["--storage-opt"],
+        why: "there is no storage driver that would have options",
+        instead: "`--disk SIZE`: as `size=SIZE`",
     },
     Refused { names: &["--net-rate"], why: NO_CGROUP, instead: "" },
     Refused {
@@ -167,36 +162,8 @@ const REFUSED: &[Refused] = &[
     },
 ];
 
-/// The reason why `flag` is refused, if it is one of these. `arguments` are looked at for its value.
-pub(in crate::front::cli) fn refusal(flag: &str, arguments: &[OsString]) -> Option<CliError> {
+/// The reason why `flag` is refused, if it is one of these.
+pub(in crate::front::cli) fn refusal(flag: &str) -> Option<CliError> {
     let refused = REFUSED.iter().find(|refused| refused.names.contains(&flag))?;
-    let name = refused.names[0];
-    if let Some(wrong) = value_after(flag, arguments).and_then(|value| check(name, &value)) {
-        return Some(wrong);
-    }
     Some(CliError::Refused { flag: flag.to_owned(), why: refused.why, instead: refused.instead })
-}
-
-/// The value that stands behind a flag, after `=` or as the next word.
-fn value_after(flag: &str, arguments: &[OsString]) -> Option<OsString> {
-    let mut words = arguments.iter();
-    while let Some(word) = words.next() {
-        let bytes = word.as_bytes();
-        if bytes == flag.as_bytes() {
-            return words.next().cloned();
-        }
-        let rest = bytes.strip_prefix(flag.as_bytes());
-        if let Some(value) = rest.and_then(|rest| rest.strip_prefix(b"=")) {
-            return Some(super::super::surroundings::os_string(value));
-        }
-    }
-    None
-}
-
-/// What is wrong with the value of a limit that will be taken one day.
-fn check(name: &str, value: &OsString) -> Option<CliError> {
-    match name {
-        "--disk" => parsed("--disk", value, parse_size).err(),
-        _ => None,
-    }
 }

@@ -135,7 +135,7 @@ pub(super) fn tmpfs(machine: &Machine) -> Finding {
         Some(Err(_)) => {}
     }
     finding
-        .but(State::Missing, "where no store can be used, changes cannot be kept in memory either")
+        .but(State::Missing, "`--disk` is refused; where no store can be used, changes cannot be kept in memory either")
         .remedy(Remedy::by_hand("use Linux 6.6 or later"))
 }
 

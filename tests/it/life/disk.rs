@@ -1,0 +1,182 @@
+//! `--disk SIZE`: what is written to copy-on-write layers ends there, and comes into the store at the end.
+
+use super::{applies, changes, ids};
+use crate::support::{Host, Need, World, has};
+
+fn record(world: &World, sandbox: &str) -> serde_json::Value {
+    serde_json::from_str(&world.bryo(["inspect", sandbox]).ends().succeeds().stdout()).unwrap()
+}
+
+/// Bytes that the files named by `what` take on the disk, each once.
+const TAKEN: &str = "taken() { find \"$@\" -type f -printf '%i %b\\n' | sort -u | \
+                     awk '{ n += $2 * 512 } END { print n + 0 }'; }";
+
+#[test]
+fn whoever_writes_whatever_way_gets_no_more_than_the_size() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    world.file("project/large", vec![b'x'; 6 << 20]);
+    let fill = format!(
+        "{TAKEN}
+        for n in 1 2 3 4; do (head -c 3000000 /dev/zero >many$n; head -c 3000000 /dev/zero >~/other$n) & done
+        wait
+        fallocate -l 3m reserved
+        truncate -s 1t sparse && head -c 3000000 /dev/zero | dd of=sparse bs=64k seek=8M conv=notrunc status=none
+        python3 -c \"import os; fd = os.memfd_create('x'); os.truncate(fd, 3 << 20); out = os.open('sent', 577); \
+                     os.sendfile(out, fd, 0, 3 << 20)\"
+        rm -f many1; head -c 30000000 /dev/zero >again
+        echo more >>large
+        taken . ~"
+    );
+    let run = |flags: &[&str]| world.sandbox().arg("--rm").args(flags).run(&fill);
+    // The control: without it there is room for all of that.
+    let control = run(&[]);
+    let bytes = |text: &str| text.trim().parse::<u64>().unwrap();
+    assert!(bytes(&control.stdout()) > 25_000_000, "{control}");
+    let bounded = run(&["--disk", "4m"]);
+    assert!(bytes(&bounded.stdout()) <= (4 << 20) + (6 << 20), "{bounded}");
+    bounded.stderr_has("No space left on device");
+}
+
+#[test]
+fn names_alone_do_not_fill_memory() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    // No file has a byte: each takes memory all the same, and a tmpfs of this size has 16,384 of them.
+    let many = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && \
+                seq -f $n/%g 1000 | xargs touch 2>/dev/null || break; done; echo $n";
+    world.sandbox().args(["--rm", "--disk", "1m"]).run(many).stdout_is("17\n");
+    world.sandbox().args(["--rm", "--disk", "1g"]).run(many).stdout_is("20\n");
+}
+
+/// Every kind of change.
+const CHANGES: &str = "echo changed >changed; rm gone; rm -r replaced; mkdir replaced; echo y >replaced/b; \
+    rm -r dir; echo now a file >dir; rm file; mkdir file; echo x >file/x; \
+    head -c 300000 /dev/urandom >base; ln base linked; ln base replaced/linked; mkfifo fifo; \
+    ln -s 'no where' link; truncate -s 9m sparse; echo mid | dd of=sparse bs=1 seek=5M conv=notrunc status=none; \
+    chmod 640 kept; touch -d 2001-02-03T04:05:06.789 base kept; mkdir -p deep/er/and; chmod 1777 deep; \
+    printf x >\"$(printf 'a\\nb\\377')\"; python3 -c \"import os; os.setxattr('base', 'user.mine', b'v')\"; \
+    mkdir closed; echo in >closed/in; chmod 000 closed; touch -d 2002-02-03 deep/er; rm gone2; true";
+
+/// Everything that `stat` and attributes tell of the layers below a directory; times of what is not from today. An
+/// overlay has a number of its own, and more names for its whiteouts in its work directory.
+const TREE: &str = r"
+import os, stat, sys, time
+root = sys.argv[1]
+def look(path):
+    s = os.lstat(path)
+    if os.path.isdir(path) and not os.path.islink(path) and s.st_mode & 0o700 != 0o700:
+        os.chmod(path, 0o700)
+    day = time.strftime('%F', time.gmtime(s.st_mtime))
+    print(os.fsencode(path[len(root):]), oct(s.st_mode), 0 if stat.S_ISCHR(s.st_mode) else s.st_nlink, s.st_rdev,
+          s.st_size if os.path.isfile(path) else '', day if day < '2020' else '',
+          os.readlink(path) if os.path.islink(path) else
+          [(a, os.getxattr(path, a)) for a in sorted(os.listxattr(path)) if a != 'user.overlay.uuid'])
+    if os.path.isdir(path) and not os.path.islink(path):
+        for name in sorted(os.listdir(path)):
+            if name not in ('record.json', 'work', 'work-0'): look(os.path.join(path, name))
+look(root)
+";
+
+#[test]
+fn a_layer_that_memory_held_is_the_same_as_one_that_was_in_the_store() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    for name in ["changed", "gone", "gone2", "file", "kept", "replaced/a", "replaced/d/e", "dir/a"]
+    {
+        world.file(format!("project/{name}"), "as it was\n");
+    }
+    world.keeps(2);
+    world.sandbox().args(["--name", "disk"]).run(CHANGES).succeeds();
+    world.sandbox().args(["--name", "held", "--disk", "64m"]).run(CHANGES).succeeds();
+    let list = |sandbox: &str| {
+        let diff = world.bryo(["diff", "--name-status", sandbox]).ends().succeeds();
+        diff.stdout()
+    };
+    assert_eq!(list("held"), list("disk"));
+    // The layers themselves, but for what is random, and the times of the run.
+    let tree = |sandbox: &str| {
+        let id = record(&world, sandbox)["id"].as_str().unwrap().to_owned();
+        let layers = world.store().join("kept").join(id);
+        world
+            .program("/usr/bin/python3", ["-c", TREE, layers.to_str().unwrap()])
+            .ends()
+            .succeeds()
+            .stdout()
+    };
+    let held = tree("held");
+    assert!(held.contains("2001-02-03") && held.contains("user.mine"), "{held}");
+    assert_eq!(held, tree("disk"));
+    let held = &record(&world, "held")["held"];
+    assert_eq!((held["state"].as_str(), held["left_out"].as_u64()), (Some("kept"), Some(0)));
+    assert!(record(&world, "disk").get("held").is_none());
+    world.bryo(["apply", "held"]).ends().succeeds();
+    assert_eq!(world.read("project/replaced/b"), "y\n");
+    assert!(!world.exists("project/gone") && world.exists("project/file/x"));
+}
+
+#[test]
+fn a_run_goes_on_with_a_layer_of_either_kind_if_it_fits() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    world.keeps(1);
+    world.file("project/old", "old\n");
+    let run = |flags: &[&str], script: &str| {
+        world.sandbox().args(["--name", "n"]).args(flags).run(script)
+    };
+    run(&[], "rm old; echo one >a").succeeds();
+    run(&["--disk", "1m"], "ls; cat a; echo two >>a; head -c 500000 /dev/urandom >b")
+        .stdout_is("a\none\n");
+    run(&["--disk", "1m"], "ls; head -c 900000 /dev/zero >c").fails().stdout_is("a\nb\n");
+    run(&[], "rm c; cat a; echo three >>a; head -c 2000000 /dev/urandom >b")
+        .stdout_is("one\ntwo\n");
+    let refused = run(&["--disk", "1m"], "echo never");
+    refused.exits_with(125).stdout_is("").stderr_has("what it has is more than it may have");
+    assert_eq!(changes(&world, "n"), ["A a", "A b", "D old"]);
+    run(&["--disk", "8m"], "cat a").stdout_is("one\ntwo\nthree\n");
+    assert_eq!(ids(&world).len(), 1);
+}
+
+#[test]
+fn one_that_runs_and_one_that_was_killed_say_where_its_changes_are() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    let running =
+        world.sandbox().args(["--disk", "1m"]).start("echo x >new; echo up; exec sleep 100");
+    running.says("up");
+    let id = ids(&world).remove(0);
+    let diff = || world.bryo(["diff", &id]).ends().succeeds();
+    diff().stdout_lacks("new").stderr_has("memory holds what it writes");
+    running.kill(rustix::process::Signal::KILL);
+    running.ends().dies_of(9);
+    diff().stdout_lacks("new").stderr_has("is gone: its run was killed");
+    assert_eq!(record(&world, &id)["held"]["state"], "gone");
+    world.bryo(["rm", &id]).ends().succeeds();
+}
+
+#[test]
+fn nothing_is_left_of_a_run_that_wrote_nothing_or_was_to_leave_nothing() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    world.sandbox().args(["--disk", "1m"]).run("true").succeeds();
+    world.sandbox().args(["--disk", "1m", "--rm"]).run("echo x >new").succeeds();
+    world.sandbox().args(["--disk", "1m", "-d"]).run("true").refuses_with(&[
+        "cannot enforce `--disk`",
+        "a detached one may end in a kill",
+        "run it without `--detach`",
+    ]);
+    assert!(ids(&world).is_empty());
+}
