@@ -9,17 +9,19 @@
 //!   makes it while the tree is built ([`NetworkBeside`]). It is entered before the first step that needs it,
 //!   and before the host's tree is gone. What fails there is told as the clone's failure.
 
+mod steps;
+
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
+
+use steps::{clone_step, exec_step, needs_network};
 
 use super::channel::Inside;
 use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
 use super::{Host, LayerDirectories, enter, fuse, init, payload};
-use crate::plan::step::{
-    Action, FsStep, Namespaces, NetStep, OverlayServer, Plan, ProcessStep, Stage,
-};
+use crate::plan::step::{Action, FsStep, Namespaces, NetStep, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
 use crate::sys::beside::NetworkBeside;
 use crate::sys::clone::{self, CloneFlags, Cloned};
@@ -176,23 +178,7 @@ impl<'a> Mapped<'a> {
                 self.enter_network(plan)?;
             }
             match action {
-                Action::Fs(fs) => {
-                    let wanted = tree.take(fs).map_err(|failure| Failed {
-                        step,
-                        errno: failure.errno,
-                        said: failure.said,
-                    })?;
-                    if let Some(socket) = tree.take_socket() {
-                        self.tell(&FromSandbox::Notify, Some(socket.as_fd())).map_err(failed)?;
-                    }
-                    if let (FsStep::Hold { .. }, held) = (fs, tree.held()) {
-                        self.tell(&FromSandbox::Held, held).map_err(failed)?;
-                    }
-                    if let Some(wanted) = wanted {
-                        fuse::want_server(plan, step, wanted, &self.sockets.control)
-                            .map_err(failed)?;
-                    }
-                }
+                Action::Fs(fs) => self.take_tree(plan, (step, fs), &mut tree)?,
                 Action::Net(net) => {
                     self.connect(step, *net).map_err(failed)?;
                 }
@@ -219,6 +205,33 @@ impl<'a> Mapped<'a> {
             Network::Kept | Network::Made(_) => None,
         };
         Ok(Rooted { slave, network })
+    }
+
+    /// Takes a step on the tree, and sends away what belongs outside.
+    fn take_tree(
+        &self,
+        plan: &Plan,
+        (step, fs): (usize, &FsStep),
+        tree: &mut Builder<'_, LayerDirectories>,
+    ) -> Result<(), Failed> {
+        let failed = |errno| Failed::new(step, errno);
+        let wanted = tree.take(fs).map_err(|failure| Failed {
+            step,
+            errno: failure.errno,
+            said: failure.said,
+        })?;
+        if let Some(socket) = tree.take_socket() {
+            self.tell(&FromSandbox::Notify, Some(socket.as_fd())).map_err(failed)?;
+        }
+        if let (FsStep::Hold { .. }, held) = (fs, tree.held()) {
+            self.tell(&FromSandbox::Held, held).map_err(failed)?;
+        }
+        match wanted {
+            Some(wanted) => {
+                fuse::want_server(plan, step, wanted, &self.sockets.control).map_err(failed)
+            }
+            None => Ok(()),
+        }
     }
 
     fn tell(&self, message: &FromSandbox, with: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
@@ -288,24 +301,6 @@ impl<'a> Mapped<'a> {
         self.sockets.control.tell(&FromSandbox::Pty, Some(master.as_fd()))?;
         Ok(slave)
     }
-}
-
-/// Whether it can be taken in the sandbox's own network namespace alone: a sysfs shows that of its mounter,
-/// the server of an overlay joins that of who asks for it, and after the pivot the host's must be left.
-fn needs_network(action: &Action) -> bool {
-    let served = |server: &OverlayServer| matches!(server, OverlayServer::Fuse { .. });
-    match action {
-        Action::Net(step) => matches!(step, NetStep::Tun(_) | NetStep::Port(_)),
-        Action::Fs(FsStep::Overlay { server, .. }) => served(server),
-        Action::Fs(step) => matches!(step, FsStep::Sysfs { .. } | FsStep::Pivot),
-        _ => false,
-    }
-}
-
-/// The index of the step that says which namespaces there are.
-fn clone_step(plan: &Plan) -> usize {
-    let mut steps = plan.of(Stage::Launch);
-    steps.find(|(_, action)| matches!(action, Action::Clone(_))).map_or(0, |(step, _)| step)
 }
 
 fn take_ids(uid: u32, gid: u32, drop_groups: bool) -> Result<(), Errno> {
@@ -381,11 +376,6 @@ const PAYLOAD: PayloadPid = match Pid::from_raw(2) {
     Some(pid) => pid,
     None => Pid::INIT,
 };
-
-/// A fork that fails is told as the exec that it was for.
-fn exec_step(plan: &Plan) -> usize {
-    plan.of(Stage::Payload).last().map_or(0, |(step, _)| step)
-}
 
 /// The payload's process, as its init numbers it.
 pub(super) type PayloadPid = Pid;
