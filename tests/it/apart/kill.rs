@@ -84,3 +84,69 @@ fn a_supervisor_killed_at_any_moment_leaves_nothing() {
         }
     }
 }
+
+/// Whether a process is the first one of its pid namespace, which is not ours.
+fn is_init(pid: u64) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+    numbers.split_whitespace().count() > 1 && numbers.split_whitespace().next_back() == Some("1")
+}
+
+/// Numbers that look random, the same for a seed.
+fn random(seed: &mut u64) -> u64 {
+    *seed ^= *seed << 13;
+    *seed ^= *seed >> 7;
+    *seed ^= *seed << 17;
+    *seed
+}
+
+/// `BRYO_TEST_SEEDS` for more of them.
+#[test]
+fn whoever_is_killed_at_whatever_moment_nothing_survives_and_the_state_says_so() {
+    let world = World::new();
+    let networks: &[&[&str]] = &[
+        &[],
+        &["-t"],
+        &["--network", "user", "--allow", "192.0.2.1"],
+        &["--network", "bridge:inside"],
+    ];
+    bryo(&world, &["network", "create", "--internal", "inside"]).succeeds();
+    let seeds = std::env::var("BRYO_TEST_SEEDS").map_or(12, |text| text.parse::<u64>().unwrap());
+    for n in 1..=seeds {
+        let mut seed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        random(&mut seed);
+        let flags = networks[usize::try_from(n).unwrap() % networks.len()];
+        let script = "(setsid sleep 600 &); while :; do echo x; echo y >w; sleep 0.01; done";
+        let id = start(&world, flags, script);
+        let supervisor = record(&world, &id)["launcher"]["pid"].as_u64().unwrap();
+        let inside: Vec<_> = (0..2)
+            .map(|_| {
+                world
+                    .bryo(["exec", &id, "sh", "-c", "(setsid sleep 600 &); sleep 600"])
+                    .leaves()
+                    .starts()
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(random(&mut seed) % 150));
+        let all = tree(supervisor);
+        let is_supervisors = random(&mut seed).is_multiple_of(2);
+        let init = || *all.iter().find(|pid| is_init(**pid)).unwrap();
+        kill(if is_supervisors { supervisor } else { init() });
+        until("the run is over", || {
+            !matches!(field(&world, &id, "state").as_str(), Some("running"))
+        });
+        let state = field(&world, &id, "state");
+        if is_supervisors {
+            assert_eq!(state, "died", "seed {n}");
+        } else {
+            assert_eq!(state["exited"], "lost", "seed {n}");
+        }
+        for one in inside {
+            let ended = one.ends().to_string();
+            assert!(!ended.contains("exit status: 0 "), "{ended}");
+        }
+        until("nothing of it runs", || are_gone(&all));
+        bryo(&world, &["rm", &id]).succeeds();
+    }
+    bryo(&world, &["network", "rm", "inside"]).succeeds();
+}

@@ -1,12 +1,14 @@
 //! Sandboxes that go on when the command that started them has ended.
 
 mod attach;
+mod flood;
 mod kill;
 mod logs;
 mod look;
 mod restart;
 mod start;
 mod stop;
+mod storm;
 
 use std::time::{Duration, Instant};
 
