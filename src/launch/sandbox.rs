@@ -204,7 +204,7 @@ impl<'a> Mapped<'a> {
             Network::Entered(network) => network,
             Network::Kept | Network::Made(_) => None,
         };
-        Ok(Rooted { slave, network })
+        Ok(Rooted { slave, network, enters: self.namespaces.is_some() })
     }
 
     /// Takes a step on the tree, and sends away what belongs outside.
@@ -317,6 +317,8 @@ struct Rooted {
     slave: Option<OwnedFd>,
     /// The network namespace, if it is a new one.
     network: Option<OwnedFd>,
+    /// It is somebody else's sandbox.
+    enters: bool,
 }
 
 impl Rooted {
@@ -363,6 +365,8 @@ impl Rooted {
                     Err(_) => init.abandon(1),
                 }
             }
+            // So it is where the pid namespace has lost its init: nobody hears of a start that there is not.
+            Err(Errno::ENOMEM) if self.enters => exit_now(1),
             Err(errno) => {
                 let told = control.tell(&Failed::new(exec_step(plan), errno).message(), None);
                 exit_now(u8::from(told.is_err()) + 1)
