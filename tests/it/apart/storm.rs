@@ -37,6 +37,7 @@ const ANSWERS: &[&str] = &[
     "is called",
     "held by another command",
     "ended before",
+    "left no record",
 ];
 
 #[test]
