@@ -92,7 +92,7 @@ prop_compose! {
             "seccomp = 'default-32'", "notify = false", "nesting = true"]),
         environment in line("environment", &["set = { A = '1' }", "set = { A = '2', B = '3' }"]),
         network in line("network", &["mode = 'host'", "mode = 'none'", "mode = 'user'",
-            "allow-all = true", "allow-any-sni = false"]),
+            "allow-all = true", "allow-any-sni = false", "rate = '10M'", "rate = '1M/16k'"]),
         lists in any_lists(),
         removals in any_removals(),
     ) -> Settings {

@@ -264,6 +264,9 @@ impl fmt::Display for NetstackStep {
                 }
                 let mut denied = egress.deny.iter();
                 denied.try_for_each(|rule| write!(f, ", not `{rule}`"))?;
+                egress.rate.iter().try_for_each(|rate| {
+                    write!(f, "; {rate} bits per second down and up at most")
+                })?;
                 egress.capture.iter().try_for_each(|capture| {
                     write!(f, "; packets to `{}`, {} bytes at most", capture.file, capture.most)
                 })

@@ -192,6 +192,9 @@ pub enum PlanError {
     /// Rules or ports of the profile where nobody enforces them.
     #[error("cannot enforce `allow`, `deny` and `publish` of the profile with `--network {0}`")]
     PolicyElsewhere(&'static str),
+    /// A rate for a network that is not the run's own.
+    #[error("cannot bound how fast the network is used with `--network {0}`")]
+    RateElsewhere(&'static str),
     /// Too many ports.
     #[error("cannot publish {wanted} ports: {most} at most")]
     TooManyPublished {

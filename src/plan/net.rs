@@ -56,6 +56,7 @@ fn refuse_unenforced(spec: &Spec) -> Result<(), PlanError> {
     let ports = !spec.publish.is_empty() && !matches!(spec.network, Network::Bridge(_));
     match &spec.network {
         Network::None | Network::User => Ok(()),
+        network if spec.egress.rate.is_some() => Err(PlanError::RateElsewhere(network.mode())),
         network if rules || ports => Err(PlanError::PolicyElsewhere(network.mode())),
         _ => Ok(()),
     }

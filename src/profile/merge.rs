@@ -102,6 +102,7 @@ impl Networking {
             dns_options: self.dns_options.merge(later.dns_options),
             hosts: self.hosts.merge(later.hosts),
             publish: self.publish.merge(later.publish),
+            rate: later.rate.or(self.rate),
         }
     }
 }

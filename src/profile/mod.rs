@@ -18,7 +18,7 @@
 //! | `hostname`, `umask` | the later one wins |
 //! | `[ids] user mode` | the later one wins |
 //! | `[root] base overlay workdir home read-only tmpfs-size shm-size` | the later one wins |
-//! | `[network] mode allow-all allow-any-sni` | the later one wins |
+//! | `[network] mode allow-all allow-any-sni rate` | the later one wins |
 //! | `[network] refuse allow deny dns dns-search dns-option add-host publish` | union; where a rule that allows and one that denies meet, denied |
 //! | `[confine] landlock seccomp notify nesting` | the later one wins |
 //! | `[limits] processes processes-need timeout memory memory-swap memory-high cpus cpu-weight cpuset-cpus cgroup-need disk disk-need` | the later one wins |

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::Network;
 use crate::spec::net::{
-    self, DnsOption, Egress, HostEntry, NameCheck, Publish, Rule, RuleError, SearchDomain,
+    self, DnsOption, Egress, HostEntry, NameCheck, Publish, Rate, Rule, RuleError, SearchDomain,
 };
 
 use super::error::Located;
@@ -27,6 +27,7 @@ const NETWORK: &[&str] = &[
     "dns-option",
     "add-host",
     "publish",
+    "rate",
 ];
 
 /// Modes of the network that a profile can ask for, as `--network` calls them.
@@ -72,6 +73,9 @@ pub struct Networking {
     /// Ports that clients on the host reach.
     #[serde(skip_serializing_if = "List::is_unsaid")]
     pub publish: List<Publish>,
+    /// How fast it may be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
 }
 
 impl Networking {
@@ -90,6 +94,7 @@ impl Networking {
             dns_options: self.dns_options.entries.clone(),
             hosts: self.hosts.entries.clone(),
             closed: false,
+            rate: self.rate,
             capture: None,
             learn: false,
         }
@@ -113,6 +118,7 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
             "dns-search" => network.dns_search = read_list(at, read_search)?,
             "dns-option" => network.dns_options = read_list(at, read_option)?,
             "publish" => network.publish = read_list(at, read_published)?,
+            "rate" => network.rate = Some(at.parsed(parse_rate)?),
             _ => network.hosts = read_list(at, read_host_entry)?,
         }
         Ok(())
@@ -175,4 +181,9 @@ pub fn parse_option(text: &str) -> Result<DnsOption, ValueError> {
 /// `NAME:ADDRESS`.
 pub fn parse_host_entry(text: &str) -> Result<HostEntry, ValueError> {
     Ok(HostEntry::parse(text).ok_or(ValueError::NotAHostEntry)??)
+}
+
+/// `DOWN[/UP]`.
+pub fn parse_rate(text: &str) -> Result<Rate, ValueError> {
+    Ok(Rate::parse(text)?)
 }

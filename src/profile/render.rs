@@ -214,6 +214,7 @@ fn network(settings: &Settings) -> Table<'static> {
     table.list("dns-option", settings.network.dns_options.entries.iter().map(ToString::to_string));
     table.list("add-host", settings.network.hosts.entries.iter().map(ToString::to_string));
     table.list("publish", settings.network.publish.entries.iter().map(ToString::to_string));
+    table.text("rate", settings.network.rate.map(|rate| rate.to_string()));
     table
 }
 

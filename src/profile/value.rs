@@ -14,7 +14,7 @@ use crate::spec::confine::UnknownCapability;
 use crate::spec::ids::User;
 use crate::spec::limits::{Resource, Rlimit};
 use crate::spec::net::lookup::NotADnsOption;
-use crate::spec::net::{NotPublishable, RuleError};
+use crate::spec::net::{NotPublishable, RateError, RuleError};
 use crate::spec::path::PathError;
 
 /// Why some text is no value of the wanted kind. Does not repeat the text.
@@ -118,6 +118,9 @@ pub enum ValueError {
     /// Not a port to publish.
     #[error(transparent)]
     Publish(#[from] NotPublishable),
+    /// Not how fast a network may be used.
+    #[error(transparent)]
+    Rate(#[from] RateError),
     /// Not `NAME:ADDRESS`.
     #[error("it is not a name, a colon and an address")]
     NotAHostEntry,
@@ -180,6 +183,7 @@ impl ValueError {
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
             Self::Publish(error) => return error.hint(),
+            Self::Rate(_) => RateError::HINT,
             Self::UnknownLimit { nearest: None } => return Some(all_limits()),
             Self::UnknownChoice { nearest: Some(nearest), .. }
             | Self::UnknownLimit { nearest: Some(nearest) } => {

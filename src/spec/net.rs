@@ -4,6 +4,7 @@ pub mod lookup;
 pub mod name;
 pub mod prefix;
 pub mod publish;
+pub mod rate;
 pub mod rule;
 pub mod segment;
 
@@ -18,6 +19,7 @@ pub use lookup::{DnsOption, Lookup, SearchDomain};
 pub use name::HostName;
 pub use prefix::Prefix;
 pub use publish::{NotPublishable, Publish};
+pub use rate::{Rate, RateError};
 pub use rule::{Ports, Rule, RuleError, Target, Transport};
 pub use segment::{NetworkName, Segment};
 
@@ -91,6 +93,9 @@ pub struct Egress {
     pub hosts: Vec<HostEntry>,
     /// Nobody may be talked to but who is on the same network, and no name is asked of anybody.
     pub closed: bool,
+    /// How fast it may be used, all connections together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate: Option<Rate>,
     /// Where packets are written down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,

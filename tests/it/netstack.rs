@@ -58,8 +58,9 @@ while True:
             udp.sendto(bytes, who)
         else:
             one, _ = tcp.accept()
-            one.recv(65536)
-            one.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: 6\r\n\r\nhello\n")
+            asked = one.recv(65536)
+            what = b"x" * 500000 if b" /large " in asked else b"hello\n"
+            one.sendall(b"HTTP/1.0 200 OK\r\nContent-Length: %d\r\n\r\n" % len(what) + what)
             one.close()
 "#;
 
@@ -206,6 +207,27 @@ fn packets_are_written_to_the_file_that_was_named_and_to_no_other() {
     capture("1M").refuses_with(&["cannot write packets to", "kept/packets"]);
     assert!(!world.exists("kept/elsewhere"));
     std::fs::remove_file(&file).unwrap();
+}
+
+#[test]
+fn a_rate_is_kept_and_told() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let get = "curl -sS -o /dev/null -w '%{size_download} %{time_total}\\n' http://198.51.100.1:8080/large";
+    let took = |flags: &[&str]| {
+        let ended =
+            on_host(&world, sandbox(&world).args(["--report", "report"]).args(flags)).run(get);
+        let said = ended.succeeds().stdout();
+        let (bytes, seconds) = said.trim().split_once(' ').unwrap();
+        assert_eq!(bytes, "500000");
+        (seconds.parse::<f64>().unwrap(), world.read("kept/report"))
+    };
+    let (control, report) = took(&[]);
+    assert!(control < 1.9 && !report.contains("\"rate\""), "{control}");
+    // Two seconds; what passes at once is none of them.
+    let (paced, report) = took(&["--net-rate", "2M/1M"]);
+    assert!((1.9..20.0).contains(&paced), "{paced}");
+    assert!(report.contains("\"rate\": \"2M/1M\""), "{report}");
 }
 
 /// The netstack of a run: a process below the one that was started.

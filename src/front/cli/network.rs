@@ -9,7 +9,7 @@ use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::discard;
 use crate::ops::network::{self, Networks, NetworksError, Wanted};
-use crate::profile::network::{parse_host_entry, parse_rule, parse_server};
+use crate::profile::network::{parse_host_entry, parse_rate, parse_rule, parse_server};
 use crate::profile::value::ValueError;
 use crate::report::Failure;
 use crate::spec::net::prefix::parse_address;
@@ -77,6 +77,11 @@ fn create_command() -> Command {
             "Ask this server for names, ADDRESS[:PORT]; else the host's own",
         ))
         .arg(values("add-host", "NAME:ADDRESS", "Give a name an address"))
+        .arg(value(
+            "net-rate",
+            "DOWN[/UP]",
+            "Pass no more than this to and from all members together, in bits per second: 10M, 50M/5M",
+        ))
 }
 
 fn name(value: &'static str, help: &'static str) -> Arg {
@@ -217,6 +222,7 @@ fn egress(matches: &ArgMatches) -> Result<Egress, CliError> {
         hosts: many(matches, "add-host")
             .map(|text| parsed("--add-host", text, parse_host_entry))
             .collect::<Result<_, _>>()?,
+        rate: one_parsed(matches, "net-rate", "--net-rate", parse_rate)?,
         ..Egress::default()
     };
     if !is_set(matches, "internal") {

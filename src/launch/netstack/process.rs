@@ -203,6 +203,9 @@ pub(super) fn engine(
     let resolvers = at.resolvers().collect();
     let faces = Faces { inside, gateway, stranger, resolvers, network: network.to_vec() };
     let mut engine = Engine::new(link, inside, named, Host, most, secret)?;
+    if let Some(rate) = egress.rate {
+        engine.pace(rate);
+    }
     engine.publish(faces, published)?;
     engine.also_from(network);
     Ok((engine, gate))

@@ -14,6 +14,7 @@ use std::io::IoSlice;
 
 use super::frame::{Frame, Quote};
 use super::link::{Link, unreachable};
+use super::pace::{DATAGRAM, Direction, Pace, Queue};
 use super::packet::{Echo, protocol};
 use super::stream::Ends;
 use crate::sys::datagram;
@@ -77,6 +78,8 @@ pub struct Datagrams {
     way: Way,
     last: Instant,
     answered: bool,
+    /// What waits for its turn, where a rate is set.
+    pub paced: Option<Box<Queue>>,
     /// Whether it stands in the engine's list of work.
     pub queued: bool,
 }
@@ -84,12 +87,19 @@ pub struct Datagrams {
 impl Datagrams {
     /// A flow whose first datagram is about to be sent.
     pub fn new(key: Key, socket: OwnedFd, now: Instant) -> Self {
-        Self { key, way: Way::Own(socket), last: now, answered: false, queued: false }
+        Self { key, way: Way::Own(socket), last: now, answered: false, paced: None, queued: false }
     }
 
     /// A flow that a client began.
     pub fn inbound(key: Key, client: Client, now: Instant) -> Self {
-        Self { key, way: Way::Published(client), last: now, answered: false, queued: false }
+        Self {
+            key,
+            way: Way::Published(client),
+            last: now,
+            answered: false,
+            paced: None,
+            queued: false,
+        }
     }
 
     /// Who began it, where that was not the payload.
@@ -130,7 +140,7 @@ impl Datagrams {
     }
 
     /// Sends a datagram of the payload.
-    pub fn send_udp(&mut self, payload: &[u8], link: &Link, now: Instant) {
+    fn send_udp(&mut self, payload: &[u8], link: &Link, now: Instant) {
         self.last = now;
         let sent = match &self.way {
             Way::Own(socket) => {
@@ -146,7 +156,7 @@ impl Datagrams {
     }
 
     /// Sends a request of the payload for an echo.
-    pub fn send_echo(&mut self, echo: &Echo<'_>, link: &Link, now: Instant) {
+    fn send_echo(&mut self, echo: &Echo<'_>, link: &Link, now: Instant) {
         self.last = now;
         let Way::Own(socket) = &self.way else { return };
         let kind = if self.key.ends.outside.is_ipv4() { 8 } else { 128 };
@@ -161,13 +171,52 @@ impl Datagrams {
         self.told(sent.map(drop).map_err(Errno::from), echo.payload.len(), link);
     }
 
+    /// Its socket, where it has one of its own.
+    pub fn own(&self) -> Option<&OwnedFd> {
+        match &self.way {
+            Way::Own(socket) => Some(socket),
+            Way::Published(_) => None,
+        }
+    }
+
+    /// Sends a datagram of the payload; `number` is that of an echo.
+    pub fn send(&mut self, number: u16, payload: &[u8], link: &Link, now: Instant) {
+        match self.key.kind {
+            Kind::Udp => self.send_udp(payload, link, now),
+            Kind::Echo { ident } => {
+                self.send_echo(&Echo { ident, sequence: number, payload }, link, now);
+            }
+        }
+    }
+
+    /// Sends what waits, as long as it is its turn.
+    pub fn flush(&mut self, pace: &mut Pace, link: &Link, now: Instant) {
+        while let Some((number, payload)) = self.paced.as_mut().and_then(|queue| queue.pop(pace)) {
+            self.send(number, &payload, link, now);
+        }
+    }
+
     /// Takes what came from the host; whether there may be more at once.
-    pub fn receive(&mut self, room: &mut [u8], link: &Link, now: Instant) -> bool {
+    pub fn receive(
+        &mut self,
+        room: &mut [u8],
+        link: &Link,
+        now: Instant,
+        mut pace: Option<&mut Pace>,
+    ) -> bool {
         // Those of a published port are read by whoever has all of them.
         let Way::Own(socket) = &self.way else { return false };
         for _ in 0..TURN {
+            let mut share = self.paced.as_mut().map(|queue| queue.shares.of(Direction::Down));
+            if share.as_mut().is_some_and(|share| share.room(0) == 0) {
+                return false;
+            }
             match rustix::net::recv(socket, &mut *room, RecvFlags::empty()) {
                 Ok((_, length)) => {
+                    if let (Some(share), Some(pace)) = (share, pace.as_mut()) {
+                        share.spend(length + DATAGRAM);
+                        pace.down.spend(length + DATAGRAM);
+                    }
                     self.last = now;
                     self.answered = true;
                     self.pass(room.get(..length).unwrap_or_default(), link);

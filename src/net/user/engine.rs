@@ -15,6 +15,7 @@
 
 mod doors;
 mod members;
+mod paced;
 mod packets;
 
 use std::cmp::Reverse;
@@ -29,6 +30,7 @@ use super::Inside;
 use super::datagrams::{Datagrams, Key};
 use super::dial::Dial;
 use super::link::{Inbox, Link};
+use super::pace::Pace;
 use super::packet::parse;
 use super::published::Published;
 use super::ring::Pool;
@@ -146,6 +148,8 @@ pub struct Engine<E, D> {
     more_packets: bool,
     secret: u64,
     room: Box<[u8]>,
+    /// How fast it may go; none where nobody bounds it.
+    pace: Option<Box<Pace>>,
 }
 
 impl<E: Egress, D: Dial> Engine<E, D> {
@@ -187,6 +191,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             more_packets: false,
             secret,
             room: vec![0; 0x1_0000].into_boxed_slice(),
+            pace: None,
         })
     }
 
@@ -218,17 +223,25 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let mut until = self.now + FAREWELL;
         let mut before = usize::MAX;
         loop {
-            let unsaid = self.streams.iter_mut().filter(|(_, stream)| !stream.is_said()).count();
+            let (unsaid, waiting) = self.unsaid();
             if unsaid == 0 && !self.more_packets || self.now >= until {
                 return Ok(());
             }
-            if unsaid + self.pool.out() != before {
-                before = unsaid + self.pool.out();
+            if unsaid + waiting + self.pool.out() != before {
+                before = unsaid + waiting + self.pool.out();
                 until = self.now + FAREWELL;
             }
             self.next_round = self.next_round.min(self.now + FAREWELL / 8);
             self.turn(inbox)?;
         }
+    }
+
+    /// How many flows have not passed everything on, and how many bytes wait there.
+    fn unsaid(&mut self) -> (usize, usize) {
+        let queued = self.pace.as_ref().map_or(0, |pace| pace.queued());
+        let unsaid = self.streams.iter_mut().filter(|(_, stream)| !stream.is_said());
+        let begin = (usize::from(queued > 0), queued);
+        unsaid.fold(begin, |(count, bytes), (_, stream)| (count + 1, bytes + stream.waiting()))
     }
 
     /// One turn; whether the master has something to say.
@@ -256,6 +269,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         }
         self.see_to_doors();
         self.do_work();
+        self.take_turns();
         self.run_timers();
         Ok(master)
     }
@@ -266,8 +280,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let idle = self.datagrams.is_empty() && self.ended.is_empty() && self.leaving.is_empty();
         let round = (!idle).then_some(self.next_round);
         let names = self.egress.deadline();
-        let next =
-            timer.into_iter().chain(round).chain(names).chain(self.doors.deadline(self.now)).min();
+        let next = timer.into_iter().chain(round).chain(names).chain(self.doors.deadline(self.now));
+        let next = next.chain(self.pace.as_ref().and_then(|pace| pace.deadline())).min();
         let timeout = match next {
             _ if busy => Some(Duration::ZERO),
             Some(when) => Some(when.saturating_duration_since(Instant::now())),
@@ -324,26 +338,38 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         for _ in 0..self.work.len() {
             match self.work.pop_front() {
                 Some(Source::Stream(token)) => {
-                    let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
                     let Some(stream) = self.streams.get(token) else { continue };
                     stream.queued = false;
-                    let dialled = stream.is_connecting();
-                    let fate = stream.work(&mut means);
-                    if dialled && !stream.is_connecting() {
-                        self.dialling -= 1;
-                    }
-                    self.settle(token, fate);
+                    self.work_stream(token);
                 }
                 Some(Source::Datagrams(token)) => {
                     let Some(flow) = self.datagrams.get(token) else { continue };
                     flow.queued = false;
-                    if flow.receive(&mut self.room, &self.link, self.now) {
+                    let pace = self.pace.as_deref_mut();
+                    if flow.receive(&mut self.room, &self.link, self.now, pace) {
                         self.queue_datagrams(token);
                     }
+                    self.line_up_datagrams(token);
                 }
                 Some(Source::Link | Source::Master | Source::Names | Source::Door(_)) | None => {}
             }
         }
+    }
+
+    fn work_stream(&mut self, token: Token) {
+        let mut means = Means {
+            link: &self.link,
+            pool: &mut self.pool,
+            pace: self.pace.as_deref_mut(),
+            now: self.now,
+        };
+        let Some(stream) = self.streams.get(token) else { return };
+        let dialled = stream.is_connecting();
+        let fate = stream.work(&mut means);
+        if dialled && !stream.is_connecting() {
+            self.dialling -= 1;
+        }
+        self.settle(token, fate);
     }
 
     /// Does what follows from the fate of a stream.
@@ -356,8 +382,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 if first {
                     self.ended.add(stream.ends(), stream.last_word(), self.now);
                 }
-                let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
-                stream.leave(&mut means);
+                stream.leave(&mut self.pool);
                 return;
             }
             Fate::Gone => {
@@ -368,6 +393,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 return;
             }
         }
+        self.line_up_stream(token);
         let Some(stream) = self.streams.get(token) else { return };
         if let Some(deadline) = stream.deadline()
             && stream.armed.is_none_or(|armed| deadline < armed)
@@ -388,7 +414,12 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             && when <= self.now
         {
             self.timers.pop();
-            let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+            let mut means = Means {
+                link: &self.link,
+                pool: &mut self.pool,
+                pace: self.pace.as_deref_mut(),
+                now: self.now,
+            };
             let Some(stream) = self.streams.get(token) else { continue };
             stream.armed = None;
             let is_due = stream.deadline().is_some_and(|deadline| deadline <= self.now);

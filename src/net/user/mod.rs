@@ -36,6 +36,7 @@ pub mod frame;
 pub mod hostile;
 pub mod link;
 pub mod names;
+pub mod pace;
 pub mod packet;
 pub mod published;
 pub mod ring;

@@ -11,6 +11,11 @@ use std::io::{IoSlice, IoSliceMut};
 /// The sizes of buffers: each four times the one before.
 const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
 
+/// The smallest buffer for so many bytes, or the largest there is.
+pub fn size_for(bytes: usize) -> usize {
+    SIZES.into_iter().find(|size| *size >= bytes).unwrap_or(SIZES[SIZES.len() - 1])
+}
+
 /// Buffers of one size that are kept for the next flow.
 const KEPT: usize = 8;
 

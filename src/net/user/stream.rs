@@ -20,6 +20,7 @@ use rustix::net::sockopt;
 use super::endpoint::{Due, Endpoint};
 use super::frame::{Control, Quote};
 use super::link::{Link, unreachable};
+use super::pace::{Direction, Pace, SEGMENT, Shares};
 use super::packet::{Flags, Segment, protocol};
 use super::ring::{Pool, Ring};
 pub use crate::net::egress::Ends;
@@ -45,8 +46,17 @@ pub struct Means<'a> {
     pub link: &'a Link,
     /// Buffers.
     pub pool: &'a mut Pool,
+    /// How fast it may go; none where nobody bounds it.
+    pub pace: Option<&'a mut Pace>,
     /// Now.
     pub now: Instant,
+}
+
+/// What a stream may move where a rate is set.
+#[derive(Debug, Default)]
+struct Paced {
+    shares: Shares,
+    most_up: usize,
 }
 
 /// What becomes of a stream after a piece of work.
@@ -89,6 +99,7 @@ pub struct Stream {
     inspect: Option<Box<dyn Inspect>>,
     hold_until: Option<Instant>,
     owes: bool,
+    paced: Option<Box<Paced>>,
     /// Whether it stands in the engine's list of work.
     pub queued: bool,
     /// When the engine's timer goes off for it.
@@ -122,6 +133,7 @@ impl Stream {
             inspect,
             hold_until: None,
             owes: false,
+            paced: None,
             queued: false,
             armed: None,
         }
@@ -169,8 +181,40 @@ impl Stream {
     }
 
     fn room(&self) -> usize {
-        let most = if self.inspect.is_some() { HELD } else { UP };
+        let most = if self.inspect.is_some() { HELD } else { self.most_up() };
         most.saturating_sub(self.up.len())
+    }
+
+    fn most_up(&self) -> usize {
+        self.paced.as_ref().map_or(UP, |paced| paced.most_up)
+    }
+
+    /// Moves bytes in its turns alone from now on.
+    pub fn pace(&mut self, pace: &Pace) {
+        self.paced = Some(Box::new(Paced { shares: Shares::default(), most_up: pace.most_up() }));
+    }
+
+    /// What it may move, where that is bounded.
+    pub fn shares(&mut self) -> Option<&mut Shares> {
+        self.paced.as_mut().map(|paced| &mut paced.shares)
+    }
+
+    /// Bytes that may pass now.
+    fn may_pass(&mut self, direction: Direction) -> usize {
+        self.shares().map_or(usize::MAX, |shares| shares.of(direction).room(SEGMENT))
+    }
+
+    /// Notes that some did.
+    fn passed(&mut self, direction: Direction, length: usize, means: &mut Means<'_>) {
+        if let (Some(paced), Some(pace)) = (&mut self.paced, means.pace.as_mut()) {
+            paced.shares.of(direction).spend(length + SEGMENT);
+            pace.lane(direction).spend(length + SEGMENT);
+        }
+    }
+
+    /// Bytes of the payload that wait.
+    pub fn waiting(&self) -> usize {
+        self.up.len()
     }
 
     fn say(&mut self, control: &Control, means: &Means<'_>) {
@@ -242,7 +286,7 @@ impl Stream {
                 return self.refuse(means);
             }
         }
-        if self.flush(means.now).is_err() {
+        if self.flush(means).is_err() {
             return self.refuse(means);
         }
         if self.up.is_empty() {
@@ -296,7 +340,7 @@ impl Stream {
     /// Tells the payload why the host could not connect.
     fn fail(&mut self, errno: Errno, means: &mut Means<'_>) -> Fate {
         refuse_syn(&self.ends, self.endpoint.their_first(), errno, means.link);
-        self.leave(means)
+        self.leave(means.pool)
     }
 
     /// Resets both sides.
@@ -311,13 +355,13 @@ impl Stream {
         // Without it, what the host has not read yet would look like an end in order. It fails on what
         // is closed already.
         sockopt::set_socket_linger(&self.socket, Some(Duration::ZERO)).unwrap_or(());
-        self.leave(means)
+        self.leave(means.pool)
     }
 
     /// Gives its memory back.
-    pub fn leave(&mut self, means: &mut Means<'_>) -> Fate {
-        self.up.release(means.pool);
-        self.down.release(means.pool);
+    pub fn leave(&mut self, pool: &mut Pool) -> Fate {
+        self.up.release(pool);
+        self.down.release(pool);
         Fate::Gone
     }
 }

@@ -14,6 +14,7 @@ use super::engine::{Engine, Most, Order};
 use super::link::{Gateway, Large, Link};
 use super::published::{Faces, Published};
 use crate::net::egress::{Destination, Egress, Inspect, Sight, Verdict};
+use crate::spec::net::Rate;
 use crate::sys::clone::{CloneFlags, Cloned, clone3};
 use crate::sys::netlink::{Changes, LinkChange, index};
 use crate::sys::pidfd::{self, Exit};
@@ -74,6 +75,7 @@ impl Egress for Gate {
     }
 }
 
+mod paced;
 mod published;
 
 /// Runs `inside` in a network namespace whose only way out is the engine, and `outside` beside the
@@ -91,6 +93,16 @@ fn between(name: &str, outside: impl FnOnce(), inside: impl FnOnce()) {
 fn between_with(
     name: &str,
     most: Most,
+    outside: impl FnOnce() -> (Vec<Published>, thread::JoinHandle<()>),
+    inside: impl FnOnce(),
+) {
+    between_at(name, (most, None), outside, inside);
+}
+
+/// The same at a rate.
+fn between_at(
+    name: &str,
+    (most, rate): (Most, Option<Rate>),
     outside: impl FnOnce() -> (Vec<Published>, thread::JoinHandle<()>),
     inside: impl FnOnce(),
 ) {
@@ -116,7 +128,7 @@ fn between_with(
                     drop(theirs);
                     let (_, mut fds) = socket::receive(&ours, &mut [0; 8]).unwrap();
                     let (published, clients) = outside();
-                    work(fds.pop().unwrap(), &ours, most, published);
+                    work(fds.pop().unwrap(), &ours, (most, rate), published);
                     clients.join().unwrap();
                     assert_eq!(pidfd::wait(pidfd).unwrap(), Exit::Code(0));
                 }
@@ -144,7 +156,7 @@ fn interface() -> std::os::fd::OwnedFd {
 fn work(
     tun: std::os::fd::OwnedFd,
     master: &std::os::fd::OwnedFd,
-    most: Most,
+    (most, rate): (Most, Option<Rate>),
     published: Vec<Published>,
 ) {
     let gateway = Gateway { v4: ip("10.0.2.2"), v6: ip("fd00::2") };
@@ -153,6 +165,9 @@ fn work(
     let stranger = Gateway { v4: ip("10.0.2.4"), v6: ip("fd00::4") };
     let faces = Faces { inside, gateway, stranger, resolvers: Vec::new(), network: Vec::new() };
     let mut engine = Engine::new(link, inside, Gate, Host, most, 1).unwrap();
+    if let Some(rate) = rate {
+        engine.pace(rate);
+    }
     engine.publish(faces, published).unwrap();
     engine.run(master.as_fd(), |_| Order::Finish).unwrap();
     let (streams, _, buffers) = engine.size();

@@ -70,6 +70,11 @@ impl PlanError {
                  `bryo network create --allow HOST NAME`"
                     .to_owned()
             }
+            Self::RateElsewhere(_) => {
+                "it is bounded with `--network user`; a shared network has the rate of who owns it, as in \
+                 `bryo network create --net-rate 10M NAME`"
+                    .to_owned()
+            }
             Self::TooManyPublished { .. } => {
                 "with `--network host` a program listens at ports of this machine itself".to_owned()
             }

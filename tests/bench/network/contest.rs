@@ -82,6 +82,14 @@ impl<'a> Bed<'a> {
         Contestant::new(self, "bryo", command, "peer")
     }
 
+    /// Behind it at a rate.
+    pub(super) fn behind_bryo_at(&self, rate: &'static str) -> Contestant {
+        let mut command = self.command(self.tools.bryo_path());
+        command.args(["run", "--rm", "-q", "--network", "user", "--net-rate", rate, "--read"]);
+        command.arg(self.tools.home().join("bin")).arg("--").arg(&self.peer).arg("agent");
+        Contestant::new(self, rate, command, "bryo-netstack")
+    }
+
     /// Behind the program of a script; its process's name begins with `stack`.
     pub(super) fn behind(&self, name: &'static str, stack: &str) -> Contestant {
         let mut command = self.command("sh");

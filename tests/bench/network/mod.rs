@@ -30,6 +30,7 @@ pub(crate) const GROUPS: &[Group] = &[
     ("network: exchanges", exchanges),
     ("network: netstack", netstack),
     ("network: sandbox to sandbox", between::rows),
+    ("network: rate", rate),
     ("network: start", start),
 ];
 
@@ -78,6 +79,40 @@ fn netstack(tools: &Tools) -> Vec<Row> {
             row("processor of the netstack, up", "s/GB", with_one, per_gb("up"), &cost),
             row("processor of the netstack, down", "s/GB", with_one, per_gb("down"), &cost),
             Row::compare(idle, "MB", 1, idle_sides, &[Aim::Absolute(30.0)]),
+        ]
+    })
+}
+
+/// How far what passes is from the rate that was asked for, and what keeping it costs.
+fn rate(tools: &Tools) -> Vec<Row> {
+    const SECONDS: f64 = 2.0;
+    const RATES: [(&str, f64); 4] = [("1M", 1e-3), ("10M", 1e-2), ("100M", 0.1), ("1G", 1.0)];
+    on_bed(tools, |bed| {
+        let sides = RATES.map(|(text, asked)| (bed.behind_bryo_at(text), asked));
+        let row = |title: &str, measure: &dyn Fn(&Contestant, f64) -> Result<f64, String>, aim| {
+            let sides = sides.iter();
+            let sides = sides.map(|(side, asked)| Side::new(side.name, || measure(side, *asked)));
+            Row::compare(format!("network: {title}"), "%", 3, sides.collect(), &[aim])
+        };
+        let off = |order: &'static str| {
+            move |side: &Contestant, asked: f64| {
+                let said = side.order(&format!("{order} {}", SECONDS * 1e3))?;
+                Ok((said / asked - 1.0).abs() * 100.0)
+            }
+        };
+        let used = |side: &Contestant, _: f64| {
+            let before = side.cpu()?;
+            side.order(&format!("down {PEER} 8 {}", SECONDS * 1e3))?;
+            Ok((side.cpu()? - before) / SECONDS * 100.0)
+        };
+        let (one, eight) = (format!("down {PEER} 1"), format!("down {PEER} 8"));
+        let (one, eight): (&'static str, &'static str) = (one.leak(), eight.leak());
+        let up: &'static str = format!("up {PEER} 1").leak();
+        vec![
+            row("off the rate asked for, one stream down", &off(one), Aim::Absolute(5.0)),
+            row("off the rate asked for, eight streams down", &off(eight), Aim::Absolute(5.0)),
+            row("off the rate asked for, one stream up", &off(up), Aim::Absolute(5.0)),
+            row("of a processor, eight streams down", &used, Aim::Absolute(50.0)),
         ]
     })
 }

@@ -1,5 +1,5 @@
 //! `--allow --deny --allow-all --allow-any-sni --dns --dns-search --dns-option --add-host --learn-network`: what may
-//! leave; `--publish`: what may come in; `--pcap --pcap-size`: what is written down of it.
+//! leave; `--publish`: what may come in; `--pcap --pcap-size`: what is written down of it; `--net-rate`: how fast it passes.
 //!
 //! # Decisions
 //! - Whoever says who may be talked to wants a network: without `--network` these flags mean
@@ -16,7 +16,8 @@ use crate::front::cli::flag::{
 };
 use crate::front::cli::surroundings::Surroundings;
 use crate::profile::network::{
-    parse_host_entry, parse_option, parse_published, parse_rule, parse_search, parse_server,
+    parse_host_entry, parse_option, parse_published, parse_rate, parse_rule, parse_search,
+    parse_server,
 };
 use crate::profile::value::parse_size;
 use crate::spec::net::{Capture, Egress, NameCheck};
@@ -76,10 +77,29 @@ pub(super) fn flags() -> Vec<Arg> {
             "Write the payload's packets to a file, as tcpdump and Wireshark read it",
         ),
         value("pcap-size", "SIZE", "The most that --pcap writes; 256M without").requires("pcap"),
+        value(
+            "net-rate",
+            "DOWN[/UP]",
+            "Pass no more than this to and from the payload, in bits per second: 10M, 50M/5M",
+        ),
     ]
 }
 
 pub(super) fn apply(
+    matches: &ArgMatches,
+    spec: &mut Spec,
+    caller: &Surroundings,
+) -> Result<(), CliError> {
+    let rate = one_parsed(matches, "net-rate", "--net-rate", parse_rate)?;
+    spec.egress.rate = rate.or(spec.egress.rate);
+    apply_rules(matches, spec, caller)?;
+    match (one(matches, "net-rate"), &spec.network) {
+        (None, _) | (_, Network::User) => Ok(()),
+        (Some(rate), network) => Err(nothing_to_pace(rate, network)),
+    }
+}
+
+fn apply_rules(
     matches: &ArgMatches,
     spec: &mut Spec,
     caller: &Surroundings,
@@ -159,6 +179,22 @@ fn nobody_comes_in(port: &OsStr, network: &Network) -> CliError {
         _ => ("with `--network none` nobody reaches the program", "take `--network user`"),
     };
     CliError::Unusable { flag: "--publish", value: quoted(port), why, instead }
+}
+
+/// Why a network is not paced. Whoever bounds one has not asked for one.
+fn nothing_to_pace(rate: &OsStr, network: &Network) -> CliError {
+    let (why, instead) = match network {
+        Network::None => ("without a network nothing passes", "add `--network user`"),
+        Network::Bridge(_) => (
+            "all members of a network have one way out",
+            "`bryo network create --net-rate RATE NAME` bounds that",
+        ),
+        Network::Sandbox(_) => {
+            ("that network is another sandbox's", "bound it where that one is started")
+        }
+        _ => ("what the host's network passes is not bryo's", "take `--network user`"),
+    };
+    CliError::Unusable { flag: "--net-rate", value: quoted(rate), why, instead }
 }
 
 /// The first of these flags that is there. A member of a network has ports of its own, and no rules.

@@ -13,9 +13,6 @@ struct Refused {
     instead: &'static str,
 }
 
-/// Nothing does it yet.
-const NO_CGROUP: &str = "nothing enforces it yet, and a limit that is not enforced is none";
-
 const REFUSED: &[Refused] = &[
     Refused {
         names: &["--privileged"],
@@ -78,7 +75,6 @@ const REFUSED: &[Refused] = &[
         why: "there is no storage driver that would have options",
         instead: "`--disk SIZE`: as `size=SIZE`",
     },
-    Refused { names: &["--net-rate"], why: NO_CGROUP, instead: "" },
     Refused {
         names: &["--publish-all", "--expose", "-P"],
         why: "no image says which ports a program listens at",

@@ -28,6 +28,7 @@ use crate::net::user::datagrams::{Client, Datagrams, Key, Kind};
 use crate::net::user::dial::Dial;
 use crate::net::user::endpoint::Endpoint;
 use crate::net::user::frame::Frame;
+use crate::net::user::pace::{DATAGRAM, Direction, SYN, Share};
 use crate::net::user::published::{Faces, Published};
 use crate::net::user::stream::{Fate, Means, Stream};
 use crate::net::user::table::Token;
@@ -57,6 +58,8 @@ struct Door {
     inside: Inside,
     /// Somebody may be waiting.
     knocked: bool,
+    /// What may come in by it, where a rate is set.
+    share: Share,
 }
 
 /// See the module.
@@ -91,16 +94,23 @@ impl Doors {
         self.list.get(number)?.as_ref()
     }
 
+    /// What may come in by a port, where a rate is set.
+    pub(super) fn share(&mut self, door: usize) -> Option<&mut Share> {
+        self.list.get_mut(door)?.as_mut().map(|door| &mut door.share)
+    }
+
     /// Nobody comes in any more.
     pub(super) fn close(&mut self) {
         self.list.clear();
     }
 
-    /// Nobody comes in any more to who has one of these addresses.
-    pub(super) fn close_of(&mut self, gone: &[IpAddr]) {
-        for place in &mut self.list {
-            place.take_if(|door| gone.contains(&door.inside.v4));
-        }
+    /// Nobody comes in any more to who has one of these addresses; the numbers of the ports that are closed.
+    pub(super) fn close_of(&mut self, gone: &[IpAddr]) -> Vec<usize> {
+        let places = self.list.iter_mut().enumerate();
+        let closed = places.filter_map(|(number, place)| {
+            place.take_if(|door| gone.contains(&door.inside.v4)).map(|_| number)
+        });
+        closed.collect()
     }
 
     /// Notes that a flow is gone.
@@ -126,7 +136,14 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let number = list.iter().position(Option::is_none).unwrap_or(list.len());
         let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
         epoll::add(&self.events, &socket, Source::Door(number).bits(), flags)?;
-        let door = Some(Door { socket: Rc::new(socket), transport, port, inside, knocked: true });
+        let door = Some(Door {
+            socket: Rc::new(socket),
+            transport,
+            port,
+            inside,
+            knocked: true,
+            share: Share::default(),
+        });
         match list.get_mut(number) {
             Some(place) => *place = door,
             None => list.push(door),
@@ -151,6 +168,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             };
             let left = match door.transport {
                 Transport::Tcp => self.accept(number),
+                Transport::Udp if self.pace.is_some() => self.line_up_door(number),
                 Transport::Udp => self.hear(number),
             };
             if let Some(Some(door)) = self.doors.list.get_mut(number) {
@@ -213,10 +231,13 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.ended.remove(&ends);
         let mss = self.inside.mss(ends.inside);
         let endpoint = Endpoint::active(self.first_number(), mss);
-        let token = self.streams.insert(ends, Stream::inbound(ends, socket, endpoint, mss));
+        self.count(Direction::Down, SYN);
+        let mut stream = Stream::inbound(ends, socket, endpoint, mss);
+        self.pace_stream(&mut stream);
+        let token = self.streams.insert(ends, stream);
         self.doors.streams += 1;
         self.inward += 1;
-        let means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+        let means = Means { link: &self.link, pool: &mut self.pool, pace: None, now: self.now };
         if let Some(stream) = self.streams.get(token) {
             stream.ask(&means);
         }
@@ -244,11 +265,20 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     /// Takes the datagrams that came; whether there may be more.
-    fn hear(&mut self, number: usize) -> bool {
+    pub(super) fn hear(&mut self, number: usize) -> bool {
         for _ in 0..TURN {
-            let Some(door) = self.doors.at(number) else { return false };
+            let Some(Some(door)) = self.doors.list.get_mut(number) else { return false };
+            if self.pace.is_some() && door.share.room(0) == 0 {
+                return false;
+            }
             match datagram::receive(&door.socket, &mut self.room) {
-                Ok(came) => self.pass_in(number, came),
+                Ok(came) => {
+                    if self.pace.is_some() {
+                        door.share.spend(came.length + DATAGRAM);
+                    }
+                    self.count(Direction::Down, came.length + DATAGRAM);
+                    self.pass_in(number, came);
+                }
                 Err(Errno::EAGAIN) => return false,
                 Err(_) => {}
             }
@@ -283,10 +313,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             other.is_none_or(|flow| flow.client().is_none())
         })?;
         if let Some(token) = self.datagrams.find(&key(&ends)) {
-            self.datagrams.remove(token);
+            self.forget_flow(token);
         }
         let client = Client { socket, door: number, address: came.client, to: came.to };
-        let flow = Datagrams::inbound(key(&ends), client, self.now);
+        let mut flow = Datagrams::inbound(key(&ends), client, self.now);
+        self.pace_flow(&mut flow);
         let token = self.datagrams.insert(key(&ends), flow);
         self.doors.flows.insert((number, came.client), token);
         self.inward += 1;
@@ -314,8 +345,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// Forgets a flow.
     pub(super) fn forget_flow(&mut self, token: Token) {
-        if let Some(flow) = self.datagrams.remove(token) {
+        if let Some(mut flow) = self.datagrams.remove(token) {
             self.doors.forget(&flow);
+            if let (Some(queue), Some(pace)) = (&mut flow.paced, &mut self.pace) {
+                queue.clear(pace);
+            }
         }
     }
 }

@@ -28,7 +28,8 @@ impl Leaving {
 impl<E: Egress, D: Dial> Engine<E, D> {
     /// Nobody has these addresses any more.
     pub(super) fn left(&mut self, gone: Vec<IpAddr>) {
-        self.doors.close_of(&gone);
+        let closed = self.doors.close_of(&gone);
+        self.step_out(&closed);
         // Those of clients hold the ports, too.
         let flows = self.datagrams.iter_mut();
         let flows = flows.filter(|(_, flow)| gone.contains(&flow.ends().inside.ip()));
@@ -64,11 +65,17 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let streams = streams.filter(|(_, stream)| gone.contains(&stream.ends().inside.ip()));
         let streams: Vec<Token> = streams.map(|(token, _)| token).collect();
         for token in streams {
-            let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+            let mut means = Means {
+                link: &self.link,
+                pool: &mut self.pool,
+                pace: self.pace.as_deref_mut(),
+                now: self.now,
+            };
             let Some(stream) = self.streams.get(token) else { continue };
             // What it said in full leaves in order; what was cut off must not look as if it were whole.
             let is_whole = stream.is_said() && !stream.is_connecting();
-            let fate = if is_whole { stream.leave(&mut means) } else { stream.refuse(&mut means) };
+            let fate =
+                if is_whole { stream.leave(&mut self.pool) } else { stream.refuse(&mut means) };
             self.settle(token, fate);
         }
     }

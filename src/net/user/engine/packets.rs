@@ -1,7 +1,6 @@
 //! What each packet of the payload leads to.
 
 use std::net::IpAddr;
-use std::time::Instant;
 
 use rustix::event::epoll;
 
@@ -11,7 +10,7 @@ use crate::net::user::datagrams::{self, Datagrams, Key, Kind};
 use crate::net::user::dial::{Dial, Progress};
 use crate::net::user::endpoint::Endpoint;
 use crate::net::user::frame::{Frame, Quote, Unreachable};
-use crate::net::user::link::Link;
+use crate::net::user::pace::{DATAGRAM, Direction, SYN};
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Means, Stream};
 use crate::net::user::table::Token;
@@ -42,21 +41,25 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             }
             Body::Udp(datagram) => {
                 let (inside, outside) = packet.ends(datagram.source, datagram.destination);
+                if self.is_too_fast(outside) {
+                    return;
+                }
                 if self.egress.take(Ends { inside, outside }, datagram.payload) {
+                    self.count(Direction::Up, datagram.payload.len() + DATAGRAM);
                     return self.give();
                 }
                 let key = Key { ends: Ends { inside, outside }, kind: Kind::Udp };
                 let to = Destination::Udp(outside);
-                if let Some(flow) = self.flow(key, to, datagram.payload.len()) {
-                    flow.0.send_udp(datagram.payload, flow.1, flow.2);
+                if let Some(token) = self.flow(key, to, datagram.payload.len()) {
+                    self.pass_out(token, 0, datagram.payload);
                 }
             }
             Body::Echo(echo) => {
                 let ends = datagrams::portless(packet.from, packet.to);
                 let key = Key { ends, kind: Kind::Echo { ident: echo.ident } };
                 let to = Destination::Echo(packet.to);
-                if let Some(flow) = self.flow(key, to, echo.payload.len()) {
-                    flow.0.send_echo(&echo, flow.1, flow.2);
+                if let Some(token) = self.flow(key, to, echo.payload.len()) {
+                    self.pass_out(token, echo.sequence, echo.payload);
                 }
             }
             Body::Other(protocol, first) => {
@@ -70,13 +73,19 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     pub(super) fn give(&mut self) {
         while let Some((ends, bytes)) = self.egress.give() {
             let Ends { inside, outside } = ends;
+            self.count(Direction::Down, bytes.len() + DATAGRAM);
             self.link.send(&Frame::udp(outside, inside, bytes.len()), [&bytes, &[]]);
         }
     }
 
     fn take_segment(&mut self, ends: Ends, segment: &Segment<'_>) {
         if let Some(token) = self.streams.find(&ends) {
-            let mut means = Means { link: &self.link, pool: &mut self.pool, now: self.now };
+            let mut means = Means {
+                link: &self.link,
+                pool: &mut self.pool,
+                pace: self.pace.as_deref_mut(),
+                now: self.now,
+            };
             let Some(stream) = self.streams.get(token) else { return };
             let fate = stream.receive(segment, &mut means);
             return self.settle(token, fate);
@@ -100,7 +109,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// A connection that the payload asks for.
     fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
-        if self.streams.is_full() || self.dialling >= self.most.dialling {
+        let has_room = !self.streams.is_full() && self.dialling < self.most.dialling;
+        if !has_room || !self.may_pass(Direction::Up) {
             return;
         }
         let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
@@ -129,7 +139,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         };
         let mss = self.inside.mss(ends.inside);
         let endpoint = Endpoint::passive(syn, self.first_number(), mss);
+        self.count(Direction::Up, SYN);
         let mut stream = Stream::new(ends, socket, endpoint, mss, inspect);
+        self.pace_stream(&mut stream);
         stream.notice(false, progress == Progress::Connected, false);
         let token = self.streams.insert(ends, stream);
         self.dialling += 1;
@@ -149,18 +161,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     /// The flow of a datagram of `length` bytes; made when there is none. The policy may not want it.
-    fn flow(
-        &mut self,
-        key: Key,
-        to: Destination,
-        length: usize,
-    ) -> Option<(&mut Datagrams, &Link, Instant)> {
-        let token = match self.datagrams.find(&key) {
-            Some(token) => token,
-            None => self.open_flow(key, to, length)?,
-        };
-        let flow = self.datagrams.get(token)?;
-        Some((flow, &self.link, self.now))
+    fn flow(&mut self, key: Key, to: Destination, length: usize) -> Option<Token> {
+        match self.datagrams.find(&key) {
+            Some(token) => Some(token),
+            None => self.open_flow(key, to, length),
+        }
     }
 
     fn open_flow(&mut self, key: Key, to: Destination, length: usize) -> Option<Token> {
@@ -192,7 +197,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         match added {
             Ok(socket) => {
                 self.outward += 1;
-                Some(self.datagrams.insert(key, Datagrams::new(key, socket, self.now)))
+                let mut flow = Datagrams::new(key, socket, self.now);
+                self.pace_flow(&mut flow);
+                Some(self.datagrams.insert(key, flow))
             }
             Err(errno) => {
                 datagrams::refuse(&key, length, errno, &self.link);

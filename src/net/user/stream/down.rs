@@ -1,6 +1,6 @@
 //! What the host's other end sends, on its way to the payload.
 
-use super::{DOWN, Ends, Means, Stream, TURN};
+use super::{DOWN, Direction, Ends, Means, Stream, TURN};
 use crate::net::user::packet::Flags;
 use crate::sys::errno::Errno;
 
@@ -17,8 +17,12 @@ impl Stream {
                 self.endpoint.wait_for_window(means.now);
                 break;
             }
+            let most = self.may_pass(Direction::Down);
+            if most == 0 {
+                break;
+            }
             let piece = means.link.most_at_once(self.ends.outside, self.endpoint.mss());
-            let want = usable.min(piece);
+            let want = usable.min(piece).min(most);
             while self.down.free() < want && self.down.grow(DOWN, means.pool) {}
             let want = want.min(self.down.free());
             if want == 0 {
@@ -31,6 +35,7 @@ impl Stream {
                     let offset = self.down.len();
                     self.down.filled(length);
                     self.send_bytes(offset, length, means);
+                    self.passed(Direction::Down, length, means);
                     moved += length;
                 }
                 Err(rustix::io::Errno::AGAIN) => self.readable = false,

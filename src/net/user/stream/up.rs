@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
 
-use super::{HELD, Means, Stream, UP};
+use super::{Direction, HELD, Means, Stream};
 use crate::net::egress::{HOLD, Sight};
 use crate::sys::errno::Errno;
 
@@ -18,11 +18,11 @@ impl Stream {
             return Err(Errno::EPIPE);
         }
         let mut taken = 0;
-        if self.inspect.is_none() && self.up.is_empty() && self.writable {
+        if self.inspect.is_none() && self.up.is_empty() && self.writable && self.paced.is_none() {
             taken = self.write(bytes)?;
         }
         let (_, rest) = bytes.split_at(taken);
-        let appended = self.up.append(rest, UP, means.pool);
+        let appended = self.up.append(rest, self.most_up().max(HELD), means.pool);
         let (seen, _) = rest.split_at(appended);
         if let Some(inspect) = self.inspect.as_mut().filter(|_| !seen.is_empty()) {
             let sight = inspect.look(seen);
@@ -60,21 +60,28 @@ impl Stream {
     }
 
     /// Writes what waits, and passes the payload's end on behind it.
-    pub(super) fn flush(&mut self, now: Instant) -> Result<(), Errno> {
+    pub(super) fn flush(&mut self, means: &mut Means<'_>) -> Result<(), Errno> {
         if self.endpoint.has_their_fin() && !self.shut && self.hold_until.is_some() {
             let sight = self.inspect.as_mut().map_or(Sight::Refuse, |inspect| inspect.end());
-            self.judge(sight, now)?;
+            self.judge(sight, means.now)?;
             if sight == Sight::Hold {
                 return Err(Errno::EACCES);
             }
         }
         while self.writable && self.hold_until.is_none() && !self.up.is_empty() {
-            let pieces = self.up.gather(0, self.up.len());
+            let most = self.may_pass(Direction::Up);
+            if most == 0 {
+                break;
+            }
+            let pieces = self.up.gather(0, self.up.len().min(most));
             let mut nothing = SendAncillaryBuffer::default();
             let sent =
                 rustix::net::sendmsg(&self.socket, &pieces, &mut nothing, SendFlags::NOSIGNAL);
             match sent {
-                Ok(length) => self.up.consume(length),
+                Ok(length) => {
+                    self.up.consume(length);
+                    self.passed(Direction::Up, length, means);
+                }
                 Err(rustix::io::Errno::AGAIN) => self.writable = false,
                 Err(errno) => return Err(errno.into()),
             }

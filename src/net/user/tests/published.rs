@@ -17,7 +17,7 @@ fn foreign() {
     own.add_address(1, ip(FOREIGN_V6), 128).add_address(1, ip("10.0.2.2"), 32).apply().unwrap();
 }
 
-fn tcp(address: &str, port: u16, inside: u16) -> Published {
+pub(super) fn tcp(address: &str, port: u16, inside: u16) -> Published {
     let listener = TcpListener::bind(at(address, port)).unwrap();
     listener.set_nonblocking(true).unwrap();
     Published { socket: OwnedFd::from(listener), transport: Transport::Tcp, port: inside }
@@ -33,7 +33,7 @@ fn udp(address: &str, port: u16, inside: u16) -> Published {
 const MOST: Most = Most { streams: 1000, dialling: 100, datagrams: 64 };
 
 /// A client with an address of its own, and a port where one is named.
-fn client(from: &str, port: u16, to: SocketAddr) -> TcpStream {
+pub(super) fn client(from: &str, port: u16, to: SocketAddr) -> TcpStream {
     let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = rustix::net::socket(family, SocketType::STREAM, None).unwrap();
     rustix::net::sockopt::set_socket_reuseaddr(&socket, true).unwrap();

@@ -1,0 +1,190 @@
+//! Whose turn it is to move bytes, where a rate is set.
+//!
+//! A flow that has more to move than its share lines up ([`Lane`]); each turn of the engine lets those that are first
+//! move a quantum, as long as there is credit. Without a rate nothing here does anything.
+//!
+//! [`Lane`]: crate::net::user::pace::Lane
+
+use std::net::SocketAddr;
+
+use rustix::event::epoll;
+use rustix::net::sockopt;
+
+use super::{Engine, Source};
+use crate::net::egress::Egress;
+use crate::net::user::datagrams::Datagrams;
+use crate::net::user::dial::Dial;
+use crate::net::user::pace::{Direction, Pace, Queue, Share};
+use crate::net::user::stream::Stream;
+use crate::net::user::table::Token;
+use crate::spec::net::Rate;
+
+/// Where names are asked.
+const NAMES: u16 = 53;
+
+impl<E: Egress, D: Dial> Engine<E, D> {
+    /// Lets nothing pass faster than this, from now on. Before the first flow.
+    pub fn pace(&mut self, rate: Rate) {
+        self.pace = Some(Box::new(Pace::new(rate, self.now)));
+    }
+
+    /// Has a new stream wait for its turns.
+    pub(super) fn pace_stream(&self, stream: &mut Stream) {
+        if let Some(pace) = &self.pace {
+            stream.pace(pace);
+            bound_buffer(stream, pace);
+        }
+    }
+
+    /// The same for datagrams.
+    pub(super) fn pace_flow(&self, flow: &mut Datagrams) {
+        if let Some(pace) = &self.pace {
+            flow.paced = Some(Box::default());
+            if let Some(socket) = flow.own() {
+                bound_buffer(socket, pace);
+            }
+        }
+    }
+
+    /// Notes that something small passed out of turn.
+    pub(super) fn count(&mut self, direction: Direction, bytes: usize) {
+        if let Some(pace) = &mut self.pace {
+            pace.lane(direction).spend(bytes);
+        }
+    }
+
+    /// Whether something small may pass out of turn.
+    pub(super) fn may_pass(&mut self, direction: Direction) -> bool {
+        let now = self.now;
+        self.pace.as_mut().is_none_or(|pace| pace.lane(direction).may_pass(now))
+    }
+
+    /// Whether a question for a name is one too many. Other datagrams wait in the queue of their flow.
+    pub(super) fn is_too_fast(&mut self, to: SocketAddr) -> bool {
+        self.pace.is_some() && to.port() == NAMES && !self.may_pass(Direction::Up)
+    }
+
+    /// Passes a datagram of the payload on, or has it wait.
+    pub(super) fn pass_out(&mut self, token: Token, number: u16, payload: &[u8]) {
+        let Some(flow) = self.datagrams.get(token) else { return };
+        let (Some(queue), Some(pace)) = (&mut flow.paced, &mut self.pace) else {
+            return flow.send(number, payload, &self.link, self.now);
+        };
+        queue.push(number, payload, pace);
+        self.line_up_datagrams(token);
+    }
+
+    /// Puts a stream that wants a turn into the line.
+    pub(super) fn line_up_stream(&mut self, token: Token) {
+        let Some(pace) = &mut self.pace else { return };
+        let Some(shares) = self.streams.get(token).and_then(Stream::shares) else { return };
+        for direction in [Direction::Up, Direction::Down] {
+            if shares.of(direction).lines_up() {
+                pace.lane(direction).join(number(Source::Stream(token)));
+            }
+        }
+    }
+
+    /// The same for datagrams.
+    pub(super) fn line_up_datagrams(&mut self, token: Token) {
+        let Some(pace) = &mut self.pace else { return };
+        let Some(flow) = self.datagrams.get(token) else { return };
+        let Some(queue) = &mut flow.paced else { return };
+        for direction in [Direction::Up, Direction::Down] {
+            if queue.shares.of(direction).lines_up() {
+                pace.lane(direction).join(number(Source::Datagrams(token)));
+            }
+        }
+    }
+
+    /// The same for clients' datagrams at a published port; nothing is left to do at once.
+    pub(super) fn line_up_door(&mut self, door: usize) -> bool {
+        if let (Some(pace), Some(share)) = (&mut self.pace, self.doors.share(door)) {
+            share.want();
+            if share.lines_up() {
+                pace.down.join(number(Source::Door(door)));
+            }
+        }
+        false
+    }
+
+    /// Takes closed ports out of the line: the next port of such a number has a place of its own.
+    pub(super) fn step_out(&mut self, closed: &[usize]) {
+        let Some(pace) = &mut self.pace else { return };
+        for door in closed {
+            pace.down.forget(number(Source::Door(*door)));
+        }
+    }
+
+    /// Lets flows move as long as there is credit.
+    pub(super) fn take_turns(&mut self) {
+        for direction in [Direction::Up, Direction::Down] {
+            while let Some(pace) = &mut self.pace
+                && let Some((flow, was_fresh)) = pace.lane(direction).next(self.now)
+            {
+                let source = Source::from_bits(epoll::EventData::new_u64(flow));
+                let quantum = pace.lane(direction).quantum();
+                if let Some(share) = self.share(source, direction) {
+                    share.begin(quantum);
+                    self.take_turn(source, direction);
+                }
+                // It may be gone now.
+                let stays = self.share(source, direction).is_some_and(|share| share.end(was_fresh));
+                if let (true, Some(pace)) = (stays, &mut self.pace) {
+                    pace.lane(direction).again(flow);
+                }
+            }
+        }
+    }
+
+    fn share(&mut self, source: Source, direction: Direction) -> Option<&mut Share> {
+        match source {
+            Source::Stream(token) => Some(self.streams.get(token)?.shares()?.of(direction)),
+            Source::Datagrams(token) => {
+                let queue: &mut Queue = self.datagrams.get(token)?.paced.as_mut()?;
+                Some(queue.shares.of(direction))
+            }
+            Source::Door(door) => self.doors.share(door),
+            Source::Link | Source::Master | Source::Names => None,
+        }
+    }
+
+    fn take_turn(&mut self, source: Source, direction: Direction) {
+        match (source, direction) {
+            (Source::Stream(token), _) => self.work_stream(token),
+            (Source::Datagrams(token), Direction::Up) => {
+                let Some(flow) = self.datagrams.get(token) else { return };
+                if let Some(pace) = &mut self.pace {
+                    flow.flush(pace, &self.link, self.now);
+                }
+            }
+            (Source::Datagrams(token), Direction::Down) => {
+                let Some(flow) = self.datagrams.get(token) else { return };
+                let pace = self.pace.as_deref_mut();
+                let more = flow.receive(&mut self.room, &self.link, self.now, pace);
+                if let (true, Some(queue)) = (more, &mut flow.paced) {
+                    queue.shares.of(direction).want();
+                }
+            }
+            (Source::Door(door), _) => {
+                if self.hear(door)
+                    && let Some(share) = self.doors.share(door)
+                {
+                    share.want();
+                }
+            }
+            (Source::Link | Source::Master | Source::Names, _) => {}
+        }
+    }
+}
+
+fn number(source: Source) -> u64 {
+    source.bits().u64()
+}
+
+/// A smaller buffer is the kernel's to refuse, and a larger one lets a little more wait there.
+fn bound_buffer(socket: impl std::os::fd::AsFd, pace: &Pace) {
+    if let Some(bytes) = pace.receive_buffer() {
+        sockopt::set_socket_recv_buffer_size(socket, bytes).unwrap_or(());
+    }
+}

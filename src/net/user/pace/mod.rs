@@ -1,0 +1,320 @@
+//! `--net-rate`: how much may pass each way, and whose turn it is.
+//!
+//! # Theory of operation
+//!
+//! ```text
+//! flows that have something to move ──▶ fresh ─╮ one of each in turn,
+//!           ╰── had a turn already ───▶ waiting ┴▶ as long as the bucket has credit
+//! ```
+//!
+//! Each direction is a [`Lane`]: a bucket of credit and the flows that wait for some. A flow moves bytes only in its
+//! turn, which gives it a quantum of bytes ([`Share`]); who has more goes to the end of the line (deficit round robin).
+//! So every connection gets the same, and none more than the rate. Who was idle comes before those that always
+//! have something, one turn long, and then waits behind them: a keystroke or an echo is not kept waiting by downloads.
+//!
+//! Nothing of a TCP connection is dropped: what is not read from a socket, or has no room in the ring, closes the window
+//! of whoever sends. Datagrams to the payload wait, and are lost, in the host's socket; those of the payload in a short
+//! queue of their flow.
+//!
+//! # Decisions
+//! - What counts is what passes between the host's network and the sandbox: bytes with the headers that they have
+//!   on the link. Answers that we give ourselves (acknowledgements, errors) pass nowhere.
+//! - What opens a flow or asks for a name is small and does not wait: it overdraws the bucket, up to a bound where it
+//!   is dropped, to be sent again. So a flood of it is bounded too.
+
+pub mod bucket;
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use bucket::Bucket;
+
+use super::ring::size_for;
+use crate::spec::net::Rate;
+
+/// Headers of IPv4 with TCP, and with UDP or an echo. IPv6's longer ones count the same.
+pub const SEGMENT: usize = 40;
+/// See [`SEGMENT`].
+pub const DATAGRAM: usize = 28;
+/// A SYN with its options.
+pub const SYN: usize = 60;
+
+/// Bytes of datagrams of the payload that wait, of one flow and of all.
+const QUEUE: usize = 128 << 10;
+const QUEUES: usize = 4 << 20;
+
+/// How much passes at once after silence: what a loaded machine may be late by.
+const BURST: Duration = Duration::from_millis(20);
+
+/// Bytes of a wire's packet: no turn is shorter.
+const PACKET: usize = 1500;
+
+/// A direction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// From the payload.
+    Up,
+    /// To it.
+    Down,
+}
+
+/// Bytes that a rate passes in a span.
+fn bytes_in(rate: u64, span: Duration) -> usize {
+    let bytes = u128::from(rate) * span.as_nanos() / 8 / 1_000_000_000;
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+/// One direction. Flows are known by the number that their events have.
+#[derive(Debug)]
+pub struct Lane {
+    bucket: Bucket,
+    /// Bytes of a turn.
+    quantum: usize,
+    /// Credit that is worth waking up for.
+    worth: usize,
+    /// What may be owed for what does not wait.
+    deep: usize,
+    fresh: VecDeque<u64>,
+    waiting: VecDeque<u64>,
+    fresh_is_next: bool,
+}
+
+impl Lane {
+    fn new(rate: u64, now: Instant) -> Self {
+        let tick = bytes_in(rate, Duration::from_millis(1)).max(PACKET);
+        Self {
+            bucket: Bucket::new(rate, bytes_in(rate, BURST).max(2 * PACKET), now),
+            quantum: tick.min(64 << 10),
+            worth: tick,
+            deep: bytes_in(rate, BURST).max(0x1_0000),
+            fresh: VecDeque::new(),
+            waiting: VecDeque::new(),
+            fresh_is_next: true,
+        }
+    }
+
+    /// Puts a flow that was idle into the line.
+    pub fn join(&mut self, flow: u64) {
+        self.fresh.push_back(flow);
+    }
+
+    /// Puts one that had its turn behind all others.
+    pub fn again(&mut self, flow: u64) {
+        self.waiting.push_back(flow);
+    }
+
+    /// Takes one out of the line.
+    pub fn forget(&mut self, flow: u64) {
+        self.fresh.retain(|other| *other != flow);
+        self.waiting.retain(|other| *other != flow);
+    }
+
+    /// Whose turn it is, and whether it was idle before; nobody's when there is no credit.
+    pub fn next(&mut self, now: Instant) -> Option<(u64, bool)> {
+        self.bucket.fill(now);
+        if !self.bucket.has_credit() {
+            return None;
+        }
+        let is_fresh = match (self.fresh.is_empty(), self.waiting.is_empty()) {
+            (false, false) => self.fresh_is_next,
+            (is_none, _) => !is_none,
+        };
+        self.fresh_is_next = !is_fresh;
+        let line = if is_fresh { &mut self.fresh } else { &mut self.waiting };
+        line.pop_front().map(|flow| (flow, is_fresh))
+    }
+
+    /// Notes that so many bytes have passed.
+    pub fn spend(&mut self, bytes: usize) {
+        self.bucket.spend(bytes);
+    }
+
+    /// Whether something small may pass out of turn.
+    pub fn may_pass(&mut self, now: Instant) -> bool {
+        self.bucket.fill(now);
+        !self.bucket.owes_more_than(self.deep)
+    }
+
+    /// Bytes of a turn.
+    pub fn quantum(&self) -> usize {
+        self.quantum
+    }
+
+    /// Whether nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.fresh.is_empty() && self.waiting.is_empty()
+    }
+
+    /// When the next turn is, where somebody waits.
+    fn deadline(&self) -> Option<Instant> {
+        (!self.is_empty()).then(|| self.bucket.when(self.worth))
+    }
+}
+
+/// Both directions.
+#[derive(Debug)]
+pub struct Pace {
+    /// From the payload.
+    pub up: Lane,
+    /// To it.
+    pub down: Lane,
+    rate: Rate,
+    /// Bytes of datagrams that wait.
+    queued: usize,
+}
+
+impl Pace {
+    /// With full buckets.
+    pub fn new(rate: Rate, now: Instant) -> Self {
+        Self { up: Lane::new(rate.up, now), down: Lane::new(rate.down, now), rate, queued: 0 }
+    }
+
+    /// One direction.
+    pub fn lane(&mut self, direction: Direction) -> &mut Lane {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
+    }
+
+    /// Bytes of datagrams that wait.
+    pub fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// When somebody's turn is.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.up.deadline().into_iter().chain(self.down.deadline()).min()
+    }
+
+    /// Bytes of one connection that wait for their turn to leave: some tenths of a second, so that the end of a run does
+    /// not take long, and whoever writes feels the rate soon. What is granted has to fit into one buffer.
+    pub fn most_up(&self) -> usize {
+        size_for(bytes_in(self.rate.up, Duration::from_millis(100)))
+    }
+
+    /// The receive buffer of a socket of the host: what fills it has passed the host's own network, ahead of its turn.
+    /// None where more is needed than may be asked for; then the kernel finds its size.
+    pub fn receive_buffer(&self) -> Option<usize> {
+        const USUAL_MOST: usize = 200_000;
+        let bytes = bytes_in(self.rate.down, Duration::from_millis(250)).max(32 << 10);
+        (bytes < USUAL_MOST).then_some(bytes)
+    }
+}
+
+/// What a flow may move one way.
+#[derive(Debug, Default)]
+pub struct Share {
+    /// Bytes; less than none when the last datagram was larger than what was left.
+    left: isize,
+    /// It has more to move than it might.
+    wants: bool,
+    /// It stands in the line.
+    lined_up: bool,
+}
+
+impl Share {
+    /// Bytes that may pass with their header; none, and then its turn is asked for.
+    pub fn room(&mut self, header: usize) -> usize {
+        let room = usize::try_from(self.left).unwrap_or(0).saturating_sub(header);
+        self.wants |= room == 0;
+        room
+    }
+
+    /// Notes that so many bytes passed.
+    pub fn spend(&mut self, bytes: usize) {
+        self.left = self.left.saturating_sub_unsigned(bytes);
+    }
+
+    /// Asks for a turn.
+    pub fn want(&mut self) {
+        self.wants = true;
+    }
+
+    /// Whether it is to be put into the line now; then it stands there.
+    pub fn lines_up(&mut self) -> bool {
+        let joins = self.wants && !self.lined_up;
+        self.lined_up |= joins;
+        joins
+    }
+
+    /// Begins its turn.
+    pub fn begin(&mut self, quantum: usize) {
+        self.left = self.left.saturating_add_unsigned(quantum);
+        self.wants = false;
+    }
+
+    /// Ends it; whether it stays in the line. Who came first this time waits once behind the others, whatever it wants:
+    /// else whoever is idle for a moment after each turn would have more of them.
+    pub fn end(&mut self, was_fresh: bool) -> bool {
+        // What was not used is given up; what was overdrawn is not.
+        self.left = self.left.min(0);
+        self.lined_up = self.wants || was_fresh || self.left < 0;
+        self.lined_up
+    }
+}
+
+/// A flow's shares.
+#[derive(Debug, Default)]
+pub struct Shares {
+    up: Share,
+    down: Share,
+}
+
+impl Shares {
+    /// One direction.
+    pub fn of(&mut self, direction: Direction) -> &mut Share {
+        match direction {
+            Direction::Up => &mut self.up,
+            Direction::Down => &mut self.down,
+        }
+    }
+}
+
+/// Datagrams of one flow of the payload that wait.
+#[derive(Debug, Default)]
+pub struct Queue {
+    /// Both directions.
+    pub shares: Shares,
+    held: VecDeque<(u16, Box<[u8]>)>,
+    bytes: usize,
+}
+
+impl Queue {
+    /// Adds one, with the number of an echo; one that there is no room for is lost.
+    pub fn push(&mut self, number: u16, payload: &[u8], pace: &mut Pace) {
+        let bytes = payload.len() + DATAGRAM;
+        if self.bytes + bytes > QUEUE || pace.queued + bytes > QUEUES {
+            return;
+        }
+        self.bytes += bytes;
+        pace.queued += bytes;
+        self.held.push_back((number, payload.into()));
+        self.shares.of(Direction::Up).want();
+    }
+
+    /// The next one, if it is its turn.
+    pub fn pop(&mut self, pace: &mut Pace) -> Option<(u16, Box<[u8]>)> {
+        let share = self.shares.of(Direction::Up);
+        if self.held.is_empty() || share.room(0) == 0 {
+            return None;
+        }
+        let (number, payload) = self.held.pop_front()?;
+        let bytes = payload.len() + DATAGRAM;
+        share.spend(bytes);
+        pace.up.spend(bytes);
+        self.bytes -= bytes;
+        pace.queued -= bytes;
+        Some((number, payload))
+    }
+
+    /// Gives up what waits.
+    pub fn clear(&mut self, pace: &mut Pace) {
+        pace.queued -= self.bytes;
+        self.bytes = 0;
+        self.held.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests;
