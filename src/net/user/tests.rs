@@ -112,6 +112,7 @@ fn between_at(
             namespace::bring_loopback_up().unwrap();
             let own = Changes::default().add_address(1, ip(V4), 32).add_address(1, ip(V6), 128);
             own.apply().unwrap();
+            wait_until_own(V6);
             let (ours, theirs) = socket::pair().unwrap();
             match clone3(CloneFlags::NEW_USER | CloneFlags::NEW_NET, None).unwrap() {
                 Cloned::Child => {
@@ -136,6 +137,24 @@ fn between_at(
         });
         assert_eq!(exit, Exit::Code(0));
     });
+}
+
+/// A new address of IPv6 becomes the kernel's own behind the scenes, by a worker that a busy machine keeps waiting. A
+/// socket that is connected to it before that never gets there: the way it found goes to nobody, and stays valid. Seen on
+/// Linux 6.18, with datagrams.
+fn wait_until_own(address: &str) {
+    let here = UdpSocket::bind(at(address, 0)).unwrap();
+    here.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    let until = Instant::now() + Duration::from_mins(1);
+    loop {
+        // A new socket each time; it may be told that there is no way.
+        let to = here.local_addr().unwrap();
+        let _sent: std::io::Result<usize> = UdpSocket::bind("[::]:0").unwrap().send_to(b"?", to);
+        if here.recv(&mut [0]).is_ok() {
+            return;
+        }
+        assert!(Instant::now() < until, "{address} is nobody's");
+    }
 }
 
 fn interface() -> std::os::fd::OwnedFd {
