@@ -254,6 +254,7 @@ fn limits_of_a_group_are_required_by_flags() {
     assert_eq!(swapless.swap, Some(Bound::required(0)));
     assert_eq!(swapless.memory_high, Some(Bound::required(32 << 20)));
     assert_eq!(group(&["--memory=64m", "--memory-swap=-1"]).swap, None);
+    assert_eq!(group(&["--io-weight=10000"]).io_weight, Some(Bound::required(10_000)));
     assert!(group(&["--memory=-1", "--cpus=-1"]).is_empty());
 }
 
@@ -399,7 +400,8 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--io-max", "5"], "cannot take `5` for `--io-max`: it is not a list of rates"),
     (&["--io-max", "/x:bps=5"], "cannot take `bps=5` for `--io-max`: it is not a list of rates"),
     (&["--io-max", "/:rbps=5", "--io-max=/:wbps=5"], "cannot take `--io-max /` twice"),
-    (&["--io-weight=5"], "cannot take `--io-weight`: disks are shared by weight only"),
+    (&["--io-weight=0"], "cannot take `0` for `--io-weight`: it is not between 1 and 10000"),
+    (&["--blkio-weight=500"], "cannot take `--blkio-weight`: its weights were those of the old"),
     (&["--device-read-bps=/dev/sda:1m"], "cannot take `--device-read-bps`: the four are one flag"),
     (&["--cpuset-cpus=2-1"], "cannot take `2-1` for `--cpuset-cpus`: it is not a list"),
     (&["--cpu-shares=512"], "cannot take `--cpu-shares`: shares were those of the old"),

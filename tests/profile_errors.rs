@@ -71,6 +71,14 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`all` cannot be in `cpuset-cpus`",
         "numbers and ranges: 0-3,8",
     ),
+    ("[limits]\nio-weight = 10001", "`10001` cannot be in `io-weight`", "everybody else has 100"),
+    ("[limits]\nio-max = '/:rbps=1'", "`io-max` is a list, not a text", ""),
+    (
+        "[limits]\nio-max = ['/']",
+        "`/` cannot be in `io-max`: it is not a list of rates",
+        "rbps=10m",
+    ),
+    ("[limits]\nio-max = ['/:rbps=1', '/:wbps=1']", "`/` stands twice, in `io-max`", ""),
     ("[limits]\ncgroup-need = 'off'", "`off` cannot be in `cgroup-need`", ""),
     ("[remove]\nsecret = []", "there is no key `secret` in `[remove]`", "did you mean `secrets`?"),
     // Wrong types, for every field.

@@ -70,14 +70,7 @@ impl Probe {
             self.fuse();
         }
         if needs.groups {
-            self.groups(if needs.own_group { Own::Delegated } else { Own::AsSeen })?;
-        }
-        for place in &needs.disks {
-            let caller = &self.facts().caller;
-            let place = place.resolve(caller.home.as_ref(), caller.workdir.path());
-            if let Some(place) = place {
-                self.disk(place);
-            }
+            self.answer_groups(needs)?;
         }
         if needs.subids {
             self.subids()?;
@@ -87,6 +80,22 @@ impl Probe {
         }
         if needs.lookup {
             self.lookup();
+        }
+        Ok(())
+    }
+
+    /// Only what takes a group needs to know of disks.
+    fn answer_groups(&mut self, needs: &Needs) -> Result<(), HostError> {
+        self.groups(if needs.own_group { Own::Delegated } else { Own::AsSeen })?;
+        if needs.weighers {
+            self.weighers();
+        }
+        for place in &needs.disks {
+            let caller = &self.facts().caller;
+            let place = place.resolve(caller.home.as_ref(), caller.workdir.path());
+            if let Some(place) = place {
+                self.disk(place);
+            }
         }
         Ok(())
     }

@@ -64,7 +64,8 @@ pub(super) fn probe(
         .map(|(socket, group)| Manager { socket, controllers: controllers(&group) });
     // Without a controller the manager of a hybrid machine could bound nothing.
     let manager = manager.filter(|manager| !manager.controllers.is_empty());
-    Ok(Groups { version, mount: Some(mount.clone()), swap, delegated, manager })
+    let mount = Some(mount.clone());
+    Ok(Groups { version, mount, swap, delegated, manager, ..Groups::default() })
 }
 
 fn version(mounts: &[Mount]) -> GroupVersion {

@@ -2,9 +2,12 @@
 //!
 //! The kernel bounds whole disks: of a partition it is the one that it is a part of.
 
+use std::collections::BTreeSet;
+use std::path::Path;
+
 use rustix::fs::{FileType, major, minor, stat};
 
-use crate::plan::facts::Disk;
+use crate::plan::facts::{Disk, Weigher};
 use crate::spec::HostPath;
 
 use super::bounded::{self, SMALL};
@@ -19,6 +22,25 @@ pub(super) fn probe(place: &HostPath) -> Option<Disk> {
     let device = Disk { major: major(device), minor: minor(device) };
     // Numbers that no driver has: a file system on several devices, or on none.
     (device.major != 0).then(|| whole(device)).flatten()
+}
+
+/// What shares disks by weight among groups: all that does it for some disk. `mount` is where groups are.
+pub(super) fn probe_weighers(mount: Option<&HostPath>) -> BTreeSet<Weigher> {
+    let read = |path: &Path| {
+        let path = path.to_str()?;
+        bounded::read_optional(path, SMALL).ok().flatten()
+    };
+    // In the root alone, which a cgroup namespace does not show.
+    let cost = mount.and_then(|mount| read(&mount.as_path().join("io.cost.qos")));
+    let disks = std::fs::read_dir("/sys/block").into_iter().flatten().flatten();
+    let schedulers = disks.filter_map(|disk| read(&disk.path().join("queue/scheduler")));
+    let cost = cost.filter(|file| has_word(file, b"enable=1")).map(|_| Weigher::Cost);
+    let bfq = schedulers.into_iter().any(|file| has_word(&file, b"[bfq]")).then_some(Weigher::Bfq);
+    cost.into_iter().chain(bfq).collect()
+}
+
+fn has_word(file: &[u8], word: &[u8]) -> bool {
+    file.split(u8::is_ascii_whitespace).any(|other| other == word)
 }
 
 /// The disk that a partition is of.
@@ -46,6 +68,18 @@ mod tests {
         for bad in [&b""[..], b"254", b"a:b", b"254:0:1", b"-1:0"] {
             assert_eq!(parse(bad), None);
         }
+    }
+
+    #[test]
+    fn a_disk_is_weighed_when_that_is_turned_on() {
+        assert!(has_word(b"none mq-deadline [bfq]\n", b"[bfq]"));
+        assert!(!has_word(b"[none] mq-deadline bfq\n", b"[bfq]"));
+        assert!(has_word(b"8:0 enable=1 ctrl=auto\n", b"enable=1"));
+        assert!(!has_word(b"8:0 enable=0 ctrl=auto\n", b"enable=1") && !has_word(b"", b"enable=1"));
+        assert_eq!(
+            probe_weighers(HostPath::new("/no/such/place").ok().as_ref()).get(&Weigher::Cost),
+            None
+        );
     }
 
     #[test]

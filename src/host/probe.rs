@@ -231,6 +231,13 @@ impl Probe {
         Ok(())
     }
 
+    /// What shares disks by weight. After [`Probe::groups`].
+    pub fn weighers(&mut self) {
+        if let Some(groups) = &mut self.facts.groups {
+            groups.weighers = disk::probe_weighers(groups.mount.as_ref());
+        }
+    }
+
     /// The disk of a place.
     pub fn disk(&mut self, place: HostPath) {
         let disk = disk::probe(&place);

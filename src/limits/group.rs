@@ -111,10 +111,11 @@ impl Group {
         match step {
             GroupStep::Base(path) => self.base = Some(Base::lock(path)?),
             GroupStep::Vacate => self.base()?.vacate()?,
-            GroupStep::Scope { socket, mount, cpu_weight } => {
+            GroupStep::Scope { socket, mount, cpu_weight, io_weight } => {
                 let pid = sandbox.ok_or(Errno::ESRCH)?;
                 let unit = format!("{}.scope", self.name);
-                let scope = scope::Scope { unit: &unit, pid, cpu_weight: *cpu_weight };
+                let weights = [("CPUWeight", *cpu_weight), ("IOWeight", *io_weight)];
+                let scope = scope::Scope { unit: &unit, pid, weights };
                 let path = scope::make(socket, mount, &scope)?;
                 let directory = open_directory(&path)?;
                 let manager = Some(socket.clone());
@@ -133,7 +134,7 @@ impl Group {
             GroupStep::Set(limit) => {
                 let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
                 let base = self.base()?;
-                let at_base = matches!(limit, GroupLimit::CpuWeight(_)) && base.manager.is_some();
+                let at_base = limit.is_share() && base.manager.is_some();
                 let directory = if at_base { &base.directory } else { &made.directory };
                 return set(directory, limit).map(Some);
             }
@@ -256,6 +257,7 @@ fn value(limit: &GroupLimit) -> String {
         | GroupLimit::Swap(number)
         | GroupLimit::MemoryHigh(number)
         | GroupLimit::CpuWeight(number)
+        | GroupLimit::IoWeight(_, number)
         | GroupLimit::Processes(number) => number.to_string(),
         GroupLimit::CpuTime(time) => format!("{time} {CPU_PERIOD}"),
         GroupLimit::Cpus(set) => set.to_string(),
@@ -280,6 +282,8 @@ fn holds(limit: &GroupLimit, is: &str) -> bool {
             });
             is == wanted.join(" ")
         }
+        // Behind it stand disks with a weight of their own.
+        GroupLimit::IoWeight(_, weight) => is.lines().next() == Some(&*format!("default {weight}")),
         _ => is == value(limit),
     }
 }
@@ -287,7 +291,7 @@ fn holds(limit: &GroupLimit, is: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::facts::Disk;
+    use crate::plan::facts::{Disk, Weigher};
     use crate::spec::group::IoRates;
 
     #[test]
@@ -308,6 +312,9 @@ mod tests {
         ));
         assert!(!holds(&disk, "8:0 rbps=8 wbps=max riops=max wiops=max") && !holds(&disk, ""));
         assert!(!holds(&disk, "18:0 rbps=7 wbps=max riops=max wiops=max"));
+        let weight = GroupLimit::IoWeight(Weigher::Cost, 200);
+        assert!(holds(&weight, "default 200") && holds(&weight, "default 200\n8:0 100"));
+        assert!(!holds(&weight, "default 100\n8:0 200") && !holds(&weight, "200"));
         let cpus = GroupLimit::Cpus("1,0".parse().unwrap());
         assert!(holds(&cpus, "0-1") && !holds(&cpus, "0") && !holds(&cpus, ""));
     }

@@ -35,8 +35,8 @@ pub(super) struct Scope<'a> {
     pub(super) unit: &'a str,
     /// The process in it.
     pub(super) pid: Pid,
-    /// Its share of the processors.
-    pub(super) cpu_weight: Option<u64>,
+    /// Its shares, by the manager's names for them.
+    pub(super) weights: [(&'static str, Option<u64>); 2],
 }
 
 /// Makes a scope; its directory, below `mount`.
@@ -109,7 +109,9 @@ impl Manager {
             ("Delegate", Value::Flag(true)),
             ("CollectMode", Value::Text("inactive-or-failed".to_owned())),
         ];
-        properties.extend(scope.cpu_weight.map(|weight| ("CPUWeight", Value::Number(weight))));
+        let weights = scope.weights.into_iter();
+        properties
+            .extend(weights.filter_map(|(name, weight)| Some((name, Value::Number(weight?)))));
         self.say(&dbus::start_transient_unit(scope.unit, &properties))?;
         self.answer()
     }

@@ -151,6 +151,17 @@ pub enum PlanError {
     /// A place on no disk.
     #[error("cannot enforce `--io-max`: `{0}` is on no disk that can be bounded")]
     NoDisk(HostPath),
+    /// A weight that nobody looks at.
+    #[error("cannot enforce `--io-weight`: nothing here shares a disk by weight")]
+    NoWeigher,
+    /// A weight that what shares the disks does not know.
+    #[error("cannot enforce `--io-weight {weight}`: the weights of `bfq` end at {most}")]
+    TooHeavy {
+        /// What was asked for.
+        weight: u64,
+        /// The most there is.
+        most: u64,
+    },
     /// Two limits of one disk.
     #[error("cannot enforce `--io-max` on `{0}`: its disk has a limit already")]
     SameDisk(Text),

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager};
+pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager, Weigher};
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
 pub use target::{Lease, Target};
 

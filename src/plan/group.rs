@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use super::draft::Draft;
 use super::error::PlanError;
-use super::facts::{Controller, Disk, Facts, Groups};
+use super::facts::{Controller, Disk, Facts, Groups, Weigher};
 use super::step::{GroupLimit, GroupStep, Missing, Notice, ProcessStep, Stage};
 use crate::spec::group::{Bound, IoMax};
 use crate::spec::{IdMode, Need, Network, Spec, Text};
@@ -75,6 +75,12 @@ impl PlanError {
                  over several disks, as btrfs, does not tell its own"
                     .to_owned()
             }
+            Self::NoWeigher => {
+                "as root, for each disk: `echo bfq >/sys/block/DISK/queue/scheduler`; `--io-max` bounds how fast \
+                 one is used without that"
+                    .to_owned()
+            }
+            Self::TooHeavy { most, .. } => format!("take {most} or less"),
             Self::SameDisk(_) => "give one limit for each disk".to_owned(),
             Self::NoSwapCount => {
                 "boot with `swapaccount=1` on the kernel's command line, or leave it out".to_owned()
@@ -92,7 +98,11 @@ impl PlanError {
 }
 
 /// What is wanted, as limits of a group.
-fn wanted(spec: &Spec, facts: &Facts) -> Result<Vec<(GroupLimit, Need)>, PlanError> {
+fn wanted(
+    spec: &Spec,
+    facts: &Facts,
+    draft: &mut Draft,
+) -> Result<Vec<(GroupLimit, Need)>, PlanError> {
     let group = &spec.limits.group;
     let mut wanted = Vec::new();
     let mut number = |bound: &Option<Bound<u64>>, limit: fn(u64) -> GroupLimit| {
@@ -106,7 +116,10 @@ fn wanted(spec: &Spec, facts: &Facts) -> Result<Vec<(GroupLimit, Need)>, PlanErr
     let cpus = group.cpus.as_ref();
     wanted.extend(cpus.map(|bound| (GroupLimit::Cpus(bound.at.clone()), bound.need)));
     for io in &group.io {
-        let disk = disk_of(io, facts)?;
+        let Some(disk) = disk_of(io, facts)? else {
+            draft.notice(Notice::Missing(Missing::Disks));
+            continue;
+        };
         if wanted
             .iter()
             .any(|(limit, _)| matches!(limit, GroupLimit::Io(other, _) if *other == disk))
@@ -114,6 +127,9 @@ fn wanted(spec: &Spec, facts: &Facts) -> Result<Vec<(GroupLimit, Need)>, PlanErr
             return Err(PlanError::SameDisk(Text::from(io.at.clone())));
         }
         wanted.push((GroupLimit::Io(disk, io.rates), io.need));
+    }
+    if let Some(weight) = &group.io_weight {
+        weigh(weight, facts, draft, &mut wanted)?;
     }
     wanted.retain(|(_, need)| *need != Need::Off);
     if let Some(most) = spec.limits.processes
@@ -129,12 +145,48 @@ fn wanted(spec: &Spec, facts: &Facts) -> Result<Vec<(GroupLimit, Need)>, PlanErr
     Ok(wanted)
 }
 
-fn disk_of(io: &IoMax, facts: &Facts) -> Result<Disk, PlanError> {
+/// A weight that nothing looks at is none.
+fn weigh(
+    weight: &Bound<u64>,
+    facts: &Facts,
+    draft: &mut Draft,
+    wanted: &mut Vec<(GroupLimit, Need)>,
+) -> Result<(), PlanError> {
+    /// Of `bfq`.
+    const MOST: u64 = 1000;
+    let groups = facts.groups.as_ref().ok_or(PlanError::Unprobed("groups"))?;
+    let required = weight.need == Need::Required;
+    if required && weight.at > MOST && groups.weighers.contains(&Weigher::Bfq) {
+        return Err(PlanError::TooHeavy { weight: weight.at, most: MOST });
+    }
+    // Without any group the reason is another.
+    if groups.weighers.is_empty() && (groups.delegated.is_some() || groups.manager.is_some()) {
+        if required {
+            return Err(PlanError::NoWeigher);
+        }
+        draft.notice(Notice::Missing(Missing::Weigher));
+        return Ok(());
+    }
+    let all = [Weigher::Cost, Weigher::Bfq];
+    let by =
+        all.into_iter().filter(|by| groups.weighers.contains(by) || groups.weighers.is_empty());
+    wanted.extend(by.map(|by| {
+        let most = if by == Weigher::Bfq { MOST } else { weight.at };
+        (GroupLimit::IoWeight(by, weight.at.min(most)), weight.need)
+    }));
+    Ok(())
+}
+
+/// None where there is no such disk, and need not be.
+fn disk_of(io: &IoMax, facts: &Facts) -> Result<Option<Disk>, PlanError> {
     let caller = &facts.caller;
     let place = io.at.resolve(caller.home.as_ref(), caller.workdir.path());
     let place = place.ok_or_else(|| PlanError::Unresolved(Text::from(io.at.clone())))?;
     let known = facts.disks.iter().find(|known| known.place == place);
-    known.ok_or(PlanError::Unprobed("disks"))?.disk.ok_or(PlanError::NoDisk(place))
+    match known.ok_or(PlanError::Unprobed("disks"))?.disk {
+        None if io.need == Need::Required => Err(PlanError::NoDisk(place)),
+        disk => Ok(disk),
+    }
 }
 
 /// Whether a number of processes that was asked for takes a group, because `RLIMIT_NPROC` does not hold.
@@ -154,7 +206,7 @@ pub(super) fn plan_group(
     facts: &Facts,
     draft: &mut Draft,
 ) -> Result<Option<PlannedGroup>, PlanError> {
-    let mut wanted = wanted(spec, facts)?;
+    let mut wanted = wanted(spec, facts, draft)?;
     if wanted.is_empty() {
         return Ok(None);
     }
@@ -267,6 +319,10 @@ impl<'a> Way<'a> {
             GroupLimit::CpuWeight(weight) => Some(*weight),
             _ => None,
         });
+        let io_weight = limits.iter().find_map(|limit| match limit {
+            GroupLimit::IoWeight(_, weight) => Some(*weight),
+            _ => None,
+        });
         let set = limits.into_iter().map(GroupStep::Set);
         match self {
             Self::Delegated(delegated) => {
@@ -281,7 +337,7 @@ impl<'a> Way<'a> {
             }
             Self::Scope(manager, mount) => {
                 let (socket, mount) = (manager.socket.clone(), (*mount).clone());
-                let scope = GroupStep::Scope { socket, mount, cpu_weight };
+                let scope = GroupStep::Scope { socket, mount, cpu_weight, io_weight };
                 // The scope holds the sandbox's process, and must not when controllers are turned on.
                 let make = [scope, GroupStep::Make, GroupStep::Enter, enable];
                 PlannedGroup { before: Vec::new(), after: make.into_iter().chain(set).collect() }

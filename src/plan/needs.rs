@@ -50,6 +50,8 @@ pub struct Needs {
     pub subids: bool,
     /// [`Facts::groups`].
     pub groups: bool,
+    /// [`Groups::weighers`](super::facts::Groups::weighers).
+    pub weighers: bool,
     /// The caller says that the group of this process is delegated.
     pub own_group: bool,
     /// For [`Facts::disks`].
@@ -126,6 +128,7 @@ pub fn needs(spec: &Spec) -> Needs {
         fuse: rootfs.overlay == OverlayChoice::Fuse || (on_host && spec.ids.user == User::Root),
         subids: spec.ids.mode == IdMode::Subid,
         groups: super::group::may_want_group(spec),
+        weighers: spec.limits.group.io_weight.is_some(),
         own_group: spec.lifetime.service.as_ref().is_some_and(|service| service.delegated),
         disks: spec.limits.group.io.iter().map(|io| io.at.clone()).collect(),
         tun: has_netstack(spec),

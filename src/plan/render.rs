@@ -249,6 +249,8 @@ impl fmt::Display for Missing {
             Self::Controller(Controller::Cpuset) => {
                 "no choice of processors: the controller is missing"
             }
+            Self::Disks => "a place whose disk was to be bounded is on none",
+            Self::Weigher => "no share of the disks: nothing weighs here who uses them",
             Self::Controller(Controller::Io) => "no limit of disks: the controller is missing",
             Self::Controller(Controller::Memory) => "no limit of memory: the controller is missing",
             Self::Controller(Controller::Pids) => {

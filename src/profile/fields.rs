@@ -65,6 +65,8 @@ const LIMITS: &[&str] = &[
     "cpus",
     "cpu-weight",
     "cpuset-cpus",
+    "io-weight",
+    "io-max",
     "cgroup-need",
     "disk",
     "disk-need",

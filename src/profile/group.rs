@@ -6,12 +6,22 @@ use super::error::Located;
 use super::read::Cursor;
 use super::settings::Ceiling;
 use super::value::{ValueError, parse_size};
-use crate::spec::Need;
-use crate::spec::group::{Bound, CPU_PERIOD, CpuSet, Group, IoRates};
+use crate::spec::group::{Bound, CPU_PERIOD, CpuSet, Group, IoMax, IoRates};
+use crate::spec::rootfs::Pattern;
+use crate::spec::{Need, Text};
 
 /// The keys of `[limits]` that are read here.
-pub(super) const KEYS: [&str; 7] =
-    ["memory", "memory-swap", "memory-high", "cpus", "cpu-weight", "cpuset-cpus", "cgroup-need"];
+pub(super) const KEYS: [&str; 9] = [
+    "memory",
+    "memory-swap",
+    "memory-high",
+    "cpus",
+    "cpu-weight",
+    "cpuset-cpus",
+    "io-weight",
+    "io-max",
+    "cgroup-need",
+];
 
 /// What a control group bounds, as far as a profile says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +45,12 @@ pub struct GroupBounds {
     /// Which processors.
     #[serde(rename = "cpuset-cpus", skip_serializing_if = "Option::is_none")]
     pub cpuset_cpus: Option<CpuSet>,
+    /// 1 to 10000.
+    #[serde(rename = "io-weight", skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<u64>,
+    /// How fast the disks of places are used, each place once.
+    #[serde(rename = "io-max", skip_serializing_if = "Option::is_none")]
+    pub io_max: Option<Vec<(Pattern, IoRates)>>,
     /// What happens where they cannot be enforced.
     #[serde(rename = "cgroup-need", skip_serializing_if = "Option::is_none")]
     pub need: Option<Need>,
@@ -50,6 +66,8 @@ impl GroupBounds {
             cpus: later.cpus.or(self.cpus),
             cpu_weight: later.cpu_weight.or(self.cpu_weight),
             cpuset_cpus: later.cpuset_cpus.or(self.cpuset_cpus),
+            io_weight: later.io_weight.or(self.io_weight),
+            io_max: later.io_max.or(self.io_max),
             need: later.need.or(self.need),
         }
     }
@@ -68,7 +86,13 @@ impl GroupBounds {
             cpu_time: at(self.cpus),
             cpu_weight: self.cpu_weight.map(|at| Bound { at, need }),
             cpus: self.cpuset_cpus.map(|at| Bound { at, need }),
-            io: Vec::new(),
+            io_weight: self.io_weight.map(|at| Bound { at, need }),
+            io: self
+                .io_max
+                .into_iter()
+                .flatten()
+                .map(|(at, rates)| IoMax { at, rates, need })
+                .collect(),
         }
     }
 
@@ -84,6 +108,8 @@ impl GroupBounds {
             }
             "cpus" => self.cpus = Some(at.number_or_text(|t| parse_ceiling(t, parse_cpus))?),
             "cpu-weight" => self.cpu_weight = Some(at.number_or_text(parse_weight)?),
+            "io-weight" => self.io_weight = Some(at.number_or_text(parse_weight)?),
+            "io-max" => self.io_max = Some(read_disks(at)?),
             "cpuset-cpus" => self.cpuset_cpus = Some(at.number_or_text(parse_cpu_set)?),
             _ => {
                 let needs = [Need::Required, Need::IfAvailable];
@@ -92,6 +118,25 @@ impl GroupBounds {
         }
         Ok(())
     }
+}
+
+fn read_disks(at: Cursor<'_, '_>) -> Result<Vec<(Pattern, IoRates)>, Located> {
+    let mut disks: Vec<(Pattern, IoRates)> = Vec::new();
+    for item in at.list()? {
+        let disk = item.parsed(|text| {
+            // What stands behind the last colon are rates: a place may have colons in it.
+            let (place, rates) = text.rsplit_once(':').ok_or(ValueError::NotRates)?;
+            if place.contains(['*', '?']) {
+                return Err(ValueError::Wildcard);
+            }
+            Ok((Pattern::new(place)?, parse_rates(rates)?))
+        })?;
+        if disks.iter().any(|(known, _)| *known == disk.0) {
+            return Err(item.twice(Text::from(disk.0), at.key()));
+        }
+        disks.push(disk);
+    }
+    Ok(disks)
 }
 
 /// The swap space that goes with a limit of memory: as much as the memory unless said otherwise, and that only

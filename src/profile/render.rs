@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::spec::confine::Need;
+use crate::spec::group::IoRates;
 use crate::spec::ids::{IdMode, User};
 use crate::spec::rootfs::{Access, Base, HomeView, OverlayChoice, Pattern, WorkdirView};
 use crate::spec::{Network, Rlimit, Text};
@@ -273,6 +274,13 @@ fn group(table: &mut Table<'_>, bounds: &GroupBounds) {
     table.text("cpus", bounds.cpus.map(processors));
     table.raw("cpu-weight", bounds.cpu_weight);
     table.text("cpuset-cpus", bounds.cpuset_cpus.as_ref().map(ToString::to_string));
+    table.raw("io-weight", bounds.io_weight);
+    // An empty list takes away what an earlier profile says.
+    let disk = |(at, rates): &(Pattern, IoRates)| {
+        quote(&format!("{}:{}", lossless(at), rates.to_string().replace(' ', ",")))
+    };
+    let disks = bounds.io_max.as_ref().map(|disks| disks.iter().map(disk).collect::<Vec<_>>());
+    table.raw("io-max", disks.map(|disks| format!("[{}]", disks.join(", "))));
     table.text("cgroup-need", bounds.need.map(need));
 }
 

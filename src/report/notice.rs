@@ -26,6 +26,8 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::SeccompNotify
             | Missing::Group
             | Missing::Disk
+            | Missing::Disks
+            | Missing::Weigher
             | Missing::Controller(_)
             | Missing::ProcessLimit
             | Missing::UserCounts => Weight::Detail,

@@ -36,6 +36,9 @@ pub struct Group {
     /// Which processors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpus: Option<Bound<CpuSet>>,
+    /// Share of the disks where others want them too: 1 to 10000, 100 for everybody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub io_weight: Option<Bound<u64>>,
     /// How fast disks may be used, each disk at most once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io: Vec<IoMax>,

@@ -56,8 +56,9 @@ fn every_command_of_the_readme_does_what_it_says() {
         let line = with_a_program(command);
         let ended = typed(&world, &line);
         // Not every machine has control groups of version 2 (`tests/vm` has), nor a tmpfs for layers.
-        let takes_a_group =
-            ["--memory", "--cpu", "--io-max", "--disk"].iter().any(|flag| command.contains(flag));
+        let takes_a_group = ["--memory", "--cpu", "--io-max", "--io-weight", "--disk"]
+            .iter()
+            .any(|flag| command.contains(flag));
         if takes_a_group && said_refused(&ended) {
             continue;
         }

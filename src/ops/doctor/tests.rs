@@ -43,7 +43,7 @@ fn groups(controllers: &[Controller]) -> Groups {
         controllers: controllers.iter().copied().collect(),
     };
     let (version, mount) = (GroupVersion::Unified, Some(path("/sys/fs/cgroup")));
-    Groups { version, mount, swap: true, delegated: None, manager: Some(manager) }
+    Groups { version, mount, swap: true, manager: Some(manager), ..Groups::default() }
 }
 
 /// A machine that has everything.

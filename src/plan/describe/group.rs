@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::plan::facts::Weigher;
 use crate::plan::step::{GroupLimit, GroupStep};
 use crate::spec::group::CPU_PERIOD;
 
@@ -34,7 +35,17 @@ impl fmt::Display for GroupLimit {
             Self::CpuWeight(weight) => write!(f, "weigh its processor time {weight}"),
             Self::Cpus(cpus) => write!(f, "run on the processors {cpus}"),
             Self::Io(disk, rates) => write!(f, "limit the disk {disk} to {rates}"),
+            Self::IoWeight(by, weight) => write!(f, "weigh its use of disks {weight}, for {by}"),
             Self::Processes(count) => write!(f, "limit processes to {count}"),
         }
+    }
+}
+
+impl fmt::Display for Weigher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cost => "io.cost",
+            Self::Bfq => "bfq",
+        })
     }
 }

@@ -19,6 +19,9 @@ pub struct Groups {
     pub swap: bool,
     /// A group that was delegated to the caller, and that this process is in.
     pub delegated: Option<Delegated>,
+    /// What shares disks by weight here; nothing where no administrator turned it on.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub weighers: BTreeSet<Weigher>,
     /// The caller's service manager.
     pub manager: Option<Manager>,
 }
@@ -62,6 +65,16 @@ pub struct DiskOf {
     pub place: HostPath,
     /// The disk; none of a file system that is not on one, or that does not tell on which.
     pub disk: Option<Disk>,
+}
+
+/// What shares a disk by weight among groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weigher {
+    /// The kernel's own accounting of what requests cost: `io.cost.qos`.
+    Cost,
+    /// The scheduler `bfq`, whose weights end at 1000.
+    Bfq,
 }
 
 /// A group in which the caller may make others.

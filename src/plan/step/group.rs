@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::facts::{Controller, Disk};
+use crate::plan::facts::{Controller, Disk, Weigher};
 use crate::spec::HostPath;
 use crate::spec::group::{CpuSet, IoRates};
 
@@ -26,6 +26,9 @@ pub enum GroupStep {
         mount: HostPath,
         /// Its share of the processors: what is in a scope has nobody to share with.
         cpu_weight: Option<u64>,
+        /// Its share of the disks, for the same reason.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        io_weight: Option<u64>,
     },
     /// Makes the run's group in the base.
     Make,
@@ -57,6 +60,8 @@ pub enum GroupLimit {
     Processes(u64),
     /// How fast a disk may be used.
     Io(Disk, IoRates),
+    /// Share of the disks, by what does the sharing.
+    IoWeight(Weigher, u64),
 }
 
 impl GroupLimit {
@@ -67,7 +72,7 @@ impl GroupLimit {
             Self::CpuTime(_) | Self::CpuWeight(_) => Controller::Cpu,
             Self::Cpus(_) => Controller::Cpuset,
             Self::Processes(_) => Controller::Pids,
-            Self::Io(..) => Controller::Io,
+            Self::Io(..) | Self::IoWeight(..) => Controller::Io,
         }
     }
 
@@ -82,7 +87,14 @@ impl GroupLimit {
             Self::Cpus(_) => "cpuset.cpus",
             Self::Processes(_) => "pids.max",
             Self::Io(..) => "io.max",
+            Self::IoWeight(Weigher::Cost, _) => "io.weight",
+            Self::IoWeight(Weigher::Bfq, _) => "io.bfq.weight",
         }
+    }
+
+    /// Whether it is a share: what is alone in a scope has it against what is beside the scope.
+    pub fn is_share(&self) -> bool {
+        matches!(self, Self::CpuWeight(_) | Self::IoWeight(..))
     }
 
     /// The flag that asks for it.
@@ -96,6 +108,7 @@ impl GroupLimit {
             Self::Cpus(_) => "--cpuset-cpus",
             Self::Processes(_) => "--pids-limit",
             Self::Io(..) => "--io-max",
+            Self::IoWeight(..) => "--io-weight",
         }
     }
 }

@@ -75,6 +75,10 @@ pub enum Missing {
     Group,
     /// One controller of them.
     Controller(Controller),
+    /// A disk to be bounded.
+    Disks,
+    /// What shares disks by weight.
+    Weigher,
     /// A way to bound what is written to layers.
     Disk,
     /// A store: changes are held in memory and end with the run.

@@ -10,6 +10,11 @@ exits 125
 tells 'cannot enforce `--cpuset-cpus`: the controller `cpuset` is not delegated to you'
 tells '/etc/systemd/system/user@.service.d/delegate.conf'
 
+# Nobody shares disks by weight.
+try bryo run --rm --io-weight 50 -- true
+exits 125
+tells 'nothing here shares a disk by weight'
+
 try bryo doctor --fix-script
 says delegate_controllers
 

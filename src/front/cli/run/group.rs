@@ -29,6 +29,7 @@ pub(super) fn flags() -> Vec<Arg> {
         negative(value("memory-high", "SIZE", "Beyond so much memory it is slowed down")),
         negative(value("cpus", "N", "Processor time, as 1.5; -1 for any")),
         value("cpu-weight", "N", "Share where processors are short: 1 to 10000, others have 100"),
+        value("io-weight", "N", "Share where disks are short: 1 to 10000, others have 100"),
         values("io-max", "PLACE:RATES", "How fast the disk of a place is used: rbps=10m,wiops=50"),
         value("cpuset-cpus", "LIST", "Run on these processors alone, as 0-3,8"),
     ]
@@ -50,7 +51,14 @@ pub(super) fn apply(
     if let Some(cpus) = one_parsed(matches, "cpuset-cpus", "--cpuset-cpus", parse_cpu_set)? {
         group.cpus = Some(Bound::required(cpus));
     }
-    for text in many(matches, "io-max") {
+    if let Some(weight) = one_parsed(matches, "io-weight", "--io-weight", parse_weight)? {
+        group.io_weight = Some(Bound::required(weight));
+    }
+    for (number, text) in many(matches, "io-max").enumerate() {
+        if number == 0 {
+            // Two places can be on one disk, so flags do not add to what the profile says.
+            group.io.clear();
+        }
         let io = io_max(text, caller)?;
         if group.io.iter().any(|known| known.at == io.at) {
             return Err(CliError::Repeated(format!("--io-max {}", io.at)));

@@ -56,9 +56,9 @@ const REFUSED: &[Refused] = &[
         instead: "`--cpus N`: the quota divided by the period",
     },
     Refused {
-        names: &["--io-weight", "--blkio-weight"],
-        why: "disks are shared by weight only where an administrator turned that on for them",
-        instead: "`--io-max PLACE:rbps=…,wbps=…` bounds how fast they are used",
+        names: &["--blkio-weight"],
+        why: "its weights were those of the old control groups, and tools turn them into others differently",
+        instead: "`--io-weight N`: 100 is what everybody has, as a weight of 500 was",
     },
     Refused {
         names: &[
