@@ -1,12 +1,12 @@
 //! The gate that a netstack serves: the rules, and what the host knows of names.
 //!
 //! # Decisions
+//! - What tells of the host's addresses is opened here, too, and stays open: no messenger could be as fast.
 //! - `/etc/resolv.conf` and `/etc/hosts` are read here, before the netstack gives up files: they are the
 //!   host's of this moment, and no choice.
 
 use std::fs::File;
 use std::io::Read;
-use std::net::IpAddr;
 
 use crate::net::dns::files::{parse_hosts, parse_servers};
 use crate::net::dns::{Families, Settings};
@@ -17,14 +17,15 @@ use crate::net::user::names::Named;
 use crate::plan::step::Link;
 use crate::spec::net::{Egress, SearchDomain};
 use crate::sys::errno::Result;
-use crate::sys::interfaces;
+use crate::sys::interfaces::Addresses;
 
 /// Most that is read of such a file.
 const MOST: u64 = 8 << 20;
 
 /// The gate for a link, as the engine asks it and as it tells at the end.
 pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
-    let own = interfaces::addresses()?;
+    let addresses = Addresses::listen()?;
+    let own = addresses.list()?;
     let stands = Stands {
         resolver: link.resolvers().collect(),
         host: link.families().map(|(_, _, gateway)| gateway).collect(),
@@ -37,9 +38,11 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
     let listed = parse_hosts(&text("/etc/hosts")).into_iter().map(|entry| (entry, Source::Answer));
     let hosts = given.chain(listed).collect();
     let search = rules.dns_search.iter().filter_map(SearchDomain::name).cloned().collect();
-    let names = Settings { servers, hosts, search, families: families(&own) };
+    let names = Settings { servers, hosts, search, families: Families::of(&own) };
     let gate = Gate::new(rules, own, stands, names, Box::new(random));
-    Ok((Named::new(gate.clone(), Host)?, gate))
+    let mut serving = Named::new(gate.clone(), Host)?;
+    serving.follow(addresses)?;
+    Ok((serving, gate))
 }
 
 /// What a file holds; nothing when it is not there.
@@ -47,18 +50,6 @@ fn text(path: &str) -> String {
     let mut bytes = Vec::new();
     let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
     read.map_or(String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// The families in which the host has an address that leads beyond its links.
-fn families(own: &[IpAddr]) -> Families {
-    let leads = |address: &&IpAddr| match address {
-        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
-        IpAddr::V6(v6) => !v6.is_loopback() && v6.segments()[0] & 0xffc0 != 0xfe80,
-    };
-    let v4 = own.iter().filter(leads).any(IpAddr::is_ipv4);
-    let v6 = own.iter().filter(leads).any(IpAddr::is_ipv6);
-    // A host without any is no host of one family.
-    if v4 || v6 { Families { v4, v6 } } else { Families::default() }
 }
 
 /// Two bytes that nobody outside knows. Without the kernel's there are none, and no answer is believed.

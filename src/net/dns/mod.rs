@@ -98,6 +98,20 @@ pub struct Families {
     pub v6: bool,
 }
 
+impl Families {
+    /// Those in which one of these addresses of the host leads beyond its links.
+    pub fn of(own: &[IpAddr]) -> Self {
+        let leads = |address: &&IpAddr| match address {
+            IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+            IpAddr::V6(v6) => !v6.is_loopback() && v6.segments()[0] & 0xffc0 != 0xfe80,
+        };
+        let v4 = own.iter().filter(leads).any(IpAddr::is_ipv4);
+        let v6 = own.iter().filter(leads).any(IpAddr::is_ipv6);
+        // A host without any is no host of one family.
+        if v4 || v6 { Self { v4, v6 } } else { Self::default() }
+    }
+}
+
 impl Default for Families {
     fn default() -> Self {
         Self { v4: true, v6: true }

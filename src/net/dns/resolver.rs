@@ -15,10 +15,11 @@
 //! - Everything is bounded; what is too much is answered *server failure*.
 
 mod attempts;
+mod host;
 mod local;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use attempts::Attempts;
@@ -112,15 +113,6 @@ impl Resolver {
             refused: Vec::new(),
             attempts: Attempts::default(),
             random,
-        }
-    }
-
-    /// The host asks other servers now.
-    pub fn set_servers(&mut self, mut servers: Vec<SocketAddr>) {
-        servers.truncate(SERVERS);
-        if self.settings.servers != servers {
-            self.settings.servers = servers;
-            self.cache = Cache::default();
         }
     }
 

@@ -9,8 +9,8 @@ use super::inspect::{Heard, Listener};
 use super::ledger::{Attempt, Ledger};
 use super::policy::{Check, Pinned, Policy, Ruling, Service, Source};
 use super::reason::Reason;
-use super::{Destination, Egress, Inspect, Sight, Verdict};
-use crate::net::dns::{Action, Client, Resolver, Settings};
+use super::{Destination, Egress, Inspect, Kind, Sight, Verdict};
+use crate::net::dns::{Action, Client, Families, Resolver, Settings};
 use crate::plan::traffic::Traffic;
 use crate::spec::net::{Egress as Rules, HostName};
 
@@ -86,6 +86,29 @@ impl Gate {
         self.0.borrow_mut().resolver.member_is(name, addresses);
     }
 
+    /// The host has these addresses now.
+    pub fn host_is(&self, own: Vec<IpAddr>) {
+        let desk = &mut *self.0.borrow_mut();
+        desk.resolver.set_families(Families::of(&own));
+        desk.policy.set_own(own);
+    }
+
+    /// Whether a flow that was let out leads to the host itself now. It is told as refused.
+    pub fn leads_home(&self, to: Destination) -> bool {
+        let desk = &mut *self.0.borrow_mut();
+        if desk.stands.resolver.contains(&to.address()) {
+            return false;
+        }
+        let (service, wanted) = (service_of(to).0, desk.led(to.address()));
+        let names = desk.resolver.names(wanted, Instant::now());
+        let ruling = desk.policy.decide(wanted, service, &pinned(&names));
+        let Ruling::Refuse(reason @ Reason::NotPublic(Kind::Own)) = ruling else { return false };
+        let name = names.first().map(|(name, _)| name);
+        let attempt = Attempt { name, address: Some(wanted), service: Some(service) };
+        desk.ledger.refuse(attempt, &reason);
+        true
+    }
+
     /// What the name server wants done next.
     pub fn action(&self) -> Option<Action> {
         self.0.borrow_mut().resolver.action()
@@ -154,10 +177,8 @@ impl Desk {
         service: Service,
         names: &[(HostName, Source)],
     ) -> Result<(IpAddr, Check), ()> {
-        let pinned: Vec<Pinned<'_>> =
-            names.iter().map(|(name, source)| Pinned { name, source: *source }).collect();
         let attempt = |name| Attempt { name, address: Some(address), service: Some(service) };
-        match self.policy.decide(address, service, &pinned) {
+        match self.policy.decide(address, service, &pinned(names)) {
             Ruling::Dial { address, check } => {
                 if self.learn && names.is_empty() {
                     self.ledger.used(attempt(None));
@@ -173,6 +194,10 @@ impl Desk {
             }
         }
     }
+}
+
+fn pinned(names: &[(HostName, Source)]) -> Vec<Pinned<'_>> {
+    names.iter().map(|(name, source)| Pinned { name, source: *source }).collect()
 }
 
 fn service_of(to: Destination) -> (Service, u16) {
@@ -312,6 +337,28 @@ mod tests {
             let to = format!("{}:80", IpAddr::from(address));
             assert!(matches!(tcp(&mut gate, &to), Verdict::Deny), "{to}");
         }
+    }
+
+    #[test]
+    fn an_address_that_the_host_is_given_is_its_own_for_flows_that_are_there_too() {
+        let mut gate = gate(&["good.test", "198.51.100.5", "203.0.113.0/24"]);
+        look_up(&gate, "good.test", [192, 0, 2, 7]);
+        let flow = |to: &str| Destination::Tcp(to.parse().unwrap());
+        let all = ["192.0.2.7:80", "203.0.113.9:80", "198.51.100.5:80"];
+        for to in all {
+            assert!(!matches!(tcp(&mut gate, to), Verdict::Deny), "{to}");
+            assert!(!gate.leads_home(flow(to)), "{to}");
+        }
+        gate.host_is(["192.0.2.7", "203.0.113.9", "198.51.100.5", "10.0.2.3"].map(ip).into());
+        // One that was named by itself stays allowed.
+        let home = all.map(|to| gate.leads_home(flow(to)));
+        assert_eq!(home, [true, true, false]);
+        assert!(!gate.leads_home(Destination::Udp("10.0.2.3:53".parse().unwrap())));
+        for to in ["192.0.2.7:80", "203.0.113.9:80"] {
+            assert!(matches!(tcp(&mut gate, to), Verdict::Deny), "{to}");
+        }
+        gate.host_is(vec![ip("192.0.2.99")]);
+        assert!(!gate.leads_home(flow(all[0])));
     }
 
     #[test]

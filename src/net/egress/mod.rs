@@ -96,6 +96,16 @@ pub trait Egress {
     /// A new flow, before anything of it left.
     fn open(&mut self, to: Destination) -> Verdict;
 
+    /// Whether the host got other addresses since this was asked last: then flows that were let out may lead to itself.
+    fn host_changed(&mut self) -> bool {
+        false
+    }
+
+    /// Whether this one does.
+    fn leads_home(&mut self, _to: Destination) -> bool {
+        false
+    }
+
     /// A datagram of the payload; whether it was for the name server, and is taken.
     fn take(&mut self, _ends: Ends, _datagram: &[u8]) -> bool {
         false

@@ -110,6 +110,11 @@ impl Datagrams {
         }
     }
 
+    /// What it is.
+    pub fn kind(&self) -> Kind {
+        self.key.kind
+    }
+
     /// Both ends.
     pub fn ends(&self) -> Ends {
         self.key.ends

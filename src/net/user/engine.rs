@@ -14,6 +14,7 @@
 //! Long because it is one loop and what it keeps.
 
 mod doors;
+mod home;
 mod members;
 mod paced;
 mod packets;
@@ -258,6 +259,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 Source::Stream(token) => self.notice(token, flags),
                 Source::Datagrams(token) => self.queue_datagrams(token),
             }
+        }
+        if names {
+            self.see_home();
         }
         if readable {
             self.read_link(inbox)?;

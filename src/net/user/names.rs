@@ -21,6 +21,7 @@ use super::dial::Dial;
 use crate::net::dns::{Action, Client, Framer, Over};
 use crate::net::egress::{Destination, Egress, Ends, Gate, Verdict};
 use crate::sys::errno::Result;
+use crate::sys::interfaces::Addresses;
 
 /// Datagrams that wait for a reply.
 const DATAGRAMS: usize = 1024;
@@ -34,11 +35,15 @@ const UNREAD: usize = 256 * 1024;
 const EVENTS: usize = 64;
 /// Bit of an event that tells tries from connections.
 const TRY: u64 = 1 << 63;
+/// Event of the host's addresses.
+const OWN: u64 = 0;
 
 /// A gate and its name server. `D` makes the sockets.
 pub struct Named<D> {
     gate: Gate,
     dial: D,
+    /// The host's addresses, where they are followed.
+    own: Option<Addresses>,
     events: OwnedFd,
     datagrams: HashMap<u64, (Ends, Instant)>,
     replies: Vec<(Ends, Vec<u8>)>,
@@ -68,6 +73,7 @@ impl<D: Dial> Named<D> {
         Ok(Self {
             gate,
             dial,
+            own: None,
             events: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             datagrams: HashMap::new(),
             replies: Vec::new(),
@@ -76,6 +82,14 @@ impl<D: Dial> Named<D> {
             clients: 0,
             room: vec![0; 0x1_0000].into_boxed_slice(),
         })
+    }
+
+    /// Follows the host's addresses, of which the gate knows those so far.
+    pub fn follow(&mut self, own: Addresses) -> Result<()> {
+        let data = epoll::EventData::new_u64(OWN);
+        epoll::add(&self.events, &own, data, epoll::EventFlags::IN)?;
+        self.own = Some(own);
+        Ok(())
     }
 
     fn next_client(&mut self) -> u64 {
@@ -218,6 +232,19 @@ impl<D: Dial> Egress for Named<D> {
         }
     }
 
+    fn host_changed(&mut self) -> bool {
+        let Some(own) = self.own.as_ref().filter(|own| own.have_changed()) else { return false };
+        // Without a list, those known stay.
+        if let Ok(addresses) = own.list() {
+            self.gate.host_is(addresses);
+        }
+        true
+    }
+
+    fn leads_home(&mut self, to: Destination) -> bool {
+        self.gate.leads_home(to)
+    }
+
     fn take(&mut self, ends: Ends, datagram: &[u8]) -> bool {
         if !self.gate.is_resolver(ends.outside) {
             return false;
@@ -246,7 +273,9 @@ impl<D: Dial> Egress for Named<D> {
 
     fn turn(&mut self, now: Instant) {
         for number in self.ready() {
-            if number & TRY == 0 {
+            if number == OWN {
+                // The engine asks before anything else.
+            } else if number & TRY == 0 {
                 self.hear(number, now);
             } else {
                 self.pursue(number & !TRY, now);

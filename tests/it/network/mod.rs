@@ -15,12 +15,13 @@
 //! | `ech` and `h3` of HTTPS records; QUIC | `real::names::what_a_name_server_is_not_for…`, `attacks::quic_is_refused…` |
 //! | datagrams, echoes, raw packets, sources of others, fragments, nonsense | `attacks::echoes_and_datagrams…`, `attacks::forged_packets…`, `bridge::nobody_sends_from…`; options and fragments byte by byte: `net::user::packet` |
 //! | a port inside as a relay | `publish` |
+//! | an address that the host is given while a sandbox runs, by what waits there already and by what is new | `moves` |
 //! | what another network's members reach, power over an address that is shared | `bridge`, `share` |
 //!
-//! Not tried, since nothing stops it yet: an address that the host is given while a sandbox runs is not known as its own.
 
 mod attacks;
 mod bridge;
+mod moves;
 mod ports;
 mod publish;
 mod real;

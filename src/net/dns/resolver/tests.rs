@@ -2,6 +2,8 @@
 
 mod given;
 
+use std::net::SocketAddr;
+
 use super::*;
 use crate::spec::net::{Egress, HostEntry, Rule};
 

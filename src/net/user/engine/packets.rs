@@ -149,6 +149,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         if progress == Progress::Connected {
             self.queue_stream(token);
         }
+        self.see_home();
     }
 
     /// A step of a generator that nobody outside sees the state of (splitmix64).
@@ -199,7 +200,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 self.outward += 1;
                 let mut flow = Datagrams::new(key, socket, self.now);
                 self.pace_flow(&mut flow);
-                Some(self.datagrams.insert(key, flow))
+                let token = self.datagrams.insert(key, flow);
+                self.see_home();
+                Some(token)
             }
             Err(errno) => {
                 datagrams::refuse(&key, length, errno, &self.link);

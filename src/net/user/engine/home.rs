@@ -1,0 +1,55 @@
+//! Flows that lead to the host itself, since it was given the address that they go to.
+//!
+//! # Theory of operation
+//! A connection that nobody answered, and datagrams to who is not there, are sent again by the host's kernel: once the
+//! host has the address, to itself. So all are looked over when its addresses change, which the kernel tells before it
+//! leads anything there.
+//!
+//! # Decisions
+//! - It is looked once more when a flow has been made and nothing of the payload was sent: the address may have
+//!   come between the question and the call. That is one call for each flow.
+//! - What remains are datagrams of flows that are there already, in the turn in which the address comes.
+
+use super::Engine;
+use crate::net::egress::{Destination, Egress};
+use crate::net::user::datagrams::Kind;
+use crate::net::user::dial::Dial;
+use crate::net::user::stream::Means;
+use crate::net::user::table::Token;
+
+impl<E: Egress, D: Dial> Engine<E, D> {
+    /// Ends what leads to the host itself, where it may have got other addresses.
+    pub(super) fn see_home(&mut self) {
+        if !self.egress.host_changed() {
+            return;
+        }
+        let egress = &mut self.egress;
+        let streams = self.streams.iter_mut().filter(|(_, stream)| {
+            !stream.is_inbound() && egress.leads_home(Destination::Tcp(stream.ends().outside))
+        });
+        let streams: Vec<Token> = streams.map(|(token, _)| token).collect();
+        let flows = self.datagrams.iter_mut().filter(|(_, flow)| {
+            let to = flow.ends().outside;
+            let to = match flow.kind() {
+                Kind::Udp => Destination::Udp(to),
+                Kind::Echo { .. } => Destination::Echo(to.ip()),
+            };
+            flow.client().is_none() && egress.leads_home(to)
+        });
+        let flows: Vec<Token> = flows.map(|(token, _)| token).collect();
+        for token in streams {
+            let mut means = Means {
+                link: &self.link,
+                pool: &mut self.pool,
+                pace: self.pace.as_deref_mut(),
+                now: self.now,
+            };
+            let Some(stream) = self.streams.get(token) else { continue };
+            let fate = stream.refuse(&mut means);
+            self.settle(token, fate);
+        }
+        for token in flows {
+            self.forget_flow(token);
+        }
+    }
+}
