@@ -51,7 +51,7 @@ pub fn enter<'a>(
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     let (control, inside_control) = socket::pair().map_err(LaunchError::Connect)?;
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
-    heap::keep_freed();
+    heap::leave_used();
     match clone::fork().map_err(LaunchError::Clone)? {
         Cloned::Child => {
             drop((control, report));

@@ -49,7 +49,7 @@ pub fn launch(
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
     let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
     let payload = payload::Prepared::new(plan, host, inside_relays);
-    heap::keep_freed();
+    heap::leave_used();
     let group = Grouping::before(plan, host.id)?;
     let cloned = match cloned(plan, host, group.as_ref().and_then(Grouping::directory)) {
         Ok(cloned) => cloned,

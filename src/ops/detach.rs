@@ -266,7 +266,7 @@ impl Desk for Apart<'_> {
             seat.name.clone_from(&record.name);
             seat.tell(What::Start, &[]);
         }
-        heap::reuse_freed();
+        heap::use_all();
     }
 
     fn station(&mut self) -> Option<&mut Station> {

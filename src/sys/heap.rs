@@ -11,9 +11,9 @@
 //! What is larger than [`LARGEST`], or comes when the arena is used up, is libc's. Whose a block is,
 //! its address tells.
 //!
-//! After a fork each page that is written to is copied first, and giving back the plan writes to nearly
-//! all of them: from then on ([`keep_freed`]) freed blocks of the arena are left as they are. When it is
-//! used up, libc's heap takes over, which does use memory again.
+//! After a fork each page that is written to is copied first, and small blocks lie all over the arena. From
+//! then on ([`leave_used`]) what was used before is left as it is, free or not, and blocks come from
+//! the pages behind, close together; those are used again. When the arena is used up, libc's heap takes over.
 //!
 //! # Decisions
 //! - Blocks are never merged: a class that was once much used keeps its blocks. The arena bounds it.
@@ -26,7 +26,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use super::errno::check;
 
@@ -34,6 +34,8 @@ use super::errno::check;
 const ARENA: usize = 2 << 20;
 /// Bytes of it that nearly every run uses.
 const USED: usize = 384 << 10;
+/// What the kernel copies at once after a fork, on most machines.
+const PAGE: usize = 4096;
 /// The largest block from the arena, in bytes.
 const LARGEST: usize = 64 << 10;
 /// Up to here sizes are rounded up to a multiple of [`STEP`], in bytes; above, to a quarter of a power of
@@ -68,14 +70,15 @@ pub fn warm_up() {
     HEAP.warm_up();
 }
 
-/// What was freed is handed out again: for a process that goes on for long.
-pub fn reuse_freed() {
-    HEAP.keeps.store(false, Ordering::Relaxed);
+/// What is freed is handed out again, wherever it lies: for a process that goes on for long.
+pub fn use_all() {
+    HEAP.left.store(0, Ordering::Relaxed);
 }
 
-/// From now on no freed block of the arena is touched, nor handed out once more.
-pub fn keep_freed() {
-    HEAP.keeps.store(true, Ordering::Relaxed);
+/// From now on nothing is written to a page of the arena for blocks that are or were in it: for who is about to
+/// fork.
+pub fn leave_used() {
+    HEAP.leave_used();
 }
 
 // SAFETY: each call goes to the one heap, unchanged.
@@ -101,8 +104,8 @@ struct Heap {
     arena: UnsafeCell<Arena>,
     lists: UnsafeCell<Lists>,
     taken: AtomicBool,
-    /// Whether freed blocks stay as they are.
-    keeps: AtomicBool,
+    /// Bytes at the arena's beginning of which freed blocks stay as they are.
+    left: AtomicUsize,
 }
 
 // SAFETY: the lists and the unused part of the arena are touched by the holder of `taken` alone; a
@@ -116,7 +119,7 @@ impl Heap {
             arena: UnsafeCell::new(Arena(MaybeUninit::zeroed())),
             lists: UnsafeCell::new(Lists { heads: [ptr::null_mut(); CLASSES], used: 0 }),
             taken: AtomicBool::new(false),
-            keeps: AtomicBool::new(false),
+            left: AtomicUsize::new(0),
         }
     }
 
@@ -170,8 +173,18 @@ impl Heap {
         })
     }
 
+    fn leave_used(&self) {
+        let left = self.with_lists(|lists| {
+            lists.heads = [ptr::null_mut(); CLASSES];
+            lists.used = lists.used.next_multiple_of(PAGE).min(ARENA);
+            Some(lists.used)
+        });
+        // A thread that has the lists goes on using them.
+        self.left.store(left.unwrap_or_default(), Ordering::Relaxed);
+    }
+
     fn give_back(&self, block: *mut u8, class: usize) {
-        if self.keeps.load(Ordering::Relaxed) {
+        if block.addr().wrapping_sub(self.start().addr()) < self.left.load(Ordering::Relaxed) {
             return;
         }
         let block: *mut Free = block.cast();
@@ -347,17 +360,24 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_stays_as_it_was_when_that_is_wanted() {
-        static KEEPS: Heap = Heap::new();
-        let (one, other) = (Block::new(&KEEPS, 32, 8, 1), Block::new(&KEEPS, 32, 8, 2));
-        let (at, kept) = (one.at, other.at);
-        one.free(&KEEPS);
-        KEEPS.keeps.store(true, Ordering::Relaxed);
-        other.free(&KEEPS);
+    fn before_a_fork_what_was_used_is_left_as_it_is_and_what_comes_after_is_used_again() {
+        static LEAVES: Heap = Heap::new();
+        let (one, other) = (Block::new(&LEAVES, 32, 8, 1), Block::new(&LEAVES, 32, 8, 2));
+        let (freed, kept) = (one.at, other.at);
+        one.free(&LEAVES);
+        LEAVES.leave_used();
+        other.free(&LEAVES);
         // SAFETY: the arena stays, and nobody has this block.
         assert!(unsafe { std::slice::from_raw_parts(kept, 32) }.iter().all(|byte| *byte == 2));
-        assert_eq!(Block::new(&KEEPS, 32, 8, 3).at, at);
-        assert_ne!(Block::new(&KEEPS, 32, 8, 3).at, kept);
+        let after = Block::new(&LEAVES, 32, 8, 3);
+        let at = after.at;
+        assert!(LEAVES.has(at) && at.addr() / PAGE > freed.addr() / PAGE);
+        after.free(&LEAVES);
+        let again = Block::new(&LEAVES, 32, 8, 4);
+        assert_eq!(again.at, at);
+        LEAVES.left.store(0, Ordering::Relaxed);
+        Block { at: kept, layout: again.layout, fill: 2 }.free(&LEAVES);
+        assert_eq!(Block::new(&LEAVES, 32, 8, 5).at, kept);
     }
 
     #[test]
