@@ -86,7 +86,7 @@ pub fn run(errand: &Errand) -> u8 {
 /// Packs what is at a path. `name` is what it is called in the archive, in place of its own name.
 pub fn pack_at(
     path: &[u8],
-    (from, last): (Start, Last),
+    (from, last): (Start<'_>, Last),
     name: Option<&[u8]>,
     keep: Keep,
     out: &mut dyn std::io::Write,

@@ -27,7 +27,7 @@ mod write;
 pub use pack::{PackError, extents, next_data, pack};
 pub use place::{Place, UnpackError, locate};
 pub use read::{Member, MemberKind, ReadError, Reader};
-pub use resolve::{Found, Last, Start, Stop, resolve};
+pub use resolve::{Found, Last, Shared, Start, Stop, resolve};
 pub use unpack::{Owners, unpack};
 pub use write::{Archive, Attribute, Entry, Extent, Kind};
 

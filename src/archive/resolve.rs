@@ -6,10 +6,14 @@
 //! leads to what belongs to the process that walks and to nobody inside, is not followed.
 //!
 //! # Decisions
+//! - A link in a directory that a sandbox writes straight to the host is not followed out here: its payload may have
+//!   put it there, and where it leads is not what the user has seen. Whether a directory is below such a one is asked
+//!   of the directories above it when the link is met: names say nothing, a payload moves its directories.
 //! - `..` is what it is when it is asked for: who renames directories meanwhile has it lead to another place that
 //!   he could have had it lead to at once.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat, fstat, fstatfs, openat, readlinkat};
 use rustix::io::Errno;
@@ -37,6 +41,9 @@ pub enum Stop {
     /// A link that the kernel made up.
     #[error("a link there is the kernel's own")]
     Kernel,
+    /// A link that the payload may have made.
+    #[error("a link there may be the sandbox's, which writes that directory")]
+    Shared,
 }
 
 impl From<Errno> for Stop {
@@ -73,13 +80,13 @@ impl Found {
 }
 
 /// Follows a path from the root, or from the current directory where `relative_to_root` is not asked for.
-pub fn resolve(path: &[u8], from: Start, last: Last) -> Result<Found, Stop> {
+pub fn resolve(path: &[u8], from: Start<'_>, last: Last) -> Result<Found, Stop> {
     let ending = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let contents = matches!(ending, b"." | b"..");
     let slash = contents || path.ends_with(b"/");
     let root = || openat(CWD, "/", LOOK, Mode::empty());
     let mut parent = match from {
-        Start::Here if !path.starts_with(b"/") => openat(CWD, ".", LOOK, Mode::empty())?,
+        Start::Here(_) if !path.starts_with(b"/") => openat(CWD, ".", LOOK, Mode::empty())?,
         _ => root()?,
     };
     let mut ahead: Vec<Vec<u8>> = parts(path).rev().map(<[u8]>::to_vec).collect();
@@ -104,6 +111,11 @@ pub fn resolve(path: &[u8], from: Start, last: Last) -> Result<Found, Stop> {
             if is_made_up(&node)? {
                 return Err(Stop::Kernel);
             }
+            if let Start::Here(shared) = from
+                && shared.holds(&parent)?
+            {
+                return Err(Stop::Shared);
+            }
             let target = readlinkat(&node, "", Vec::new())?;
             if target.as_bytes().starts_with(b"/") {
                 parent = root()?;
@@ -124,11 +136,46 @@ pub fn resolve(path: &[u8], from: Start, last: Last) -> Result<Found, Stop> {
 
 /// Where a relative path begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Start {
+pub enum Start<'a> {
     /// At the root.
     Root,
-    /// In the current directory.
-    Here,
+    /// In the current directory, beside these.
+    Here(&'a Shared),
+}
+
+/// Directories that a sandbox writes straight to the host, by device and number.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Shared(Vec<(u64, u64)>);
+
+impl Shared {
+    /// Those of these paths that are there.
+    pub fn look<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+        let number =
+            |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        Self(paths.into_iter().filter_map(number).collect())
+    }
+
+    /// Whether the directory is one of them, or below one.
+    fn holds(&self, directory: impl AsFd) -> Result<bool, Errno> {
+        if self.0.is_empty() {
+            return Ok(false);
+        }
+        let mut at = openat(directory, ".", LOOK, Mode::empty())?;
+        let mut before = None;
+        loop {
+            let stat = fstat(&at)?;
+            let number = (stat.st_dev, stat.st_ino);
+            if self.0.contains(&number) {
+                return Ok(true);
+            }
+            // Above the root is the root.
+            if before == Some(number) {
+                return Ok(false);
+            }
+            before = Some(number);
+            at = openat(&at, "..", LOOK, Mode::empty())?;
+        }
+    }
 }
 
 /// Without those that say nothing.

@@ -15,7 +15,9 @@ use crate::plan::errand::{Keep, Source, SourceKind};
 /// Packs a path as `name`.
 fn packed(path: &Path, name: &[u8], keep: Keep) -> (Vec<u8>, Told) {
     let (mut out, mut told) = (Vec::new(), Told::default());
-    let found = resolve(path.as_os_str().as_encoded_bytes(), Start::Here, Last::Keep).unwrap();
+    let found =
+        resolve(path.as_os_str().as_encoded_bytes(), Start::Here(&Shared::default()), Last::Keep)
+            .unwrap();
     pack(&found, name, keep, Archive::new(&mut out), &mut told).unwrap();
     (out, told)
 }
@@ -24,7 +26,9 @@ fn packed(path: &Path, name: &[u8], keep: Keep) -> (Vec<u8>, Told) {
 fn unpacked(archive: &[u8], into: &Path) -> Result<Told, UnpackError> {
     let mut input = archive;
     let source = Source { kind: SourceKind::Stream, name: None };
-    let found = resolve(into.as_os_str().as_encoded_bytes(), Start::Here, Last::Follow).unwrap();
+    let found =
+        resolve(into.as_os_str().as_encoded_bytes(), Start::Here(&Shared::default()), Last::Follow)
+            .unwrap();
     let place = locate(found, &source)?;
     let mut told = Told::default();
     let mut reader = Reader::new(&mut input);
@@ -192,7 +196,7 @@ fn what_fails_leaves_nothing_new() {
         bytes.truncate(bytes.len() - 3 * BLOCK + 4);
         let found = resolve(
             above.path().join("new").as_os_str().as_encoded_bytes(),
-            Start::Here,
+            Start::Here(&Shared::default()),
             Last::Follow,
         );
         let source = Source { kind, name: None };

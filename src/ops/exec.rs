@@ -27,7 +27,7 @@ use crate::report::Explain;
 use crate::spec::{EnvironmentVariable, SandboxPath, Terminal, Text};
 use crate::state::{Found, SandboxId};
 use crate::supervise::protocol::{Message, Reply, Request};
-use crate::supervise::{self, Call, Duties, Signals, SuperviseError};
+use crate::supervise::{self, Call, Duties, How, Signals, SuperviseError};
 use crate::sys::errno::{Errno, Result as SysResult};
 use crate::sys::pty::Master;
 
@@ -79,15 +79,32 @@ pub enum ExecError {
         /// As that of a run.
         code: u8,
     },
+    /// Nobody tells how it ended: who would have told was killed, as all in a sandbox are at its end.
+    #[error("cannot tell how `{program}` ended in sandbox `{id}`: all around it was killed")]
+    Lost {
+        /// What was started.
+        program: Text,
+        /// Where.
+        id: SandboxId,
+    },
     /// Watching over it.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
+}
+
+impl ExecError {
+    fn lost(argv: &[Text], found: &Found) -> Self {
+        Self::Lost { program: argv.first().cloned().unwrap_or_default(), id: found.id() }
+    }
 }
 
 impl Explain for ExecError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Ops(error) => error.hint(),
+            Self::Lost { id, .. } => {
+                Some(format!("`bryo inspect {id}` tells how the sandbox ended"))
+            }
             Self::Plan(error) => error.hint(),
             Self::Failed { hint, .. } => hint.clone(),
             Self::Supervise(error) => error.hint().map(str::to_owned),
@@ -125,7 +142,10 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
         errand: None,
     };
     let entered = enter(&supervisor, (&found, "exec in"), &entry, &ends.stdio)?;
-    watch(entered, ends, descriptors, signals)
+    match watch(entered, ends, descriptors, signals)? {
+        How::InitLost(_) => Err(ExecError::lost(&wanted.argv, &found)),
+        how => Ok(how.exit_code()),
+    }
 }
 
 /// What the program gets at 0 to 2, and our ends of it.
@@ -210,6 +230,8 @@ pub(super) fn enter(
         (Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused)), _) => {
             Err(refusal(reply, verb, found).into())
         }
+        // It was asked: whether the program ran nobody knows.
+        (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
         (Heard::Gone, _) => Err(OpsError::NotRunning { verb, id: found.id() }.into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
         (Heard::Reply(_), _) => Err(broken(Errno::EPROTO).into()),
@@ -244,7 +266,7 @@ fn watch(
     ends: Ends,
     descriptors: Descriptors,
     signals: Signals,
-) -> Result<u8, ExecError> {
+) -> Result<How, ExecError> {
     let Ends { stdio, relays, .. } = ends;
     // Theirs: the end of a pipe is its end only when nobody else holds it.
     drop(stdio);
@@ -275,5 +297,5 @@ fn watch(
         namespaces: None,
         enforced: Enforced::default(),
     };
-    Ok(supervise::supervise(running, duties, signals)?.how.exit_code())
+    Ok(supervise::supervise(running, duties, signals)?.how)
 }

@@ -14,6 +14,8 @@ pub struct Here {
     pub stores: Stores,
     /// The current directory; none when it was deleted or cannot be read.
     workdir: Option<HostPath>,
+    /// Their home directory, if they have one.
+    pub home: Option<HostPath>,
 }
 
 impl Here {
@@ -31,7 +33,7 @@ impl Here {
             .map(|store| store.path.clone())
             .collect();
         let workdir = facts.caller.workdir.path().cloned();
-        Ok(Self { stores: Stores::open(&paths)?, workdir })
+        Ok(Self { stores: Stores::open(&paths)?, workdir, home: facts.caller.home })
     }
 
     /// The sandbox with this name, or the newest one that was started from the current directory.

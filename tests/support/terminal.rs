@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::Pid;
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{Termios, Winsize, tcgetattr, tcsetwinsize};
+use rustix::termios::{Termios, Winsize, tcgetattr, tcgetpgrp, tcsetwinsize};
 
 use super::Ended;
 use super::invocation::{Invocation, Output, Running, wait_until};
@@ -76,6 +76,17 @@ impl Terminal {
             panic!("the terminal does not show {part:?}; all of it:\n{text}");
         }
         self.seen += find().unwrap_or_default() + part.len();
+        self
+    }
+
+    /// Waits until keys are for a job of the shell that was started, and no longer for the shell itself:
+    /// `fg` says what it continues before it gives the terminal away, and a Ctrl-C between is the shell's.
+    #[track_caller]
+    pub(crate) fn gives_a_job_the_keys(&mut self) -> &mut Self {
+        let shell = self.pid();
+        let is_given = || tcgetpgrp(&self.near).is_ok_and(|foreground| foreground != shell);
+        wait_until(self.patience, is_given)
+            .unwrap_or_else(|()| panic!("the shell keeps the keys; all of it:\n{}", self.screen()));
         self
     }
 

@@ -18,7 +18,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::halves::receive;
 use super::{CpError, Outside, Progress, Wanted};
-use crate::archive::{Archive, Entry, Kind, Told, Why, extents};
+use crate::archive::{Archive, Entry, Kind, Shared, Told, Why, extents};
 use crate::changes::{Change, Changes, ChangesError, FileKind, Node, Sources};
 use crate::ops::error::OpsError;
 use crate::plan::errand::Keep;
@@ -31,7 +31,7 @@ const CHUNK: usize = 256 << 10;
 
 pub(super) fn copy_out(
     found: &Found,
-    wanted: &Wanted,
+    (wanted, shared): (&Wanted, &Shared),
     progress: &mut Progress<'_>,
 ) -> Result<Told, CpError> {
     let sandbox = found.lock().map_err(OpsError::from)?;
@@ -52,7 +52,7 @@ pub(super) fn copy_out(
         return Err(CpError::Removed { path, id });
     }
     let source = Source { sources, first, root: root.clone() };
-    carry(wanted, source, below, progress)
+    carry((wanted, shared), source, below, progress)
 }
 
 /// What there is to copy.
@@ -65,7 +65,7 @@ struct Source {
 
 /// Packs in a thread, and receives here.
 fn carry(
-    wanted: &Wanted,
+    (wanted, shared): (&Wanted, &Shared),
     source: Source,
     rest: impl Iterator<Item = Result<Change, ChangesError>> + Send,
     progress: &mut Progress<'_>,
@@ -84,7 +84,7 @@ fn carry(
         let counted = Counted { file: read.into(), total: 0, progress, signals, halt: halted };
         let mut input = BufReader::with_capacity(CHUNK, counted);
         let received = match &wanted.outside {
-            Outside::Path(to) => receive(&mut input, wanted, to),
+            Outside::Path(to) => receive(&mut input, (wanted, shared), to),
             Outside::Stream => copy(&mut input, &mut std::io::stdout().lock())
                 .map(|_| Told::default())
                 .map_err(|error| CpError::Stream("to standard output", error)),

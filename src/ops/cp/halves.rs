@@ -10,8 +10,8 @@ use super::pipes::{Begun, Flow, Pipe, begin};
 use super::{CpError, Outside, Progress, Wanted};
 use crate::archive::errand::{ErrandError, Outcome, pack_at};
 use crate::archive::{
-    Last, Member, Owners, PackError, ReadError, Reader, Start, Stop, Told, UnpackError, locate,
-    resolve, unpack,
+    Last, Member, Owners, PackError, ReadError, Reader, Shared, Start, Stop, Told, UnpackError,
+    locate, resolve, unpack,
 };
 use crate::plan::errand::{Errand, Source, SourceKind};
 use crate::spec::Text;
@@ -22,7 +22,7 @@ const CHUNK: usize = 256 << 10;
 
 pub(super) fn copy_out(
     found: &Found,
-    wanted: &Wanted,
+    (wanted, shared): (&Wanted, &Shared),
     progress: &mut Progress<'_>,
 ) -> Result<Told, CpError> {
     let name = match &wanted.outside {
@@ -34,7 +34,7 @@ pub(super) fn copy_out(
     let pipe = Pipe::new(begun.archive.as_fd(), &begun.errand, Some(progress));
     let mut input = BufReader::with_capacity(CHUNK, pipe);
     let done = match &wanted.outside {
-        Outside::Path(to) => receive(&mut input, wanted, to),
+        Outside::Path(to) => receive(&mut input, (wanted, shared), to),
         Outside::Stream => {
             let mut out = Pipe::new(rustix::stdio::stdout(), &begun.errand, None);
             copy(&mut input, &mut out)
@@ -49,7 +49,7 @@ pub(super) fn copy_out(
 /// Unpacks what comes, to where the user wants it.
 pub(super) fn receive(
     input: &mut dyn std::io::Read,
-    wanted: &Wanted,
+    (wanted, shared): (&Wanted, &Shared),
     to: &Text,
 ) -> Result<Told, CpError> {
     let failed = |source: UnpackError| here("to", to, source.into());
@@ -57,7 +57,7 @@ pub(super) fn receive(
     let first = reader.next_member().map_err(|error| failed(error.into()))?;
     let Some(first) = first else { return Err(failed(ReadError::CutOff.into())) };
     let source = source_of(&first, wanted.inside.as_bytes());
-    let place = resolve(to.as_bytes(), Start::Here, Last::Follow)
+    let place = resolve(to.as_bytes(), Start::Here(shared), Last::Follow)
         .map_err(|stop| here("to", to, stop.into()))?;
     let place = locate(place, &source).map_err(failed)?;
     let mut told = Told::default();
@@ -90,14 +90,13 @@ fn own_name(path: &[u8]) -> (Option<Text>, bool) {
 
 pub(super) fn copy_in(
     found: &Found,
-    wanted: &Wanted,
+    (wanted, shared): (&Wanted, &Shared),
     progress: &mut Progress<'_>,
 ) -> Result<Told, CpError> {
     let source = match &wanted.outside {
         Outside::Stream => Source { kind: SourceKind::Stream, name: None },
-        Outside::Path(from) => {
-            look(from, wanted.follow).map_err(|error| here("from", from, error))?
-        }
+        Outside::Path(from) => look(from, (Start::Here(shared), wanted.follow))
+            .map_err(|error| here("from", from, error))?,
     };
     let (path, keep) = (wanted.inside.clone(), wanted.keep);
     let begun = begin(found, Errand::Unpack { path, source, keep }, Flow::In)?;
@@ -107,7 +106,7 @@ pub(super) fn copy_in(
     let done = match &wanted.outside {
         Outside::Path(from) => {
             let last = if wanted.follow { Last::Follow } else { Last::Keep };
-            let from_here = (Start::Here, last);
+            let from_here = (Start::Here(shared), last);
             pack_at(from.as_bytes(), from_here, Some(b"."), wanted.keep, &mut out, &mut told)
                 .map_err(|error| here("from", from, error))
         }
@@ -124,9 +123,9 @@ pub(super) fn copy_in(
 }
 
 /// What the user wants to be copied.
-fn look(path: &Text, follow: bool) -> Result<Source, ErrandError> {
+fn look(path: &Text, (from, follow): (Start<'_>, bool)) -> Result<Source, ErrandError> {
     let last = if follow { Last::Follow } else { Last::Keep };
-    let found = resolve(path.as_bytes(), Start::Here, last)?;
+    let found = resolve(path.as_bytes(), from, last)?;
     let (name, contents) = own_name(path.as_bytes());
     let kind = match found.kind() {
         None => return Err(Stop::Errno(Errno::NOENT).into()),

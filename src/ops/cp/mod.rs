@@ -8,7 +8,7 @@
 //! The half inside is an entry as `bryo exec` makes one, confined as the payload is, that runs no program
 //! ([`archive`]). So a path inside is what the payload finds there, and a link or a mount that leads
 //! elsewhere leads where it leads the payload. The half out here follows the links of the path that the user
-//! typed, and none besides.
+//! typed, and none besides; of those not one that lies where the sandbox writes straight to the host ([`shared`]).
 //!
 //! Of a sandbox that ended what it changed can be copied: [`ended`]. The rest of what it saw is the host's own.
 //!
@@ -21,9 +21,11 @@
 mod ended;
 mod halves;
 mod pipes;
+mod shared;
 
 use std::io;
 
+use crate::archive::Stop;
 pub use crate::archive::Told;
 use crate::archive::errand::ErrandError;
 pub use crate::plan::errand::Keep;
@@ -174,6 +176,9 @@ impl Explain for CpError {
                 "`bryo diff {id}` lists what it changed; everything else is the host's own, as it is now"
             )),
             Self::Removed { .. } => Some("the host has it still".to_owned()),
+            Self::Here { source: ErrandError::Resolve(Stop::Shared), .. } => Some(
+                "name the place that the link leads to, if that is the one you mean".to_owned(),
+            ),
             _ => None,
         }
     }
@@ -195,10 +200,11 @@ pub fn copy(wanted: &Wanted, progress: &mut Progress<'_>) -> Result<Told, CpErro
     sweep(&here.stores).map_err(OpsError::from)?;
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
     let is_running = found.is_running().map_err(OpsError::from)?;
+    let shared = &shared::look(&found.record().map_err(OpsError::from)?, here.home.as_ref());
     match (wanted.way, is_running) {
-        (Way::Out, true) => halves::copy_out(&found, wanted, progress),
-        (Way::In, true) => halves::copy_in(&found, wanted, progress),
-        (Way::Out, false) => ended::copy_out(&found, wanted, progress),
+        (Way::Out, true) => halves::copy_out(&found, (wanted, shared), progress),
+        (Way::In, true) => halves::copy_in(&found, (wanted, shared), progress),
+        (Way::Out, false) => ended::copy_out(&found, (wanted, shared), progress),
         (Way::In, false) => Err(CpError::Ended(found.id())),
     }
 }

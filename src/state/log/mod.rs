@@ -8,7 +8,8 @@
 //! ```
 //! Numbers are little-endian. Data is what one read of the payload's pipe gave, in the order in which it came,
 //! [`MOST`] bytes at most. A file that would be larger than the bound is renamed over the one before it, and the
-//! next is begun: so at least the last *bound* bytes are there, and twice as many at most.
+//! next is begun: so at least the last *bound* bytes of entries are there, heads included, and twice as many at
+//! most. A program that writes byte by byte keeps a seventeenth of that as text; what the bound is for is the disk.
 //!
 //! Files are numbered: a reader that comes to the end of one knows the next by its number, and knows when one
 //! was replaced before it had come to it.

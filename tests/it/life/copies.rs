@@ -258,3 +258,60 @@ fn of_one_that_ended_what_it_changed_is_copied() {
     assert!(!world.exists("out/x"));
     std::fs::remove_dir_all(out).unwrap();
 }
+
+#[test]
+fn a_link_that_the_payload_planted_out_here_is_not_followed() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    let (shared, own) = (world.folder("shared"), world.folder("own"));
+    std::fs::create_dir(shared.join("d")).unwrap();
+    std::fs::write(own.join("rc"), "mine\n").unwrap();
+    symlink(&shared, own.join("to-shared")).unwrap();
+    let write = shared.to_str().unwrap().to_owned();
+    let rc = own.join("rc").to_str().unwrap().to_owned();
+    let plants =
+        format!("echo bad >bad; ln -s {rc} {write}/d/out; ln -s {} {write}/dir", own.display());
+    let running = world
+        .sandbox()
+        .args(["--name", "s", "--write", &write])
+        .start(&format!("{plants}; echo up; exec sleep 1000"));
+    running.says("up");
+    let attacks = |world: &World| {
+        let bad = inside(world, "bad");
+        for planted in
+            [format!("{write}/d/out"), format!("{write}/dir/rc"), format!("{write}/dir/")]
+        {
+            let why = ["a link there may be the sandbox's", "hint: name the place"];
+            cp(world, &[&bad, &planted]).refuses_with(&why);
+        }
+        assert_eq!(world.read("own/rc"), "mine\n");
+        // Links of the user's own lead there, and plain paths.
+        cp(world, &[&bad, own.join("to-shared/d/plain").to_str().unwrap()]).succeeds();
+        assert_eq!(world.read("shared/d/plain"), "bad\n");
+    };
+    attacks(&world);
+    cp(&world, &["-L", &format!("{write}/d/out"), &inside(&world, "in")])
+        .refuses_with(&["a link there may be the sandbox's"]);
+    cp(&world, &[&format!("{write}/dir/rc"), &inside(&world, "in")])
+        .refuses_with(&["a link there may be the sandbox's"]);
+    end(running);
+    attacks(&world);
+    // A control: to a sandbox that cannot have made them they are the user's own.
+    let other = sandbox_named(&world, "other");
+    let bad = inside(&world, "bad").replacen("s:", "other:", 1);
+    cp(&world, &[&bad, &format!("{write}/d/out")]).succeeds();
+    assert_eq!(world.read("own/rc"), "other\n");
+    end(other);
+    world.bryo(["rm", "s"]).ends().succeeds();
+}
+
+/// One more, which has written its name.
+fn sandbox_named(world: &World, name: &str) -> Running {
+    let script = format!("echo {name} >bad; echo up; exec sleep 1000");
+    let running = world.sandbox().args(["--rm", "--name", name]).start(&script);
+    running.says("up");
+    running
+}

@@ -3,7 +3,7 @@
 use rustix::process::Signal;
 
 use super::applies;
-use crate::support::{Running, Terminal, World};
+use crate::support::{Ended, Running, Terminal, World};
 
 /// A sandbox that runs in the foreground of nobody who looks, under the name `s`.
 fn sandbox(world: &World) -> Running {
@@ -133,8 +133,33 @@ fn the_sandbox_ends_with_its_payload_whoever_is_in_it() {
     entered.says("in");
     world.bryo(exec(["s", "kill", "-9", "2"])).ends();
     running.ends().exits_with(137);
-    entered.ends().fails();
+    is_told(&entered.ends());
     world.bryo(exec(["s", "true"])).ends().refuses_with(&["`s`"]);
+}
+
+/// Whoever would have told how a program ended may be killed with it; that is then said.
+#[track_caller]
+fn is_told(ended: &Ended) {
+    let is_said = ended.stderr().contains("cannot tell how `sh` ended in sandbox");
+    let expected = if is_said { 125 } else { 137 };
+    assert_eq!(ended.status.code(), Some(expected), "{ended}");
+}
+
+#[test]
+fn with_a_killed_supervisor_ends_what_entered_and_that_is_told() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    for _ in 0..8 {
+        let running = sandbox(&world);
+        let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
+        entered.says("in");
+        running.kill(Signal::KILL);
+        running.ends();
+        is_told(&entered.ends());
+        world.bryo(["rm", "-f", "s"]).ends();
+    }
 }
 
 #[test]

@@ -159,7 +159,7 @@ fn without_a_terminal_inside_keys_become_signals_for_the_payload() {
     let redirected = "</dev/null 2>&1 | (trap '' INT; cat)";
     terminal.types(&format!("\"$@\" -- {payload} {redirected}\r")).shows("ready\r\n");
     terminal.types("\x1a").shows("Stopped").shows("prompt> ").types("fg\r").shows("cat");
-    terminal.types("\x03").shows("handled").shows("prompt> ");
+    terminal.gives_a_job_the_keys().types("\x03").shows("handled").shows("prompt> ");
     leave(terminal);
 }
 
@@ -176,8 +176,8 @@ fn where_no_terminal_is_wanted_inside_the_callers_own_line_discipline_serves() {
         .types(&format!("\"$@\" --tty=false -- {WAITS}\r"))
         .shows("ready\r\n");
     terminal.types("\x1a").shows("Stopped").shows("prompt> ").types("fg\r").shows("sleep 100");
-    terminal.types("\x03").shows("prompt> ").types("echo status=$?\r").shows("status=130");
-    terminal.shows("prompt> ");
+    terminal.gives_a_job_the_keys().types("\x03").shows("prompt> ");
+    terminal.types("echo status=$?\r").shows("status=130").shows("prompt> ");
     leave(terminal);
 }
 

@@ -30,7 +30,11 @@ pub(super) fn flags() -> Vec<Arg> {
             "TIME",
             "How long it may take then before it is killed; 10s otherwise",
         ),
-        value("log-max-size", "SIZE", "Keep at least so much of what it writes; 16m otherwise"),
+        value(
+            "log-max-size",
+            "SIZE",
+            "Keep at least so much of what it writes, 16 bytes more for each write included; 16m otherwise",
+        ),
         values("label", "NAME[=VALUE]", "Write this on it, for `bryo ps --filter label=…`"),
     ]
 }
