@@ -1,8 +1,9 @@
 //! `bryo attach`: a terminal or pipes at a sandbox that runs without a caller.
 
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
-use super::control::{Heard, Supervisor};
+use super::control::{ANSWER, Heard, PAUSE, Supervisor};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::sweep::sweep;
@@ -29,11 +30,7 @@ pub struct Wanted {
 pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left, OpsError> {
     sweep(stores)?;
     let found = stores.choose(which)?;
-    let socket = match found.line()? {
-        Line::Socket(socket) => socket,
-        Line::Process(_) => return Err(OpsError::Foreground { verb: "attach to", id: found.id() }),
-        Line::Ended => return Err(not_running(&found)),
-    };
+    let socket = socket_of(&found)?;
     // Signals first: one that comes meanwhile is for the payload.
     let signals = block_signals()?;
     let log = found.read_log()?;
@@ -41,6 +38,24 @@ pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left,
     let supervisor = Supervisor::new(socket);
     let asked = supervisor.ask(&Request::Attach);
     stay(&found, (supervisor, asked), (log, follow), wanted, &signals)
+}
+
+/// The way to its supervisor. One without a caller that has no socket is about to have one, or ends.
+fn socket_of(found: &Found) -> Result<OwnedFd, OpsError> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        match found.line()? {
+            Line::Socket(socket) => return Ok(socket),
+            Line::Ended => return Err(not_running(found)),
+            Line::Process(_) if found.record()?.spec.lifetime.detached.is_none() => {
+                return Err(OpsError::Foreground { verb: "attach to", id: found.id() });
+            }
+            Line::Process(_) if Instant::now() > until => {
+                return Err(OpsError::NoAnswer { verb: "attach to", id: found.id() });
+            }
+            Line::Process(_) => std::thread::sleep(PAUSE),
+        }
+    }
 }
 
 /// Stays attached to one that was just started with the other end of `socket` at its station: it may have ended

@@ -12,10 +12,10 @@ use crate::sys::event::Poller;
 use crate::sys::{pidfd, socket};
 
 /// How long a supervisor may take to answer. It is one process with one loop, and never waits for others.
-const ANSWER: Duration = Duration::from_secs(10);
+pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
 /// How long to wait before looking again whether it listens.
-const PAUSE: Duration = Duration::from_millis(2);
+pub(super) const PAUSE: Duration = Duration::from_millis(2);
 
 /// A connection to a supervisor.
 #[derive(Debug)]

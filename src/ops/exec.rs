@@ -218,7 +218,14 @@ pub(super) fn enter(
     let text = file_of(&text).map_err(hand_over)?;
     let [input, output, errors] = stdio;
     let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
-    supervisor.say_with(&Message::Request(Request::Enter), &fds).map_err(broken)?;
+    let not_running = || OpsError::NotRunning { verb, id: found.id() };
+    supervisor.say_with(&Message::Request(Request::Enter), &fds).map_err(
+        |source| match source {
+            // It went before it could be asked.
+            Errno::EPIPE | Errno::ECONNRESET => not_running(),
+            source => broken(source),
+        },
+    )?;
     // A program on a slow file system may take long to be executed.
     match supervisor.hear_with(Some(Instant::now() + STARTING)).map_err(broken)? {
         (Heard::Reply(Reply::Entered), fds) => {
@@ -232,7 +239,7 @@ pub(super) fn enter(
         }
         // It was asked: whether the program ran nobody knows.
         (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
-        (Heard::Gone, _) => Err(OpsError::NotRunning { verb, id: found.id() }.into()),
+        (Heard::Gone, _) => Err(not_running().into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
         (Heard::Reply(_), _) => Err(broken(Errno::EPROTO).into()),
     }
