@@ -66,8 +66,12 @@ pub(super) fn parse_groups(group: &[u8]) -> impl Iterator<Item = Group<'_>> {
 }
 
 fn fields<const N: usize>(line: &[u8]) -> Option<[&[u8]; N]> {
-    let fields: Vec<&[u8]> = line.splitn(N + 1, |b| *b == b':').collect();
-    fields.try_into().ok()
+    let mut fields: [&[u8]; N] = [&[]; N];
+    let mut found = line.split(|b| *b == b':');
+    for field in &mut fields {
+        *field = found.next()?;
+    }
+    found.next().is_none().then_some(fields)
 }
 
 fn name_of(name: &[u8]) -> Option<&[u8]> {
@@ -99,11 +103,13 @@ pub(super) fn probe_account(
 ) -> Result<Account, HostError> {
     let group = bounded::read_optional(GROUP, FILE)?.unwrap_or_default();
     let mut account = account(caller, passwd, &group);
+    let user_is_named = caller.uid == uid_inside && account.name.is_some()
+        || parse_users(passwd).any(|user| user.uid == uid_inside);
+    let group_is_named = caller.gid == gid_inside && account.group.is_some()
+        || parse_groups(&group).any(|group| group.gid == gid_inside);
     if account.name.is_none() {
         ask_name_service(caller.uid, resolver, &mut account);
     }
-    let user_is_named = parse_users(passwd).any(|user| user.uid == uid_inside);
-    let group_is_named = parse_groups(&group).any(|group| group.gid == gid_inside);
     account.passwd_without = (!user_is_named).then(|| text(&without_nul(passwd.to_vec())));
     account.group_without = (!group_is_named).then(|| text(&without_nul(group)));
     Ok(account)
@@ -143,19 +149,19 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
 /// The caller's own homes by passwd, links resolved, without `$HOME` and `/`: whoever sets `$HOME` to
 /// something else, as services and `env -i` do, still has secrets in these.
 pub(super) fn probe_own_homes(
+    passwd: &[u8],
     caller: &Caller,
     resolver: &mut Resolver,
-) -> Result<Vec<HostPath>, HostError> {
-    let passwd = read_passwd()?;
+) -> Vec<HostPath> {
     let mut homes = BTreeSet::new();
-    for user in parse_users(&passwd).filter(|user| user.uid == caller.uid) {
+    for user in parse_users(passwd).filter(|user| user.uid == caller.uid) {
         let Ok(named) = HostPath::new(OsStr::from_bytes(user.home)) else { continue };
         let home = resolver.resolve(&named, Last::Follow).real;
         if !home.is_root() && caller.home.as_ref() != Some(&home) {
             homes.insert(home);
         }
     }
-    Ok(homes.into_iter().collect())
+    homes.into_iter().collect()
 }
 
 /// Homes of other accounts: directories that belong to the account whose home they are. Those beside

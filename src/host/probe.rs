@@ -30,6 +30,7 @@ pub struct Probe {
     status: ProcessStatus,
     resolver: Resolver,
     passwd: Option<Rc<[u8]>>,
+    own_homes: Option<Rc<[HostPath]>>,
     /// How many of each kind of path [`Probe::directories`] knew.
     directories_of: [usize; 4],
     facts: Facts,
@@ -56,7 +57,7 @@ impl Probe {
             background: stdio::probe_background(),
             ..Facts::default()
         };
-        Self { status, resolver, passwd: None, directories_of: [0; 4], facts }
+        Self { status, resolver, passwd: None, own_homes: None, directories_of: [0; 4], facts }
     }
 
     /// What is known so far.
@@ -98,7 +99,7 @@ impl Probe {
         hidden: &[Pattern],
         warned: &[Pattern],
     ) -> Result<(), HostError> {
-        let homes = passwd::probe_own_homes(&self.facts.caller, &mut self.resolver)?;
+        let homes = self.own_homes()?;
         let elsewhere =
             homes.iter().flat_map(|home| secrets.iter().filter_map(|one| one.below_home(home)));
         let secrets: Vec<Pattern> = secrets.iter().cloned().chain(elsewhere).collect();
@@ -106,12 +107,7 @@ impl Probe {
         let secrets = expander.expand(&secrets, Sought::Secrets)?;
         let hidden = expander.expand(hidden, Sought::Others)?;
         let warned = expander.expand(warned, Sought::Others)?;
-        self.facts.absent = secrets.absent;
-        if !hidden.absent.is_empty() {
-            self.facts.absent.extend(hidden.absent);
-            order::sort(&mut self.facts.absent);
-            self.facts.absent.dedup();
-        }
+        self.facts.absent = order::merged(secrets.absent, hidden.absent);
         self.facts.secrets = secrets.there;
         self.facts.hidden = hidden.there;
         self.facts.warned = warned.there.into_iter().map(|found| found.path).collect();
@@ -151,7 +147,7 @@ impl Probe {
     pub fn stores(&mut self) -> Result<(), HostError> {
         use crate::plan::facts::StoreState;
         let variables = Variables::from_environment();
-        let homes = passwd::probe_own_homes(&self.facts.caller, &mut self.resolver)?;
+        let homes = self.own_homes()?;
         self.facts.stores =
             store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
         let first = self.facts.stores.iter().find(|store| store.state == StoreState::Usable);
@@ -213,6 +209,18 @@ impl Probe {
         let passwd: Rc<[u8]> = passwd::read_passwd()?.into();
         self.passwd = Some(Rc::clone(&passwd));
         Ok(passwd)
+    }
+
+    /// The caller's own homes, looked at once.
+    fn own_homes(&mut self) -> Result<Rc<[HostPath]>, HostError> {
+        if let Some(homes) = &self.own_homes {
+            return Ok(Rc::clone(homes));
+        }
+        let passwd = self.passwd()?;
+        let homes = passwd::probe_own_homes(&passwd, &self.facts.caller, &mut self.resolver);
+        let homes: Rc<[HostPath]> = homes.into();
+        self.own_homes = Some(Rc::clone(&homes));
+        Ok(homes)
     }
 
     /// Subordinate ids. After [`Probe::account`], whose name they are listed under.

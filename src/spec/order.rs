@@ -33,6 +33,19 @@ pub fn sort_by<T>(list: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
     follow(&mut order, &mut |one, other| list.swap(one, other));
 }
 
+/// Both lists in one, each item once. Both are sorted and have it once.
+pub fn merged<T: Ord>(one: Vec<T>, other: Vec<T>) -> Vec<T> {
+    let mut all = Vec::with_capacity(one.len() + other.len());
+    let mut other = other.into_iter().peekable();
+    for item in one {
+        all.extend(std::iter::from_fn(|| other.next_if(|before| *before < item)));
+        other.next_if(|same| *same == item);
+        all.push(item);
+    }
+    all.extend(other);
+    all
+}
+
 /// Keeps those of `list` that `known` has no equal of. `by` is what of an item is compared.
 pub fn retain_unknown<T, K: Ord>(list: &mut Vec<T>, known: &[&K], by: impl Fn(&T) -> &K) {
     let among = |one: usize, other: usize| known.get(one).cmp(&known.get(other));
@@ -88,6 +101,12 @@ mod tests {
             sort_by_key(&mut ours, |item| item.0);
             theirs.sort_by_key(|item| item.0);
             prop_assert_eq!(ours, theirs);
+        }
+
+        #[test]
+        fn two_lists_become_one(one in prop::collection::btree_set(0_u8..50, 0..40), other in prop::collection::btree_set(0_u8..50, 0..40)) {
+            let together: Vec<u8> = one.union(&other).copied().collect();
+            prop_assert_eq!(merged(one.into_iter().collect(), other.into_iter().collect()), together);
         }
 
         #[test]
