@@ -22,7 +22,15 @@ pub(super) struct Draft {
     notices: Vec<Notice>,
 }
 
+/// A default run has some hundred and thirty steps.
+const STEPS: usize = 144;
+
 impl Draft {
+    /// One with room for a plan.
+    pub(super) fn of_plan() -> Self {
+        Self { steps: Vec::with_capacity(STEPS), ..Self::default() }
+    }
+
     /// Appends a step.
     pub(super) fn push(&mut self, stage: Stage, action: impl Into<Action>) {
         self.steps.push(Step { stage, action: action.into() });

@@ -79,7 +79,7 @@ use view::Rules;
 /// The steps for a spec on a host.
 pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     process::verify_command(&spec.command)?;
-    let mut draft = Draft::default();
+    let mut draft = Draft::of_plan();
     let table = MountTable::new(facts)?;
     let rules = rules(spec, facts, &table, &mut draft)?;
     draft.push(Stage::Sandbox, ProcessStep::Undumpable);

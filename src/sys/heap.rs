@@ -5,7 +5,8 @@
 //! libc's heap finds, splits, and merges blocks for each; that was a tenth of all the time a start
 //! takes in user space. Here a size is rounded up to its class, and a freed block heads the list of
 //! its class, so that both ways are a few instructions and what was just used is used again. New
-//! blocks are cut off the arena one behind the other. The arena is part of the binary's zeroed memory:
+//! blocks are cut off the arena one behind the other; but first, what growing lists and tables have left behind, large
+//! blocks that nobody asks for again, is cut up. The arena is part of the binary's zeroed memory:
 //! no call is made for it, and of it only what was touched is there.
 //!
 //! What is larger than [`LARGEST`], or comes when the arena is used up, is libc's. Whose a block is,
@@ -16,7 +17,7 @@
 //! the pages behind, close together; those are used again. When the arena is used up, libc's heap takes over.
 //!
 //! # Decisions
-//! - Blocks are never merged: a class that was once much used keeps its blocks. The arena bounds it.
+//! - Blocks are never merged: a class of small ones that was once much used keeps its blocks. The arena bounds it.
 //! - One lock that nobody waits for: a thread that finds it taken asks libc instead, and a block it
 //!   cannot give back is lost. bryo has one thread; this is for correctness alone.
 //! - A forked process has a copy of it all, and its lock is free: whoever forks runs, and does not
@@ -25,6 +26,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::UnsafeCell;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -37,7 +39,9 @@ const USED: usize = 384 << 10;
 /// What the kernel copies at once after a fork, on most machines.
 const PAGE: usize = 4096;
 /// The largest block from the arena, in bytes.
-const LARGEST: usize = 64 << 10;
+const LARGEST: usize = 128 << 10;
+/// The smallest block that is cut up, in bytes.
+const SCRAP: usize = 2 << 10;
 /// Up to here sizes are rounded up to a multiple of [`STEP`], in bytes; above, to a quarter of a power of
 /// two.
 const FINE: usize = 1024;
@@ -58,6 +62,36 @@ struct Lists {
     heads: [*mut Free; CLASSES],
     /// Bytes of the arena that were ever handed out.
     used: usize,
+    /// What is left of the block that is being cut up, from where to where in the arena.
+    scrap: Range<usize>,
+}
+
+impl Lists {
+    /// Where a new block lies in the arena, which begins at `start`; none when it is used up.
+    fn cut(&mut self, size: usize, start: *mut u8) -> Option<usize> {
+        if self.scrap.len() < size
+            && let Some(scrap) = self.largest(size.max(SCRAP), start)
+        {
+            self.scrap = scrap;
+        }
+        let from = if self.scrap.len() < size { &mut self.used } else { &mut self.scrap.start };
+        let at = *from;
+        (size <= ARENA - at).then(|| {
+            *from = at + size;
+            at
+        })
+    }
+
+    /// Takes the largest free block, if it has at least so many bytes.
+    fn largest(&mut self, least: usize, start: *mut u8) -> Option<Range<usize>> {
+        let large = self.heads.iter_mut().enumerate().skip(class_of_size(least)).rev();
+        let (class, head) = large.into_iter().find(|(_, head)| !head.is_null())?;
+        let at = head.addr().wrapping_sub(start.addr());
+        // SAFETY: what is in a list is a free block of the arena, whose `next` was written when it was put
+        // there.
+        *head = unsafe { (**head).next };
+        Some(at..at + size_of_class(class))
+    }
 }
 
 /// The heap of this process, to be named as the global allocator of its binary.
@@ -117,7 +151,11 @@ impl Heap {
     const fn new() -> Self {
         Self {
             arena: UnsafeCell::new(Arena(MaybeUninit::zeroed())),
-            lists: UnsafeCell::new(Lists { heads: [ptr::null_mut(); CLASSES], used: 0 }),
+            lists: UnsafeCell::new(Lists {
+                heads: [ptr::null_mut(); CLASSES],
+                used: 0,
+                scrap: 0..0,
+            }),
             taken: AtomicBool::new(false),
             left: AtomicUsize::new(0),
         }
@@ -163,12 +201,8 @@ impl Heap {
                 *head = unsafe { (*block).next };
                 return Some(block.cast());
             }
-            let (at, size) = (lists.used, size_of_class(class));
-            if size > ARENA - at {
-                return None;
-            }
-            lists.used = at + size;
-            // SAFETY: `at + size` is within the arena (checked above).
+            let at = lists.cut(size_of_class(class), self.start())?;
+            // SAFETY: the block, and so its beginning, is within the arena.
             Some(unsafe { self.start().add(at) })
         })
     }
@@ -176,6 +210,7 @@ impl Heap {
     fn leave_used(&self) {
         let left = self.with_lists(|lists| {
             lists.heads = [ptr::null_mut(); CLASSES];
+            lists.scrap = 0..0;
             lists.used = lists.used.next_multiple_of(PAGE).min(ARENA);
             Some(lists.used)
         });
@@ -264,128 +299,4 @@ unsafe impl GlobalAlloc for Heap {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    static HEAP: Heap = Heap::new();
-
-    /// A block, filled with one byte.
-    struct Block {
-        at: *mut u8,
-        layout: Layout,
-        fill: u8,
-    }
-
-    impl Block {
-        fn new(heap: &Heap, size: usize, align: usize, fill: u8) -> Self {
-            let layout = Layout::from_size_align(size, align).unwrap();
-            // SAFETY: the size is not zero.
-            let at = unsafe { heap.alloc(layout) };
-            assert!(!at.is_null() && at.addr().is_multiple_of(align));
-            // SAFETY: the block is that long and ours.
-            unsafe { at.write_bytes(fill, size) };
-            Self { at, layout, fill }
-        }
-
-        fn is_untouched(&self, bytes: usize) -> bool {
-            // SAFETY: the block is at least that long, written, and ours.
-            let bytes = unsafe { std::slice::from_raw_parts(self.at, bytes) };
-            bytes.iter().all(|byte| *byte == self.fill)
-        }
-
-        fn resize(&mut self, heap: &Heap, size: usize) {
-            // SAFETY: the block is this heap's, of this layout; the size is not zero.
-            self.at = unsafe { heap.realloc(self.at, self.layout, size) };
-            assert!(!self.at.is_null());
-            assert!(self.is_untouched(size.min(self.layout.size())));
-            self.layout = Layout::from_size_align(size, self.layout.align()).unwrap();
-            // SAFETY: the block is that long and ours.
-            unsafe { self.at.write_bytes(self.fill, size) };
-        }
-
-        fn free(self, heap: &Heap) {
-            assert!(self.is_untouched(self.layout.size()));
-            // SAFETY: the block is this heap's, of this layout, and not used again.
-            unsafe { heap.dealloc(self.at, self.layout) };
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn live_blocks_never_overlap_and_keep_what_is_in_them(
-            orders in prop::collection::vec((0..3u8, 1..70_000usize, 0..5u32, any::<u8>()), 1..400),
-        ) {
-            let mut blocks: Vec<Block> = Vec::new();
-            for (order, size, align, fill) in orders {
-                let chosen = size % blocks.len().max(1);
-                match order {
-                    1 if !blocks.is_empty() => blocks.swap_remove(chosen).free(&HEAP),
-                    2 if !blocks.is_empty() => blocks[chosen].resize(&HEAP, size),
-                    _ => blocks.push(Block::new(&HEAP, size, 1 << align, fill)),
-                }
-            }
-            for block in blocks {
-                block.free(&HEAP);
-            }
-        }
-    }
-
-    #[test]
-    fn every_size_fits_its_class_and_no_smaller_one() {
-        for size in 1..=LARGEST {
-            let class = class_of_size(size);
-            assert!(class < CLASSES && size <= size_of_class(class), "{size}");
-            assert!(class == 0 || size > size_of_class(class - 1), "{size}");
-        }
-        assert_eq!(size_of_class(CLASSES - 1), LARGEST);
-        assert!((0..CLASSES).all(|class| size_of_class(class).is_multiple_of(STEP)));
-    }
-
-    #[test]
-    fn what_is_freed_is_used_again_and_the_arena_may_run_out() {
-        static OWN: Heap = Heap::new();
-        let heap = &OWN;
-        let first = Block::new(heap, 40, 8, 1);
-        let at = first.at;
-        first.free(heap);
-        let again = Block::new(heap, 48, 16, 2);
-        assert_eq!(again.at, at);
-        let many: Vec<Block> =
-            (0..2 * ARENA / LARGEST).map(|_| Block::new(heap, LARGEST, 1, 3)).collect();
-        assert!(many.iter().any(|block| heap.has(block.at)));
-        assert!(many.iter().any(|block| !heap.has(block.at)));
-        many.into_iter().chain([again]).for_each(|block| block.free(heap));
-    }
-
-    #[test]
-    fn before_a_fork_what_was_used_is_left_as_it_is_and_what_comes_after_is_used_again() {
-        static LEAVES: Heap = Heap::new();
-        let (one, other) = (Block::new(&LEAVES, 32, 8, 1), Block::new(&LEAVES, 32, 8, 2));
-        let (freed, kept) = (one.at, other.at);
-        one.free(&LEAVES);
-        LEAVES.leave_used();
-        other.free(&LEAVES);
-        // SAFETY: the arena stays, and nobody has this block.
-        assert!(unsafe { std::slice::from_raw_parts(kept, 32) }.iter().all(|byte| *byte == 2));
-        let after = Block::new(&LEAVES, 32, 8, 3);
-        let at = after.at;
-        assert!(LEAVES.has(at) && at.addr() / PAGE > freed.addr() / PAGE);
-        after.free(&LEAVES);
-        let again = Block::new(&LEAVES, 32, 8, 4);
-        assert_eq!(again.at, at);
-        LEAVES.left.store(0, Ordering::Relaxed);
-        Block { at: kept, layout: again.layout, fill: 2 }.free(&LEAVES);
-        assert_eq!(Block::new(&LEAVES, 32, 8, 5).at, kept);
-    }
-
-    #[test]
-    fn a_thread_that_finds_the_lists_taken_is_served_by_libc() {
-        static TAKEN: Heap = Heap::new();
-        TAKEN.taken.store(true, Ordering::Relaxed);
-        let block = Block::new(&TAKEN, 8, 8, 1);
-        assert!(!TAKEN.has(block.at));
-        block.free(&TAKEN);
-    }
-}
+mod tests;
