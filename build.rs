@@ -30,6 +30,7 @@ mod profile {
     pub mod error;
     mod fields;
     pub mod group;
+    pub mod health;
     pub mod library;
     mod merge;
     pub mod network;

@@ -91,6 +91,9 @@ prop_compose! {
             "cgroup-need = 'if-available'"]),
         confine in line("confine", &["landlock = 'off'", "landlock = 'required'",
             "seccomp = 'default-32'", "notify = false", "nesting = true"]),
+        health in line("health", &["disable = true", "disable = false", "command = 'true'",
+            "command = 'a \"b\"'", "interval = '5s'", "timeout = '1m'", "start-period = 0",
+            "start-interval = 1", "retries = 2"]),
         environment in line("environment", &["set = { A = '1' }", "set = { A = '2', B = '3' }"]),
         network in line("network", &["mode = 'host'", "mode = 'none'", "mode = 'user'",
             "allow-all = true", "allow-any-sni = false", "rate = '10M'", "rate = '1M/16k'"]),
@@ -100,7 +103,7 @@ prop_compose! {
         let [paths, pass, capabilities, refuse] = lists;
         let top = top.replace("[top]\n", "");
         settings(&format!(
-            "{top}{ids}{root}{limits}{confine}{capabilities}{environment}{pass}{network}{refuse}{paths}{removals}"
+            "{top}{ids}{root}{limits}{health}{confine}{capabilities}{environment}{pass}{network}{refuse}{paths}{removals}"
         ))
     }
 }

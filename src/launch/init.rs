@@ -155,6 +155,8 @@ impl Init {
         if self.is_reaped.get() {
             return Ok(());
         }
+        // What it runs at a prompt or in a pipe has no other end: its group may have been left by now.
+        signal::kill_group(self.payload, SignalNumber::KILL).unwrap_or_default();
         match signal::kill(self.payload, SignalNumber::KILL) {
             Err(Errno::ESRCH) => return Ok(()),
             other => other?,

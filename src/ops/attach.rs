@@ -7,6 +7,7 @@ use super::control::{ANSWER, Heard, PAUSE, Supervisor};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::sweep::sweep;
+use crate::state::events::What;
 use crate::state::log::{Follow, Position, Reader};
 use crate::state::{Found, Line, SandboxId, Stores, Which};
 use crate::supervise::attach::Attachment;
@@ -94,6 +95,7 @@ fn stay(
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
         Heard::Reply(reply) => return Err(refusal(reply, "attach to", found)),
     };
+    found.tell_as_called(What::Attach, &[]);
     let attachment = Attachment {
         socket: supervisor.into_socket(),
         log,
@@ -103,7 +105,11 @@ fn stay(
         signals: wanted.signals,
         keys: wanted.keys,
     };
-    Ok(supervise::attach::attach(attachment, signals)?)
+    let left = supervise::attach::attach(attachment, signals)?;
+    if matches!(left, Left::Detached | Left::Closed) {
+        found.tell_as_called(What::Detach, &[]);
+    }
+    Ok(left)
 }
 
 fn not_running(found: &Found) -> OpsError {

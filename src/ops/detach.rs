@@ -264,6 +264,9 @@ impl Desk for Apart<'_> {
         if let Some(seat) = &mut self.seat {
             seat.from.clone_from(&record.from);
             seat.name.clone_from(&record.name);
+            if record.continued.is_none() {
+                seat.tell(What::Create, &[]);
+            }
             seat.tell(What::Start, &[]);
         }
         heap::use_all();

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::error::OpsError;
 use super::stores::Here;
+use super::template::Template;
 use crate::profile::value::{ValueError, nearest};
 use crate::spec::order;
 use crate::spec::text::{escape, escape_json};
@@ -30,19 +31,40 @@ pub struct Part {
 }
 
 /// How they are shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Form {
     /// For people.
     Text,
+    /// As a template has it.
+    Template(Template),
     /// One JSON object per line.
     Json,
 }
 
+/// The words of events, for who is to choose one.
+const WORDS: &[&str] = &[
+    "create",
+    "start",
+    "die",
+    "exec_create",
+    "exec_start",
+    "exec_die",
+    "health_status",
+    "oom",
+    "restart",
+    "attach",
+    "detach",
+    "kill",
+    "stop",
+    "pause",
+    "unpause",
+    "rename",
+    "destroy",
+];
+
 /// `event=WORD` or `sandbox=NAME`.
 pub fn read_filter(text: &str, part: &mut Part) -> Result<(), ValueError> {
     const KEYS: &[&str] = &["event", "sandbox"];
-    const WORDS: &[&str] =
-        &["start", "die", "restart", "kill", "stop", "pause", "unpause", "rename", "destroy"];
     let unknown = |word: &str, choices: &'static [&'static str]| ValueError::UnknownChoice {
         nearest: nearest(word, choices.iter().copied()),
         choices,
@@ -75,7 +97,7 @@ fn starts(id: SandboxId, beginning: &str) -> bool {
 }
 
 /// Writes the events of a part to `out`, and new ones as they come until its end.
-pub fn events(part: &Part, form: Form, out: &mut dyn Write) -> Result<(), OpsError> {
+pub fn events(part: &Part, form: &Form, out: &mut dyn Write) -> Result<(), OpsError> {
     let mut all = Vec::new();
     let part = Part { since: Some(part.since.unwrap_or_else(Timestamp::now)), ..part.clone() };
     loop {
@@ -123,17 +145,53 @@ fn wait(all: &mut [Events], until: Option<Timestamp>) -> Result<(), OpsError> {
     poller.wait(Some(left.map_or(LOOK, |left| left.min(LOOK)))).map(drop).map_err(OpsError::Poll)
 }
 
-fn line(event: &Event, form: Form) -> Result<String, OpsError> {
-    if form == Form::Json {
+fn line(event: &Event, form: &Form) -> Result<String, OpsError> {
+    if let Form::Template(template) = form {
+        let line = template.render(1, &|_, field| value(event, field));
+        return Ok(line.trim_end_matches('\n').to_owned());
+    }
+    if *form == Form::Json {
         let text = serde_json::to_string(event).map_err(OpsError::Json)?;
         return Ok(escape_json(&text));
     }
     let name = event.name.iter().map(|name| format!("name={}", escape(name)));
-    let details =
-        event.details.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)));
-    let all: Vec<String> = name.chain(details).collect();
+    let all: Vec<String> = name.chain(details(event)).collect();
     let more = if all.is_empty() { String::new() } else { format!(" ({})", all.join(", ")) };
-    Ok(format!("{} {} {}{more}", event.time, event.event.word(), event.id))
+    Ok(format!("{} {} {}{more}", event.time, action(event), event.id))
+}
+
+fn details(event: &Event) -> impl Iterator<Item = String> {
+    event.details.iter().map(|(key, value)| format!("{}={}", escape(key), escape(value)))
+}
+
+/// The word, with what Docker has in it.
+fn action(event: &Event) -> String {
+    let word = event.event.word();
+    match event.details.get("health").filter(|_| event.event == What::HealthStatus) {
+        Some(health) => format!("{word}: {}", escape(health)),
+        None => word.to_owned(),
+    }
+}
+
+/// `{{.Time}} {{.Action}} {{.ID}}`; titles would stand among what comes later.
+pub fn parse_format(text: &str) -> Result<Form, ValueError> {
+    match text {
+        "json" => Ok(Form::Json),
+        _ if text.starts_with("table") => Err(ValueError::NotATemplate),
+        text => Template::parse(text, FIELDS).map(Form::Template),
+    }
+}
+
+const FIELDS: &[&str] = &["Time", "Action", "Status", "ID", "Name", "Details"];
+
+fn value(event: &Event, field: &str) -> String {
+    match field {
+        "Time" => event.time.to_string(),
+        "Action" | "Status" => action(event),
+        "ID" => event.id.to_string(),
+        "Name" => event.name.as_ref().map(escape).unwrap_or_default(),
+        _ => details(event).collect::<Vec<_>>().join(","),
+    }
 }
 
 #[cfg(test)]
@@ -149,10 +207,29 @@ mod tests {
             name: Some("web".to_owned()),
             details: [("exit".to_owned(), "3".to_owned())].into(),
         };
-        let text = line(&event, Form::Text).unwrap();
+        let text = line(&event, &Form::Text).unwrap();
         assert_eq!(text, "1970-01-01T00:00:00.000000000Z die 0123456789ab (name=web, exit=3)");
-        let json = line(&event, Form::Json).unwrap();
+        let json = line(&event, &Form::Json).unwrap();
         assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        let form = parse_format("{{.Action}}/{{.Name}}/{{.Details}}").unwrap();
+        assert_eq!(line(&event, &form).unwrap(), "die/web/exit=3");
+        let ill = [("health".to_owned(), "unhealthy".to_owned())].into();
+        let event_of = Event { event: What::HealthStatus, details: ill, ..event.clone() };
+        let text = line(&event_of, &Form::Text).unwrap();
+        assert!(
+            text.contains("Z health_status: unhealthy 0123456789ab (name=web, health="),
+            "{text}"
+        );
+        assert_eq!(serde_json::to_value(&event_of).unwrap()["event"], "health_status");
+        // Whatever can be told can be chosen.
+        for (word, _) in What::ALL {
+            read_filter(&format!("event={word}"), &mut Part::default()).unwrap();
+            assert!(WORDS.contains(word), "{word}");
+        }
+        assert_eq!(WORDS.len(), What::ALL.len());
+        for bad in ["table {{.ID}}", "{{.Id}}", "{{"] {
+            assert!(parse_format(bad).is_err(), "{bad}");
+        }
         for (filters, has) in [
             (&["event=die", "event=start"][..], true),
             (&["event=start"], false),

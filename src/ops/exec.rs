@@ -4,6 +4,8 @@
 //! The supervisor of the sandbox starts it, as it alone holds the plan and the namespaces, and hands over the
 //! process that entered: this command then watches over it as the supervisor of a run does over its init. What
 //! is sent is what to start, and descriptors 0 to 2; the record, which is a file, is not asked.
+//!
+//! What is started with `--detach` has nothing at 0 to 2 and is watched over by the supervisor itself.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -25,7 +27,9 @@ use crate::plan::entry::{Descriptors, Entry, Foreground, plan_descriptors};
 use crate::plan::step::StdioPlan;
 use crate::report::Explain;
 use crate::spec::{EnvironmentVariable, SandboxPath, Terminal, Text};
+use crate::state::events::What;
 use crate::state::{Found, SandboxId};
+pub use crate::supervise::protocol::Keeper;
 use crate::supervise::protocol::{Message, Reply, Request};
 use crate::supervise::{self, Call, Duties, How, Signals, SuperviseError};
 use crate::sys::errno::{Errno, Result as SysResult};
@@ -49,6 +53,22 @@ pub struct Wanted {
     pub user: Option<(u32, u32)>,
     /// Whether it gets a terminal.
     pub terminal: Terminal,
+    /// Who watches over it: nobody does in place of a supervisor but this command.
+    pub keeper: Keeper,
+}
+
+impl Wanted {
+    fn entry(&self, stdio: [StdioPlan; 3], pty: Option<Foreground>) -> Entry {
+        Entry {
+            argv: self.argv.clone(),
+            environment: self.environment.clone(),
+            workdir: self.workdir.clone(),
+            user: self.user,
+            stdio,
+            pty,
+            errand: None,
+        }
+    }
 }
 
 /// Why nothing was started, or it could not be watched to its end.
@@ -125,26 +145,57 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     let here = Here::look()?;
     sweep(&here.stores).map_err(OpsError::from)?;
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
+    // By an id it may have a name all the same, which is not looked for.
+    let name = std::str::from_utf8(wanted.sandbox.as_bytes()).ok();
+    let name = name.filter(|name| !found.id().as_str().starts_with(name));
+    let line = wanted.entry([StdioPlan::Null; 3], None).line();
+    let tell = |what: What, more: &[(&str, String)]| {
+        found.tell(what, name, &[&[("command", line.clone())], more].concat());
+    };
+    tell(What::ExecCreate, &[]);
+    if wanted.keeper == Keeper::Supervisor {
+        start_apart(wanted, &found)?;
+        tell(What::ExecStart, &[]);
+        return Ok(0);
+    }
+    let (entered, ends, descriptors, signals) = start(wanted, &found)?;
+    tell(What::ExecStart, &[]);
+    let how = watch(entered, ends, descriptors, signals)?;
+    tell(What::ExecDie, &[("exit", how.exit_code().to_string())]);
+    match how {
+        How::InitLost(_) => Err(ExecError::lost(&wanted.argv, &found)),
+        how => Ok(how.exit_code()),
+    }
+}
+
+/// Starts it with what we have at 0 to 2.
+fn start(
+    wanted: &Wanted,
+    found: &Found,
+) -> Result<(Entered, Ends, Descriptors, Signals), ExecError> {
     let (stands, background) = (stdio::probe(), stdio::probe_background());
     let descriptors = plan_descriptors(wanted.terminal, stands, background)?;
     // Signals first: one that comes meanwhile is for what is started.
     let signals = supervise::block_signals()?;
-    let supervisor = control::reach(&found, "exec in")?;
+    let supervisor = control::reach(found, "exec in")?;
     let failed = |source| ExecError::HandOver { id: found.id(), source };
     let ends = Ends::new(descriptors.stdio).map_err(failed)?;
-    let entry = Entry {
-        argv: wanted.argv.clone(),
-        environment: wanted.environment.clone(),
-        workdir: wanted.workdir.clone(),
-        user: wanted.user,
-        stdio: ends.inside,
-        pty: descriptors.pty,
-        errand: None,
-    };
-    let entered = enter(&supervisor, (&found, "exec in"), &entry, &ends.stdio)?;
-    match watch(entered, ends, descriptors, signals)? {
-        How::InitLost(_) => Err(ExecError::lost(&wanted.argv, &found)),
-        how => Ok(how.exit_code()),
+    let entry = wanted.entry(ends.inside, descriptors.pty);
+    let entered = enter(&supervisor, (found, "exec in"), &entry, &ends.stdio)?;
+    Ok((entered, ends, descriptors, signals))
+}
+
+/// Starts it with nothing at 0 to 2, for the supervisor to watch over.
+fn start_apart(wanted: &Wanted, found: &Found) -> Result<(), ExecError> {
+    let supervisor = control::reach(found, "exec in")?;
+    let failed =
+        |source: rustix::io::Errno| ExecError::HandOver { id: found.id(), source: source.into() };
+    let entry = wanted.entry([StdioPlan::Null; 3], None);
+    let stdio = [null().map_err(failed)?, null().map_err(failed)?, null().map_err(failed)?];
+    let request = Request::Enter { keeper: Keeper::Supervisor };
+    match ask(&supervisor, (found, "exec in"), (&request, &entry), &stdio)? {
+        (Reply::Done, _) => Ok(()),
+        _ => Err(OpsError::Supervisor { id: found.id(), source: Errno::EPROTO }.into()),
     }
 }
 
@@ -212,6 +263,22 @@ pub(super) fn enter(
     entry: &Entry,
     stdio: &[OwnedFd; 3],
 ) -> Result<Entered, ExecError> {
+    let request = Request::Enter { keeper: Keeper::Client };
+    let answer = ask(supervisor, (found, verb), (&request, entry), stdio)?;
+    let entered = match answer {
+        (Reply::Entered, fds) => Entered::new(fds),
+        _ => None,
+    };
+    Ok(entered.ok_or(OpsError::Supervisor { id: found.id(), source: Errno::EPROTO })?)
+}
+
+/// Asks the supervisor for an entry; what it says that is no refusal, and what comes along.
+fn ask(
+    supervisor: &Supervisor,
+    (found, verb): (&Found, &'static str),
+    (request, entry): (&Request, &Entry),
+    stdio: &[OwnedFd; 3],
+) -> Result<(Reply, Vec<OwnedFd>), ExecError> {
     let hand_over = |source| ExecError::HandOver { id: found.id(), source };
     let broken = |source| OpsError::Supervisor { id: found.id(), source };
     let text = serde_json::to_vec(entry).map_err(|_| hand_over(Errno::EINVAL))?;
@@ -219,7 +286,7 @@ pub(super) fn enter(
     let [input, output, errors] = stdio;
     let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
     let not_running = || OpsError::NotRunning { verb, id: found.id() };
-    supervisor.say_with(&Message::Request(Request::Enter), &fds).map_err(
+    supervisor.say_with(&Message::Request(request.clone()), &fds).map_err(
         |source| match source {
             // It went before it could be asked.
             Errno::EPIPE | Errno::ECONNRESET => not_running(),
@@ -228,9 +295,6 @@ pub(super) fn enter(
     )?;
     // A program on a slow file system may take long to be executed.
     match supervisor.hear_with(Some(Instant::now() + STARTING)).map_err(broken)? {
-        (Heard::Reply(Reply::Entered), fds) => {
-            Entered::new(fds).ok_or(broken(Errno::EPROTO).into())
-        }
         (Heard::Reply(Reply::Failed { text, hint, code }), _) => {
             Err(ExecError::Failed { text, hint, code })
         }
@@ -241,7 +305,7 @@ pub(super) fn enter(
         (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
         (Heard::Gone, _) => Err(not_running().into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
-        (Heard::Reply(_), _) => Err(broken(Errno::EPROTO).into()),
+        (Heard::Reply(reply), fds) => Ok((reply, fds)),
     }
 }
 
@@ -289,6 +353,8 @@ fn watch(
         station: None,
         open_door: None,
         model: None,
+        checkup: None,
+        witness: None,
     };
     let running = Running {
         pidfd: entered.pidfd,

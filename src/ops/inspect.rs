@@ -14,6 +14,9 @@ pub fn inspect(stores: &Stores, which: Which<'_>) -> Result<Record, OpsError> {
     sweep(stores)?;
     let found = stores.choose(which)?;
     let mut record = found.record()?;
+    if record.spec.lifetime.health.is_some() && record.health.is_none() {
+        record.health = found.health();
+    }
     // It may have got another one since that was written.
     record.name = stores.names()?.remove(&found.id());
     Ok(record)

@@ -55,6 +55,6 @@ fn set(found: &Found, motion: Motion) -> Result<(), OpsError> {
         ask(found, &supervisor, &Request::Unpause, verb)?;
         return Err(OpsError::NotFrozen(found.id()));
     }
-    found.tell(what, None, &[]);
+    found.tell_as_called(what, &[]);
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::report::table::Table;
 use crate::spec::order;
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, Text};
+use crate::state::health::Status;
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
 
@@ -43,6 +44,9 @@ pub struct PsRow {
     pub name: Option<String>,
     /// What it does or how it ended.
     pub state: PsState,
+    /// Whether it is well, where it is asked and runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Status>,
     /// When it was made; none when its record cannot be read, as all that follows.
     pub created: Option<Timestamp>,
     /// The directory it was started from.
@@ -71,6 +75,7 @@ impl PsRow {
             id,
             name: None,
             state,
+            health: None,
             created: None,
             from: None,
             profile: None,
@@ -180,10 +185,14 @@ fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow 
             complete(found).map_or((changes, size), |(counts, size)| (Some(counts), size))
         }
     };
+    let is_asked = state.is_alive() && summary.wanted.lifetime.health.is_some();
+    // One that is being started has not written any.
+    let health = is_asked.then(|| found.health().map_or(Status::Starting, |health| health.status));
     PsRow {
         id: found.id(),
         name: summary.name,
         state,
+        health,
         created: Some(summary.created),
         from: summary.from,
         profile: Some(summary.wanted.profile),
@@ -224,7 +233,7 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> String {
         table.row([
             row.id.to_string(),
             or_dash(row.name.clone()),
-            state_text(row.state),
+            status_text(row),
             or_dash(row.created.map(|created| duration(now.since(created)))),
             or_dash(row.changes.as_ref().map(changes_text)),
             or_dash(row.size.map(size)),
@@ -242,6 +251,16 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> String {
 fn changes_text(counts: &ChangeCounts) -> String {
     let more = if counts.at_least { "+" } else { "" };
     format!("{}A {}C {}D{more}", counts.added, counts.changed, counts.deleted)
+}
+
+/// With the health, in Docker's words.
+fn status_text(row: &PsRow) -> String {
+    let state = state_text(row.state);
+    match row.health {
+        None => state,
+        Some(Status::Starting) => format!("{state} (health: starting)"),
+        Some(status) => format!("{state} ({})", status.word()),
+    }
 }
 
 pub(super) fn state_text(state: PsState) -> String {

@@ -10,7 +10,9 @@ use crate::state::{SandboxId, Stores};
 pub fn rename(stores: &Stores, wanted: &Text, new: &str) -> Result<SandboxId, OpsError> {
     sweep(stores)?;
     let found = stores.find(wanted.as_bytes())?;
+    let old = stores.names()?.remove(&found.id());
     found.rename(new)?;
-    found.tell(What::Rename, Some(new), &[]);
+    let old: Vec<(&str, String)> = old.into_iter().map(|old| ("old", old)).collect();
+    found.tell(What::Rename, Some(new), &old);
     Ok(found.id())
 }

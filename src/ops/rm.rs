@@ -4,7 +4,6 @@ use super::error::OpsError;
 use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::spec::Text;
-use crate::state::events::What;
 use crate::state::{SandboxId, Stores};
 
 /// What happens to a sandbox that runs, or whose apply was interrupted.
@@ -30,9 +29,7 @@ pub fn remove(
             Running::Refuse => (found.lock()?, Unfinished::Refuse),
             Running::Kill => (found.kill_and_lock()?, Unfinished::Remove),
         };
-        let name = stores.names()?.remove(&found.id());
         removal::remove(stores, sandbox, unfinished)?;
-        found.tell(What::Destroy, name.as_deref(), &[]);
         Ok(found.id())
     };
     Ok(wanted.iter().map(remove).collect())

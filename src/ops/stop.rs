@@ -120,7 +120,7 @@ impl Ending {
             Self::Apart { found, supervisor, process, until } => {
                 hear_end(&found, &supervisor, until)?;
                 gone(&found, process.as_ref())?;
-                found.tell(What::Stop, None, &[]);
+                found.tell_as_called(What::Stop, &[]);
                 Ok(())
             }
             Self::Foreground { found, process, until } => {
@@ -207,7 +207,7 @@ pub(super) fn refusal(reply: Reply, verb: &'static str, found: &Found) -> OpsErr
 /// Sends each that is named a signal. One that does not run is an error.
 pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<()> {
     let request = Request::Signal { number: signal.raw() };
-    let done = |found: &Found| found.tell(What::Kill, None, &[("signal", signal.to_string())]);
+    let done = |found: &Found| found.tell_as_called(What::Kill, &[("signal", signal.to_string())]);
     let asked = Order { verb: "kill", request: &request, done: &done };
     order(stores, wanted, &asked, |found, process| {
         send(found, process, signal)?;

@@ -47,6 +47,16 @@ pub struct Entry {
     pub errand: Option<Errand>,
 }
 
+impl Entry {
+    /// The beginning of what is started, for people.
+    pub fn line(&self) -> String {
+        const MOST: usize = 200;
+        let words: Vec<String> =
+            self.argv.iter().map(|word| word.as_os_str().to_string_lossy().into_owned()).collect();
+        words.join(" ").chars().take(MOST).collect()
+    }
+}
+
 /// What an entry gets of its caller's descriptors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Descriptors {

@@ -10,6 +10,7 @@ use crate::spec::{EnvironmentVariable, Text};
 
 use super::error::Located;
 use super::group::{self, parse_ceiling};
+use super::health::read_health;
 use super::network::{
     read_host_entry, read_network, read_network_name, read_option, read_published, read_rule,
     read_search, read_server,
@@ -34,6 +35,7 @@ const TOP: &[&str] = &[
     "network",
     "confine",
     "limits",
+    "health",
     "remove",
 ];
 const IDS: &[&str] = &["user", "mode"];
@@ -112,6 +114,7 @@ pub(super) fn read_fields(table: &DeTable<'_>) -> Result<ProfileFile, Located> {
             "network" => read_network(at, settings)?,
             "confine" => read_confine(at, settings)?,
             "limits" => read_limits(at, settings)?,
+            "health" => read_health(at, settings)?,
             _ => read_remove(at, settings)?,
         }
         Ok(())

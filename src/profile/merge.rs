@@ -18,6 +18,7 @@ impl Settings {
             network: self.network.merge(later.network),
             confine: self.confine.merge(later.confine),
             limits: self.limits.merge(later.limits),
+            health: self.health.merge(later.health),
             hostname: later.hostname.or(self.hostname),
             umask: later.umask.or(self.umask),
         }

@@ -10,6 +10,7 @@ use crate::spec::rootfs::{Access, Base, HomeView, OverlayChoice, Pattern, Workdi
 use crate::spec::{Network, Rlimit, Text};
 
 use super::group::{GroupBounds, cpus};
+use super::health::Checks;
 use super::library::access_key;
 use super::settings::{Ceiling, Keyed, List, PathEntry, Settings};
 
@@ -81,6 +82,7 @@ pub fn to_toml(description: Option<&str>, settings: &Settings) -> String {
         network(settings),
         confine(settings),
         limits(settings),
+        health(&settings.health),
         removed(settings),
     ] {
         table.write_to(&mut out);
@@ -256,6 +258,18 @@ fn limits(settings: &Settings) -> Table<'static> {
     group(&mut table, &limits.group);
     table.text("timeout", limits.timeout.map(duration));
     inline_table(&mut table, "ulimits", limits.ulimits.entries.iter().map(ulimit));
+    table
+}
+
+fn health(checks: &Checks) -> Table<'static> {
+    let mut table = Table::new("health");
+    table.raw("disable", checks.disable);
+    table.text("command", checks.command.as_ref());
+    table.text("interval", checks.interval.map(duration));
+    table.text("timeout", checks.timeout.map(duration));
+    table.text("start-period", checks.start_period.map(duration));
+    table.text("start-interval", checks.start_interval.map(duration));
+    table.raw("retries", checks.retries);
     table
 }
 

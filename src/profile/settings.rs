@@ -19,6 +19,7 @@ use crate::spec::rootfs::{
 use crate::spec::{EnvironmentVariable, Network, Text};
 
 use super::group::GroupBounds;
+use super::health::Checks;
 use super::network::Networking;
 
 /// Processes that a payload may have when no profile says a number.
@@ -42,6 +43,9 @@ pub struct Settings {
     pub confine: Confinement,
     /// How much it may use.
     pub limits: Bounds,
+    /// How it is asked whether it is well.
+    #[serde(skip_serializing_if = "is_default")]
+    pub health: Checks,
     /// Host name inside.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -296,6 +300,8 @@ pub struct Wanted {
     pub limits: Limits,
     /// How long it may run.
     pub timeout: Option<Duration>,
+    /// How it is asked whether it is well, as far as profiles say.
+    pub health: Checks,
     /// Names of the caller's variables that are passed; with `*`.
     pub pass: Vec<String>,
     /// Variables with a value.
@@ -367,6 +373,7 @@ impl Settings {
                 group: self.limits.group.finish(),
             },
             timeout: self.limits.timeout,
+            health: self.health,
             pass: self.environment.pass.entries,
             set: self.environment.set.entries,
             hostname: self.hostname,

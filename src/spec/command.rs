@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::life::{Detached, Restart, StopOrder};
 use super::path::{HostPath, SandboxPath};
 use super::service::Service;
@@ -84,6 +85,9 @@ pub struct Lifetime {
     /// Whether it is started once more.
     #[serde(default, skip_serializing_if = "is_no")]
     pub restart: Restart,
+    /// How it is asked whether it is well, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// What was written on it, `NAME=VALUE`: for those who look for it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,

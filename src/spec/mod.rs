@@ -11,6 +11,7 @@
 pub mod command;
 pub mod confine;
 pub mod group;
+pub mod health;
 pub mod ids;
 pub mod life;
 pub mod limits;
@@ -26,6 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use command::{Command, Descriptors, EnvironmentVariable, Lifetime, Terminal};
 pub use confine::{Capability, Confine, Need, SeccompChoice};
+pub use health::Health;
 pub use ids::{IdMode, Ids, User};
 pub use life::{Detached, Restart, StopOrder};
 pub use limits::{Limits, Rlimit};

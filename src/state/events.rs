@@ -5,8 +5,8 @@
 //! [`MOST`] bytes becomes `events.old`, in the place of the one before; so the newest of them are always there, and
 //! they never take more than twice that.
 //!
-//! Detached sandboxes and commands about sandboxes write here. A run in somebody's foreground does not: who
-//! started it sees it.
+//! Supervisors and commands about sandboxes write here. Of its own start and end a run in somebody's foreground does
+//! not: who started it sees it.
 //!
 //! # Decisions
 //! - It is for people and programs that watch, and nothing is decided by it: what cannot be written is not.
@@ -38,12 +38,32 @@ const BEFORE: &str = "events.old";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum What {
+    /// It was made.
+    Create,
     /// Its payload was executed.
     Start,
     /// Its payload ended, however that came.
     Die,
+    /// One more program was asked for in it: `bryo exec`.
+    #[serde(rename = "exec_create")]
+    ExecCreate,
+    /// That was executed.
+    #[serde(rename = "exec_start")]
+    ExecStart,
+    /// That ended.
+    #[serde(rename = "exec_die")]
+    ExecDie,
+    /// It is well, or is not any more.
+    #[serde(rename = "health_status")]
+    HealthStatus,
+    /// The kernel killed one of its processes for want of memory.
+    Oom,
     /// It is about to be started again by its supervisor.
     Restart,
+    /// Somebody sees what it writes, and types.
+    Attach,
+    /// He left, and it goes on.
+    Detach,
     /// It was sent a signal.
     Kill,
     /// It was asked to end, and has.
@@ -61,9 +81,17 @@ pub enum What {
 impl What {
     /// All of them, with their words.
     pub const ALL: &[(&str, Self)] = &[
+        ("create", Self::Create),
         ("start", Self::Start),
         ("die", Self::Die),
+        ("exec_create", Self::ExecCreate),
+        ("exec_start", Self::ExecStart),
+        ("exec_die", Self::ExecDie),
+        ("health_status", Self::HealthStatus),
+        ("oom", Self::Oom),
         ("restart", Self::Restart),
+        ("attach", Self::Attach),
+        ("detach", Self::Detach),
         ("kill", Self::Kill),
         ("stop", Self::Stop),
         ("pause", Self::Pause),
@@ -96,6 +124,12 @@ pub struct Event {
 }
 
 impl Found {
+    /// As [`Found::tell`], with the name that it has now.
+    pub fn tell_as_called(&self, what: What, details: &[(&str, String)]) {
+        let name = self.store().names_by_id().ok().and_then(|mut all| all.remove(&self.id()));
+        self.tell(what, name.as_deref(), details);
+    }
+
     /// Writes down what happened to it. What cannot be written is not.
     pub fn tell(&self, what: What, name: Option<&str>, details: &[(&str, String)]) {
         let event = Event {

@@ -13,6 +13,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::health::Health;
 use super::held::Held;
 use super::id::SandboxId;
 use super::launcher::Launcher;
@@ -78,6 +79,9 @@ pub struct Record {
     /// Its processes that the kernel killed for want of memory; none where that was not counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub memory_kills: Option<MemoryKills>,
+    /// What its checks said; none where there were none. Of one that runs it is beside the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
     /// What memory held of the layers; none where they were in the store all the time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<Held>,
@@ -312,6 +316,7 @@ impl Record {
             network_loss: None,
             cgroup: None,
             memory_kills: None,
+            health: None,
             held: plan.steps.iter().find_map(|step| match step.action {
                 Action::Fs(FsStep::Hold { size }) => Some(Held::in_memory(size)),
                 _ => None,

@@ -346,7 +346,7 @@ pub(super) fn try_lock(directory: impl AsFd) -> Result<bool, Errno> {
     }
 }
 
-fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+pub(super) fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
     while !bytes.is_empty() {
         match rustix::io::write(file, bytes) {
             Ok(written) => bytes = &bytes[written..],

@@ -72,10 +72,17 @@ pub struct WantedLife {
     /// As there.
     #[serde(default)]
     pub restart: Restart,
+    /// As there; whether there is one.
+    #[serde(default)]
+    pub health: Option<WantedHealth>,
     /// As there.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
 }
+
+/// Of a check, that there is one.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct WantedHealth {}
 
 /// The part of a command that listings show.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
 use super::denials::Denials;
+use super::health::Health;
 use super::memory::Memory;
 use super::pump::Role;
 use super::service::{self, Voice};
@@ -18,11 +19,12 @@ use super::stage::Stage;
 use super::station::{self, Station};
 use super::visits::{self, Visits};
 use super::watch::{self, WRITE_BACK, Watch};
-use super::{Duties, Ended, How, Lost, OpenDoor, SuperviseError};
+use super::{Duties, Ended, How, Lost, OpenDoor, SuperviseError, Witness};
 use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
 use crate::launch::wire::{FromSandbox, ToSandbox};
 use crate::limits::group::Group;
+use crate::state::events::What;
 use crate::sys::errno::Errno;
 use crate::sys::event::{Poller, Ready};
 use crate::sys::signal::SignalNumber;
@@ -51,6 +53,7 @@ enum Event {
     Station(station::Event),
     Door(station::Event),
     Visit(visits::Event),
+    Check,
     Service(service::Event),
 }
 
@@ -73,6 +76,9 @@ struct Supervisor<'a> {
     door: Option<Station>,
     open_door: Option<&'a OpenDoor<'a>>,
     visits: Visits<'a>,
+    /// Where it is asked whether it is well.
+    health: Option<Box<Health<'a>>>,
+    witness: Option<&'a Witness<'a>>,
     /// To the service manager, where one is told.
     voice: Option<Voice>,
     /// Who was told to stop, and waits for the payload to.
@@ -130,6 +136,8 @@ pub(super) fn run(
         door: None,
         open_door: duties.open_door,
         visits: Visits::new(duties.model, namespaces, group),
+        health: duties.checkup.map(|checkup| Box::new(Health::begin(checkup))),
+        witness: duties.witness,
         voice,
         stopping: None,
         overtaken: None,
@@ -141,11 +149,8 @@ pub(super) fn run(
         how: None,
     };
     supervisor.give_freezer();
-    let outcome = supervisor
-        .watch
-        .begin(duties.timeout, duties.floor)
-        .and_then(|()| supervisor.find_place())
-        .and_then(|_| supervisor.go_on());
+    let begun = supervisor.watch.begin(duties.timeout, duties.floor);
+    let outcome = begun.and_then(|()| supervisor.go_on());
     supervisor.end(outcome)
 }
 
@@ -162,11 +167,13 @@ fn parts(
 
 impl Supervisor<'_> {
     fn go_on(&mut self) -> Result<(), SuperviseError> {
+        self.find_place()?;
         while self.phase == Phase::Running || !self.stage.pumps.is_empty() {
             for (event, ready) in self.wait().map_err(SuperviseError::Wait)? {
                 self.handle(event, ready)?;
             }
             self.strike()?;
+            self.check_health();
             self.stage.tidy();
             if self.phase == Phase::Running && self.stage.awaits_foreground() {
                 self.find_place()?;
@@ -209,12 +216,26 @@ impl Supervisor<'_> {
                 door.register(&mut poller, Event::Door);
             }
             self.visits.register(&mut poller, Event::Visit);
+            if let Some(pipe) = self.health.as_ref().and_then(|health| health.listening()) {
+                poller.readable(Event::Check, pipe);
+            }
             if let Some(voice) = &self.voice {
                 voice.register(&mut poller, Event::Service);
             }
         } else {
             self.watch.register_time(&mut poller, Event::Watch);
         }
+        self.register_pumps(&mut poller);
+        let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
+        let stuck = self.stuck.map(|when| when.saturating_duration_since(Instant::now()));
+        let station = self.stations().filter_map(Station::patience).min();
+        let check = self.check_patience();
+        let timeout =
+            [rest, doomed, stuck, look, station, spoken, check].into_iter().flatten().min();
+        poller.wait(timeout)
+    }
+
+    fn register_pumps<'fd>(&'fd self, poller: &mut Poller<'fd, Event>) {
         for pump in &self.stage.pumps {
             let listens = self.phase == Phase::Running && self.stage.listens(pump);
             if let Some(source) = pump.thirsty().filter(|_| listens) {
@@ -224,11 +245,6 @@ impl Supervisor<'_> {
                 poller.writable(Event::Sink(pump.role), sink);
             }
         }
-        let look = (self.phase == Phase::Running && self.stage.awaits_foreground()).then_some(LOOK);
-        let stuck = self.stuck.map(|when| when.saturating_duration_since(Instant::now()));
-        let station = self.stations().filter_map(Station::patience).min();
-        let timeout = [rest, doomed, stuck, look, station, spoken].into_iter().flatten().min();
-        poller.wait(timeout)
     }
 
     fn handle(&mut self, event: Event, ready: Ready) -> Result<(), SuperviseError> {
@@ -262,9 +278,10 @@ impl Supervisor<'_> {
                 let voice = self.voice.as_mut().map_or(Ok(()), |voice| voice.handle(event));
                 voice.map_err(SuperviseError::Service)?;
             }
+            Event::Check => self.health.iter_mut().for_each(|health| health.read()),
             Event::Visit(event) => {
-                if let Some(outcome) = self.visits.handle(event) {
-                    self.welcome(outcome);
+                if let Some(news) = self.visits.handle(event) {
+                    self.take_news(news);
                 }
             }
         }
@@ -276,8 +293,8 @@ impl Supervisor<'_> {
         match order {
             station::Order::Signal(signal) => self.forward(signal),
             station::Order::Kill => self.kill(How::Killed(SignalNumber::KILL)),
-            station::Order::Enter { client, fds } => {
-                if let Err(error) = self.visits.begin(client, fds) {
+            station::Order::Enter { client, fds, keeper } => {
+                if let Err(error) = self.visits.begin(client, fds, keeper) {
                     self.refuse(client, &error);
                 }
                 Ok(())
@@ -310,6 +327,7 @@ impl Supervisor<'_> {
         self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;
+        self.health = None;
         self.visits.close();
         if let Some(station) = &mut self.station {
             station.drain();
@@ -363,7 +381,12 @@ impl Supervisor<'_> {
     }
 
     fn look_at_memory(&mut self) -> Result<(), SuperviseError> {
-        self.memory.as_mut().map_or(Ok(()), Memory::look).map_err(SuperviseError::Group)
+        let Some(memory) = &mut self.memory else { return Ok(()) };
+        memory.look().map_err(SuperviseError::Group)?;
+        if let Some(witness) = self.witness.filter(|_| memory.is_news()) {
+            witness(What::Oom, &[]);
+        }
+        Ok(())
     }
 
     /// How it ended. What ends by the kernel's SIGKILL while memory ran out, init included, ended for that.

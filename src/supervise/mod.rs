@@ -36,6 +36,7 @@ mod control;
 mod denials;
 pub mod errand;
 mod event_loop;
+mod health;
 mod limits;
 mod memory;
 mod modes;
@@ -56,6 +57,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use denials::{Call, ErrnoFor};
+pub use health::Checkup;
 pub use limits::Floor;
 pub use signals::{KNOCK, Signals, block_signals};
 pub use station::Station;
@@ -69,6 +71,7 @@ use crate::limits::group::{Group, Kills};
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::plan::traffic::Traffic;
 use crate::spec::service::Notify;
+use crate::state::events::What;
 use crate::sys::errno::Errno;
 use crate::sys::pidfd::Exit;
 use crate::sys::signal::SignalNumber;
@@ -93,7 +96,14 @@ pub struct Duties<'a> {
     pub service: Option<&'a Notify>,
     /// What entries are made of; none where nothing can enter.
     pub model: Option<Model<'a>>,
+    /// How it is asked whether it is well, if it is.
+    pub checkup: Option<Checkup<'a>>,
+    /// Who writes down what happens to it.
+    pub witness: Option<&'a Witness<'a>>,
 }
+
+/// Writes down what happened, and what else is to be known of it.
+pub type Witness<'a> = dyn Fn(What, &[(&str, String)]) + 'a;
 
 /// Listens for orders; none where that failed.
 pub type OpenDoor<'a> = dyn Fn() -> Option<Station> + 'a;
@@ -115,6 +125,8 @@ impl<'a> Duties<'a> {
             open_door: None,
             service: None,
             model: None,
+            checkup: None,
+            witness: None,
         };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {

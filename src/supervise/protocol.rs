@@ -52,11 +52,33 @@ pub enum Request {
     },
     /// Start one more program in it: a file that holds an [`Entry`](crate::plan::entry::Entry) comes along, as JSON,
     /// and what the program has at 0 to 2.
-    Enter,
+    Enter {
+        /// Who watches over it.
+        #[serde(default, skip_serializing_if = "Keeper::is_client")]
+        keeper: Keeper,
+    },
     /// Let none of its processes run.
     Pause,
     /// Let them run again.
     Unpause,
+}
+
+/// Who watches over a program that was started in a sandbox.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keeper {
+    /// Who asked: it ends with him.
+    #[default]
+    Client,
+    /// The supervisor: it ends with the sandbox. [`Reply::Done`] is the answer.
+    Supervisor,
+}
+
+impl Keeper {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    fn is_client(&self) -> bool {
+        *self == Self::Client
+    }
 }
 
 /// What it answers.
@@ -171,7 +193,8 @@ mod tests {
             Request::Wait,
             Request::Attach,
             Request::Resize { rows: 24, columns: 80 },
-            Request::Enter,
+            Request::Enter { keeper: Keeper::Client },
+            Request::Enter { keeper: Keeper::Supervisor },
             Request::Pause,
             Request::Unpause,
         ] {

@@ -13,7 +13,8 @@
 //! # Decisions
 //! - One message waits at most, and while it does the payload's are not read: what it sends then waits in the
 //!   kernel, which has room for a few. So it is with more than [`MOST`] in a second.
-//! - A watchdog that bryo answers itself says that the supervisor is well, which is all that it knows.
+//! - A watchdog that bryo answers itself says that the supervisor is well, and the payload where it is checked
+//!   (`--health-cmd`).
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -53,6 +54,8 @@ pub(super) struct Voice {
     manager: OwnedFd,
     payload: Option<OwnedFd>,
     ticker: Option<Timer>,
+    /// Nothing is said in place of the payload when it is ill.
+    pub(super) is_well: bool,
     waiting: Option<String>,
     /// When the second began, and how many came in it.
     span: (Instant, u32),
@@ -62,8 +65,14 @@ impl Voice {
     /// To the manager; where bryo speaks it says at once that the payload was executed.
     pub(super) fn new(notify: &Notify, payload: Option<OwnedFd>) -> Result<Self> {
         let manager = socket::connect_datagrams(notify.socket.as_bytes())?;
-        let mut voice =
-            Self { manager, payload, ticker: None, waiting: None, span: (Instant::now(), 0) };
+        let mut voice = Self {
+            manager,
+            payload,
+            ticker: None,
+            is_well: true,
+            waiting: None,
+            span: (Instant::now(), 0),
+        };
         if notify.speaker == Speaker::Bryo {
             if let Some(often) = notify.watchdog {
                 let timer = Timer::new()?;
@@ -113,7 +122,11 @@ impl Voice {
             Event::Tick => {
                 self.ticker.as_ref().map_or(Ok(0), Timer::acknowledge)?;
                 // What waits says more, and comes first.
-                if self.waiting.is_some() { Ok(()) } else { self.say("WATCHDOG=1".to_owned()) }
+                if self.waiting.is_some() || !self.is_well {
+                    Ok(())
+                } else {
+                    self.say("WATCHDOG=1".to_owned())
+                }
             }
         }
     }
@@ -245,6 +258,18 @@ mod tests {
         payload.send(&[b"READY=1\n".as_slice(), &[b'x'; LONGEST]].concat()).unwrap();
         voice.handle(Event::Heard).unwrap();
         assert_eq!(heard(&manager), None);
+    }
+
+    #[test]
+    fn nothing_is_said_for_a_payload_that_is_ill() {
+        let directory = tempfile::tempdir().unwrap();
+        let (manager, _payload, mut voice) = voiced(directory.path());
+        voice.is_well = false;
+        voice.handle(Event::Tick).unwrap();
+        assert_eq!(heard(&manager), None);
+        voice.is_well = true;
+        voice.handle(Event::Tick).unwrap();
+        assert_eq!(heard(&manager).as_deref(), Some("WATCHDOG=1"));
     }
 
     #[test]

@@ -3,15 +3,18 @@
 //! # Theory of operation
 //! A start takes a few messages between processes of ours, which are heard in the supervisor's one loop as
 //! everything else. What entered is then watched over by who asked for it; here stays a descriptor, to reap it,
-//! and its refused calls, which count as those of the run.
+//! and its refused calls, which count as those of the run. Of what nobody watches over, a check or what was started
+//! with `bryo exec -d`, the control socket stays here too.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::protocol::Reply;
+use super::control::{Control, Heard};
+use super::protocol::{Keeper, Reply};
 use crate::launch::entry::{Entering, enter};
+use crate::launch::wire::FromSandbox;
 use crate::launch::{Host, Joinable, LaunchError};
 use crate::limits::group::Group;
 use crate::plan::PlanError;
@@ -28,6 +31,9 @@ const MOST: usize = 256;
 
 /// Bytes of the longest description: arguments and variables as long as an exec takes, escaped.
 const LONGEST: u64 = 16 << 20;
+
+/// The status of what ended without saying how.
+const EXIT_LOST: u8 = 125;
 
 /// How long one whose payload was killed with the sandbox may take to end.
 const LEAVING: Duration = Duration::from_secs(1);
@@ -66,10 +72,31 @@ pub enum VisitError {
 /// What can happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Event {
-    /// Something was said by the entry that was started for this client.
+    /// Something was said by the start with this number.
     Said(u64),
-    /// The one with this number has ended.
+    /// The one with this number says something, which is ours to hear.
+    Told(u64),
+    /// It has ended.
     Ended(u64),
+}
+
+/// For whom something was started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Whose {
+    /// Somebody who watches over it.
+    Client(u64),
+    /// Somebody who only hears that it was started; what it is, for people.
+    Apart(u64, String),
+    /// Us, to see whether the sandbox is well.
+    Check,
+}
+
+/// What happened.
+pub(super) enum News {
+    /// A start came to its end.
+    Outcome(Outcome),
+    /// What nobody else watches over ended, with this status.
+    Ended(Whose, u8),
 }
 
 /// An entry as who asked for it gets it.
@@ -82,9 +109,9 @@ pub(super) struct Visitor {
 
 /// How a start ended.
 pub(super) struct Outcome {
-    /// Who asked.
-    pub(super) client: u64,
-    pub(super) visitor: Result<Visitor, VisitError>,
+    pub(super) whose: Whose,
+    /// None where it is watched over here.
+    pub(super) visitor: Result<Option<Visitor>, VisitError>,
     pub(super) listener: Option<Listener>,
 }
 
@@ -94,9 +121,25 @@ pub(super) struct Visits<'a> {
     /// Held, they keep the tree mounted, and the servers of its overlays would not end.
     namespaces: Option<Joinable>,
     group: Option<&'a Group>,
-    starting: Vec<(u64, Entering<'a>)>,
-    inside: Vec<(u64, OwnedFd)>,
+    starting: Vec<Start<'a>>,
+    inside: Vec<Inside>,
     last: u64,
+}
+
+struct Start<'a> {
+    number: u64,
+    whose: Whose,
+    entering: Entering<'a>,
+}
+
+struct Inside {
+    number: u64,
+    whose: Whose,
+    pidfd: OwnedFd,
+    /// Of what is watched over here.
+    control: Option<Control>,
+    /// How it ended, once that was said.
+    code: Option<u8>,
 }
 
 impl<'a> Visits<'a> {
@@ -109,31 +152,69 @@ impl<'a> Visits<'a> {
     }
 
     /// Starts an entry for a client: from a file that says which, and what it has at 0 to 2.
-    pub(super) fn begin(&mut self, client: u64, fds: Vec<OwnedFd>) -> Result<(), VisitError> {
+    pub(super) fn begin(
+        &mut self,
+        client: u64,
+        fds: Vec<OwnedFd>,
+        keeper: Keeper,
+    ) -> Result<(), VisitError> {
         let [text, stdio @ ..]: [OwnedFd; 4] = fds.try_into().map_err(|_| VisitError::Malformed)?;
         let entry: Entry =
             serde_json::from_slice(&read(text)?).map_err(|_| VisitError::Malformed)?;
+        let whose = match keeper {
+            Keeper::Client => Whose::Client(client),
+            Keeper::Supervisor => Whose::Apart(client, entry.line()),
+        };
+        self.start(whose, &entry, &stdio)
+    }
+
+    /// Starts an entry.
+    pub(super) fn start(
+        &mut self,
+        whose: Whose,
+        entry: &Entry,
+        stdio: &[OwnedFd; 3],
+    ) -> Result<(), VisitError> {
         let (Some(model), Some(namespaces)) = (self.model, &self.namespaces) else {
             return Err(VisitError::NoNamespaces);
         };
         if self.starting.len() + self.inside.len() >= MOST {
             return Err(VisitError::TooMany);
         }
-        let plan = plan_entry(model.plan, &entry)?;
-        self.starting.push((client, enter(plan, model.host, namespaces, &stdio, self.group)?));
+        let plan = plan_entry(model.plan, entry)?;
+        let entering = enter(plan, model.host, namespaces, stdio, self.group)?;
+        self.last += 1;
+        self.starting.push(Start { number: self.last, whose, entering });
         Ok(())
+    }
+
+    /// Whether a check is being started, or has not ended.
+    pub(super) fn has_check(&self) -> bool {
+        self.starting.iter().any(|start| start.whose == Whose::Check)
+            || self.inside.iter().any(|inside| inside.whose == Whose::Check)
+    }
+
+    /// Ends the check, and waits for nothing.
+    pub(super) fn end_check(&mut self) {
+        for start in self.starting.iter().filter(|start| start.whose == Whose::Check) {
+            start.entering.call_off();
+        }
+        // It ends its program when nobody listens to it.
+        let inside = self.inside.iter_mut().filter(|inside| inside.whose == Whose::Check);
+        inside.for_each(|inside| inside.control = None);
     }
 
     /// The sandbox has ended, and what was in it: nothing enters any more, and nothing of ours is left to a
     /// supervisor that starts the sandbox again.
     pub(super) fn close(&mut self) {
         self.namespaces = None;
-        for (_, entering) in self.starting.drain(..) {
+        for start in self.starting.drain(..) {
             // Who asked hears of the end.
-            drop(entering.give_up(LaunchError::Lost));
+            drop(start.entering.give_up(LaunchError::Lost));
         }
         let until = Instant::now() + LEAVING;
-        for (_, pidfd) in self.inside.drain(..) {
+        for Inside { pidfd, control, .. } in self.inside.drain(..) {
+            drop(control);
             let left = until.saturating_duration_since(Instant::now());
             // It tells of its payload's end and exits; one that is stopped by somebody is left to its signal.
             if pidfd::has_ended(&pidfd, left) == Ok(true) {
@@ -156,61 +237,101 @@ impl<'a> Visits<'a> {
         poller: &mut Poller<'fd, K>,
         key: impl Fn(Event) -> K,
     ) {
-        for (client, entering) in &self.starting {
+        for Start { number, entering, .. } in &self.starting {
             for socket in entering.sockets() {
-                poller.readable(key(Event::Said(*client)), socket);
+                poller.readable(key(Event::Said(*number)), socket);
             }
         }
-        for (number, pidfd) in &self.inside {
+        for Inside { number, pidfd, control, .. } in &self.inside {
             poller.readable(key(Event::Ended(*number)), pidfd.as_fd());
+            if let Some(socket) = control.as_ref().and_then(Control::listening) {
+                poller.readable(key(Event::Told(*number)), socket);
+            }
         }
     }
 
-    /// Does what an event calls for; a start that has come to its end.
-    pub(super) fn handle(&mut self, event: Event) -> Option<Outcome> {
+    /// Does what an event calls for.
+    pub(super) fn handle(&mut self, event: Event) -> Option<News> {
         match event {
-            Event::Said(client) => self.hear(client),
-            Event::Ended(number) => {
-                let index = self.inside.iter().position(|(known, _)| *known == number)?;
-                let (_, pidfd) = self.inside.swap_remove(index);
-                // Where the caller ignores its children there is nothing to wait for.
-                pidfd::wait(&pidfd).map(drop).unwrap_or_default();
+            Event::Said(number) => self.hear(number).map(News::Outcome),
+            Event::Told(number) => {
+                let index = self.inside.iter().position(|inside| inside.number == number)?;
+                let inside = self.inside.get_mut(index)?;
+                while inside.listen() {}
                 None
             }
+            Event::Ended(number) => {
+                let index = self.inside.iter().position(|inside| inside.number == number)?;
+                let mut inside = self.inside.swap_remove(index);
+                while inside.listen() {}
+                // Where the caller ignores its children there is nothing to wait for.
+                pidfd::wait(&inside.pidfd).map(drop).unwrap_or_default();
+                let is_ours = inside.control.is_some();
+                is_ours.then(|| News::Ended(inside.whose, inside.code.unwrap_or(EXIT_LOST)))
+            }
         }
     }
 
-    fn hear(&mut self, client: u64) -> Option<Outcome> {
-        let index = self.starting.iter().position(|(known, _)| *known == client)?;
-        let (_, mut entering) = self.starting.swap_remove(index);
-        let failed = |error| Outcome { client, visitor: Err(error), listener: None };
-        match entering.go_on() {
+    fn hear(&mut self, number: u64) -> Option<Outcome> {
+        let index = self.starting.iter().position(|start| start.number == number)?;
+        let mut start = self.starting.swap_remove(index);
+        match start.entering.go_on() {
             Ok(false) => {
-                self.starting.push((client, entering));
+                self.starting.push(start);
                 None
             }
             Ok(true) => {
-                let running = entering.into_running();
-                let visitor = running.pidfd.try_clone().map(|pidfd| Visitor {
-                    pidfd,
-                    control: running.control,
-                    pty: running.pty,
-                });
-                self.last += 1;
-                self.inside.push((self.last, running.pidfd));
-                let copied = |error: std::io::Error| {
-                    let errno = error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw);
-                    VisitError::Launch(LaunchError::Connect(errno))
+                let running = start.entering.into_running();
+                let listener = running.listener;
+                let (control, visitor) = match &start.whose {
+                    Whose::Client(_) => {
+                        (None, visitor(&running.pidfd, running.control, running.pty))
+                    }
+                    Whose::Apart(..) | Whose::Check => match Control::new(running.control) {
+                        Ok(control) => (Some(control), Ok(None)),
+                        Err(errno) => (None, Err(LaunchError::Connect(errno).into())),
+                    },
                 };
-                Some(Outcome {
-                    client,
-                    visitor: visitor.map_err(copied),
-                    listener: running.listener,
-                })
+                let whose = start.whose.clone();
+                let pidfd = running.pidfd;
+                self.inside.push(Inside { number, whose: start.whose, pidfd, control, code: None });
+                Some(Outcome { whose, visitor, listener })
             }
-            Err(error) => Some(failed(entering.give_up(error).into())),
+            Err(error) => {
+                let visitor = Err(start.entering.give_up(error).into());
+                Some(Outcome { whose: start.whose, visitor, listener: None })
+            }
         }
     }
+}
+
+impl Inside {
+    /// Hears one message; whether there was one.
+    fn listen(&mut self) -> bool {
+        let heard = self.control.as_mut().map_or(Ok(Heard::Nothing), Control::hear);
+        match heard {
+            Ok(Heard::Message(FromSandbox::Exited { code })) => self.code = Some(code),
+            Ok(Heard::Message(FromSandbox::Killed { signal })) => self.code = Some(signal | 0x80),
+            // One that was stopped goes on when somebody continues it.
+            Ok(Heard::Message(_)) => {}
+            Ok(Heard::Nothing | Heard::End | Heard::Malformed(_)) | Err(_) => return false,
+        }
+        true
+    }
+}
+
+/// What is handed over.
+fn visitor(
+    pidfd: &OwnedFd,
+    control: OwnedFd,
+    pty: Option<Master>,
+) -> Result<Option<Visitor>, VisitError> {
+    let copied = |error: std::io::Error| {
+        let errno = error.raw_os_error().map_or(Errno::EMFILE, Errno::from_raw);
+        VisitError::Launch(LaunchError::Connect(errno))
+    };
+    let pidfd = pidfd.try_clone().map_err(copied)?;
+    Ok(Some(Visitor { pidfd, control, pty }))
 }
 
 /// A file whose offset is anywhere.

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter};
 
 use clap::{ArgMatches, Command};
 
-use crate::ops::events::{Form, Part, events, read_filter};
+use crate::ops::events::{Form, Part, events, parse_format, read_filter};
 use crate::ops::logs::parse_moment;
 use crate::profile::value::ValueError;
 use crate::report::Failure;
@@ -18,16 +18,21 @@ use super::usage::{self, Asked};
 /// `bryo events`, as clap knows it.
 pub fn command() -> Command {
     Command::new("events")
-        .about("Show what happens to sandboxes: that they start, end, stop, are paused or removed")
+        .about("Show what happens to sandboxes: that they start, end, are ill, paused or removed")
         .after_help(
-            "Without --until it goes on until it is interrupted. Runs in the foreground tell nothing here: who \
-             started one sees it.",
+            "Without --until it goes on until it is interrupted. Of its start and end a run in the foreground tells nothing \
+             here: who started one sees it.",
         )
         .arg(value("since", "TIME", "Also what happened since then, as in 10m or 2026-01-31T12:00"))
         .arg(value("until", "TIME", "Only what happened before then, and no longer"))
         .arg(
-            values("filter", "KEY=VALUE", "event=WORD, sandbox=NAME|ID; repeatable").short('f'),
+            values("filter", "KEY=VALUE", "event=WORD, sandbox=NAME|ID; repeatable. Words are Docker's: start, die, exec_die, health_status, oom, …").short('f'),
         )
+        .arg(value(
+            "format",
+            "TEMPLATE",
+            "As in '{{.Time}} {{.Action}} {{.ID}}'; also Name, Status, Details; `json`",
+        ))
         .arg(switch("json", "One JSON object per line"))
 }
 
@@ -39,13 +44,18 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::For(matches) => matches,
     };
     let part = part(&matches).map_err(|error| Failure::new(&error))?;
-    let form = if is_set(&matches, "json") { Form::Json } else { Form::Text };
+    let form = form(&matches).map_err(|error| Failure::new(&error))?;
     let mut out = BufWriter::new(io::stdout());
-    match events(&part, form, &mut out) {
+    match events(&part, &form, &mut out) {
         Err(error) if error.is_broken_pipe() => Ok(Answer::text("")),
         Err(error) => Err(Failure::new(&error)),
         Ok(()) => Ok(Answer::text("")),
     }
+}
+
+fn form(matches: &ArgMatches) -> Result<Form, CliError> {
+    let format = one_parsed(matches, "format", "--format", parse_format)?;
+    Ok(if is_set(matches, "json") { Form::Json } else { format.unwrap_or(Form::Text) })
 }
 
 fn part(matches: &ArgMatches) -> Result<Part, CliError> {

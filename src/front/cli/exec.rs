@@ -5,14 +5,14 @@ use std::ffi::OsString;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::ops::exec::{self as op, Wanted};
+use crate::ops::exec::{self as op, Keeper, Wanted};
 use crate::profile::value::{ValueError, parse_user};
 use crate::report::Failure;
 use crate::spec::{SandboxPath, Terminal, Text, User};
 
 use super::error::CliError;
 use super::execute::disconnect_input;
-use super::flag::{bad, many, one, one_parsed, toggle, toggled, value};
+use super::flag::{bad, is_set, many, one, one_parsed, switch, toggle, toggled, value};
 use super::output::Answer;
 use super::run::{Input, environment};
 use super::surroundings::Surroundings;
@@ -31,6 +31,10 @@ pub fn command() -> Command {
              the sandbox was started with.\n\n\
              Exit status: the program's own; 125 bryo failed, 126 not executable, 127 not found, 128+N killed by \
              signal N.",
+        )
+        .arg(
+            switch("detach", "Return once it runs, and leave it alone; it ends with the sandbox")
+                .short('d'),
         )
         .args(environment::flags())
         .arg(value("workdir", "DIR", "Start here, inside; where the sandbox's program did otherwise").short('w'))
@@ -103,6 +107,7 @@ fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<(Wanted, Input), 
         Some(false) => Input::Null,
         Some(true) | None => Input::Connected,
     };
+    let keeper = keeper(matches, terminal)?;
     let workdir = match one(matches, "workdir") {
         Some(text) => {
             Some(SandboxPath::new(text).map_err(|e| bad("--workdir", text, ValueError::Path(e)))?)
@@ -115,5 +120,19 @@ fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<(Wanted, Input), 
         Some(User::Numeric { uid, gid }) => Some((uid, gid)),
     };
     let environment = environment::listed(matches, caller)?;
-    Ok((Wanted { sandbox, argv, environment, workdir, user, terminal }, input))
+    Ok((Wanted { sandbox, argv, environment, workdir, user, terminal, keeper }, input))
+}
+
+/// With whom it ends.
+fn keeper(matches: &ArgMatches, terminal: Terminal) -> Result<Keeper, CliError> {
+    if !is_set(matches, "detach") {
+        return Ok(Keeper::Client);
+    }
+    // Nobody would be there who types, or looks.
+    let other = match toggled(matches, "interactive", "--interactive")? {
+        _ if terminal == Terminal::Always => "--tty",
+        Some(true) => "--interactive",
+        _ => return Ok(Keeper::Supervisor),
+    };
+    Err(CliError::Contradiction { one: "--detach".to_owned(), other: other.to_owned() })
 }

@@ -27,7 +27,7 @@ pub fn command() -> Command {
                 "filter",
                 "KEY=VALUE",
                 "Those that fit: status=running|paused|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
-                 label=NAME[=VALUE]; repeatable",
+                 label=NAME[=VALUE], health=starting|healthy|unhealthy|none; repeatable",
             )
             .short('f'),
         )
@@ -35,7 +35,7 @@ pub fn command() -> Command {
             "format",
             "TEMPLATE",
             "As in '{{.ID}} {{.Names}}'; also Command, State, Status, CreatedAt, RunningFor, Size, Labels, \
-             Changes, From, Profile; `table …` for titles, `json`",
+             Changes, From, Profile, Health; `table …` for titles, `json`",
         ))
         .arg(value("last", "N", "The newest ones, also those that ended").short('n'))
         .arg(switch("latest", "The newest one, also when it ended").short('l'))

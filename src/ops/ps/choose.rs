@@ -3,6 +3,7 @@
 use super::{PsRow, PsState, Scope};
 use crate::profile::value::{ValueError, nearest, parse_whole};
 use crate::state::Exit;
+use crate::state::health::Status;
 
 /// One condition. Of one kind one has to hold, of different kinds all.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,13 +16,17 @@ pub enum Filter {
     Id(String),
     /// `exited=CODE`
     Exited(u64),
+    /// `health=WORD`; none for those that are not asked.
+    Health(Option<Status>),
     /// `label=NAME[=VALUE]`
     Label(String, Option<String>),
 }
 
-const KEYS: &[&str] = &["status", "name", "id", "exited", "label"];
+const KEYS: &[&str] = &["status", "name", "id", "exited", "label", "health"];
 /// Docker's `created` is none of ours.
 const STATES: &[&str] = &["running", "paused", "restarting", "exited", "died"];
+
+const HEALTH: &[&str] = &["starting", "healthy", "unhealthy", "none"];
 
 impl Filter {
     /// `KEY=VALUE`.
@@ -41,6 +46,11 @@ impl Filter {
             "name" => Ok(Self::Name(value.to_owned())),
             "id" => Ok(Self::Id(value.to_owned())),
             "exited" => parse_whole(value).map(Self::Exited),
+            "health" => match Status::ALL.iter().find(|(word, _)| *word == value) {
+                Some((_, status)) => Ok(Self::Health(Some(*status))),
+                None if value == "none" => Ok(Self::Health(None)),
+                None => Err(unknown(value, HEALTH)),
+            },
             "label" => Ok(match value.split_once('=') {
                 Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
                 None => Self::Label(value.to_owned(), None),
@@ -57,6 +67,7 @@ impl Filter {
             Self::Exited(_) => 3,
             // Each label is a kind of its own, as with Docker.
             Self::Label(..) => 4,
+            Self::Health(_) => 5,
         }
     }
 
@@ -68,6 +79,7 @@ impl Filter {
             Self::Exited(code) => {
                 matches!(row.state, PsState::Exited(exit) if u64::from(exit.status()) == *code)
             }
+            Self::Health(health) => row.health == *health,
             Self::Label(name, value) => row
                 .labels
                 .get(name)
@@ -132,14 +144,26 @@ mod tests {
             (&["name=db", "name=eb-"], true),
             (&["label=a", "label=b"], false),
             (&["label=a=2"], false),
+            (&["health=healthy"], false),
+            (&["health=none"], true),
+            (&["health=none", "health=healthy"], true),
         ] {
             assert_eq!(is_wanted(&exited, &filters(texts)), wanted, "{texts:?}");
         }
         assert!(is_wanted(&row(PsState::Killed, "x"), &filters(&["status=dead"])));
         assert_eq!(scope(Scope::Running, &filters(&["exited=0"])), Scope::All);
         assert_eq!(scope(Scope::Running, &filters(&["name=x"])), Scope::Running);
-        for bad in ["", "status", "status=sleeping", "stat=running", "name=", "exited=x", "label="]
-        {
+        for bad in [
+            "",
+            "status",
+            "status=sleeping",
+            "health=well",
+            "health=",
+            "stat=running",
+            "name=",
+            "exited=x",
+            "label=",
+        ] {
             assert!(Filter::parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,6 @@
 //! What `bryo ps --format` shows.
 
-use super::{PsRow, changes_text, choose, command_text, state_text};
+use super::{PsRow, changes_text, choose, command_text, status_text};
 use crate::ops::template::Template;
 use crate::profile::value::ValueError;
 use crate::report::amount::{duration, size};
@@ -22,6 +22,7 @@ const FIELDS: &[&str] = &[
     "Changes",
     "From",
     "Profile",
+    "Health",
 ];
 
 /// `{{.ID}}\t{{.Names}}`, with `table ` before it for titles.
@@ -43,13 +44,14 @@ fn value(row: &PsRow, field: &str, now: Timestamp) -> String {
         "Names" => row.name.clone(),
         "Command" => Some(command_text(&row.command)),
         "State" => Some(choose::state_word(row.state).to_owned()),
-        "Status" => Some(state_text(row.state)),
+        "Status" => Some(status_text(row)),
         "CreatedAt" => row.created.map(|created| created.to_string()),
         "RunningFor" => age(row),
         "Size" => row.size.map(size),
         "Labels" => Some(labels(row)),
         "Changes" => row.changes.as_ref().map(changes_text),
         "From" => row.from.as_ref().map(HostPath::to_string),
+        "Health" => row.health.map(|health| health.word().to_owned()),
         _ => row.profile.as_ref().map(escape),
     };
     text.unwrap_or_default()

@@ -10,7 +10,7 @@ use super::join::{Joined, Way};
 use super::refute::refuted;
 use super::{Desk, RunError, capture, explain, held};
 use crate::confine::seccomp::{self, Program};
-use crate::launch::{self, Host, LaunchError, LayerDirectories, Running};
+use crate::launch::{self, Host, LaunchError, LayerDirectories};
 use crate::net::publish::Opened;
 use crate::net::user::published::Published;
 use crate::ops::sweep;
@@ -25,7 +25,7 @@ use crate::state::{
     Beginning, Effort, Launcher, Mark, Record, SandboxDirectory, SandboxId, StateError, Store,
     Timestamp,
 };
-use crate::supervise::{self, Call, Duties, Ended, Model, Signals, Station};
+use crate::supervise::{Call, Model, Signals};
 use crate::sys::errno::Errno;
 use crate::sys::seccomp::Instruction;
 
@@ -68,9 +68,9 @@ pub(super) struct Others<'a> {
 
 /// What is made before the clone.
 #[derive(Default)]
-struct Prepared {
+pub(super) struct Prepared {
     store: Option<Store>,
-    directory: Option<SandboxDirectory>,
+    pub(super) directory: Option<SandboxDirectory>,
     layers: LayerDirectories,
     marks: Vec<Mark>,
     /// What the record said before this run.
@@ -144,6 +144,7 @@ pub(super) fn carry_out(
     held::bring(spec, facts, held.zip(prepared.directory.as_ref()), &mut record)?;
     let told = end::Told { enforced, ended: &ended, lost: way.loss(), duration: ran };
     let denials = |call| prepared.errno_for(call).raw();
+    record.health = prepared.health(spec);
     let record = end::complete(record, told, &denials);
     Ok(Over { directory: prepared.directory, record, ended, ran })
 }
@@ -263,43 +264,6 @@ impl Prepared {
         })
     }
 
-    /// Until nothing of the run is left.
-    fn watch_over<'a>(
-        &'a self,
-        running: Running,
-        spec: &'a Spec,
-        model: Model<'a>,
-        station: Option<&'a mut Station>,
-        signals: Signals,
-    ) -> Result<Ended, RunError> {
-        let errno_for = |call: Call| self.errno_for(call);
-        let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
-        duties.station = station;
-        duties.model = Some(model);
-        duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
-        let has_door = Cell::new(false);
-        let open_door = || self.open_door(spec).inspect(|_| has_door.set(true));
-        duties.open_door = Some(&open_door);
-        let ended = supervise::supervise(running, duties, signals)?;
-        if let Some(directory) = self.directory.as_ref().filter(|_| has_door.get()) {
-            directory.close_line()?;
-        }
-        Ok(ended)
-    }
-
-    /// Listens where nobody did, as somebody wants to speak with this run.
-    fn open_door(&self, spec: &Spec) -> Option<Station> {
-        let listener = self.directory.as_ref()?.listen().ok()?;
-        Some(Station::at_door(listener, spec.lifetime.stop))
-    }
-
-    /// Any descriptor on the store's file system, for the floor of free space.
-    fn watched_store(&self) -> Result<Option<OwnedFd>, RunError> {
-        let Some(directory) = &self.directory else { return Ok(None) };
-        let copy = rustix::io::fcntl_dupfd_cloexec(directory.descriptor(), 3);
-        copy.map(Some).map_err(|errno| RunError::Descriptor(errno.into()))
-    }
-
     /// Puts in order what killed runs left, while the payload runs. What cannot be put in order now is
     /// told by the commands that list sandboxes.
     fn sweep(&self) {
@@ -309,7 +273,7 @@ impl Prepared {
     }
 
     /// What the listener answers: from the call's number alone.
-    fn errno_for(&self, call: Call) -> Errno {
+    pub(super) fn errno_for(&self, call: Call) -> Errno {
         let program = self.payload_filter.as_ref();
         program.map_or(Errno::EPERM, |program| {
             Errno::from_raw(i32::from(program.errno_for(call.arch, call.number).number()))

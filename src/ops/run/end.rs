@@ -13,6 +13,7 @@ use crate::plan::traffic::NetworkLoss;
 use crate::spec::command::Keep;
 use crate::spec::order;
 use crate::spec::{Spec, Text};
+use crate::state::events::What;
 use crate::state::record::{DeniedCall, MemoryKills};
 use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
 use crate::supervise::{Call, Ended, How};
@@ -136,7 +137,11 @@ pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
     if keep {
         directory.keep(&record)?;
     } else {
+        let found = apart.then(|| directory.as_found());
         directory.remove()?;
+        if let Some(found) = found {
+            found.tell(What::Destroy, record.name.as_deref(), &[]);
+        }
     }
     Ok(Finished { record, kept: keep, ended })
 }

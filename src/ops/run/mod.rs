@@ -19,6 +19,7 @@ mod explain;
 mod held;
 mod join;
 mod refute;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

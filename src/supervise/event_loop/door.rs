@@ -1,9 +1,13 @@
-//! The part of the loop that is about others: who knocks at a run in the foreground, and what enters a sandbox.
+//! The part of the loop that is about others: who knocks at a run in the foreground, what enters a sandbox, and the
+//! checks whether it is well.
+
+use std::time::Duration;
 
 use super::{Phase, Supervisor};
+use crate::state::events::What;
 use crate::supervise::protocol::Reply;
 use crate::supervise::station::Station;
-use crate::supervise::visits::{Outcome, VisitError, Visitor};
+use crate::supervise::visits::{News, Outcome, VisitError, Visitor, Whose};
 use std::os::fd::{AsFd, OwnedFd};
 
 impl Supervisor<'_> {
@@ -41,14 +45,65 @@ impl Supervisor<'_> {
         self.station.as_deref_mut().into_iter().chain(&mut self.door).next()
     }
 
+    /// What became of an entry.
+    pub(super) fn take_news(&mut self, news: News) {
+        match news {
+            News::Outcome(outcome) => self.welcome(outcome),
+            News::Ended(Whose::Apart(_, line), code) => {
+                if let Some(witness) = self.witness {
+                    witness(What::ExecDie, &[("command", line), ("exit", code.to_string())]);
+                }
+            }
+            News::Ended(_, code) => {
+                self.health.iter_mut().for_each(|health| health.ended(code));
+                self.tell_health();
+            }
+        }
+    }
+
+    /// Starts a check that is due, or ends one that took too long.
+    pub(super) fn check_health(&mut self) {
+        let is_paused = self.is_paused();
+        if let Some(health) = self.health.as_mut().filter(|_| self.phase == Phase::Running) {
+            health.strike(&mut self.visits, is_paused);
+            self.tell_health();
+        }
+    }
+
+    /// How long a wait may be for what [`Self::check_health`] does.
+    pub(super) fn check_patience(&self) -> Option<Duration> {
+        self.health.as_ref().and_then(|health| health.patience(self.is_paused()))
+    }
+
+    fn is_paused(&self) -> bool {
+        self.stations().any(Station::is_frozen)
+    }
+
+    /// A service manager hears that all is well while it is.
+    fn tell_health(&mut self) {
+        if let (Some(voice), Some(health)) = (&mut self.voice, &self.health) {
+            voice.is_well = health.is_well();
+        }
+    }
+
     /// Hands an entry over to who asked for it, or says why there is none.
-    pub(super) fn welcome(&mut self, outcome: Outcome) {
-        let Outcome { client, visitor, listener } = outcome;
+    fn welcome(&mut self, outcome: Outcome) {
+        let Outcome { whose, visitor, listener } = outcome;
         if let Some(listener) = listener {
             self.watch.listen_too(listener);
         }
+        let client = match whose {
+            Whose::Client(client) | Whose::Apart(client, _) => client,
+            Whose::Check => {
+                if let (Err(error), Some(health)) = (&visitor, &mut self.health) {
+                    health.failed(&self.visits.explain(error));
+                }
+                return self.tell_health();
+            }
+        };
         match visitor {
-            Ok(Visitor { pidfd, control, pty }) => {
+            Ok(None) => self.tell(client, &Reply::Done, &[]),
+            Ok(Some(Visitor { pidfd, control, pty })) => {
                 let pty = pty.map(OwnedFd::from);
                 let mut fds = vec![pidfd.as_fd(), control.as_fd()];
                 fds.extend(pty.as_ref().map(AsFd::as_fd));

@@ -96,15 +96,15 @@ impl Station {
             Ok((0, _)) => Then::Goes,
             Ok((length, fds)) => match bytes.get(..length).and_then(Message::decode) {
                 Some(Message::Input(input)) => self.take_input(&client, input),
-                Some(Message::Request(Request::Enter | Request::Attach))
+                Some(Message::Request(Request::Enter { .. } | Request::Attach))
                     if self.motion == Motion::Frozen =>
                 {
                     let told = socket::send(&client.socket, &Reply::Paused.encode(), &[]);
                     told.map_or(Then::Goes, |()| Then::Stays(None))
                 }
                 // Answered when the start has come to its end.
-                Some(Message::Request(Request::Enter)) => {
-                    Then::Stays(Some(Order::Enter { client: number, fds }))
+                Some(Message::Request(Request::Enter { keeper })) => {
+                    Then::Stays(Some(Order::Enter { client: number, fds, keeper }))
                 }
                 // Nothing else brings descriptors: they are closed.
                 Some(Message::Request(request)) => self.answer(&mut client, &request),
@@ -160,7 +160,7 @@ impl Station {
                 }
                 None => Reply::Refused { why: "it was not started with --detach".to_owned() },
             },
-            Request::Enter => return Then::Goes,
+            Request::Enter { .. } => return Then::Goes,
             Request::Resize { rows, columns } => self.resize(*rows, *columns),
             Request::Pause => self.set_motion(Motion::Frozen),
             Request::Unpause => self.set_motion(Motion::Free),

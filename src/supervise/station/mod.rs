@@ -32,6 +32,7 @@ use clients::Client;
 
 use super::SuperviseError;
 use super::port::set_nonblocking;
+use super::protocol::Keeper;
 use crate::launch::Relay;
 use crate::limits::group::{Freezer, Motion};
 use crate::spec::StopOrder;
@@ -73,6 +74,8 @@ pub(super) enum Order {
         client: u64,
         /// What came along.
         fds: Vec<OwnedFd>,
+        /// Who watches over it.
+        keeper: Keeper,
     },
 }
 
@@ -137,6 +140,11 @@ impl Station {
         if let Some(freezer) = self.freezer.as_ref().filter(|_| self.motion == Motion::Frozen) {
             self.motion = freezer.set(Motion::Free).map_or(Motion::Frozen, |()| Motion::Free);
         }
+    }
+
+    /// Whether it is paused.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.motion == Motion::Frozen
     }
 
     /// Whether somebody asked it to end.

@@ -176,6 +176,8 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
     // Something that nothing else would answer.
     let errno_for = |call: Call| Errno::from_raw(1000 + i32::try_from(call.number % 100).unwrap());
     let duties = Duties {
+        checkup: None,
+        witness: None,
         service: None,
         timeout: setup.timeout,
         floor: setup.floor.map(|percent| Floor { store: root(), percent }),

@@ -2,6 +2,7 @@
 
 mod attach;
 mod flood;
+mod health;
 mod kill;
 mod logs;
 mod look;

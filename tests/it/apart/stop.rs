@@ -206,7 +206,12 @@ fn what_happened_is_told_in_order_and_to_who_watches() {
     bryo(&world, &["rm", "again"]).succeeds();
     let events = bryo(&world, &["events", "--since", "1h", "--until", "1ms"]).succeeds().stdout();
     let words: Vec<&str> = events.lines().filter_map(|line| line.split(' ').nth(1)).collect();
-    assert_eq!(words, ["start", "die", "rename", "start", "die", "destroy"], "{events}");
+    assert_eq!(words, ["create", "start", "die", "rename", "start", "die", "destroy"], "{events}");
     assert!(events.contains(&format!("die {id} (name=told, exit=3)")), "{events}");
+    assert!(events.contains(&format!("rename {id} (name=again, old=told)")), "{events}");
+    let template = ["--filter", "event=die", "--format", "{{.Action}} {{.ID}} {{.Details}}"];
+    let words = [&["events", "--since", "1h", "--until", "1ms"][..], &template].concat();
+    bryo(&world, &words).succeeds().stdout_is(&format!("die {id} exit=3\n").repeat(2));
+    bryo(&world, &["events", "--format", "{{.Id}}"]).refuses_with(&["{{.Id}}", "ID"]);
     bryo(&world, &["events", "--filter", "event=x"]).refuses_with(&["event=x", "destroy"]);
 }

@@ -198,3 +198,52 @@ fn a_shell_at_a_terminal_works_as_one() {
     terminal.ends().succeeds();
     end(running);
 }
+
+#[test]
+fn what_is_detached_goes_on_without_the_command_and_ends_with_the_sandbox() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let running = sandbox(&world);
+    let script = "for n in 0 1 2; do [ /proc/$$/fd/$n -ef /dev/null ] || other=$other$n; done; \
+                  echo \"[$other]\" >/tmp/fds; echo on >/tmp/fds.done; exec sleep 4711";
+    let run = |words: &[&str]| world.bryo(exec(words.iter().copied())).ends();
+    run(&["-d", "s", "sh", "-c", script]).succeeds().stdout_is("").stderr_is("");
+    let wait = "until [ -e /tmp/fds.done ]; do sleep 0.05; done; cat /tmp/fds";
+    run(&["s", "sh", "-c", wait]).succeeds().stdout_is("[]\n");
+    run(&["s", "sh", "-c", "grep -lx sleep /proc/[0-9]*/comm | wc -l"]).succeeds().stdout_is("2\n");
+    run(&["--detach", "s", "no-such-program"]).exits_with(127).stderr_has("no-such-program");
+    run(&["-d", "-t", "s", "true"]).refuses_with(&["--detach", "--tty"]);
+    run(&["-d", "-i", "s", "true"]).refuses_with(&["--detach", "--interactive"]);
+    run(&["-d", "nobody", "true"]).refuses_with(&["nobody"]);
+    end(running);
+    run(&["-d", "s", "true"]).refuses_with(&["`s`"]);
+}
+
+#[test]
+fn what_was_started_and_how_it_ended_is_told() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    let running = sandbox(&world);
+    let run = |words: &[&str]| world.bryo(exec(words.iter().copied())).ends();
+    run(&["s", "sh", "-c", "exit 3"]).exits_with(3);
+    run(&["-d", "s", "sh", "-c", "exit 5"]).succeeds();
+    run(&["s", "no-such-program"]).exits_with(127);
+    let events = || {
+        let words = ["events", "--since", "1h", "--until", "1ms", "--filter", "sandbox=s"];
+        let format = ["--format", "{{.Action}} {{.Details}}"];
+        world.bryo(words.iter().chain(&format)).ends().succeeds().stdout()
+    };
+    let detached = "exec_die command=sh -c exit 5,exit=5\n";
+    crate::apart::until("the end of what is detached", || events().contains(detached));
+    assert_eq!(
+        events().replace(detached, ""),
+        "exec_create command=sh -c exit 3\nexec_start command=sh -c exit 3\n\
+         exec_die command=sh -c exit 3,exit=3\nexec_create command=sh -c exit 5\n\
+         exec_start command=sh -c exit 5\nexec_create command=no-such-program\n"
+    );
+    end(running);
+}

@@ -53,6 +53,25 @@ try bryo events --since 1h --until 1ms
 says ' pause '
 says ' unpause '
 
+# Nothing is asked of a sandbox that is paused, and the time of a check stands still.
+begin --health-cmd 'sleep 1' --health-interval 200ms --health-timeout 5s --health-retries 1
+for _ in $(seq 50); do [ "$(bryo ps --format '{{.Health}}')" = healthy ] && break; sleep 0.2; done
+try bryo ps
+says 'running (healthy)'
+try bryo pause p
+exits 0
+before=$(bryo inspect p | grep '"ended"' | tail -1)
+sleep 7
+[ "$before" = "$(bryo inspect p | grep '"ended"' | tail -1)" ] || not_so 'no check ends'
+try bryo ps
+says 'paused (healthy)'
+try bryo unpause p
+for _ in $(seq 50); do [ "$before" = "$(bryo inspect p | grep '"ended"' | tail -1)" ] || break; sleep 0.2; done
+try bryo ps
+says 'running (healthy)'
+try bryo rm -f p
+exits 0
+
 begin
 try bryo pause p
 try bryo stop p

@@ -1,7 +1,6 @@
 //! `-d --stop-signal --stop-timeout --restart --label --log-max-size`: a sandbox without its caller.
 
 use std::ffi::OsStr;
-use std::time::Duration;
 
 use clap::{Arg, ArgMatches};
 
@@ -10,7 +9,8 @@ use crate::front::cli::flag::{
     bad, is_set, many, one_parsed, switch, text, toggled, value, values,
 };
 use crate::ops::stop::SignalNumber;
-use crate::profile::value::{ValueError, parse_count, parse_duration, parse_size};
+use crate::profile::health::parse_period;
+use crate::profile::value::{ValueError, parse_count, parse_size};
 use crate::spec::command::Keep;
 use crate::spec::{Detached, Restart, Spec};
 
@@ -49,7 +49,7 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     let life = &mut spec.lifetime;
     life.stop.signal =
         one_parsed(matches, "stop-signal", "--stop-signal", parse_signal)?.map(SignalNumber::raw);
-    life.stop.timeout = one_parsed(matches, "stop-timeout", "--stop-timeout", parse_patience)?;
+    life.stop.timeout = one_parsed(matches, "stop-timeout", "--stop-timeout", parse_period)?;
     for given in many(matches, "label") {
         let (name, label) = label(given)?;
         life.labels.insert(name, label);
@@ -91,14 +91,6 @@ fn label(given: &OsStr) -> Result<(String, String), CliError> {
 /// A name or a number.
 pub(in crate::front::cli) fn parse_signal(text: &str) -> Result<SignalNumber, ValueError> {
     text.parse().map_err(|_| ValueError::NotASignal)
-}
-
-/// As a duration, and 0.
-pub(in crate::front::cli) fn parse_patience(text: &str) -> Result<Duration, ValueError> {
-    match parse_duration(text) {
-        Err(ValueError::Zero) => Ok(Duration::ZERO),
-        other => other,
-    }
 }
 
 fn parse_log_size(text: &str) -> Result<u64, ValueError> {

@@ -9,6 +9,7 @@ mod confine;
 mod egress;
 pub(super) mod environment;
 mod group;
+mod health;
 mod identity;
 mod life;
 mod lifetime;
@@ -26,6 +27,7 @@ use std::ffi::OsString;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
+use crate::profile::health::Checks;
 use crate::profile::{Reference, Wanted};
 use crate::spec::{self, Lifetime, Spec, Text};
 
@@ -34,7 +36,8 @@ use super::flag::{many, one, value};
 use super::surroundings::Surroundings;
 use super::usage;
 
-pub(super) use life::{parse_patience, parse_signal};
+pub(super) use crate::profile::health::parse_period as parse_patience;
+pub(super) use life::parse_signal;
 pub use output::Show;
 pub use process::Input;
 pub(super) use refused::refusal;
@@ -115,6 +118,7 @@ fn flags(command: Command) -> Command {
         .args(lifetime::flags())
         .next_help_heading(life::HEADING)
         .args(life::flags())
+        .args(health::flags())
         .next_help_heading(service::HEADING)
         .args(service::flags())
         .next_help_heading(output::HEADING)
@@ -161,6 +165,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     group::apply(matches, &mut spec, caller)?;
     lifetime::apply(matches, &mut spec, caller)?;
     life::apply(matches, &mut spec)?;
+    health::apply(matches, &mut spec, profile.health)?;
     service::apply(matches, &mut spec, caller)?;
     let apply_on_success = lifetime::applies(matches);
     Ok(Run { spec, show: output::read(matches)?, input, apply_on_success })
@@ -171,6 +176,7 @@ struct Rest {
     pass: Vec<String>,
     set: Vec<spec::EnvironmentVariable>,
     refused_networks: Vec<String>,
+    health: Checks,
 }
 
 /// The spec that the profile alone asks for.
@@ -198,8 +204,12 @@ fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
         lifetime: Lifetime { timeout: wanted.timeout, ..Lifetime::default() },
         hostname: wanted.hostname,
     };
-    let rest =
-        Rest { pass: wanted.pass, set: wanted.set, refused_networks: wanted.refused_networks };
+    let rest = Rest {
+        pass: wanted.pass,
+        set: wanted.set,
+        refused_networks: wanted.refused_networks,
+        health: wanted.health,
+    };
     (spec, rest)
 }
 

@@ -1,0 +1,80 @@
+//! Watching over a run: what the supervisor is given for it.
+
+use std::cell::Cell;
+use std::os::fd::OwnedFd;
+
+use super::RunError;
+use super::attempt::Prepared;
+use crate::launch::Running;
+use crate::spec::Spec;
+use crate::state::events::What;
+use crate::state::health::{Health, Status};
+use crate::supervise::{self, Call, Checkup, Duties, Ended, Model, Signals, Station, Witness};
+
+impl Prepared {
+    /// Until nothing of the run is left.
+    pub(super) fn watch_over<'a>(
+        &'a self,
+        running: Running,
+        spec: &'a Spec,
+        model: Model<'a>,
+        station: Option<&'a mut Station>,
+        signals: Signals,
+    ) -> Result<Ended, RunError> {
+        let errno_for = |call: Call| self.errno_for(call);
+        let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
+        duties.station = station;
+        duties.model = Some(model);
+        duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
+        let witness = |what, details: &[(&str, String)]| self.witness(spec, what, details);
+        let told = |health: &Health, news| self.learn(health, news, &witness);
+        duties.checkup =
+            spec.lifetime.health.as_ref().map(|wanted| Checkup { wanted, told: &told });
+        duties.witness = Some(&witness);
+        let has_door = Cell::new(false);
+        let open_door = || self.open_door(spec).inspect(|_| has_door.set(true));
+        duties.open_door = Some(&open_door);
+        let ended = supervise::supervise(running, duties, signals)?;
+        if let Some(directory) = self.directory.as_ref().filter(|_| has_door.get()) {
+            directory.close_line()?;
+        }
+        Ok(ended)
+    }
+
+    /// Listens where nobody did, as somebody wants to speak with this run.
+    fn open_door(&self, spec: &Spec) -> Option<Station> {
+        let listener = self.directory.as_ref()?.listen().ok()?;
+        Some(Station::at_door(listener, spec.lifetime.stop))
+    }
+
+    /// Any descriptor on the store's file system, for the floor of free space.
+    fn watched_store(&self) -> Result<Option<OwnedFd>, RunError> {
+        let Some(directory) = &self.directory else { return Ok(None) };
+        let copy = rustix::io::fcntl_dupfd_cloexec(directory.descriptor(), 3);
+        copy.map(Some).map_err(|errno| RunError::Descriptor(errno.into()))
+    }
+
+    /// Writes down what happened. Of its own start and end a run in somebody's foreground does not: who started it
+    /// sees it.
+    fn witness(&self, spec: &Spec, what: What, details: &[(&str, String)]) {
+        if let Some(directory) = &self.directory {
+            directory.as_found().tell(what, spec.name.as_deref(), details);
+        }
+    }
+
+    /// Keeps what a check said, and tells of a change. What cannot be kept is with the next one.
+    fn learn(&self, health: &Health, news: Option<Status>, witness: &Witness<'_>) {
+        if let Some(directory) = &self.directory {
+            directory.write_health(health).unwrap_or_default();
+        }
+        if let Some(status) = news {
+            witness(What::HealthStatus, &[("health", status.word().to_owned())]);
+        }
+    }
+
+    /// What the checks said, for the record.
+    pub(super) fn health(&self, spec: &Spec) -> Option<Health> {
+        spec.lifetime.health.as_ref()?;
+        self.directory.as_ref()?.take_health()
+    }
+}
