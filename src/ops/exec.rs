@@ -155,7 +155,6 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     tell(What::ExecCreate, &[]);
     if wanted.keeper == Keeper::Supervisor {
         start_apart(wanted, &found)?;
-        tell(What::ExecStart, &[]);
         return Ok(0);
     }
     let (entered, ends, descriptors, signals) = start(wanted, &found)?;

@@ -93,7 +93,14 @@ impl Supervisor<'_> {
             self.watch.listen_too(listener);
         }
         let client = match whose {
-            Whose::Client(client) | Whose::Apart(client, _) => client,
+            Whose::Client(client) => client,
+            Whose::Apart(client, line) => {
+                // Before anything can be told of its end.
+                if let (Ok(_), Some(witness)) = (&visitor, self.witness) {
+                    witness(What::ExecStart, &[("command", line)]);
+                }
+                client
+            }
             Whose::Check => {
                 if let (Err(error), Some(health)) = (&visitor, &mut self.health) {
                     health.failed(&self.visits.explain(error));
