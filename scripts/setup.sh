@@ -32,6 +32,7 @@ packages() {
 		echo strace attr acl libcap2-bin
 		echo netcat-openbsd iproute2 # peers in a test's own network namespace
 		echo curl                    # a client with a network of its own
+		echo passt slirp4netns       # `--network pasta`, `--network slirp4netns`
 		echo dnsmasq-base bind9-dnsutils nginx-light openssl iperf3 wrk iputils-ping wget # real peers
 		echo git less umoci          # the default pager; read back what `bryo export` writes
 		echo python3-minimal         # a payload that is an interpreter; sockets without a compiler

@@ -325,7 +325,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     ),
     (&["--ids", "many"], "cannot take `many` for `--ids`"),
     (&["--hostname", "a_b"], "cannot take `a_b` for `--hostname`: it is not a host name"),
-    (&["--network", "sandbox:"], "cannot take `sandbox:` for `--network`: this version has"),
+    (&["--network", "sandbox:"], "cannot take `sandbox:` for `--network`: there are"),
     (
         &["--network", "bridge:../x"],
         "cannot take `bridge:../x` for `--network`: it is not the name",
@@ -425,6 +425,9 @@ const MISTAKES: &[(&[&str], &str)] = &[
     ),
     (&["--network", "bridge", "--net-rate", "1M"], "all members of a network have one way out"),
     (&["--network", "sandbox:a", "--net-rate", "1M"], "that network is another sandbox's"),
+    (&["--network", "pasta", "--allow", "x.org"], "it passes on everything"),
+    (&["--network", "slirp4netns", "--net-rate", "1M"], "what that program passes"),
+    (&["--network", "pasta", "-p", "80"], "which ports that program has opened"),
     (&["--network", "bridge", "--pcap", "x"], "cannot take both `--pcap` and `--network bridge`"),
     (&["--network", "host", "--pcap", "x"], "cannot take both `--pcap` and `--network host`"),
     (&["--pcap-size", "1m"], "cannot go on without --pcap"),

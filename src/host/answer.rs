@@ -75,13 +75,20 @@ impl Probe {
         if needs.subids {
             self.subids()?;
         }
+        self.answer_network(needs);
+        Ok(())
+    }
+
+    fn answer_network(&mut self, needs: &Needs) {
         if needs.tun {
             self.tun();
+        }
+        if let Some(tool) = needs.network_tool {
+            self.network_tool(tool);
         }
         if needs.lookup {
             self.lookup();
         }
-        Ok(())
     }
 
     /// Only what takes a group needs to know of disks.

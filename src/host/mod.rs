@@ -37,6 +37,7 @@ mod status;
 pub mod stdio;
 mod store;
 pub mod subid;
+pub mod tool;
 pub mod trial;
 pub mod userns;
 mod wildcard;

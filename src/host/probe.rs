@@ -6,8 +6,9 @@ use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount};
+use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount, NetworkTool};
 use crate::spec::HostPath;
+use crate::spec::net::Tool;
 use crate::spec::order;
 use crate::spec::rootfs::Pattern;
 
@@ -181,6 +182,12 @@ impl Probe {
     /// `/dev/net/tun`.
     pub fn tun(&mut self) {
         self.facts.tun = Some(fuse::Device::Tun.can_open());
+    }
+
+    /// The program that connects a network.
+    pub fn network_tool(&mut self, tool: Tool) {
+        let program = self.find_program(tool.name());
+        self.facts.network_tool = Some(NetworkTool { program });
     }
 
     /// How names are made whole here.

@@ -40,8 +40,8 @@
 //! The mount and the layers (`rootfs::fuse`); what an upper written by fuse-overlayfs means (`changes`).
 
 mod confinement;
-mod root;
-mod server;
+pub(super) mod root;
+pub(super) mod server;
 #[cfg(test)]
 mod tests;
 

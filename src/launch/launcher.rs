@@ -228,9 +228,13 @@ impl<'a> Start<'a> {
         // must never be without a record.
         let group = self.group.as_ref().and_then(Grouping::path);
         record(group).map_err(|error| LaunchError::Record(Box::new(error)))?;
+        self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
+        while Netstack::is_waited_for(&self.plan) && !self.heard.netstack_ready {
+            let patience = self.heard.netstack.as_ref().and_then(Netstack::patience);
+            self.listen(patience)?;
+        }
         // A sandbox that has ended meanwhile has said why: that is heard below.
         channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
-        self.heard.netstack_ready = self.plan.of(Stage::Netstack).next().is_none();
         while !self.is_complete() {
             self.listen(None)?;
         }
@@ -255,10 +259,10 @@ impl<'a> Start<'a> {
             Err(Errno::EINTR) => return Ok(()),
             other => other.map_err(LaunchError::Connect)?,
         };
-        if ready.is_empty() {
+        if ready.is_empty() && self.heard.netstack.is_none() {
             return Ok(());
         }
-        if ready.iter().any(|(from, _)| *from == From::Netstack) {
+        if ready.is_empty() || ready.iter().any(|(from, _)| *from == From::Netstack) {
             return self.hear_netstack();
         }
         let is_ready = |wanted| ready.iter().any(|(from, _)| *from == wanted);
@@ -285,6 +289,10 @@ impl<'a> Start<'a> {
     /// The netstack is confined, or failed to be.
     fn hear_netstack(&mut self) -> Result<(), LaunchError> {
         let Some(netstack) = &self.heard.netstack else { return Err(LaunchError::Lost) };
+        if let Some(heard) = netstack.hear_tool() {
+            self.heard.netstack_ready = true;
+            return heard;
+        }
         match channel::hear(netstack.control()).map_err(LaunchError::Connect)? {
             Heard::Message(FromSandbox::Confined { .. }, _) => {
                 self.heard.netstack_ready = true;
@@ -320,8 +328,7 @@ impl<'a> Start<'a> {
                 self.heard.servers.push(server);
             }
             FromSandbox::Link { .. } => {
-                let link = fds.pop().ok_or(LaunchError::Lost)?;
-                self.heard.netstack = Some(Netstack::start(&self.plan, self.host, link)?);
+                self.heard.netstack = Some(Netstack::start(&self.plan, self.host, fds)?);
             }
             // Init says that it is ready first, so none of these belongs to this phase.
             FromSandbox::Stopped { .. }

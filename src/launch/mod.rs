@@ -230,6 +230,14 @@ pub enum LaunchError {
         /// Its own last words.
         said: Text,
     },
+    /// The program that is to connect the network did not do it.
+    #[error("cannot connect the network with `{program}`: it says `{said}`")]
+    Tool {
+        /// The program.
+        program: Text,
+        /// Its own words.
+        said: Text,
+    },
     /// A step failed inside.
     #[error("cannot {what}")]
     Step {

@@ -24,15 +24,20 @@
 //! interface is gone: the payload's connections fail, and new ones find the network unreachable. The run
 //! goes on, and its end tells ([`End::Lost`]).
 //!
+//! *Programs of others* ([`tool`]) take its place where the plan says so.
+//!
 //! # Not here
 //! The engine (`net::user`); what may leave (`net::egress`).
 
 mod gate;
 mod process;
+mod tool;
 pub(super) mod uplink;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
+
+pub(super) use tool::hand_over;
 
 use super::channel::{self, Inside};
 use super::wire::ToSandbox;
@@ -56,8 +61,9 @@ const KILLED: Duration = Duration::from_secs(5);
 pub struct Netstack {
     pidfd: OwnedFd,
     control: OwnedFd,
-    /// What was refused, told at its end.
+    /// What was refused, told at its end; of a program of others, what it says when something is wrong.
     told: OwnedFd,
+    tool: Option<tool::Started>,
 }
 
 /// How a netstack ended.
@@ -72,12 +78,16 @@ pub enum End {
 }
 
 impl Netstack {
-    /// Starts it with the end of the interface that the sandbox process sent.
+    /// Starts it with what the sandbox process sent: the end of the interface, or its namespaces.
     pub(super) fn start(
         plan: &Plan,
         host: &Host<'_>,
-        link: OwnedFd,
+        mut fds: Vec<OwnedFd>,
     ) -> std::result::Result<Self, LaunchError> {
+        if let Some(wanted) = tool::wanted(plan) {
+            return tool::start(wanted, fds);
+        }
+        let link = fds.pop().ok_or(LaunchError::Lost)?;
         let filter = host.netstack_filter.as_deref();
         let filter = filter.ok_or(LaunchError::Connect(Errno::EINVAL))?;
         let capture = host.capture.map(OwnedFd::try_clone);
@@ -102,13 +112,28 @@ impl Netstack {
                     launcher,
                 })
             }
-            Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control, told }),
+            Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control, told, tool: None }),
         }
     }
 
     /// What it says while it starts.
     pub(super) fn control(&self) -> BorrowedFd<'_> {
         self.control.as_fd()
+    }
+
+    /// Listens to a program of others, which has said something or ended; none for our own.
+    pub(super) fn hear_tool(&self) -> Option<std::result::Result<(), LaunchError>> {
+        self.tool.as_ref().map(|tool| tool.hear(self))
+    }
+
+    /// Whether the payload has to wait for it.
+    pub(super) fn is_waited_for(plan: &Plan) -> bool {
+        tool::wanted(plan).is_some()
+    }
+
+    /// How long it may still take until it is ready; for ever, for our own.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        self.tool.as_ref().map(tool::Started::patience)
     }
 
     /// Readable when it has ended.
@@ -119,6 +144,9 @@ impl Netstack {
     /// Tells it to end once the last bytes have left, and waits for that; kills it when it takes longer than
     /// `patience`.
     pub fn end(self, patience: Duration) -> Result<(End, Option<Traffic>)> {
+        if self.tool.is_some() {
+            return tool::end(self).map(|end| (end, None));
+        }
         match channel::send(&self.control, ToSandbox::Finish) {
             Ok(()) | Err(Errno::EPIPE) => {}
             Err(errno) => return self.kill().and(Err(errno)),

@@ -13,6 +13,7 @@ mod steps;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::fs::Mode;
 use rustix::process::Pid;
 
 use steps::{clone_step, exec_step, needs_network};
@@ -20,7 +21,7 @@ use steps::{clone_step, exec_step, needs_network};
 use super::channel::Inside;
 use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
-use super::{Host, LayerDirectories, enter, fuse, init, payload};
+use super::{Host, LayerDirectories, enter, fuse, init, netstack, payload};
 use crate::plan::step::{Action, FsStep, Namespaces, NetStep, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
 use crate::sys::beside::NetworkBeside;
@@ -117,7 +118,7 @@ fn prepare() -> Result<(), Failed> {
     // Pid 1 would show the payload bryo's own command line.
     process::irrevocably_clear_arguments().map_err(failed)?;
     // The modes of the plan hold; the payload gets a mask of its own.
-    rustix::process::umask(rustix::fs::Mode::empty());
+    rustix::process::umask(Mode::empty());
     Ok(())
 }
 
@@ -257,8 +258,13 @@ impl<'a> Mapped<'a> {
             // That of a namespace that is being made is brought up there.
             return Ok(());
         }
+        let number = u16::try_from(number).map_err(|_| Errno::EOVERFLOW)?;
+        if step == NetStep::HandOver {
+            let Network::Entered(_) = self.network else { return Err(Errno::EINVAL) };
+            return netstack::hand_over(number, &self.sockets.control);
+        }
         let Some(link) = net::apply(step)? else { return Ok(()) };
-        let step = u16::try_from(number).map_err(|_| Errno::EOVERFLOW)?;
+        let step = number;
         self.sockets.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
     }
 

@@ -14,7 +14,7 @@ pub mod user;
 use std::os::fd::OwnedFd;
 
 use crate::plan::step::NetStep;
-use crate::sys::errno::Result;
+use crate::sys::errno::{Errno, Result};
 use crate::sys::namespace;
 
 /// Takes one step; gives the netstack's end of the interface, if one was made.
@@ -23,6 +23,8 @@ pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {
         NetStep::LoopbackUp => namespace::bring_loopback_up().map(|()| None),
         NetStep::Tun(link) => interface::make(&link).map(Some),
         NetStep::Settings { echo_group } => settings::write(echo_group).map(|()| None),
+        // The namespaces are the sandbox process's to give.
+        NetStep::HandOver => Err(Errno::EINVAL),
         NetStep::Port(link) => interface::configure(&link).map(|()| None),
     }
 }

@@ -29,8 +29,8 @@ use crate::limits::group::{self, Usage};
 use crate::profile::value::ValueError;
 use crate::report::amount::size;
 use crate::report::table::Table;
+use crate::spec::Text;
 use crate::spec::text::pretty_json;
-use crate::spec::{Network, Text};
 use crate::state::{Found, SandboxId, Stores, Summary};
 
 /// What one sandbox uses. Bytes and counts; none is what could not be had.
@@ -161,7 +161,10 @@ fn row(summary: &Summary, launcher: i32, members: &[&Process]) -> Row {
     let total =
         |of: fn(&Process) -> u64| members.iter().map(|one| of(one)).fold(0, u64::saturating_add);
     let disk = usage.io.or_else(|| sum_of_disks(members));
-    let own_network = matches!(&summary.wanted.network, Network::User | Network::Bridge(_));
+    let own_network = {
+        let network = &summary.wanted.network;
+        network.is_new() && network.reaches_out()
+    };
     let traffic = init.filter(|_| own_network).and_then(|init| init.traffic());
     Row {
         id: String::new(),

@@ -222,6 +222,7 @@ impl fmt::Display for NetStep {
             Self::Settings { echo_group } => {
                 write!(f, "let it listen at every port, and group {echo_group} send echoes")
             }
+            Self::HandOver => f.write_str("hand its network namespace over"),
             Self::Tun(link) => {
                 write!(f, "make the interface `{}`, MTU {}", Link::NAME, link.mtu)?;
                 write_families(f, link)
@@ -249,6 +250,11 @@ impl fmt::Display for NetstackStep {
                     Some(abi) => write!(f, ", with Landlock, ABI {abi}"),
                     None => Ok(()),
                 }
+            }
+            Self::Tool { program, arguments, .. } => {
+                write!(f, "connect it with `{program}")?;
+                arguments.iter().try_for_each(|argument| write!(f, " {argument}"))?;
+                f.write_str("`")
             }
             Self::Serve(egress) => {
                 if egress.closed {

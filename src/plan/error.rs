@@ -18,6 +18,9 @@ pub enum PlanError {
     /// The network of another sandbox.
     #[error(transparent)]
     Share(#[from] super::share::ShareError),
+    /// A network that a program of others connects.
+    #[error(transparent)]
+    Tool(#[from] super::tool::ToolError),
     /// A network of several.
     #[error(transparent)]
     Member(#[from] super::segment::MemberError),

@@ -76,6 +76,9 @@ pub struct Facts {
     pub subids: Option<Subids>,
     /// Whether `/dev/net/tun` can be opened.
     pub tun: Option<bool>,
+    /// The program that is to connect the network.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_tool: Option<NetworkTool>,
     /// How the host makes names whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lookup: Option<Lookup>,
@@ -214,6 +217,14 @@ impl Fuse {
     pub fn usable(&self) -> Option<&HostPath> {
         self.program.as_ref().filter(|_| self.device)
     }
+}
+
+/// The program that connects a network, where one of others does.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct NetworkTool {
+    /// It, when installed.
+    pub program: Option<HostPath>,
 }
 
 /// Subordinate ids of the caller.

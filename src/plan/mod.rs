@@ -11,7 +11,8 @@
 //! | `view`, `places`, `workdir` | how each place is seen |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
-//! | `net`, `share`, `segment`, `limits` | network, the one of another sandbox, one of several, limits, what is watched |
+//! | `net`, `share`, `segment`, `tool` | network, the one of another sandbox, one of several, one by a program of others |
+//! | `limits` | limits, what is watched |
 //! | `group` | the control group |
 //! | `disk` | how what is written is bounded |
 //! | `process`, `stdio` | session, descriptors, exec |
@@ -54,6 +55,7 @@ mod resolver;
 mod segment;
 mod share;
 mod stdio;
+mod tool;
 mod view;
 mod workdir;
 
@@ -68,6 +70,7 @@ pub use render::render;
 pub use segment::{MemberError, landlock_of_network, seccomp_of_network};
 pub use share::ShareError;
 pub use step::{Action, Plan, Stage, Step};
+pub use tool::{NAMESPACE, ToolError};
 
 use crate::spec::Spec;
 use crate::spec::rootfs::Base;

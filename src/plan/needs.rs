@@ -13,6 +13,7 @@ use super::error::PlanError;
 use super::facts::{Facts, Kind};
 use super::view::{Rule, Rules, View};
 use super::{fs, identity, mounts::MountTable};
+use crate::spec::net::Tool;
 use crate::spec::rootfs::{Access, Base, OverlayChoice, Pattern, VolumeMode};
 use crate::spec::{HostPath, IdMode, Need, Network, SeccompChoice, Spec, User};
 
@@ -58,6 +59,8 @@ pub struct Needs {
     pub disks: Vec<Pattern>,
     /// [`Facts::tun`].
     pub tun: bool,
+    /// [`Facts::network_tool`].
+    pub network_tool: Option<Tool>,
     /// [`Facts::lookup`].
     pub lookup: bool,
     /// [`Facts::procfs_mountable`].
@@ -105,6 +108,7 @@ impl TreeNeeds {
 /// What a spec needs to know about the host.
 pub fn needs(spec: &Spec) -> Needs {
     let rootfs = &spec.rootfs;
+    let tool = spec.network.tool();
     let on_host = rootfs.base == Base::Host;
     let shows_host = !matches!(rootfs.base, Base::Directory(_));
     let shows_homes = shows_host || !rootfs.volumes.is_empty();
@@ -131,8 +135,9 @@ pub fn needs(spec: &Spec) -> Needs {
         weighers: spec.limits.group.io_weight.is_some(),
         own_group: spec.lifetime.service.as_ref().is_some_and(|service| service.delegated),
         disks: spec.limits.group.io.iter().map(|io| io.at.clone()).collect(),
-        tun: has_netstack(spec),
-        lookup: has_netstack(spec) || matches!(spec.network, Network::Sandbox(_)),
+        tun: has_netstack(spec) || tool.is_some(),
+        network_tool: tool,
+        lookup: has_netstack(spec) || tool.is_some() || matches!(spec.network, Network::Sandbox(_)),
         procfs_mountable: true,
     }
 }

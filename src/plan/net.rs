@@ -12,7 +12,8 @@ use super::publish;
 use super::resolver;
 use super::segment;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
-use crate::spec::net::SearchDomain;
+use super::tool;
+use crate::spec::net::{SearchDomain, Tool};
 use crate::spec::seccomp::{Notifications, PolicyVariant};
 use crate::spec::{Network, Spec};
 
@@ -40,6 +41,8 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         Network::Host => draft.notice(Notice::LoopbackReachable),
         // It is up already, and whatever else there is.
         Network::Sandbox(_) => {}
+        Network::Pasta => tool::plan_tool(Tool::Pasta, spec, facts, draft)?,
+        Network::Slirp4netns => tool::plan_tool(Tool::Slirp4netns, spec, facts, draft)?,
         Network::Bridge(_) => {
             segment::plan_port(spec, facts, draft)?;
             plan_settings(spec, facts, draft);
@@ -62,7 +65,7 @@ fn refuse_unenforced(spec: &Spec) -> Result<(), PlanError> {
     }
 }
 
-fn plan_settings(spec: &Spec, facts: &Facts, draft: &mut Draft) {
+pub(super) fn plan_settings(spec: &Spec, facts: &Facts, draft: &mut Draft) {
     if !facts.is_refuted(Refuted::NetworkSettings) {
         let (_, echo_group) = ids::inside(spec, facts);
         draft.push(Stage::Sandbox, NetStep::Settings { echo_group });

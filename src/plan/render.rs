@@ -187,6 +187,12 @@ impl fmt::Display for Notice {
             Self::LoopbackReachable => {
                 f.write_str("every service on this machine's loopback can be reached")
             }
+            Self::ToolReaches(tool) => write!(
+                f,
+                "`{}` passes on everything: private networks and this machine's own addresses can be reached, but \
+                 for its loopback",
+                tool.name()
+            ),
             Self::PrivateWorkdir(at) => {
                 write!(f, "`{at}` is never shared; the payload starts in a private one")
             }

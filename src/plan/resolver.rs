@@ -1,4 +1,4 @@
-//! Plans `/etc/resolv.conf`: the netstack's name server, and how names are made whole.
+//! Plans `/etc/resolv.conf`: the netstack's name server, or whom a program of others passes questions on to, and how names are made whole.
 //!
 //! # Decisions
 //! - Domains and `ndots` are the host's unless flags say otherwise: a short name leads where it would outside. The policy
@@ -6,12 +6,16 @@
 //! - On a network that several share a name is tried as it is first, as in Docker: else the names of its members
 //!   would be asked of the host's servers, behind each domain.
 
-use core::net::Ipv4Addr;
+use core::net::IpAddr;
 
 use super::facts::{Facts, Target};
 use super::net::link;
+use super::tool;
 use crate::spec::net::{Egress, HostEntry, HostName, Lookup};
 use crate::spec::{Network, Spec, Text};
+
+/// Servers that resolv.conf(5) takes: `MAXNS`.
+const MOST: usize = 3;
 
 /// The network whose names these are, and its rules.
 fn of<'a>(spec: &'a Spec, facts: &'a Facts) -> Option<(&'a Network, &'a Egress)> {
@@ -26,8 +30,11 @@ fn of<'a>(spec: &'a Spec, facts: &'a Facts) -> Option<(&'a Network, &'a Egress)>
 pub(super) fn resolver(spec: &Spec, facts: &Facts) -> Option<Text> {
     let (network, egress) = of(spec, facts)?;
     let names = Names { network, egress, host: facts.lookup.as_ref() };
-    matches!(network, Network::User | Network::Bridge(_))
-        .then(|| Text::from(names.text(link(facts).v4.resolver)))
+    let servers = match network {
+        Network::User | Network::Bridge(_) => vec![IpAddr::V4(link(facts).v4.resolver)],
+        other => other.tool().map(|_| tool::servers(egress, facts.lookup.as_ref()))?,
+    };
+    Some(Text::from(names.text(&servers)))
 }
 
 /// What decides how names are made whole.
@@ -38,8 +45,9 @@ struct Names<'a> {
 }
 
 impl Names<'_> {
-    fn text(&self, server: Ipv4Addr) -> String {
-        let mut text = format!("nameserver {server}\n");
+    fn text(&self, servers: &[IpAddr]) -> String {
+        let line = |server: &IpAddr| format!("nameserver {server}\n");
+        let mut text: String = servers.iter().take(MOST).map(line).collect();
         let search = self.search();
         if !search.is_empty() {
             text = text + "search " + &words(&search) + "\n";
@@ -47,7 +55,9 @@ impl Names<'_> {
         let ndots = self.host.and_then(|lookup| lookup.ndots);
         let options = match (self.egress.dns_options.as_slice(), self.network, ndots) {
             ([], Network::Bridge(_), _) if !search.is_empty() => "ndots:0".to_owned(),
-            ([], Network::User, Some(ndots)) => format!("ndots:{ndots}"),
+            ([], Network::User | Network::Pasta | Network::Slirp4netns, Some(ndots)) => {
+                format!("ndots:{ndots}")
+            }
             (options, ..) => words(options),
         };
         if !options.is_empty() {
@@ -73,7 +83,7 @@ pub(super) fn search(spec: &Spec, facts: &Facts) -> Vec<HostName> {
 /// Names that were given addresses of their own, for `/etc/hosts`.
 pub(super) fn given<'a>(spec: &'a Spec, facts: &'a Facts) -> &'a [HostEntry] {
     match of(spec, facts) {
-        Some((Network::User, egress)) => &egress.hosts,
+        Some((Network::User | Network::Pasta | Network::Slirp4netns, egress)) => &egress.hosts,
         _ => &[],
     }
 }
@@ -96,7 +106,7 @@ mod tests {
         };
         let host = Lookup::parse(host, "host");
         let names = Names { network, egress: &egress, host: Some(&host) };
-        let text = names.text(Ipv4Addr::new(10, 0, 2, 3));
+        let text = names.text(&[IpAddr::from([10, 0, 2, 3])]);
         text.strip_prefix("nameserver 10.0.2.3\n").unwrap().to_owned()
     }
 

@@ -31,10 +31,10 @@ const NETWORK: &[&str] = &[
 ];
 
 /// Modes of the network that a profile can ask for, as `--network` calls them.
-const NETWORKS: &[&str] = &["none", "user", "host"];
+const NETWORKS: &[&str] = &["none", "user", "host", "pasta", "slirp4netns"];
 
 /// Modes that it can refuse.
-const REFUSED: &[&str] = &["none", "user", "host", "sandbox", "bridge"];
+const REFUSED: &[&str] = &["none", "user", "host", "sandbox", "bridge", "pasta", "slirp4netns"];
 
 /// `[network]`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,7 +106,13 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
         let network = &mut settings.network;
         match at.key() {
             "mode" => {
-                let modes = [Network::None, Network::User, Network::Host];
+                let modes = [
+                    Network::None,
+                    Network::User,
+                    Network::Host,
+                    Network::Pasta,
+                    Network::Slirp4netns,
+                ];
                 network.mode = Some(at.choice(NETWORKS, &modes)?);
             }
             "refuse" => network.refuse = read_list(at, read_network_name)?,

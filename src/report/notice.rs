@@ -35,6 +35,7 @@ pub fn weight(notice: &Notice) -> Weight {
         Notice::SharedNetwork(_) => Weight::Detail,
         Notice::LostWorkdir => Weight::Needed,
         Notice::LoopbackReachable
+        | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)
         | Notice::NoWorkdir
         | Notice::Warned(_)

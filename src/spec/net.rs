@@ -7,6 +7,7 @@ pub mod publish;
 pub mod rate;
 pub mod rule;
 pub mod segment;
+pub mod tool;
 
 use core::net::{IpAddr, SocketAddr};
 
@@ -22,6 +23,7 @@ pub use publish::{NotPublishable, Publish};
 pub use rate::{Rate, RateError};
 pub use rule::{Ports, Rule, RuleError, Target, Transport};
 pub use segment::{NetworkName, Segment};
+pub use tool::Tool;
 
 /// The network of the sandbox.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +41,10 @@ pub enum Network {
     Sandbox(Text),
     /// One that several sandboxes share, with a way out of its own.
     Bridge(NetworkName),
+    /// One of its own, connected by `pasta`.
+    Pasta,
+    /// One of its own, connected by `slirp4netns`.
+    Slirp4netns,
 }
 
 impl Network {
@@ -54,7 +60,16 @@ impl Network {
 
     /// Whether the network namespace is made with the sandbox, which nobody else is in.
     pub fn is_new(&self) -> bool {
-        matches!(self, Self::None | Self::User | Self::Bridge(_))
+        matches!(self, Self::None | Self::User | Self::Bridge(_) | Self::Pasta | Self::Slirp4netns)
+    }
+
+    /// The program of others that connects it; none for the other networks.
+    pub fn tool(&self) -> Option<Tool> {
+        match self {
+            Self::Pasta => Some(Tool::Pasta),
+            Self::Slirp4netns => Some(Tool::Slirp4netns),
+            _ => None,
+        }
     }
 
     /// The mode, as `--network` calls it before a colon.
@@ -65,6 +80,8 @@ impl Network {
             Self::Host => "host",
             Self::Sandbox(_) => "sandbox",
             Self::Bridge(_) => "bridge",
+            Self::Pasta => Tool::Pasta.name(),
+            Self::Slirp4netns => Tool::Slirp4netns.name(),
         }
     }
 }

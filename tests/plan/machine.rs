@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bryo::plan::facts::{
-    Caller, Facts, Fuse, HostDirectory, Kernel, Kind, Match, Mount, Place, RootEntry,
+    Caller, Facts, Fuse, HostDirectory, Kernel, Kind, Match, Mount, NetworkTool, Place, RootEntry,
     SplitDirectory, SplitEntry, StoreCandidate, StoreSource, StoreState, Workdir,
 };
 use bryo::plan::{Needs, PlanError, needs, tree_needs};
@@ -165,6 +165,9 @@ impl Host {
             seccomp_notify: needs.seccomp_notify.then_some(true),
             kernel_overlay: needs.kernel_overlay.then_some(self.kernel_overlay),
             tun: needs.tun.then_some(true),
+            network_tool: needs.network_tool.map(|tool| NetworkTool {
+                program: Some(host(&format!("/usr/bin/{}", tool.name()))),
+            }),
             procfs_mountable: needs.procfs_mountable.then_some(true),
             fuse: needs.fuse.then(|| self.fuse()),
             ..Facts::default()

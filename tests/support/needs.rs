@@ -19,13 +19,16 @@ pub(crate) enum Need {
     Subids,
     /// A program in `PATH`.
     Program(&'static str),
+    /// A program that connects networks: `pasta`, `slirp4netns`.
+    NetworkTool(&'static str),
     /// A second group for the user, which `chgrp` can give to a directory.
     SupplementaryGroup,
 }
 
 /// What may be missing: a test that needs it is skipped, and says so. Everything else fails.
 /// Kept equal to the table in `tests/README.md` by a test.
-pub(crate) const MAY_BE_MISSING: &[&str] = &["HeldLayers", "Landlock", "SupplementaryGroup"];
+pub(crate) const MAY_BE_MISSING: &[&str] =
+    &["HeldLayers", "Landlock", "NetworkTool", "SupplementaryGroup"];
 
 /// Who serves copy-on-write trees in this pass.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,7 +121,7 @@ fn is_there(need: Need) -> bool {
             let (major, minor) = (number(), number());
             (major, minor) >= (6, 6)
         }
-        Need::Program(name) => program::in_path(name),
+        Need::Program(name) | Need::NetworkTool(name) => program::in_path(name),
         Need::SupplementaryGroup => rustix::process::getgroups()
             .is_ok_and(|groups| groups.iter().any(|group| *group != rustix::process::getgid())),
     }

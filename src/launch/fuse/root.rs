@@ -15,18 +15,18 @@ use crate::sys::mount::{self, FsContext, MountAttr, Propagation, Reach};
 use crate::sys::open;
 
 /// Where the layer directory is in the server's root.
-pub(super) const LAYER: &str = "/layer";
+pub(in crate::launch) const LAYER: &str = "/layer";
 
 /// Where the lower trees are, by number.
-pub(super) const LOWER: &str = "/lower";
+pub(in crate::launch) const LOWER: &str = "/lower";
 
 /// Where a lower tree is in the server's root.
-pub(super) fn lower_path(number: usize) -> String {
+pub(in crate::launch) fn lower_path(number: usize) -> String {
     format!("{LOWER}/{number}")
 }
 
 /// Where libraries and the dynamic loader are, on any distribution: what is not there is passed over.
-pub(super) const LIBRARIES: [&str; 13] = [
+pub(in crate::launch) const LIBRARIES: [&str; 13] = [
     "/lib",
     "/lib32",
     "/lib64",
@@ -89,10 +89,10 @@ fn errno(error: &std::io::Error) -> Errno {
 }
 
 /// The tmpfs that becomes the server's root.
-pub(super) struct Root(OwnedFd);
+pub(in crate::launch) struct Root(OwnedFd);
 
 impl Root {
-    pub(super) fn mount() -> Outcome<Self> {
+    pub(in crate::launch) fn mount() -> Outcome<Self> {
         let context = FsContext::open("tmpfs").map_err(|error| error.errno);
         let context = cannot("make a tmpfs", context)?;
         let mode = context.set_string("mode", "755").map(drop).map_err(|error| error.errno);
@@ -120,14 +120,14 @@ impl Root {
         Ok((directory, last))
     }
 
-    pub(super) fn put_tree(&self, tree: BorrowedFd<'_>, at: &Path) -> Outcome {
+    pub(in crate::launch) fn put_tree(&self, tree: BorrowedFd<'_>, at: &Path) -> Outcome {
         let (parent, name) = self.parents(at)?;
         let place = open::create_dir(&parent, name, Mode::from_raw_mode(0o755));
         let place = cannot("make a directory in the root", place)?;
         cannot("mount a layer", mount::move_mount(tree, place))
     }
 
-    pub(super) fn put_libraries(&self) -> Outcome {
+    pub(in crate::launch) fn put_libraries(&self) -> Outcome {
         LIBRARIES.iter().try_for_each(|place| self.put_library(Path::new(place)))
     }
 
@@ -168,7 +168,7 @@ impl Root {
     }
 
     /// The program, where it is not among the libraries.
-    pub(super) fn put_program(&self, program: &Path) -> Outcome {
+    pub(in crate::launch) fn put_program(&self, program: &Path) -> Outcome {
         let relative = program.strip_prefix("/").unwrap_or(program);
         if open::open_path_in_root(&self.0, relative).is_ok() {
             return Ok(());
@@ -178,7 +178,7 @@ impl Root {
     }
 
     /// What the program reads of `/proc`, without anything of other processes.
-    pub(super) fn put_proc(&self) -> Outcome {
+    pub(in crate::launch) fn put_proc(&self) -> Outcome {
         for name in ["overflowuid", "overflowgid"] {
             let path = format!("/proc/sys/kernel/{name}");
             let value = std::fs::read(&path).map_err(|error| errno(&error));
@@ -202,8 +202,23 @@ impl Root {
         self.put_tree(tree.as_fd(), Path::new("/proc/self"))
     }
 
+    /// An empty directory.
+    pub(in crate::launch) fn put_directory(&self, at: &Path) -> Outcome {
+        let (parent, name) = self.parents(at)?;
+        let made = open::create_dir(&parent, name, Mode::from_raw_mode(0o755));
+        cannot("make a directory in the root", made).map(drop)
+    }
+
+    /// Something that is open, or a device of the host, as it is.
+    pub(in crate::launch) fn put_open(&self, source: &OwnedFd, at: &Path) -> Outcome {
+        let tree = cannot("copy a mount", mount::clone_tree(source, "", Reach::One))?;
+        let (parent, name) = self.parents(at)?;
+        let place = open::create_file(&parent, name, Mode::from_raw_mode(0o644));
+        cannot("mount a file", place.and_then(|place| mount::move_mount(&tree, place)))
+    }
+
     /// Makes it read-only, and `/`; the host's is gone.
-    pub(super) fn enter(self) -> Outcome {
+    pub(in crate::launch) fn enter(self) -> Outcome {
         let none = MountAttr::empty();
         let set = mount::mount_setattr(&self.0, Reach::One, MountAttr::RDONLY, none, None);
         cannot("make the root read-only", set)?;

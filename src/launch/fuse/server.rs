@@ -44,12 +44,18 @@ pub(super) struct Order<'a> {
 }
 
 /// What failed, as a verb and its operand, and why.
-pub(super) struct Failed(pub(super) &'static str, pub(super) String);
+pub(in crate::launch) struct Failed(
+    pub(in crate::launch) &'static str,
+    pub(in crate::launch) String,
+);
 
-pub(super) type Outcome<T = ()> = Result<T, Failed>;
+pub(in crate::launch) type Outcome<T = ()> = Result<T, Failed>;
 
 /// Names the failure of a call.
-pub(super) fn cannot<T, E: Into<Errno>>(what: &'static str, result: Result<T, E>) -> Outcome<T> {
+pub(in crate::launch) fn cannot<T, E: Into<Errno>>(
+    what: &'static str,
+    result: Result<T, E>,
+) -> Outcome<T> {
     result.map_err(|error| Failed(what, error.into().to_string()))
 }
 

@@ -7,7 +7,9 @@ use crate::plan::step::{Action, FsStep, NetStep, OverlayServer, Plan, Stage};
 pub(super) fn needs_network(action: &Action) -> bool {
     let served = |server: &OverlayServer| matches!(server, OverlayServer::Fuse { .. });
     match action {
-        Action::Net(step) => matches!(step, NetStep::Tun(_) | NetStep::Port(_)),
+        Action::Net(step) => {
+            matches!(step, NetStep::Tun(_) | NetStep::HandOver | NetStep::Port(_))
+        }
         Action::Fs(FsStep::Overlay { server, .. }) => served(server),
         Action::Fs(step) => matches!(step, FsStep::Sysfs { .. } | FsStep::Pivot),
         _ => false,

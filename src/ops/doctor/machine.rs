@@ -8,10 +8,11 @@ use crate::host::trial::{
     try_store, try_subids,
 };
 use crate::host::userns::{UsernsSettings, read_number};
-use crate::host::{HostError, Own, Probe};
+use crate::host::{HostError, Own, Probe, tool};
 use crate::plan::Facts;
 use crate::plan::facts::StoreState;
 use crate::spec::HostPath;
+use crate::spec::net::Tool;
 
 use super::PackageManager;
 
@@ -38,6 +39,8 @@ pub struct Machine {
     pub service_manager: bool,
     /// Whether `/dev/net/tun` can be opened.
     pub tun: bool,
+    /// The programs that could connect a network, where each is, and what it says that it is.
+    pub tools: Vec<(Tool, Option<HostPath>, Option<String>)>,
     /// What fuse-overlayfs says that it is.
     pub fuse_version: Option<Version>,
     /// Where bryo itself is.
@@ -70,6 +73,11 @@ impl Machine {
             .into_iter()
             .find(|manager| probe.find_program(manager.program()).is_some());
         let service_manager = probe.service_manager().is_some();
+        let tools = Tool::ALL.map(|tool| {
+            let program = probe.find_program(tool.name());
+            let version = program.as_ref().and_then(tool::version);
+            (tool, program, version)
+        });
         let facts = probe.finish();
         Self {
             missing_call: probe_missing_call(),
@@ -83,6 +91,7 @@ impl Machine {
             }),
             service_manager,
             tun: Device::Tun.can_open(),
+            tools: tools.to_vec(),
             fuse_version: facts
                 .fuse
                 .as_ref()

@@ -14,6 +14,7 @@ use crate::plan::facts::{
 };
 use crate::report::Look;
 use crate::spec::HostPath;
+use crate::spec::net::Tool;
 use crate::sys::clone::ThreadsError;
 use crate::sys::errno::Errno;
 
@@ -86,6 +87,9 @@ fn well() -> Machine {
         subids: Some(Ok(IdRanges { uids: true, gids: true })),
         service_manager: true,
         tun: true,
+        tools: Tool::ALL
+            .map(|tool| (tool, Some(path(&format!("/usr/bin/{}", tool.name()))), None))
+            .to_vec(),
         fuse_version: None,
         program: Some(path("/usr/local/bin/bryo")),
         packages: Some(PackageManager::AptGet),
@@ -392,7 +396,9 @@ fn every_id_stands_once_and_the_json_form_stays() {
             "cgroups",
             "service-manager",
             "tun",
-            "bridge"
+            "bridge",
+            "pasta",
+            "slirp4netns"
         ]
     );
     let json: serde_json::Value = serde_json::from_slice(&render_json(&report).unwrap()).unwrap();
@@ -403,6 +409,23 @@ fn every_id_stands_once_and_the_json_form_stays() {
         "cost": null, "remedy": null
     });
     assert_eq!(json["findings"][0], expected);
+}
+
+#[test]
+fn a_program_that_could_connect_networks_is_told_with_its_package() {
+    let mut machine = well();
+    machine.tools[0].1 = None;
+    machine.tools[1].2 = Some("1.2.0".to_owned());
+    let report = diagnose(&machine);
+    assert_eq!(not_well(&report), [("pasta", State::Missing)]);
+    assert_eq!(command(finding(&report, "pasta")), "sudo apt-get install -y passt");
+    assert_eq!(finding(&report, "slirp4netns").detail, "1.2.0, `/usr/bin/slirp4netns`");
+    // Nothing of ours wants it: the script leaves it to whoever reads it.
+    let script = fix_script(&report);
+    assert!(
+        script.lines().all(|line| line.starts_with('#') || !line.contains("passt")),
+        "{script}"
+    );
 }
 
 #[test]

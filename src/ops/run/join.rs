@@ -30,7 +30,7 @@ impl Joined {
             Network::Bridge(network) => {
                 Ok(Some(Self::Network(place(network, spec.name.as_deref(), facts)?)))
             }
-            Network::None | Network::User | Network::Host => Ok(None),
+            _ => Ok(None),
         }
     }
 
@@ -48,7 +48,7 @@ pub(super) fn look(spec: &Spec, facts: &mut Facts) -> Result<(), RunError> {
     match &spec.network {
         Network::Sandbox(wanted) => facts.target = Some(Shared::find(wanted)?.target),
         Network::Bridge(network) => facts.lease = Some(preview(network, facts)?),
-        Network::None | Network::User | Network::Host => {}
+        _ => {}
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use crate::plan::step::{
     Action, ConfineStep, EnterStep, FsStep, IdsStep, LimitStep, NetStep, NetstackStep, Plan,
     ProcessStep, Stage,
 };
-use crate::spec::net::{Egress, NetworkName, Publish};
+use crate::spec::net::{Egress, NetworkName, Publish, Tool};
 use crate::spec::{IdMode, Need, Network, SeccompChoice, Spec};
 
 /// The steps of one process, with their numbers as shown.
@@ -87,7 +87,7 @@ pub(super) fn check_launch(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     match spec.network {
         Network::Sandbox(_) => check_shared(spec, plan)?,
         Network::Bridge(_) => check_member(plan)?,
-        Network::None | Network::User | Network::Host => {}
+        _ => {}
     }
     match spec.ids.mode {
         IdMode::Single if shares => Ok(()),
@@ -200,7 +200,11 @@ fn is_fs(action: &Action, step: &FsStep) -> bool {
 pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     check_published(spec, plan)?;
     let stage = Stage::Netstack;
-    let is_link = |action: &Action| matches!(action, Action::Net(NetStep::Tun(_)));
+    let is_link =
+        |action: &Action| matches!(action, Action::Net(NetStep::Tun(_) | NetStep::HandOver));
+    if let Some(tool) = spec.network.tool() {
+        return check_tool(tool, plan);
+    }
     if spec.network != Network::User {
         let link = of(plan, Stage::Sandbox).find(|(_, action)| is_link(action));
         return match link.or_else(|| of(plan, stage).next()) {
@@ -222,6 +226,20 @@ pub(super) fn check_netstack(spec: &Spec, plan: &Plan) -> Result<(), CheckError>
     let serving = only(plan, stage, "serve what the spec says", is_serving)?;
     before(confined, filter, "a filter needs no_new_privs")?;
     before(filter, serving, "no packet comes before the filter")
+}
+
+/// The program that was asked for, and nobody else.
+fn check_tool(wanted: Tool, plan: &Plan) -> Result<(), CheckError> {
+    let hands = |action: &Action| matches!(action, Action::Net(NetStep::HandOver));
+    let starts = |action: &Action| matches!(action, Action::Netstack(NetstackStep::Tool { tool, .. }) if *tool == wanted);
+    only(plan, Stage::Sandbox, "hand the network namespace over", hands)?;
+    let started = only(plan, Stage::Netstack, "start the program that connects it", starts)?;
+    let other = of(plan, Stage::Netstack).find(|(number, _)| *number != started);
+    let link = |action: &Action| matches!(action, Action::Net(NetStep::Tun(_)));
+    match other.or_else(|| of(plan, Stage::Sandbox).find(|(_, action)| link(action))) {
+        Some((number, _)) => Err(CheckError::NotAsked { number, what: "a way out" }),
+        None => Ok(()),
+    }
 }
 
 /// No port is open that the spec does not name, and each that it names.

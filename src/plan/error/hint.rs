@@ -9,6 +9,7 @@ impl PlanError {
         match self {
             Self::Share(error) => Some(error.hint()),
             Self::Member(error) => Some(error.hint()),
+            Self::Tool(error) => Some(error.hint()),
             _ => self
                 .hint_about_paths()
                 .or_else(|| self.hint_about_groups())

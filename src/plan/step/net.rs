@@ -4,8 +4,8 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::spec::Text;
-use crate::spec::net::{Egress, NetworkName, Segment};
+use crate::spec::net::{Egress, NetworkName, Segment, Tool};
+use crate::spec::{HostPath, Text};
 
 /// Steps on the network, by pid 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +22,8 @@ pub enum NetStep {
         /// As the namespace numbers it.
         echo_group: u32,
     },
+    /// Hands the namespaces over, so that a program of others can connect them.
+    HandOver,
     /// Gives the interface that a network's holder made its addresses and default routes, and lets nothing leave
     /// that says it came from elsewhere.
     Port(Link),
@@ -152,4 +154,13 @@ pub enum NetstackStep {
     },
     /// Passes on what may leave.
     Serve(Egress),
+    /// Becomes a program of others, which makes the interface and passes on everything.
+    Tool {
+        /// Which.
+        tool: Tool,
+        /// Where it is.
+        program: HostPath,
+        /// Its arguments, but for the descriptors.
+        arguments: Vec<String>,
+    },
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::Controller;
+use crate::spec::net::Tool;
 use crate::spec::{HostPath, SandboxPath, Text};
 
 /// What the user is told once, because the plan could not simply do what one would expect.
@@ -11,6 +12,8 @@ use crate::spec::{HostPath, SandboxPath, Text};
 pub enum Notice {
     /// With the host's network every service on its loopback can be reached.
     LoopbackReachable,
+    /// This program passes on everything, also to private addresses.
+    ToolReaches(Tool),
     /// The current directory is one that is never shared; the payload starts in a private one.
     PrivateWorkdir(SandboxPath),
     /// The current directory does not exist or cannot be entered; the payload starts in `/`.

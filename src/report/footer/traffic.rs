@@ -36,11 +36,13 @@ pub(super) fn loss(record: &Record) -> Option<String> {
     Some(match record.network_loss? {
         NetworkLoss::Killed(signal) => {
             format!(
-                "the network of this run ended early: its netstack was killed by signal {signal}"
+                "the network of this run ended early: {} was killed by signal {signal}",
+                carrier(record)
             )
         }
         NetworkLoss::Exited(code) => {
-            format!("the network of this run ended early: its netstack failed with status {code}")
+            let carrier = carrier(record);
+            format!("the network of this run ended early: {carrier} failed with status {code}")
         }
         NetworkLoss::Holder => {
             let network = match &record.spec.network {
@@ -54,6 +56,12 @@ pub(super) fn loss(record: &Record) -> Option<String> {
                 .to_owned()
         }
     })
+}
+
+/// Who carried its packets.
+fn carrier(record: &Record) -> String {
+    let tool = record.spec.network.tool();
+    tool.map_or_else(|| "its netstack".to_owned(), |tool| format!("`{}`", tool.name()))
 }
 
 fn flags<'a>(rules: impl Iterator<Item = &'a Rule>) -> String {

@@ -5,6 +5,7 @@
 //! - An option is what resolv.conf(5) has: letters, digits, `-`, `_`, `.` and one `:` with a value. Nothing else could be
 //!   told from another line.
 
+use core::net::IpAddr;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ const LONGEST: usize = 64;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Lookup {
+    /// Who is asked, in order; nobody on this machine's loopback, which is another one inside.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub servers: Vec<IpAddr>,
     /// Domains that are tried behind a name, in order.
     pub search: Vec<HostName>,
     /// How many dots a name has that is tried as it is first; 1 when it does not say.
@@ -36,6 +40,11 @@ impl Lookup {
         for line in text.lines() {
             let mut words = line.split_ascii_whitespace();
             match words.next() {
+                Some("nameserver") => {
+                    let server = words.next().and_then(|word| word.parse::<IpAddr>().ok());
+                    let is_elsewhere = |one: &IpAddr| !one.is_loopback() && !one.is_unspecified();
+                    found.servers.extend(server.filter(is_elsewhere));
+                }
                 // The last of them counts.
                 Some(word @ ("search" | "domain")) => {
                     let most = if word == "domain" { 1 } else { DOMAINS };
@@ -154,7 +163,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str, node: &str) -> (String, Option<u8>) {
-        let Lookup { search, ndots } = Lookup::parse(text, node);
+        let Lookup { search, ndots, .. } = Lookup::parse(text, node);
         (search.iter().map(HostName::as_str).collect::<Vec<_>>().join(" "), ndots)
     }
 
@@ -187,5 +196,14 @@ mod tests {
         assert_eq!(SearchDomain::parse(".").unwrap().name(), None);
         assert_eq!(SearchDomain::parse("Corp.Test.").unwrap().to_string(), "corp.test");
         assert!(SearchDomain::parse("a b").is_err() && SearchDomain::parse("").is_err());
+    }
+
+    #[test]
+    fn servers_on_loopback_are_nobody_a_sandbox_could_ask() {
+        let text = "nameserver 127.0.0.53\nnameserver 192.0.2.1\nnameserver fe80::1%eth0\n\
+            nameserver 2001:db8::53\nnameserver ::1\nnameserver 0.0.0.0\nnameserver\n";
+        let servers = Lookup::parse(text, "host").servers;
+        let shown: Vec<String> = servers.iter().map(ToString::to_string).collect();
+        assert_eq!(shown, ["192.0.2.1", "2001:db8::53"]);
     }
 }

@@ -16,6 +16,7 @@
 //! | datagrams, echoes, raw packets, sources of others, fragments, nonsense | `attacks::echoes_and_datagrams…`, `attacks::forged_packets…`, `bridge::nobody_sends_from…`; options and fragments byte by byte: `net::user::packet` |
 //! | a port inside as a relay | `publish` |
 //! | an address that the host is given while a sandbox runs, by what waits there already and by what is new | `moves` |
+//! | the host's loopback, by the gateway and name server of other programs | `tool` |
 //! | what another network's members reach, power over an address that is shared | `bridge`, `share` |
 //!
 
@@ -26,6 +27,7 @@ mod ports;
 mod publish;
 mod real;
 mod share;
+mod tool;
 
 use crate::support::{Ended, Host, World};
 

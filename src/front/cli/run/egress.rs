@@ -108,6 +108,18 @@ fn apply_rules(
     for text in &published {
         add(&mut spec.publish, parsed("--publish", text, parse_published)?);
     }
+    if let Some(tool) = spec.network.tool() {
+        return match (published.first(), unkept(matches)) {
+            (Some(port), _) => Err(nobody_comes_in(port, &spec.network)),
+            (None, Some(why)) => Err(CliError::Unusable {
+                flag: "--network",
+                value: tool.name().into(),
+                why,
+                instead: "`--network user` does all of it",
+            }),
+            (None, None) => apply_names(matches, &mut spec.egress),
+        };
+    }
     let is_member = matches!(spec.network, Network::Bridge(_));
     let Some(flag) = given(matches, is_member) else { return Ok(()) };
     if spec.network != Network::User {
@@ -166,6 +178,18 @@ fn apply_names(matches: &ArgMatches, egress: &mut Egress) -> Result<(), CliError
     Ok(())
 }
 
+/// What a program of others would not do, of what is asked for. Names are the sandbox's own matter.
+fn unkept(matches: &ArgMatches) -> Option<&'static str> {
+    let has = |ids: &[&str]| ids.iter().any(|id| is_there(matches, id));
+    if has(&["allow", "deny", "allow-all", "allow-any-sni"]) {
+        return Some("it passes on everything, and would keep to no `--allow` or `--deny`");
+    }
+    if has(&["learn-network"]) {
+        return Some("it does not tell what was used");
+    }
+    has(&["pcap"]).then_some("it writes no file of packets that is bounded")
+}
+
 /// Why nothing can be published there.
 fn nobody_comes_in(port: &OsStr, network: &Network) -> CliError {
     let (why, instead) = match network {
@@ -176,6 +200,10 @@ fn nobody_comes_in(port: &OsStr, network: &Network) -> CliError {
         Network::Sandbox(_) => {
             ("that network is another sandbox's", "publish the port where that one is started")
         }
+        Network::Pasta | Network::Slirp4netns => (
+            "which ports that program has opened, nobody could tell",
+            "`--network user` publishes ports",
+        ),
         _ => ("with `--network none` nobody reaches the program", "take `--network user`"),
     };
     CliError::Unusable { flag: "--publish", value: quoted(port), why, instead }
@@ -192,16 +220,22 @@ fn nothing_to_pace(rate: &OsStr, network: &Network) -> CliError {
         Network::Sandbox(_) => {
             ("that network is another sandbox's", "bound it where that one is started")
         }
+        Network::Pasta | Network::Slirp4netns => {
+            ("what that program passes is not bryo's to bound", "`--network user` keeps to a rate")
+        }
         _ => ("what the host's network passes is not bryo's", "take `--network user`"),
     };
     CliError::Unusable { flag: "--net-rate", value: quoted(rate), why, instead }
 }
 
+fn is_there(matches: &ArgMatches, id: &str) -> bool {
+    matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine)
+}
+
 /// The first of these flags that is there. A member of a network has ports of its own, and no rules.
 fn given(matches: &ArgMatches, is_member: bool) -> Option<&'static str> {
-    let is_there = |id| matches.value_source(id) == Some(clap::parser::ValueSource::CommandLine);
     let mut flags = FLAGS.iter().skip(usize::from(is_member));
-    flags.find(|(id, _)| is_there(*id)).map(|(_, flag)| *flag)
+    flags.find(|(id, _)| is_there(matches, id)).map(|(_, flag)| *flag)
 }
 
 fn add<T: PartialEq>(list: &mut Vec<T>, entry: T) {

@@ -14,14 +14,15 @@ use crate::spec::{Network, Spec};
 pub(super) const HEADING: &str = "Network";
 
 /// Modes there are.
-const MODES: &[&str] = &["none", "user", "host", "bridge[:NAME]", "sandbox:ID"];
+const MODES: &[&str] =
+    &["none", "user", "host", "bridge[:NAME]", "sandbox:ID", "pasta", "slirp4netns"];
 
 pub(super) fn flags() -> Vec<Arg> {
     vec![
         value(
             "network",
             "MODE",
-            "Talk to nobody (`none`), to public addresses or those allowed (`user`), as any program of this machine (`host`), with the other sandboxes of a network (`bridge`, `bridge:NAME`: `bryo network`), or share the network of a running sandbox (`sandbox:ID`)",
+            "Talk to nobody (`none`), to public addresses or those allowed (`user`), as any program of this machine (`host`), with the other sandboxes of a network (`bridge`, `bridge:NAME`: `bryo network`), share the network of a running sandbox (`sandbox:ID`), or have a program that is installed connect it, whose reach is this machine's, private networks included (`pasta`, `slirp4netns`)",
         )
         .visible_alias("net"),
     ]
@@ -39,6 +40,8 @@ pub(super) fn apply(
             "user" => Network::User,
             "host" => Network::Host,
             "bridge" => Network::Bridge(NetworkName::default()),
+            "pasta" => Network::Pasta,
+            "slirp4netns" => Network::Slirp4netns,
             mode if bridged(mode).is_some() => bridge(value, bridged(mode).unwrap_or_default())?,
             mode if shared(mode).is_some_and(|id| !id.is_empty()) => {
                 Network::Sandbox(shared(mode).unwrap_or_default().into())
@@ -47,7 +50,7 @@ pub(super) fn apply(
                 return Err(CliError::Unusable {
                     flag: "--network",
                     value: quoted(mode),
-                    why: "this version has the networks `none`, `user`, `host`, `bridge[:NAME]` and `sandbox:ID`",
+                    why: "there are `none`, `user`, `host`, `bridge[:NAME]`, `sandbox:ID`, `pasta` and `slirp4netns`",
                     instead: "`none` reaches nothing; `user` public addresses; `host` everything this machine reaches",
                 });
             }

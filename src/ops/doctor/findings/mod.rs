@@ -33,7 +33,7 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
         services::tun(machine),
         services::bridge(machine),
     ];
-    findings.into_iter().chain(services::unread(machine)).collect()
+    findings.into_iter().chain(services::tools(machine)).chain(services::unread(machine)).collect()
 }
 
 /// What was told of a subject where all namespaces could be made; none where it was not tried.

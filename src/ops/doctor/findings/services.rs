@@ -128,6 +128,28 @@ pub(super) fn tun(machine: &Machine) -> Finding {
         .remedy(Remedy::device("/dev/net/tun", "tun"))
 }
 
+/// Programs of others; nothing of ours wants one.
+pub(super) fn tools(machine: &Machine) -> impl Iterator<Item = Finding> + '_ {
+    machine.tools.iter().map(|(tool, program, version)| {
+        let finding = |detail: String| Finding::ok(tool.name(), tool.name(), detail);
+        let version = version.as_deref().unwrap_or("of a version that it does not tell");
+        if let Some(program) = program {
+            return finding(format!("{version}, `{program}`"));
+        }
+        let install = machine.packages.map_or("install", |manager| manager.install());
+        let sudo = if machine.packages.is_some() { "sudo " } else { "" };
+        finding("not installed".to_owned())
+            .but(
+                State::Missing,
+                format!(
+                    "`--network {}` is refused; `--network user` needs no program",
+                    tool.name()
+                ),
+            )
+            .remedy(Remedy::by_hand(format!("{sudo}{install} {}", tool.package())))
+    })
+}
+
 pub(super) fn bridge(machine: &Machine) -> Finding {
     let outcome = super::told(machine, Subject::Bridge);
     let detail = super::words(outcome, "a bridge and virtual cables can be made");
