@@ -114,6 +114,10 @@ fn failures_at_the_beginning_do_not_count_for_a_while() {
 
 #[test]
 fn a_run_in_the_foreground_is_asked_too() {
+    // One without a layer leaves no record by which to find it.
+    if !crate::life::applies() {
+        return;
+    }
     let world = World::new();
     let flags = ["--rm", "--name", "f", "--health-cmd", "true", "--health-interval", "50ms"];
     let running = world.sandbox().args(flags).start("echo up; exec sleep 1000");
