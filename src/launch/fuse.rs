@@ -51,6 +51,7 @@ use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
+use rustix::process::Pid;
 
 use super::channel::Inside;
 use super::wire::FromSandbox;
@@ -84,6 +85,7 @@ const EXPECTED: &str = "file system type found on /proc";
 pub struct Server {
     at: Text,
     program: Text,
+    pid: Pid,
     pidfd: OwnedFd,
     /// What it says on its standard error output.
     words: OwnedFd,
@@ -135,7 +137,8 @@ impl Server {
                 words: said,
                 launcher,
             }),
-            Cloned::Parent { pidfd, .. } => Ok(Self {
+            Cloned::Parent { pid, pidfd } => Ok(Self {
+                pid,
                 at: Text::from(overlay.at.as_path().as_os_str().to_owned()),
                 program: Text::from(overlay.program.as_path().as_os_str().to_owned()),
                 pidfd,
@@ -147,6 +150,11 @@ impl Server {
     /// Where its overlay is, as the payload sees it.
     pub fn at(&self) -> &Text {
         &self.at
+    }
+
+    /// Its number, until it is waited for.
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// Readable when it has ended. While the payload runs, that is a failure.

@@ -73,6 +73,14 @@ impl Grouping {
         Ok(())
     }
 
+    /// Puts a process that serves the sandbox into the group.
+    pub(super) fn admit_helper(&self, pid: Pid) -> Result<(), LaunchError> {
+        self.group.admit_helper(pid).map_err(|failure| {
+            let said = crate::spec::text::escape(failure.said);
+            LaunchError::AdmitHelper(StepError { errno: failure.errno, said })
+        })
+    }
+
     /// Removes what was made, when no process is in it any more; the error is what the caller hears.
     pub(super) fn give_up(self, error: LaunchError) -> LaunchError {
         match self.group.remove() {

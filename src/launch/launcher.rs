@@ -18,7 +18,9 @@ use super::{
     Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, payload, sandbox,
 };
 use crate::plan::entry;
-use crate::plan::step::{Action, Namespaces, Plan, ProcessStep, Stage, StdioPlan};
+use crate::plan::step::{
+    Action, FsStep, Namespaces, OverlayServer, Plan, ProcessStep, Stage, StdioPlan,
+};
 use crate::rootfs;
 use crate::spec::HostPath;
 use crate::spec::text::escape;
@@ -233,12 +235,31 @@ impl<'a> Start<'a> {
             let patience = self.heard.netstack.as_ref().and_then(Netstack::patience);
             self.listen(patience)?;
         }
+        // What serves the payload is bounded with it, and so in the group before there is one.
+        while self.group.is_some() && self.awaits_helpers() {
+            self.listen(None)?;
+        }
         // A sandbox that has ended meanwhile has said why: that is heard below.
         channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
         while !self.is_complete() {
             self.listen(None)?;
         }
         if self.heard.confined { Ok(()) } else { Err(LaunchError::Lost) }
+    }
+
+    /// Whether the sandbox has still to ask for a process that serves it.
+    fn awaits_helpers(&self) -> bool {
+        let is_served = |(_, action): &(usize, &Action)| {
+            let Action::Fs(FsStep::Overlay { server, .. }) = action else { return false };
+            matches!(server, OverlayServer::Fuse { .. })
+        };
+        let servers = self.plan.of(Stage::Sandbox).filter(is_served).count();
+        let netstack = self.plan.of(Stage::Netstack).next().is_some();
+        self.heard.servers.len() < servers || netstack && self.heard.netstack.is_none()
+    }
+
+    fn admit_helper(&self, pid: Pid) -> Result<(), LaunchError> {
+        self.group.as_ref().map_or(Ok(()), |group| group.admit_helper(pid))
     }
 
     /// Waits for the next message of either socket.
@@ -325,10 +346,15 @@ impl<'a> Start<'a> {
             }
             FromSandbox::FuseWanted { step } => {
                 let server = Server::start(&self.plan, self.host, usize::from(*step), fds)?;
+                let pid = server.pid();
                 self.heard.servers.push(server);
+                self.admit_helper(pid)?;
             }
             FromSandbox::Link { .. } => {
-                self.heard.netstack = Some(Netstack::start(&self.plan, self.host, fds)?);
+                let netstack = Netstack::start(&self.plan, self.host, fds)?;
+                let pid = netstack.pid();
+                self.heard.netstack = Some(netstack);
+                self.admit_helper(pid)?;
             }
             // Init says that it is ready first, so none of these belongs to this phase.
             FromSandbox::Stopped { .. }

@@ -204,6 +204,9 @@ pub enum LaunchError {
     /// A process that enters could not be put into the sandbox's control group.
     #[error("cannot enter the control group of the sandbox")]
     Admit(#[source] StepError),
+    /// What serves the sandbox could not be put into its control group, and would not be bounded with it.
+    #[error("cannot put what serves the sandbox into its control group")]
+    AdmitHelper(#[source] StepError),
     /// The network of several sandboxes.
     #[error(transparent)]
     Holder(Box<holder::HolderError>),

@@ -37,6 +37,8 @@ pub(super) mod uplink;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 pub(super) use tool::hand_over;
 
 use super::channel::{self, Inside};
@@ -59,6 +61,7 @@ const KILLED: Duration = Duration::from_secs(5);
 /// The netstack of a run.
 #[derive(Debug)]
 pub struct Netstack {
+    pid: Pid,
     pidfd: OwnedFd,
     control: OwnedFd,
     /// What was refused, told at its end; of a program of others, what it says when something is wrong.
@@ -112,8 +115,13 @@ impl Netstack {
                     launcher,
                 })
             }
-            Cloned::Parent { pidfd, .. } => Ok(Self { pidfd, control, told, tool: None }),
+            Cloned::Parent { pid, pidfd } => Ok(Self { pid, pidfd, control, told, tool: None }),
         }
+    }
+
+    /// Its number, until it is waited for.
+    pub(super) fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// What it says while it starts.

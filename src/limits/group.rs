@@ -5,7 +5,8 @@
 //! ```text
 //! base                     a delegated group, or a scope of the user's systemd
 //! ├── bryo-supervisor      what sat in a delegated base: the launcher, the shell it came from
-//! └── bryo-ID              the run's own: here are the limits, here is the sandbox
+//! └── bryo-ID              the run's own: here are the limits, and what serves the sandbox from outside
+//!     └── sandbox          here are its own processes; this is what is frozen
 //! ```
 //!
 //! A group with processes in it cannot turn on controllers for its children, so what sits in a delegated base
@@ -13,10 +14,20 @@
 //! clone the base is locked (`flock`): a group without a process yet looks like one that a killed run left,
 //! and those are removed by the next run.
 //!
+//! What fuse-overlayfs and the netstack use is used by the payload: it can make the one remember names without
+//! end and read and write disks, and the other hold connections. So they are in the run's group, before there is a
+//! payload, and not where it is frozen: who waits for an answer of them could not stop. A limit of memory that they
+//! reach ends them as it ends any program. Controllers are on for the run's group and not below it, so it may have
+//! processes beside a group.
+//!
 //! Every limit is read back. The kernel rounds sizes down to pages and nothing else.
 //!
 //! # Decisions
 //! - The leaf has our name in it: a delegated group may have a `supervisor` of somebody else's.
+//! - The supervisor stays outside: it acts for the caller, it has to end what is in the group, and what a payload
+//!   can make it hold is bounded by itself (logs, relays, denials). So does the netstack of a network of several
+//!   sandboxes, which is none's.
+//! - A number of processes counts the one or two helpers too.
 //! - Whoever may read the base can hold its lock, so it is waited for only so long.
 //!
 //! # Not here
@@ -28,8 +39,9 @@ mod freezer;
 mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
-use rustix::fs::{Mode, OFlags, mkdirat, unlinkat};
+use rustix::fs::{Mode, OFlags, mkdirat};
 use rustix::process::Pid;
 
 use super::scope;
@@ -38,7 +50,7 @@ use crate::plan::step::{GroupLimit, GroupStep};
 use crate::spec::HostPath;
 use crate::spec::group::{CPU_PERIOD, CpuSet};
 use crate::sys::errno::{Errno, Result};
-use base::{Base, remove_when_empty};
+use base::{Base, PATIENCE, remove_when_empty};
 use files::{open, open_directory, read, read_at_start, write};
 pub use freezer::{Freezer, Motion, is_frozen, wait_until_frozen};
 pub use usage::{Usage, usage};
@@ -47,6 +59,8 @@ pub use usage::{Usage, usage};
 pub const PREFIX: &str = "bryo-";
 /// The leaf for what sat in the base.
 pub const LEAF: &str = "bryo-supervisor";
+/// Where in the run's group its sandbox is.
+const SANDBOX: &str = "sandbox";
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +90,8 @@ pub struct Group {
     name: String,
     base: Option<Base>,
     made: Option<Made>,
+    /// Where in it the sandbox is.
+    inner: Option<OwnedFd>,
     /// The memory controller is on.
     counts_kills: bool,
 }
@@ -89,7 +105,8 @@ struct Made {
 impl Group {
     /// Nothing yet; `id` is the sandbox's.
     pub fn new(id: &str) -> Self {
-        Self { name: format!("{PREFIX}{id}"), base: None, made: None, counts_kills: false }
+        let name = format!("{PREFIX}{id}");
+        Self { name, base: None, made: None, inner: None, counts_kills: false }
     }
 
     /// Where it is, once it is made.
@@ -97,9 +114,9 @@ impl Group {
         self.made.as_ref().map(|made| &made.path)
     }
 
-    /// Its directory, for a clone into it.
+    /// Where in it the sandbox is: the directory, for a clone into it.
     pub fn directory(&self) -> Option<BorrowedFd<'_>> {
-        self.made.as_ref().map(|made| made.directory.as_fd())
+        self.inner.as_ref().map(AsFd::as_fd)
     }
 
     /// Takes a step; `sandbox` is its process, once there is one. What was read back, where a limit was set.
@@ -109,7 +126,7 @@ impl Group {
         sandbox: Option<Pid>,
     ) -> std::result::Result<Option<String>, Failure> {
         match step {
-            GroupStep::Base(path) => self.base = Some(Base::lock(path)?),
+            GroupStep::Base(path) => self.base = Some(Base::lock(path, PATIENCE)?),
             GroupStep::Vacate => self.base()?.vacate()?,
             GroupStep::Scope { socket, mount, cpu_weight, io_weight } => {
                 let pid = sandbox.ok_or(Errno::ESRCH)?;
@@ -124,8 +141,8 @@ impl Group {
             GroupStep::Make => self.make()?,
             GroupStep::Enter => {
                 let pid = sandbox.ok_or(Errno::ESRCH)?;
-                let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
-                write(&made.directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+                let inner = self.inner.as_ref().ok_or(Errno::EINVAL)?;
+                write(inner, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
             }
             GroupStep::Enable(controllers) => {
                 self.base()?.enable(controllers)?;
@@ -150,25 +167,40 @@ impl Group {
         let base = self.base()?;
         mkdirat(&base.directory, &self.name, Mode::from_raw_mode(0o755))?;
         let path = base.path.join(&self.name).map_err(|_| Errno::ENAMETOOLONG)?;
-        match open_directory(&path) {
-            Ok(directory) => {
-                self.made = Some(Made { path, directory });
+        let opened = open_directory(&path).and_then(|directory| {
+            mkdirat(&directory, SANDBOX, Mode::from_raw_mode(0o755))?;
+            let inner = open(&directory, SANDBOX, OFlags::DIRECTORY | OFlags::RDONLY)?;
+            Ok((directory, inner))
+        });
+        match opened {
+            Ok((directory, inner)) => {
+                (self.made, self.inner) = (Some(Made { path, directory }), Some(inner));
                 Ok(())
             }
             Err(errno) => {
-                unlinkat(&base.directory, &self.name, rustix::fs::AtFlags::REMOVEDIR)?;
+                remove_when_empty(&base.directory, &self.name, PATIENCE)?;
                 Err(errno.into())
             }
         }
     }
 
-    /// Puts another process into it.
+    /// Puts another process to the sandbox's.
     pub fn admit(&self, pid: Pid) -> std::result::Result<(), Failure> {
+        let inner = self.inner.as_ref().ok_or(Errno::EINVAL)?;
+        self.put(inner, &format!("/{}/{SANDBOX}", self.name), pid)
+    }
+
+    /// Puts a process into it that serves the sandbox from outside.
+    pub fn admit_helper(&self, pid: Pid) -> std::result::Result<(), Failure> {
         let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
+        self.put(&made.directory, &format!("/{}", self.name), pid)
+    }
+
+    fn put(&self, into: &OwnedFd, below: &str, pid: Pid) -> std::result::Result<(), Failure> {
         let Some(socket) = &self.base()?.manager else {
-            return Ok(write(&made.directory, "cgroup.procs", &pid.as_raw_nonzero().to_string())?);
+            return Ok(write(into, "cgroup.procs", &pid.as_raw_nonzero().to_string())?);
         };
-        scope::attach(socket, &format!("{}.scope", self.name), &format!("/{}", self.name), pid)
+        scope::attach(socket, &format!("{}.scope", self.name), below, pid)
     }
 
     /// The sandbox is in it: nobody can mistake it for a left one.
@@ -185,7 +217,7 @@ impl Group {
 
     /// What freezes it; none before it is made.
     pub fn freezer(&self) -> Result<Option<Freezer>> {
-        self.made.as_ref().map(|made| Freezer::new(&made.directory)).transpose()
+        self.inner.as_ref().map(Freezer::new).transpose()
     }
 
     /// Removes it, and puts a base that was vacated back as it was when no other run needs it. Every process
@@ -193,15 +225,34 @@ impl Group {
     pub fn remove(mut self) -> Result<()> {
         let (made, Some(base)) = (self.made.take(), self.base.as_mut()) else { return Ok(()) };
         let removed = match made {
-            Some(_) => remove_when_empty(&base.directory, &self.name),
+            Some(_) => remove_when_empty(&base.directory, &self.name, PATIENCE),
             None => Ok(()),
         };
         if base.manager.is_some() {
             // systemd removes the scope.
             return removed;
         }
-        let restored = base.lock_again().and_then(|()| base.restore());
+        let restored = base.lock_again(PATIENCE).and_then(|()| base.restore());
         removed.and(restored).and(base.unlock())
+    }
+}
+
+/// Removes the group of a run whose supervisor was killed, where it has no process any more, and gives a delegated
+/// base its processes back. Nothing where all of that is gone, as a scope of systemd's is. It waits so long for
+/// whoever is at the base, and for processes that end.
+pub fn remove_left(path: &HostPath, patience: Duration) -> Result<()> {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+    let Some((name, base)) = name.filter(|name| name.starts_with(PREFIX)).zip(path.parent()) else {
+        return Ok(());
+    };
+    match Base::lock(&base, patience) {
+        Err(Errno::ENOENT | Errno::ENODEV) => Ok(()),
+        Err(errno) => Err(errno),
+        Ok(mut base) => {
+            let removed = remove_when_empty(&base.directory, name, patience);
+            let restored = removed.and_then(|()| base.restore());
+            restored.and(base.unlock())
+        }
     }
 }
 

@@ -1,13 +1,25 @@
 //! Puts in order what killed runs left, in every store.
 
+use std::time::Duration;
+
 use super::error::OpsError;
 use super::foreign;
 use crate::changes;
+use crate::limits::group;
 use crate::state::{Effort, Record, SandboxDirectory, StateError, Store, Stores, Swept};
 
 /// Sweeps one store.
 pub fn sweep_store(store: &Store, effort: Effort) -> Result<Swept, StateError> {
-    store.sweep(&|sandbox, record| holds_changes(sandbox, record, effort), effort)
+    let swept = store.sweep(&|sandbox, record| holds_changes(sandbox, record, effort), effort)?;
+    let patience = match effort {
+        Effort::Brief => Duration::ZERO,
+        Effort::Whole => Duration::from_secs(2),
+    };
+    for group in &swept.groups {
+        // One that cannot be removed holds nothing and bounds nobody; the next run in its base tries again.
+        group::remove_left(group, patience).unwrap_or_default();
+    }
+    Ok(swept)
 }
 
 fn holds_changes(sandbox: &SandboxDirectory, record: &Record, effort: Effort) -> bool {

@@ -28,6 +28,7 @@ use super::sandbox::{SandboxDirectory, try_lock};
 use super::spare;
 use super::store::{NAMES, Place, Store, TRASH};
 use super::timestamp::Timestamp;
+use crate::spec::HostPath;
 use crate::spec::command::Keep;
 
 /// How much a sweep, or a look at layers, may do.
@@ -60,6 +61,8 @@ pub struct Swept {
     pub killed: Vec<SandboxId>,
     /// Sandboxes that were removed.
     pub removed: Vec<SandboxId>,
+    /// Control groups of runs whose launcher was killed: whoever swept has them removed.
+    pub groups: Vec<HostPath>,
     /// What could not be put in order.
     pub failed: Vec<StateError>,
 }
@@ -109,6 +112,9 @@ impl Store {
         let was_held = held.is_some();
         if let Some(held) = held {
             held.state = directory.recover_held()?;
+        }
+        if record.outcome == Outcome::Running {
+            swept.groups.extend(record.cgroup.clone());
         }
         match record.outcome {
             Outcome::Exited { .. } | Outcome::Killed { .. } => directory.shelve(),

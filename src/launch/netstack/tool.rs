@@ -154,10 +154,10 @@ pub(super) fn start(
     let launcher = rustix::process::getpid();
     match clone::fork().map_err(LaunchError::Connect)? {
         Cloned::Child => run(&Order { wanted, user, net, ready, words, exit, launcher }),
-        Cloned::Parent { pidfd, .. } => {
+        Cloned::Parent { pid, pidfd } => {
             let until = Instant::now() + PATIENCE;
             let tool = Some(Started { tool: wanted.tool, until, _alive: alive });
-            Ok(Netstack { pidfd, control: is_ready, told, tool })
+            Ok(Netstack { pid, pidfd, control: is_ready, told, tool })
         }
     }
 }

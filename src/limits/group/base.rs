@@ -12,7 +12,7 @@ use crate::spec::HostPath;
 use crate::sys::errno::{Errno, Result};
 
 /// How long another run may hold the base, or a group may be busy with processes that have ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Base {
@@ -25,16 +25,16 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub(super) fn lock(path: &HostPath) -> Result<Self> {
+    pub(super) fn lock(path: &HostPath, patience: Duration) -> Result<Self> {
         let directory = open_directory(path)?;
         let mut base = Self { path: path.clone(), directory, manager: None, locked: false };
-        base.lock_again()?;
+        base.lock_again(patience)?;
         base.sweep()?;
         Ok(base)
     }
 
-    pub(super) fn lock_again(&mut self) -> Result<()> {
-        let until = Instant::now() + PATIENCE;
+    pub(super) fn lock_again(&mut self, patience: Duration) -> Result<()> {
+        let until = Instant::now() + patience;
         while !self.locked {
             match flock(&self.directory, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => self.locked = true,
@@ -166,8 +166,8 @@ fn remove(parent: impl AsFd, name: &str) -> Result<()> {
 }
 
 /// The kernel may still be busy with processes that have ended.
-pub(super) fn remove_when_empty(parent: &OwnedFd, name: &str) -> Result<()> {
-    let until = Instant::now() + PATIENCE;
+pub(super) fn remove_when_empty(parent: &OwnedFd, name: &str, patience: Duration) -> Result<()> {
+    let until = Instant::now() + patience;
     loop {
         match remove(parent, name) {
             Err(Errno::EBUSY) if Instant::now() < until => {
@@ -177,5 +177,40 @@ pub(super) fn remove_when_empty(parent: &OwnedFd, name: &str) -> Result<()> {
             Err(Errno::ENODEV) => return Ok(()),
             other => return other,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::remove_left;
+    use super::*;
+
+    #[test]
+    fn what_a_killed_run_left_is_removed_and_nothing_else() {
+        let base = tempfile::tempdir().unwrap();
+        let path = |name: &str| HostPath::new(base.path().join(name)).unwrap();
+        for name in ["bryo-a/sandbox/more", "bryo-b", "other", "bryo-busy"] {
+            std::fs::create_dir_all(path(name).as_path()).unwrap();
+        }
+        // Only a group has files that do not keep it from being removed.
+        std::fs::write(path("bryo-busy/file").as_path(), "").unwrap();
+        let short = Duration::from_millis(20);
+        assert_eq!(remove_left(&path("other"), short), Ok(()));
+        assert_eq!(remove_left(&path("gone/bryo-x"), short), Ok(()));
+        assert!(path("bryo-a").as_path().exists());
+        let held = Base {
+            path: path(""),
+            directory: open_directory(&path("")).unwrap(),
+            manager: None,
+            locked: false,
+        };
+        flock(&held.directory, FlockOperation::LockExclusive).unwrap();
+        assert_eq!(remove_left(&path("bryo-a"), short), Err(Errno::EAGAIN));
+        drop(held);
+        std::fs::remove_file(path("bryo-busy/file").as_path()).unwrap();
+        assert_eq!(remove_left(&path("bryo-a"), short), Ok(()));
+        let left: Vec<_> =
+            std::fs::read_dir(base.path()).unwrap().flatten().map(|e| e.file_name()).collect();
+        assert_eq!(left, ["other"]);
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
+use super::SANDBOX;
 use super::files::{open, open_directory, read, read_at_start, write};
 use crate::spec::HostPath;
 use crate::sys::errno::{Errno, Result};
@@ -45,17 +46,20 @@ impl Freezer {
     }
 }
 
-/// Whether somebody asked that nothing in a group run. One that is not seen from here is not frozen.
-pub fn is_frozen(group: &HostPath) -> bool {
-    open_directory(group)
-        .and_then(|group| read(&group, ASKED))
-        .is_ok_and(|asked| asked.trim() == "1")
+/// The part of a run's group that its sandbox is in.
+fn open_inner(group: &HostPath) -> Result<OwnedFd> {
+    open(open_directory(group)?, SANDBOX, OFlags::DIRECTORY | OFlags::RDONLY)
 }
 
-/// Waits so long until nothing in a group runs; whether that was so.
+/// Whether somebody asked that nothing in the sandbox of a group run. One that is not seen from here is not frozen.
+pub fn is_frozen(group: &HostPath) -> bool {
+    open_inner(group).and_then(|group| read(&group, ASKED)).is_ok_and(|asked| asked.trim() == "1")
+}
+
+/// Waits so long until nothing in the sandbox of a group runs; whether that was so.
 pub fn wait_until_frozen(group: &HostPath, patience: Duration) -> Result<bool> {
     let until = Instant::now() + patience;
-    let events = open(open_directory(group)?, EVENTS, OFlags::RDONLY)?;
+    let events = open(open_inner(group)?, EVENTS, OFlags::RDONLY)?;
     loop {
         if read_at_start(&events)?.lines().any(|line| line == "frozen 1") {
             return Ok(true);
@@ -74,18 +78,20 @@ mod tests {
 
     #[test]
     fn what_was_asked_is_read_back_and_a_group_that_is_gone_is_free() {
-        let folder = tempfile::tempdir().unwrap();
-        let group = HostPath::new(folder.path()).unwrap();
-        let freezer = Freezer::new(&open_directory(&group).unwrap()).unwrap();
+        let outer = tempfile::tempdir().unwrap();
+        let group = HostPath::new(outer.path()).unwrap();
+        let folder = outer.path().join(SANDBOX);
+        std::fs::create_dir(&folder).unwrap();
+        let freezer = Freezer::new(&open_inner(&group).unwrap()).unwrap();
         assert!(!is_frozen(&group));
         assert_eq!(freezer.set(Motion::Frozen), Err(Errno::ENOENT));
         assert_eq!(freezer.set(Motion::Free), Ok(()));
-        std::fs::write(folder.path().join(ASKED), "0\n").unwrap();
+        std::fs::write(folder.join(ASKED), "0\n").unwrap();
         freezer.set(Motion::Frozen).unwrap();
         assert!(is_frozen(&group));
         freezer.set(Motion::Free).unwrap();
         assert!(!is_frozen(&group));
-        std::fs::write(folder.path().join(EVENTS), "populated 1\nfrozen 1\n").unwrap();
+        std::fs::write(folder.join(EVENTS), "populated 1\nfrozen 1\n").unwrap();
         assert_eq!(wait_until_frozen(&group, Duration::ZERO), Ok(true));
     }
 
@@ -102,10 +108,12 @@ mod tests {
         if std::fs::create_dir(&path).is_err() {
             return;
         }
+        let inner = format!("{path}/{SANDBOX}");
+        std::fs::create_dir(&inner).unwrap();
         let group = HostPath::new(&path).unwrap();
-        let freezer = Freezer::new(&open_directory(&group).unwrap()).unwrap();
+        let freezer = Freezer::new(&open_inner(&group).unwrap()).unwrap();
         let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        std::fs::write(format!("{path}/cgroup.procs"), child.id().to_string()).unwrap();
+        std::fs::write(format!("{inner}/cgroup.procs"), child.id().to_string()).unwrap();
         assert_eq!(wait_until_frozen(&group, Duration::ZERO), Ok(false));
         freezer.set(Motion::Frozen).unwrap();
         assert_eq!(wait_until_frozen(&group, Duration::from_secs(30)), Ok(true));
@@ -114,6 +122,7 @@ mod tests {
         super::super::base::remove_when_empty(
             &open_directory(&HostPath::new(&mount).unwrap()).unwrap(),
             path.rsplit('/').next().unwrap(),
+            Duration::from_secs(30),
         )
         .unwrap();
         assert_eq!(freezer.set(Motion::Free), Ok(()));

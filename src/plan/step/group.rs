@@ -30,9 +30,9 @@ pub enum GroupStep {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         io_weight: Option<u64>,
     },
-    /// Makes the run's group in the base.
+    /// Makes the run's group in the base, and in that one for the sandbox: what serves it from outside is beside.
     Make,
-    /// Moves the sandbox's process into it.
+    /// Moves the sandbox's process into the latter.
     Enter,
     /// Turns controllers on for the groups in the base.
     Enable(Vec<Controller>),

@@ -123,6 +123,46 @@ fn a_layer_that_memory_held_is_the_same_as_one_that_was_in_the_store() {
 }
 
 #[test]
+fn owners_in_a_layer_that_memory_held_are_those_that_were_given() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    world.keeps(2);
+    let script = "mkdir of && echo x >of/seven && ln -s seven of/link && chown 7:8 of/seven of && \
+                  chown -h 9:9 of/link && head -c 9000000 /dev/zero >>of/seven";
+    let run = |flags: &[&str]| {
+        let ids = ["--ids", "subid", "--cap-add", "CHOWN", "--cap-add", "DAC_OVERRIDE"];
+        world.sandbox().args(ids).args(flags).run(script)
+    };
+    // The control: on the disk there is room for all of it.
+    run(&["--name", "disk"]).succeeds();
+    run(&["--name", "held", "--disk", "4m"]).fails().stderr_has("No space left on device");
+    let owners = |sandbox: &str| {
+        let id = record(&world, sandbox)["id"].as_str().unwrap().to_owned();
+        let layers = world.store().join("kept").join(id);
+        let found = world
+            .program(
+                "/usr/bin/find",
+                [layers.to_str().unwrap(), "-path", "*/of*", "-printf", "%f %U:%G\n"],
+            )
+            .ends()
+            .succeeds()
+            .stdout();
+        let mut lines: Vec<String> = found.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let held = owners("held");
+    assert_eq!((held.len(), &held), (3, &owners("disk")));
+    let own = format!(" {}:", rustix::process::getuid().as_raw());
+    assert!(held.iter().all(|line| !line.contains(&own)), "{held:?}");
+    world.bryo(["rm", "held"]).ends().succeeds();
+    world.bryo(["rm", "disk"]).ends().succeeds();
+    world.keeps(0);
+}
+
+#[test]
 fn a_run_goes_on_with_a_layer_of_either_kind_if_it_fits() {
     if !applies() || !has(Need::HeldLayers) {
         return;

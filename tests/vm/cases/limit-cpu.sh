@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-#: kernels bookworm
 #: delegate cpu cpuset io memory pids
 # A hog that takes a fifth of a processor, one that is held to one processor, and one beside a fair neighbour.
 . ./check.sh

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-#: kernels backports
 #: delegate cpu cpuset io memory pids
 # How fast a disk is used: read and written past the page cache, and through it.
 . ./check.sh

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-#: kernels backports
 # A scope takes no more calls of D-Bus and no more processes beside the sandbox's than `systemd-run --scope` does.
 . ./check.sh
 # Method calls: what was sent that begins as one, in little-endian order.

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-#: kernels backports
 # A fork bomb is held without a group (for alice) and with one.
 . ./check.sh
 bomb='

@@ -1,5 +1,4 @@
 #!/usr/bin/env bash
-#: kernels backports
 #: delegate cpu memory pids
 # What is not delegated is refused, with the one file that an administrator must add.
 . ./check.sh
