@@ -25,7 +25,7 @@ tells 'it is not paused'
 try bryo pause p
 exits 0
 group=$(bryo inspect p | sed -n 's/^ *"cgroup": "\(.*\)",$/\1/p')
-grep -q 'frozen 1' "$group/cgroup.events" || not_so 'nothing in the group runs'
+grep -q 'frozen 1' "$group/sandbox/cgroup.events" || not_so 'nothing in the group runs'
 [ "$(state)" = paused ] || not_so 'ps says paused'
 try bryo ps -q --filter status=paused
 [ -n "$out" ] || not_so 'a filter knows it'
