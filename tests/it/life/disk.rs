@@ -144,7 +144,16 @@ fn owners_in_a_layer_that_memory_held_are_those_that_were_given() {
         let found = world
             .program(
                 "/usr/bin/find",
-                [layers.to_str().unwrap(), "-path", "*/of*", "-printf", "%f %U:%G\n"],
+                [
+                    layers.to_str().unwrap(),
+                    "-path",
+                    "*/of*",
+                    "-not",
+                    "-name",
+                    ".wh*",
+                    "-printf",
+                    "%f %U:%G\n",
+                ],
             )
             .ends()
             .succeeds()
