@@ -116,6 +116,11 @@ pub trait Egress {
         None
     }
 
+    /// Bytes that it sent and was sent by the host's network since the last time, to answer the payload.
+    fn passed(&mut self) -> (usize, usize) {
+        (0, 0)
+    }
+
     /// Readable when [`Egress::turn`] has something to do.
     fn events(&self) -> Option<BorrowedFd<'_>> {
         None

@@ -409,6 +409,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     fn forget_stream(&mut self, token: Token) -> Option<Stream> {
         let stream = self.streams.remove(token)?;
+        self.left_behind(&stream);
         self.doors.streams -= usize::from(stream.is_inbound());
         Some(stream)
     }

@@ -18,6 +18,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::dial::Dial;
+use super::pace::{CONNECTION, DATAGRAM};
 use crate::net::dns::{Action, Client, Framer, Over};
 use crate::net::egress::{Destination, Egress, Ends, Gate, Verdict};
 use crate::sys::errno::Result;
@@ -50,6 +51,8 @@ pub struct Named<D> {
     streams: HashMap<u64, Connection>,
     tries: HashMap<u64, Try>,
     clients: u64,
+    /// Bytes to and from servers that nobody counted yet.
+    passed: (usize, usize),
     room: Box<[u8]>,
 }
 
@@ -80,6 +83,7 @@ impl<D: Dial> Named<D> {
             streams: HashMap::new(),
             tries: HashMap::new(),
             clients: 0,
+            passed: (0, 0),
             room: vec![0; 0x1_0000].into_boxed_slice(),
         })
     }
@@ -168,6 +172,7 @@ impl<D: Dial> Named<D> {
             match rustix::net::recv(&one.socket, &mut *self.room, RecvFlags::empty()) {
                 Ok((_, 0)) if one.over == Over::Stream => return self.gate.broken(number, now),
                 Ok((_, length)) => {
+                    self.passed.1 += length + DATAGRAM;
                     let bytes = self.room.get(..length).unwrap_or_default();
                     self.gate.receive(number, bytes, now);
                     self.carry_out(now);
@@ -202,6 +207,11 @@ impl<D: Dial> Named<D> {
                     });
                     match watched {
                         Ok(socket) => {
+                            self.passed.0 += bytes.len() + DATAGRAM;
+                            if over == Over::Stream {
+                                self.passed.0 += CONNECTION;
+                                self.passed.1 += CONNECTION;
+                            }
                             self.tries.insert(number, Try { socket, unsent: bytes, over });
                             self.begin(number, now);
                         }
@@ -265,6 +275,10 @@ impl<D: Dial> Egress for Named<D> {
 
     fn give(&mut self) -> Option<(Ends, Vec<u8>)> {
         self.replies.pop()
+    }
+
+    fn passed(&mut self) -> (usize, usize) {
+        std::mem::take(&mut self.passed)
     }
 
     fn events(&self) -> Option<BorrowedFd<'_>> {

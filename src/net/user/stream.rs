@@ -212,6 +212,12 @@ impl Stream {
         }
     }
 
+    /// Bytes of the host's other end that nobody took.
+    pub fn unread(&self) -> usize {
+        let waiting = rustix::io::ioctl_fionread(&self.socket).unwrap_or(0);
+        usize::try_from(waiting).unwrap_or(0)
+    }
+
     /// Bytes of the payload that wait.
     pub fn waiting(&self) -> usize {
         self.up.len()

@@ -75,6 +75,7 @@ impl Egress for Gate {
     }
 }
 
+mod faster;
 mod paced;
 mod published;
 
@@ -193,6 +194,7 @@ fn work(
     // What the payload said has left; the answers of the last few may be under way.
     assert_eq!(buffers, 0, "bytes of buffers that are left, {streams} streams");
     assert!(streams < 10, "{streams} streams are left");
+    assert!(engine.lined_up() < 500, "{} turns that nobody takes", engine.lined_up());
 }
 
 /// A server that gives back what it gets, until the end.

@@ -28,7 +28,7 @@ use crate::net::user::datagrams::{Client, Datagrams, Key, Kind};
 use crate::net::user::dial::Dial;
 use crate::net::user::endpoint::Endpoint;
 use crate::net::user::frame::Frame;
-use crate::net::user::pace::{DATAGRAM, Direction, SYN, Share};
+use crate::net::user::pace::{DATAGRAM, Direction, Share};
 use crate::net::user::published::{Faces, Published};
 use crate::net::user::stream::{Fate, Means, Stream};
 use crate::net::user::table::Token;
@@ -92,6 +92,16 @@ impl Doors {
 
     fn at(&self, number: usize) -> Option<&Door> {
         self.list.get(number)?.as_ref()
+    }
+
+    /// How many ports there are or were.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Whether one is open.
+    pub(super) fn is_open(&self, number: usize) -> bool {
+        self.at(number).is_some()
     }
 
     /// What may come in by a port, where a rate is set.
@@ -182,11 +192,12 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         for _ in 0..TURN {
             let Some(door) = self.doors.at(number) else { return false };
-            if !self.has_room() {
+            let to = (door.inside, door.port);
+            if !self.has_room() || !self.may_open() {
                 self.doors.paused = Some(self.now + PAUSE);
                 return true;
             }
-            let to = (door.inside, door.port);
+            let Some(door) = self.doors.at(number) else { return false };
             match rustix::net::acceptfrom_with(&door.socket, flags) {
                 Ok((socket, Some(client))) => {
                     if let Ok(client) = SocketAddr::try_from(client) {
@@ -231,7 +242,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.ended.remove(&ends);
         let mss = self.inside.mss(ends.inside);
         let endpoint = Endpoint::active(self.first_number(), mss);
-        self.count(Direction::Down, SYN);
+        self.opened();
         let mut stream = Stream::inbound(ends, socket, endpoint, mss);
         self.pace_stream(&mut stream);
         let token = self.streams.insert(ends, stream);

@@ -3,7 +3,6 @@
 //! A flow that has more to move than its share lines up ([`Lane`]); each turn of the engine lets those that are first
 //! move a quantum, as long as there is credit. Without a rate nothing here does anything.
 //!
-//! [`Lane`]: crate::net::user::pace::Lane
 
 use std::net::SocketAddr;
 
@@ -14,7 +13,7 @@ use super::{Engine, Source};
 use crate::net::egress::Egress;
 use crate::net::user::datagrams::Datagrams;
 use crate::net::user::dial::Dial;
-use crate::net::user::pace::{Direction, Pace, Queue, Share};
+use crate::net::user::pace::{Direction, Lane, Pace, Queue, Share};
 use crate::net::user::stream::Stream;
 use crate::net::user::table::Token;
 use crate::spec::net::Rate;
@@ -46,22 +45,66 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         }
     }
 
-    /// Notes that something small passed out of turn.
+    /// Whether a connection may be opened.
+    pub(super) fn may_open(&mut self) -> bool {
+        let now = self.now;
+        self.pace.as_mut().is_none_or(|pace| pace.may_open(now))
+    }
+
+    /// Notes that one was.
+    pub(super) fn opened(&mut self) {
+        if let Some(pace) = &mut self.pace {
+            pace.opened();
+        }
+    }
+
+    /// Notes what a stream that ends leaves in its socket: it came all the way.
+    pub(super) fn left_behind(&mut self, stream: &Stream) {
+        if let Some(pace) = &mut self.pace {
+            pace.down.owe(stream.unread());
+        }
+    }
+
+    /// Notes what the name server had to ask.
+    pub(super) fn count_names(&mut self) {
+        let passed = self.egress.passed();
+        if let Some(pace) = &mut self.pace {
+            pace.named(passed);
+        }
+    }
+
+    /// Notes that something passed which others have no part in.
     pub(super) fn count(&mut self, direction: Direction, bytes: usize) {
         if let Some(pace) = &mut self.pace {
             pace.lane(direction).spend(bytes);
         }
     }
 
-    /// Whether something small may pass out of turn.
-    pub(super) fn may_pass(&mut self, direction: Direction) -> bool {
-        let now = self.now;
-        self.pace.as_mut().is_none_or(|pace| pace.lane(direction).may_pass(now))
-    }
-
     /// Whether a question for a name is one too many. Other datagrams wait in the queue of their flow.
     pub(super) fn is_too_fast(&mut self, to: SocketAddr) -> bool {
-        self.pace.is_some() && to.port() == NAMES && !self.may_pass(Direction::Up)
+        let now = self.now;
+        to.port() == NAMES && self.pace.as_mut().is_some_and(|pace| !pace.up.may_pass(now))
+    }
+
+    /// How many stand in the lines.
+    #[cfg(test)]
+    pub(in crate::net::user) fn lined_up(&self) -> usize {
+        self.pace.as_ref().map_or(0, |pace| pace.up.len() + pace.down.len())
+    }
+
+    /// Takes those out of the lines who are gone, once they may be more than those who are not.
+    fn tidy(&mut self) {
+        let Some(pace) = &mut self.pace else { return };
+        let most = 64 + 2 * (self.streams.len() + self.datagrams.len() + self.doors.len());
+        let (streams, datagrams, doors) = (&self.streams, &self.datagrams, &self.doors);
+        let stays = |flow| match Source::from_bits(epoll::EventData::new_u64(flow)) {
+            Source::Stream(token) => streams.peek(token).is_some(),
+            Source::Datagrams(token) => datagrams.peek(token).is_some(),
+            Source::Door(door) => doors.is_open(door),
+            Source::Link | Source::Master | Source::Names => false,
+        };
+        let full = |lane: &&mut Lane| lane.len() > most;
+        [&mut pace.up, &mut pace.down].into_iter().filter(full).for_each(|lane| lane.retain(stays));
     }
 
     /// Passes a datagram of the payload on, or has it wait.
@@ -110,24 +153,29 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// Takes closed ports out of the line: the next port of such a number has a place of its own.
     pub(super) fn step_out(&mut self, closed: &[usize]) {
-        let Some(pace) = &mut self.pace else { return };
-        for door in closed {
-            pace.down.forget(number(Source::Door(*door)));
+        if let Some(pace) = &mut self.pace {
+            let closed: Vec<u64> = closed.iter().map(|door| number(Source::Door(*door))).collect();
+            pace.down.retain(|flow| !closed.contains(&flow));
         }
     }
 
     /// Lets flows move as long as there is credit.
     pub(super) fn take_turns(&mut self) {
+        self.tidy();
         for direction in [Direction::Up, Direction::Down] {
             while let Some(pace) = &mut self.pace
                 && let Some((flow, was_fresh)) = pace.lane(direction).next(self.now)
             {
                 let source = Source::from_bits(epoll::EventData::new_u64(flow));
                 let quantum = pace.lane(direction).quantum();
-                if let Some(share) = self.share(source, direction) {
-                    share.begin(quantum);
-                    self.take_turn(source, direction);
-                }
+                let Some(share) = self.share(source, direction) else {
+                    if let Some(pace) = &mut self.pace {
+                        pace.lane(direction).was_nobody(was_fresh);
+                    }
+                    continue;
+                };
+                share.begin(quantum);
+                self.take_turn(source, direction);
                 // It may be gone now.
                 let stays = self.share(source, direction).is_some_and(|share| share.end(was_fresh));
                 if let (true, Some(pace)) = (stays, &mut self.pace) {

@@ -10,7 +10,6 @@ use crate::net::user::datagrams::{self, Datagrams, Key, Kind};
 use crate::net::user::dial::{Dial, Progress};
 use crate::net::user::endpoint::Endpoint;
 use crate::net::user::frame::{Frame, Quote, Unreachable};
-use crate::net::user::pace::{DATAGRAM, Direction, SYN};
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Means, Stream};
 use crate::net::user::table::Token;
@@ -45,7 +44,6 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                     return;
                 }
                 if self.egress.take(Ends { inside, outside }, datagram.payload) {
-                    self.count(Direction::Up, datagram.payload.len() + DATAGRAM);
                     return self.give();
                 }
                 let key = Key { ends: Ends { inside, outside }, kind: Kind::Udp };
@@ -71,9 +69,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// Passes on what the name server says.
     pub(super) fn give(&mut self) {
+        self.count_names();
         while let Some((ends, bytes)) = self.egress.give() {
             let Ends { inside, outside } = ends;
-            self.count(Direction::Down, bytes.len() + DATAGRAM);
             self.link.send(&Frame::udp(outside, inside, bytes.len()), [&bytes, &[]]);
         }
     }
@@ -110,13 +108,17 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     /// A connection that the payload asks for.
     fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
         let has_room = !self.streams.is_full() && self.dialling < self.most.dialling;
-        if !has_room || !self.may_pass(Direction::Up) {
+        if !has_room || !self.may_open() {
             return;
         }
+        let mut is_ours = false;
         let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
             Verdict::Allow(to) => (self.dial.tcp(to), None),
             Verdict::Inspect(to, inspect) => (self.dial.tcp(to), Some(inspect)),
-            Verdict::Given(socket) => (Ok((socket, Progress::Connected)), None),
+            Verdict::Given(socket) => {
+                is_ours = true;
+                (Ok((socket, Progress::Connected)), None)
+            }
             Verdict::Closed | Verdict::Names => {
                 return stream::refuse_syn(&ends, syn.seq, Errno::ECONNREFUSED, &self.link);
             }
@@ -139,7 +141,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         };
         let mss = self.inside.mss(ends.inside);
         let endpoint = Endpoint::passive(syn, self.first_number(), mss);
-        self.count(Direction::Up, SYN);
+        if !is_ours {
+            self.opened();
+        }
         let mut stream = Stream::new(ends, socket, endpoint, mss, inspect);
         self.pace_stream(&mut stream);
         stream.notice(false, progress == Progress::Connected, false);

@@ -90,9 +90,14 @@ fn a_datagram_is_answered_from_where_it_was_asked() {
     let (to, reply) = until(&mut named, Named::give);
     assert_eq!((to, addresses(&reply)), (ends(1000), 3));
     serve.join().unwrap();
+    // One question and one answer, as they were on the host's network.
+    let (asked, answered) = named.passed();
+    assert!((50..100).contains(&asked) && answered > asked, "{asked} {answered}");
+    assert_eq!(named.passed(), (0, 0));
     assert!(named.take(ends(1001), &query("evil.test")));
     let (to, reply) = named.give().unwrap();
     assert_eq!((to, addresses(&reply)), (ends(1001), 0));
+    assert_eq!(named.passed(), (0, 0));
     assert!(named.tries.is_empty() && named.datagrams.is_empty());
     let address: IpAddr = [192, 0, 2, 1].into();
     let opened = named.open(Destination::Tcp(SocketAddr::new(address, 443)));
@@ -133,6 +138,8 @@ fn a_connection_asks_and_what_does_not_fit_comes_over_tcp() {
     });
     assert_eq!(addresses(&reply), 100);
     serve.join().unwrap();
+    let (asked, answered) = named.passed();
+    assert!((250..700).contains(&asked) && answered > 1600, "{asked} {answered}");
     drop(socket);
     until(&mut named, |named| named.streams.is_empty().then_some(()));
 }

@@ -32,15 +32,25 @@ impl Bucket {
 
     /// Adds what came since the last time.
     pub fn fill(&mut self, now: Instant) {
+        self.fill_part(now, 1);
+    }
+
+    /// Adds one of so many parts of it.
+    pub fn fill_part(&mut self, now: Instant, parts: i128) {
         let span = now.saturating_duration_since(self.filled);
         let span = i128::try_from(span.as_nanos()).unwrap_or(i128::MAX >> 40);
-        self.credit = (self.credit + self.rate * span).min(self.brim);
+        self.credit = (self.credit + self.rate * span / parts).min(self.brim);
         self.filled = self.filled.max(now);
     }
 
     /// Whether anything may pass.
     pub fn has_credit(&self) -> bool {
         self.credit > 0
+    }
+
+    /// Whole bytes that may pass.
+    pub fn credit(&self) -> usize {
+        usize::try_from(self.credit / units(1)).unwrap_or(0)
     }
 
     /// Whether it is overdrawn by more than so many bytes.

@@ -19,8 +19,13 @@
 //! # Decisions
 //! - What counts is what passes between the host's network and the sandbox: bytes with the headers that they have
 //!   on the link. Answers that we give ourselves (acknowledgements, errors) pass nowhere.
-//! - What opens a flow or asks for a name is small and does not wait: it overdraws the bucket, up to a bound where it
-//!   is dropped, to be sent again. So a flood of it is bounded too.
+//! - What opens a connection or asks for a name is small and does not wait: it overdraws the buckets, up to a bound
+//!   where it is dropped, to be sent again, or waits to be accepted. So a flood of it is bounded too.
+//!   While others wait for their turns it takes half at most: else a flood of it would keep them from moving at all.
+//! - What a host's socket has received and nobody took has passed the host's network: it is counted when the
+//!   connection ends. Else who opens many, asks for much and hangs up would use more than the rate.
+//! - Names are counted where they are asked, on the host's network. A short question may have a long answer, which
+//!   comes whether there is credit or not: so it holds back the next question, by as much time.
 
 pub mod bucket;
 
@@ -36,12 +41,15 @@ use crate::spec::net::Rate;
 pub const SEGMENT: usize = 40;
 /// See [`SEGMENT`].
 pub const DATAGRAM: usize = 28;
-/// A SYN with its options.
-pub const SYN: usize = 60;
+/// What opens and ends a connection, each way: SYN, FIN, and two acknowledgements.
+pub const CONNECTION: usize = 180;
 
 /// Bytes of datagrams of the payload that wait, of one flow and of all.
 const QUEUE: usize = 128 << 10;
 const QUEUES: usize = 4 << 20;
+
+/// How long one flow's datagrams would wait if it had the whole rate; one always may.
+const PATIENCE: Duration = Duration::from_millis(250);
 
 /// How much passes at once after silence: what a loaded machine may be late by.
 const BURST: Duration = Duration::from_millis(20);
@@ -64,10 +72,19 @@ fn bytes_in(rate: u64, span: Duration) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
+/// Bytes that take as long up as so many take down.
+fn bytes_as_long(down: usize, rate: Rate) -> usize {
+    let bytes =
+        u128::try_from(down).unwrap_or(0) * u128::from(rate.up) / u128::from(rate.down.max(1));
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
 /// One direction. Flows are known by the number that their events have.
 #[derive(Debug)]
 pub struct Lane {
     bucket: Bucket,
+    /// Of its credit, what passes out of turn while others wait: half.
+    aside: Bucket,
     /// Bytes of a turn.
     quantum: usize,
     /// Credit that is worth waking up for.
@@ -82,15 +99,28 @@ pub struct Lane {
 impl Lane {
     fn new(rate: u64, now: Instant) -> Self {
         let tick = bytes_in(rate, Duration::from_millis(1)).max(PACKET);
+        let deep = bytes_in(rate, BURST).max(0x1_0000);
         Self {
             bucket: Bucket::new(rate, bytes_in(rate, BURST).max(2 * PACKET), now),
+            aside: Bucket::new(rate / 2, deep, now),
             quantum: tick.min(64 << 10),
             worth: tick,
-            deep: bytes_in(rate, BURST).max(0x1_0000),
+            deep,
             fresh: VecDeque::new(),
             waiting: VecDeque::new(),
             fresh_is_next: true,
         }
+    }
+
+    /// How many stand in the line, those included that are gone meanwhile.
+    pub fn len(&self) -> usize {
+        self.fresh.len() + self.waiting.len()
+    }
+
+    /// Leaves those in the line of whom this holds.
+    pub fn retain(&mut self, stays: impl Fn(u64) -> bool) {
+        self.fresh.retain(|flow| stays(*flow));
+        self.waiting.retain(|flow| stays(*flow));
     }
 
     /// Puts a flow that was idle into the line.
@@ -103,15 +133,9 @@ impl Lane {
         self.waiting.push_back(flow);
     }
 
-    /// Takes one out of the line.
-    pub fn forget(&mut self, flow: u64) {
-        self.fresh.retain(|other| *other != flow);
-        self.waiting.retain(|other| *other != flow);
-    }
-
     /// Whose turn it is, and whether it was idle before; nobody's when there is no credit.
     pub fn next(&mut self, now: Instant) -> Option<(u64, bool)> {
-        self.bucket.fill(now);
+        self.fill(now);
         if !self.bucket.has_credit() {
             return None;
         }
@@ -124,6 +148,11 @@ impl Lane {
         line.pop_front().map(|flow| (flow, is_fresh))
     }
 
+    /// The one whose turn it was is gone: the next of the same line has it.
+    pub fn was_nobody(&mut self, was_fresh: bool) {
+        self.fresh_is_next = was_fresh;
+    }
+
     /// Notes that so many bytes have passed.
     pub fn spend(&mut self, bytes: usize) {
         self.bucket.spend(bytes);
@@ -131,8 +160,32 @@ impl Lane {
 
     /// Whether something small may pass out of turn.
     pub fn may_pass(&mut self, now: Instant) -> bool {
-        self.bucket.fill(now);
-        !self.bucket.owes_more_than(self.deep)
+        self.fill(now);
+        let is_free = self.is_empty() && self.bucket.has_credit();
+        let may =
+            is_free && !self.aside.owes_more_than(self.deep) || self.aside.credit() >= CONNECTION;
+        may && !self.bucket.owes_more_than(self.deep)
+    }
+
+    /// What is owed aside is paid by half of the rate, and turns have the other.
+    fn fill(&mut self, now: Instant) {
+        let parts = if self.aside.owes_more_than(0) { 2 } else { 1 };
+        self.bucket.fill_part(now, parts);
+        self.aside.fill(now);
+    }
+
+    /// Notes that so many bytes have passed out of turn.
+    pub fn spend_aside(&mut self, bytes: usize) {
+        self.bucket.spend(bytes);
+        if self.aside.credit() >= bytes {
+            self.aside.spend(bytes);
+        }
+    }
+
+    /// Notes that so many bytes have passed whether they might or not.
+    pub fn owe(&mut self, bytes: usize) {
+        self.bucket.spend(self.aside.credit().min(bytes));
+        self.aside.spend(bytes);
     }
 
     /// Bytes of a turn.
@@ -180,6 +233,29 @@ impl Pace {
     /// Bytes of datagrams that wait.
     pub fn queued(&self) -> usize {
         self.queued
+    }
+
+    /// Whether a connection may be opened.
+    pub fn may_open(&mut self, now: Instant) -> bool {
+        self.up.may_pass(now) && self.down.may_pass(now)
+    }
+
+    /// Notes that a connection was opened.
+    pub fn opened(&mut self) {
+        self.up.spend_aside(CONNECTION);
+        self.down.spend_aside(CONNECTION);
+    }
+
+    /// Notes what was sent for names, and what was answered.
+    pub fn named(&mut self, (asked, answered): (usize, usize)) {
+        let as_long = bytes_as_long(answered, self.rate);
+        self.up.owe(asked.saturating_add(as_long));
+        self.down.owe(answered);
+    }
+
+    /// Bytes of datagrams of one flow that may wait, behind the first.
+    fn patience(&self) -> usize {
+        bytes_in(self.rate.up, PATIENCE).clamp(2 * PACKET, QUEUE)
     }
 
     /// When somebody's turn is.
@@ -284,7 +360,8 @@ impl Queue {
     /// Adds one, with the number of an echo; one that there is no room for is lost.
     pub fn push(&mut self, number: u16, payload: &[u8], pace: &mut Pace) {
         let bytes = payload.len() + DATAGRAM;
-        if self.bytes + bytes > QUEUE || pace.queued + bytes > QUEUES {
+        let most = if self.held.is_empty() { QUEUE } else { pace.patience() };
+        if self.bytes + bytes > most || pace.queued + bytes > QUEUES {
             return;
         }
         self.bytes += bytes;

@@ -8,7 +8,7 @@ use super::*;
 
 const MOST: Most = Most { streams: 1000, dialling: 100, datagrams: 64 };
 
-fn rate(text: &str) -> (Most, Option<Rate>) {
+pub(super) fn rate(text: &str) -> (Most, Option<Rate>) {
     (MOST, Some(Rate::parse(text).unwrap()))
 }
 
@@ -17,7 +17,7 @@ fn nobody() -> thread::JoinHandle<()> {
 }
 
 /// What may have passed at most in a span: 20 ms at once, and some datagram that was begun.
-fn most(bits: usize, span: Duration) -> usize {
+pub(super) fn most(bits: usize, span: Duration) -> usize {
     let ms = usize::try_from(span.as_millis()).unwrap() + 25;
     bits / 8000 * ms + 3000 + 0x1_0000
 }

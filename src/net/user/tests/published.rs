@@ -15,6 +15,7 @@ const FOREIGN_V6: &str = "2001:db8::9";
 fn foreign() {
     let own = Changes::default().add_address(1, ip(FOREIGN_V4), 32);
     own.add_address(1, ip(FOREIGN_V6), 128).add_address(1, ip("10.0.2.2"), 32).apply().unwrap();
+    wait_until_own(FOREIGN_V6);
 }
 
 pub(super) fn tcp(address: &str, port: u16, inside: u16) -> Published {
@@ -23,7 +24,7 @@ pub(super) fn tcp(address: &str, port: u16, inside: u16) -> Published {
     Published { socket: OwnedFd::from(listener), transport: Transport::Tcp, port: inside }
 }
 
-fn udp(address: &str, port: u16, inside: u16) -> Published {
+pub(super) fn udp(address: &str, port: u16, inside: u16) -> Published {
     let socket = UdpSocket::bind(at(address, port)).unwrap();
     socket.set_nonblocking(true).unwrap();
     datagram::tell_addresses(&socket, !address.contains(':')).unwrap();
