@@ -42,7 +42,7 @@ pub enum Stop {
     #[error("a link there is the kernel's own")]
     Kernel,
     /// A link that the payload may have made.
-    #[error("a link there may be the sandbox's, which writes that directory")]
+    #[error("a link there may be a sandbox's, which writes that directory")]
     Shared,
 }
 

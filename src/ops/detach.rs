@@ -20,6 +20,7 @@ use std::time::Duration;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 
+use super::image;
 use super::run::{self, Desk, RunError};
 use crate::host::logout::{self, Logout};
 use crate::plan::step::Notice;
@@ -111,6 +112,8 @@ pub fn start(
     audience: Option<OwnedFd>,
 ) -> Result<Started, Failure> {
     let failed = |error: DetachError| Failure::new(&error);
+    // The supervisor is the launcher.
+    image::protect(&spec.confine).map_err(|error| Failure::new(&error))?;
     clone::assert_single_threaded().map_err(|error| failed(DetachError::Threads(error)))?;
     let (ours, theirs) = socket::pair().map_err(|errno| failed(DetachError::Fork(errno)))?;
     match clone::fork().map_err(|errno| failed(DetachError::Fork(errno)))? {

@@ -9,7 +9,8 @@
 //! - A sandbox whose whole layer is dropped goes with its record and its name: nothing refers to it any more.
 //! - Of one of which paths are dropped the rest stays. When nothing is left of it, it goes too, unless it has a
 //!   name, by which the next run may go on with it.
-//! - What runs is never touched: named, it is refused; else it is passed over.
+//! - What runs is never touched: named, it is refused, and whatever is named beside it stays too; else it is passed
+//!   over.
 
 use std::time::Duration;
 

@@ -106,6 +106,12 @@ pub enum OpsError {
         "cannot pause sandbox `{0}`: the kernel does not get all of its processes to stop; it goes on"
     )]
     NotFrozen(SandboxId),
+    /// It is to be removed, and runs.
+    #[error("cannot remove sandbox `{0}`: it is running")]
+    StillRuns(SandboxId),
+    /// It would be gone before it could be started again.
+    #[error("cannot restart sandbox `{0}`: it was started with --rm, and is removed when it ends")]
+    NotKept(SandboxId),
     /// It runs in somebody's foreground, where nobody else can get at it.
     #[error("cannot {verb} sandbox `{id}`: it was not started with --detach")]
     Foreground {
@@ -232,15 +238,13 @@ impl Explain for OpsError {
             Self::Export(error) => error.hint(),
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
-            Self::Within { above, .. } => {
-                let above = shell_quote(above.as_path());
-                Some(format!("the whole of it: bryo discard SANDBOX {above}"))
-            }
+            Self::Within { above, .. } => Some(discards(above)),
             Self::Paused { .. }
             | Self::NoGroup(..)
             | Self::NotRunning { .. }
             | Self::Foreground { .. }
             | Self::NoLog(_)
+            | Self::StillRuns(_)
             | Self::StillThere(_)
             | Self::NoAnswer { .. } => self.hint_about_running(),
             Self::Attach(error) => error.hint().map(str::to_owned),
@@ -251,6 +255,7 @@ impl Explain for OpsError {
             | Self::Quit
             | Self::Refused { .. }
             | Self::NotFrozen(_)
+            | Self::NotKept(_)
             | Self::NoRecord(_)
             | Self::Supervisor { .. }
             | Self::Launcher { .. }
@@ -258,6 +263,11 @@ impl Explain for OpsError {
             | Self::Wait { .. } => None,
         }
     }
+}
+
+/// The command for a directory of changes.
+fn discards(above: &HostPath) -> String {
+    format!("the whole of it: bryo discard SANDBOX {}", shell_quote(above.as_path()))
 }
 
 impl OpsError {
@@ -274,6 +284,7 @@ impl OpsError {
             Self::Foreground { .. } | Self::NoLog(_) => {
                 Some("what it writes goes to where it was started".to_owned())
             }
+            Self::StillRuns(id) => Some(format!("bryo rm -f {id} kills it first")),
             Self::StillThere(id) => Some(format!("bryo rm -f {id} kills its supervisor too")),
             Self::NoAnswer { .. } => {
                 Some("is it stopped, as by Ctrl-Z? `fg` there lets it go on".to_owned())

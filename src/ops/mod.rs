@@ -18,6 +18,7 @@ pub mod exec;
 pub mod export;
 mod foreign;
 pub mod generate;
+pub mod image;
 pub mod inspect;
 pub mod logs;
 pub mod measure;

@@ -4,7 +4,7 @@ use super::error::OpsError;
 use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::spec::Text;
-use crate::state::{SandboxId, Stores};
+use crate::state::{SandboxId, StateError, Stores};
 
 /// What happens to a sandbox that runs, or whose apply was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,10 @@ pub fn remove(
     let remove = |name: &Text| {
         let found = stores.find_to_remove(name.as_bytes())?;
         let (sandbox, unfinished) = match running {
-            Running::Refuse => (found.lock()?, Unfinished::Refuse),
+            Running::Refuse => match found.lock() {
+                Err(StateError::Running(id)) => return Err(OpsError::StillRuns(id)),
+                locked => (locked?, Unfinished::Refuse),
+            },
             Running::Kill => (found.kill_and_lock()?, Unfinished::Remove),
         };
         removal::remove(stores, sandbox, unfinished)?;

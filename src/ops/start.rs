@@ -45,6 +45,13 @@ pub fn find(stores: &Stores, name: &Text) -> Result<Startable, OpsError> {
     Ok(Startable::Ended { spec: Box::new(spec), from: record.from })
 }
 
+/// Whether it is there to be started again once it has ended; asked before it is ended for that.
+pub fn verify_stays(stores: &Stores, name: &Text) -> Result<(), OpsError> {
+    let found = stores.find(name.as_bytes())?;
+    let goes = found.is_running()? && found.record()?.spec.lifetime.keep == Keep::Nothing;
+    if goes { Err(OpsError::NotKept(found.id())) } else { Ok(()) }
+}
+
 /// What is to run for it to be started in the foreground, in the directory that it was started from.
 pub fn here(stores: &Stores, name: &Text) -> Result<Spec, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;

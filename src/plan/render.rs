@@ -189,8 +189,8 @@ impl fmt::Display for Notice {
             }
             Self::ToolReaches(tool) => write!(
                 f,
-                "`{}` passes on everything: private networks and this machine's own addresses can be reached, but \
-                 for its loopback",
+                "`{}` passes on everything: private networks and this machine's own addresses can be reached, \
+                 loopback too",
                 tool.name()
             ),
             Self::PrivateWorkdir(at) => {

@@ -6,12 +6,13 @@
 //!
 //! # Decisions
 //! - It reaches what this machine reaches. Nobody here could hold it to rules, names, a rate or a file of packets: they
-//!   are refused. What the programs can close is closed: the host's loopback, ports of the host that open by
-//!   themselves, and the name server in their midst, behind which lies whatever listens at the host's own.
+//!   are refused. What the programs can close is closed: the gateway as the host's loopback, ports of the host
+//!   that open by themselves, and the name server in their midst, behind which lies whatever listens at the host's own.
 //! - Routes that refuse would not be a fence: a socket that is bound to the interface goes around them (`SO_BINDTODEVICE`,
-//!   `IP_PKTINFO`), where `pasta` answers for every address.
+//!   `IP_PKTINFO`), where `pasta` answers for every address. In that way the host's loopback is reached with
+//!   either, UDP both ways: no switch of theirs refuses it as a destination. So nobody is told that it is closed.
 //! - `pasta` gives the sandbox the addresses of this machine's first way out, which so lead nowhere else; others of the
-//!   machine can be reached, and with `slirp4netns` all but loopback. That is said at every start.
+//!   machine can be reached, and with `slirp4netns` all. That is said at every start.
 //! - Each program has a root file system of its own in any case (`launch`); what `slirp4netns` calls its sandbox, which would
 //!   show it `/etc` and `/run`, gives up its capabilities besides, and is for root alone.
 //! - Names are asked of the host's servers directly. One on loopback is another one inside: what systemd-resolved

@@ -335,7 +335,7 @@ impl StateError {
                 "bryo ps -a lists all sandboxes".to_owned()
             }
             Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
-            Self::Running(id) => format!("bryo rm -f {id} kills it first"),
+            Self::Running(id) => format!("bryo stop {id} ends it first"),
             Self::NoLauncher(_) => {
                 "it was started in another container or PID namespace: end it there".to_owned()
             }

@@ -94,7 +94,7 @@ fn rm_goes_on_after_what_it_cannot_remove_and_says_why() {
     kept(&fixture, "ended", &[b"a"]);
     let names = ["running", "nobody", "ended"].map(Text::from);
     let results = remove(&fixture.stores(), &names, Running::Refuse).unwrap();
-    let Err(OpsError::State(error @ StateError::Running(id))) = &results[0] else {
+    let Err(error @ OpsError::StillRuns(id)) = &results[0] else {
         panic!("{results:?}");
     };
     assert_eq!(*id, running.id());

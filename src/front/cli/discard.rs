@@ -131,6 +131,9 @@ fn wholly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
         () => Meant::One(here.which(None).map_err(|e| Failure::new(&e))?),
     };
     let chosen = discard::choose(&here.stores, meant).map_err(|e| Failure::new(&e))?;
+    if let Some(failure) = in_doubt(&chosen, wanted.sandboxes.len()) {
+        return Err(failure);
+    }
     let lost: u64 = chosen.rows.iter().map(changes_of).sum();
     let asks = !wanted.manner.yes && !wanted.manner.dry && (!is_named || lost > MANY);
     if asks && !chosen.rows.is_empty() {
@@ -146,6 +149,16 @@ fn wholly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
     finish_wholly(here, &chosen, wanted.manner)
 }
 
+/// A word that names no sandbox may be a path of the one before it: then that one was not meant as a whole.
+fn in_doubt(chosen: &Chosen, words: usize) -> Option<Failure> {
+    let mut failures: Vec<Failure> = chosen.refused.iter().map(Failure::new).collect();
+    if let Some(last) = failures.last_mut().filter(|_| words > 1) {
+        let hint = "nothing was discarded; a path without a slash is written as ./PATH";
+        last.hint = Some(hint.to_owned());
+    }
+    Failure::all(failures)
+}
+
 fn length<T>(list: &[T]) -> u64 {
     u64::try_from(list.len()).unwrap_or(u64::MAX)
 }
@@ -159,7 +172,7 @@ fn consent(shown: &str, question: &str) -> Result<Consent, Failure> {
 }
 
 fn finish_wholly(here: &Here, chosen: &Chosen, manner: Manner) -> Result<Answer, Failure> {
-    let mut failures: Vec<Failure> = chosen.refused.iter().map(Failure::new).collect();
+    let mut failures = Vec::new();
     let mut lines = String::new();
     let mut list = Vec::new();
     for row in &chosen.rows {

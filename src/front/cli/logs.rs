@@ -110,9 +110,12 @@ impl<W: Write> Printed<W> {
 impl Sink for Printer {
     fn put(&mut self, stream: Stream, bytes: &[u8]) -> io::Result<()> {
         match stream {
-            Stream::Output => self.out.put(bytes),
+            // On one terminal, or in one file, the two come in their order.
+            Stream::Output => {
+                self.err.to.flush()?;
+                self.out.put(bytes)
+            }
             Stream::Errors => {
-                // On one terminal the two come in their order.
                 self.out.to.flush()?;
                 self.err.put(bytes)
             }

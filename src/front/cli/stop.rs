@@ -280,6 +280,12 @@ pub fn restart(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::For(many) => many,
     };
     let how = how(&matches).map_err(|error| Failure::new(&error))?;
+    for name in &wanted {
+        // What else is wrong with one of them, the others are restarted all the same.
+        if let Err(error @ OpsError::NotKept(_)) = start::verify_stays(&here.stores, name) {
+            return Err(Failure::new(&error));
+        }
+    }
     let stopped = failures(stop::stop(&here.stores, &wanted, how))?;
     let each = |(name, stopped): (&Text, Result<(), Failure>)| {
         stopped.and_then(|()| start::start(&here.stores, name, None)).map(drop)

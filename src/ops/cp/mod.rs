@@ -8,7 +8,7 @@
 //! The half inside is an entry as `bryo exec` makes one, confined as the payload is, that runs no program
 //! ([`archive`]). So a path inside is what the payload finds there, and a link or a mount that leads
 //! elsewhere leads where it leads the payload. The half out here follows the links of the path that the user
-//! typed, and none besides; of those not one that lies where the sandbox writes straight to the host ([`writable`]).
+//! typed, and none besides; of those not one that lies where a sandbox writes straight to the host ([`writable`]).
 //!
 //! Of a sandbox that ended what it changed can be copied: [`ended`]. The rest of what it saw is the host's own.
 //!
@@ -200,7 +200,7 @@ pub fn copy(wanted: &Wanted, progress: &mut Progress<'_>) -> Result<Told, CpErro
     sweep(&here.stores).map_err(OpsError::from)?;
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
     let is_running = found.is_running().map_err(OpsError::from)?;
-    let shared = &writable::look(&found.record().map_err(OpsError::from)?, here.home.as_ref());
+    let shared = &writable::look(&here)?;
     match (wanted.way, is_running) {
         (Way::Out, true) => halves::copy_out(&found, (wanted, shared), progress),
         (Way::In, true) => halves::copy_in(&found, (wanted, shared), progress),

@@ -22,6 +22,7 @@ impl Explain for RunError {
             )),
             Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
             Self::Capture(error) => Some(error.hint().to_owned()),
+            Self::Image(error) => error.hint(),
             Self::LeadsOut(_) => Some(
                 "`--read`, `--write` or `-v` shows a directory at a place of its own".to_owned(),
             ),

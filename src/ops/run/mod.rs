@@ -34,6 +34,7 @@ use crate::host::missing::MissingCall;
 use crate::host::userns::UsernsProblem;
 use crate::host::{self, FactsError, HostError, Probe, ProcessStatus};
 use crate::launch::{LaunchError, StepError};
+use crate::ops::image::{self, ImageError};
 
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
@@ -59,6 +60,9 @@ pub struct Finished {
 /// Why there was no run, or not to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
+    /// bryo's own file.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// Something else has to be finished first.
     #[error("cannot go on with sandbox `{0}`: an apply of it was interrupted")]
     ApplyInterrupted(SandboxId),
@@ -243,6 +247,7 @@ pub trait Desk {
 
 /// Runs `spec`. Returns when every process of the sandbox has ended.
 pub fn run(spec: &Spec) -> Result<Finished, RunError> {
+    image::protect(&spec.confine)?;
     try_run(spec, None).and_then(|over| end::shelve(spec, over)).map_err(explained)
 }
 

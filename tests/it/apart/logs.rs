@@ -32,6 +32,18 @@ fn both_streams_are_kept_apart_and_in_order() {
 }
 
 #[test]
+fn in_one_place_both_streams_come_in_their_order() {
+    let world = World::new();
+    world.keeps(1);
+    let script = "for n in 1 2 3 4; do echo out $n; sleep 0.1; echo err $n >&2; sleep 0.1; done";
+    let id = start(&world, &[], script);
+    bryo(&world, &["wait", &id]).succeeds();
+    let one = ["/bin/sh", "-c", "exec \"$@\" 2>&1", "-"];
+    let told = world.bryo(["logs", &id]).under(one).ends().succeeds().stdout();
+    assert_eq!(told, "out 1\nerr 1\nout 2\nerr 2\nout 3\nerr 3\nout 4\nerr 4\n");
+}
+
+#[test]
 fn a_terminal_is_not_misled_unless_it_is_asked_to_be() {
     let world = World::new();
     world.keeps(1);

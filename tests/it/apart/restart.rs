@@ -37,6 +37,16 @@ fn what_is_stopped_is_not_started_again_while_it_runs_or_waits() {
 }
 
 #[test]
+fn what_would_be_removed_at_its_end_is_not_ended_to_be_started_again() {
+    let world = World::new();
+    let id = start(&world, &["--rm", "--name", "short"], "echo run; exec sleep 1000");
+    bryo(&world, &["restart", "short"]).refuses_with(&["cannot restart sandbox", "--rm"]);
+    assert_eq!(field(&world, &id, "state"), "running");
+    bryo(&world, &["stop", "short"]).succeeds();
+    bryo(&world, &["restart", "short"]).refuses_with(&["cannot find a sandbox `short`"]);
+}
+
+#[test]
 fn its_layer_stays_from_one_run_to_the_next() {
     if !crate::life::applies() {
         return;

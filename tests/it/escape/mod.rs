@@ -7,6 +7,7 @@ mod filter;
 mod ids;
 mod later;
 mod mounts;
+mod own_file;
 mod processes;
 mod review;
 mod secrets;

@@ -286,7 +286,7 @@ fn a_link_that_the_payload_planted_out_here_is_not_followed() {
         for planted in
             [format!("{write}/d/out"), format!("{write}/dir/rc"), format!("{write}/dir/")]
         {
-            let why = ["a link there may be the sandbox's", "hint: name the place"];
+            let why = ["a link there may be a sandbox's", "hint: name the place"];
             cp(world, &[&bad, &planted]).refuses_with(&why);
         }
         assert_eq!(world.read("own/rc"), "mine\n");
@@ -296,18 +296,21 @@ fn a_link_that_the_payload_planted_out_here_is_not_followed() {
     };
     attacks(&world);
     cp(&world, &["-L", &format!("{write}/d/out"), &inside(&world, "in")])
-        .refuses_with(&["a link there may be the sandbox's"]);
+        .refuses_with(&["a link there may be a sandbox's"]);
     cp(&world, &[&format!("{write}/dir/rc"), &inside(&world, "in")])
-        .refuses_with(&["a link there may be the sandbox's"]);
+        .refuses_with(&["a link there may be a sandbox's"]);
     end(running);
     attacks(&world);
-    // A control: to a sandbox that cannot have made them they are the user's own.
+    // Nor for another sandbox.
     let other = sandbox_named(&world, "other");
     let bad = inside(&world, "bad").replacen("s:", "other:", 1);
-    cp(&world, &[&bad, &format!("{write}/d/out")]).succeeds();
+    let planted = format!("{write}/d/out");
+    cp(&world, &[&bad, &planted]).refuses_with(&["a link there may be a sandbox's"]);
+    // A control: with nobody who can have made them they are the user's own.
+    world.bryo(["rm", "s"]).ends().succeeds();
+    cp(&world, &[&bad, &planted]).succeeds();
     assert_eq!(world.read("own/rc"), "other\n");
     end(other);
-    world.bryo(["rm", "s"]).ends().succeeds();
 }
 
 /// One more, which has written its name.

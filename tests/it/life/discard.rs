@@ -101,11 +101,26 @@ fn what_runs_is_refused_and_passed_over() {
     let running = world.sandbox().args(["--name", "busy"]).start("echo x >a; echo up; sleep 100");
     running.says("up");
     world.bryo(["discard", "busy"]).ends().refuses_with(&["it is running"]);
-    world.bryo(["discard", "busy", "./a"]).ends().refuses_with(&["it is running"]);
+    world.bryo(["discard", "busy", "./a"]).ends().refuses_with(&["it is running", "bryo stop "]);
     world.bryo(["discard", "--all", "--yes"]).ends().succeeds().stdout_is("");
     assert_eq!(ids(&world).len(), 1);
     world.bryo(["rm", "-f", "busy"]).ends().succeeds();
     running.ends().dies_of(9);
+}
+
+#[test]
+fn a_word_that_names_nothing_may_be_a_path_and_nothing_is_discarded() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.keeps(1);
+    world.sandbox().args(["--name", "s"]).run("echo x >apple; echo x >bread").succeeds();
+    let why = ["cannot find a sandbox `apple`", "nothing was discarded", "./PATH"];
+    world.bryo(["discard", "--yes", "s", "apple"]).ends().refuses_with(&why);
+    world.bryo(["discard", "s", "./apple"]).ends().succeeds();
+    let left = world.bryo(["diff", "s", "--name-only"]).ends().succeeds().stdout();
+    assert!(left.ends_with("/bread\n") && !left.contains("/apple\n"), "{left}");
 }
 
 #[test]
