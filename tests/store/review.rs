@@ -99,6 +99,41 @@ fn everything(over: &Path, upper: &Path) {
 }
 
 #[test]
+fn other_content_of_the_same_size_is_not_told_as_another_time() {
+    let touch =
+        |path: &Path| fs::File::open(path).unwrap().set_modified(SystemTime::now()).unwrap();
+    let fixture = Fixture::new();
+    ended(&fixture, |over, upper| {
+        for (name, now) in [("other", "b"), ("touched", "a")] {
+            file(&over.join(name), "a", 0o644);
+            file(&upper.join(name), now, 0o755);
+            touch(&upper.join(name));
+        }
+        fs::set_permissions(upper.join("touched"), Permissions::from_mode(0o644)).unwrap();
+    });
+    let shown = text(&fixture, Form::List, Colour::No);
+    assert!(
+        shown.starts_with("C OVER/other  (content; mode 0644 -> 0755)\nC OVER/touched  (time)\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn what_was_not_read_is_not_told_to_be_the_same() {
+    let fixture = Fixture::new();
+    ended(&fixture, |over, upper| {
+        for name in (0..2001).map(|n| format!("{n:04}")) {
+            file(&over.join(&name), "a", 0o644);
+            fs::write(upper.join(&name), "b").unwrap();
+        }
+    });
+    let shown = text(&fixture, Form::List, Colour::No);
+    assert!(shown.starts_with("C OVER/0000  (content)\n"), "{shown}");
+    assert!(shown.contains("C OVER/2000  (time; contents not compared)\n"), "{shown}");
+    assert!(!shown.contains("(time)"), "{shown}");
+}
+
+#[test]
 fn the_list_says_in_a_few_words_what_each_change_is() {
     let fixture = Fixture::new();
     ended(&fixture, everything);

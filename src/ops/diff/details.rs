@@ -14,7 +14,7 @@ impl Details {
     pub(crate) fn of(item: &Item) -> Self {
         let change = &item.change;
         let mut plain = match (change.kind, &change.was, &change.now) {
-            (Kind::Changed, Some(was), Some(now)) => differences(change, was, now),
+            (Kind::Changed, Some(was), Some(now)) => differences(item, was, now),
             (Kind::Deleted, Some(was), _) => vec![described(was)],
             (_, _, Some(now)) => vec![described(now)],
             _ => Vec::new(),
@@ -68,8 +68,8 @@ fn kind(node: &Node) -> String {
     }
 }
 
-fn differences(change: &Change, was: &Node, now: &Node) -> Vec<String> {
-    let differs = |aspect| change.differs.has(aspect);
+fn differences(item: &Item, was: &Node, now: &Node) -> Vec<String> {
+    let differs = |aspect| item.change.differs.has(aspect);
     let mut said = Vec::new();
     if differs(Aspect::Type) {
         return vec![format!("{} -> {}", kind(was), kind(now))];
@@ -101,6 +101,9 @@ fn differences(change: &Change, was: &Node, now: &Node) -> Vec<String> {
     }
     if differs(Aspect::Time) && said.is_empty() {
         said.push("time".to_owned());
+    }
+    if item.may_hide {
+        said.push("contents not compared".to_owned());
     }
     said
 }

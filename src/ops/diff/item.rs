@@ -17,6 +17,8 @@ pub(crate) struct Item {
     pub(crate) link_of: Option<HostPath>,
     /// What it would bring over; none when contents are not read.
     pub(crate) held: Option<Held>,
+    /// Whether more of two files of one size may differ than is known: nobody read them.
+    pub(crate) may_hide: bool,
     /// Both sides, where contents are shown.
     pub(crate) sides: Option<(Side, Side)>,
 }
@@ -26,7 +28,7 @@ pub(crate) struct Item {
 pub(crate) enum Depth {
     /// What the walk tells.
     Outside,
-    /// What it would bring over too, while that costs little.
+    /// What it would bring over too, and whether content of the same size is the host's, while that costs little.
     Cheaply,
     /// What it would bring over too, and attributes and content compared with the host's.
     Wholly,
@@ -49,6 +51,28 @@ pub(crate) struct Review<'a> {
     budget: (u64, u64),
 }
 
+/// What reading a change told.
+struct Inside {
+    held: Held,
+    sides: Option<(Side, Side)>,
+    /// Whether all that differs is known.
+    is_known: bool,
+}
+
+/// Whether a file took the place of one.
+fn are_files(change: &Change) -> bool {
+    let is_file = |node: &Option<crate::changes::Node>| {
+        node.as_ref().is_some_and(|n| n.kind == FileKind::File)
+    };
+    change.kind == Kind::Changed && is_file(&change.now) && is_file(&change.was)
+}
+
+/// Whether the walk has left open how two files differ: of those of one size and time it has read both.
+fn is_open(change: &Change) -> bool {
+    let differs = |aspect| change.differs.has(aspect);
+    are_files(change) && differs(Aspect::Time) && !differs(Aspect::Size)
+}
+
 impl<'a> Review<'a> {
     pub(crate) fn new(sources: Sources, later: &'a mut Later, depth: Depth) -> Self {
         let digester = (depth > Depth::Outside).then(Digester::default);
@@ -61,9 +85,13 @@ impl<'a> Review<'a> {
         let executed = self.later.executes(&change);
         let link_of = self.links.first(&change).cloned();
         let (mut held, mut sides) = (None, None);
+        let mut may_hide = is_open(&change);
         if self.digester.is_some() && self.spend(&change) {
             match self.look_inside(&mut change) {
-                Ok((inside, texts)) => (held, sides) = (Some(inside), texts),
+                Ok(inside) => {
+                    (held, sides) = (Some(inside.held), inside.sides);
+                    may_hide &= !inside.is_known;
+                }
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::STALE | Errno::LOOP | Errno::ISDIR) => {
                     self.digester = None;
                     return Ok(None);
@@ -74,7 +102,7 @@ impl<'a> Review<'a> {
         if let (Some(digester), Some(held)) = (&mut self.digester, &held) {
             digester.add(&change, held);
         }
-        Ok(Some(Item { change, executed, link_of, held, sides }))
+        Ok(Some(Item { change, executed, link_of, held, may_hide, sides }))
     }
 
     /// Whether a file may be read; when not, nothing is from here on.
@@ -87,11 +115,11 @@ impl<'a> Review<'a> {
         self.digester.is_some()
     }
 
-    fn look_inside(&mut self, change: &mut Change) -> Result<(Held, Option<(Side, Side)>), Errno> {
+    fn look_inside(&mut self, change: &mut Change) -> Result<Inside, Errno> {
         if self.depth < Depth::Texts {
             let held = self.sources.hold(change)?;
-            self.compare(change, &held)?;
-            return Ok((held, None));
+            let is_known = self.compare(change, &held)?;
+            return Ok(Inside { held, sides: None, is_known });
         }
         let (old, new) = read_both(change, &mut self.sources)?;
         let mut held = self.sources.hold(change)?;
@@ -102,33 +130,43 @@ impl<'a> Review<'a> {
             let size = text.len() as u64;
             held.content = Content::Hashed { size, hash: hasher.finish(size) };
         }
-        self.compare(change, &held)?;
-        Ok((held, Some((old, new))))
+        let is_known = self.compare(change, &held)?;
+        Ok(Inside { held, sides: Some((old, new)), is_known })
     }
 
-    /// Completes what differs, where the walk did not look: in files whose size or time differs.
-    fn compare(&mut self, change: &mut Change, held: &Held) -> Result<(), Errno> {
-        let is_file = |node: &crate::changes::Node| node.kind == FileKind::File;
-        let both =
-            change.now.as_ref().is_some_and(is_file) && change.was.as_ref().is_some_and(is_file);
+    /// Completes what differs, where the walk did not look: in files whose size or time differs. Whether that is
+    /// known now.
+    fn compare(&mut self, change: &mut Change, held: &Held) -> Result<bool, Errno> {
         let has_attributes = held.attributes.as_ref().is_some_and(|list| !list.is_empty());
-        if change.kind != Kind::Changed || !both || self.depth < Depth::Wholly && !has_attributes {
-            return Ok(());
+        let is_wanted = self.depth >= Depth::Wholly || has_attributes || is_open(change);
+        if !is_wanted || !are_files(change) {
+            return Ok(true);
+        }
+        if self.depth < Depth::Wholly && !self.spend_on_host(change) {
+            return Ok(false);
         }
         let host = match Sources::host_file(change) {
             Ok(host) => host,
             Err(Errno::ACCESS | Errno::PERM | Errno::NOENT | Errno::STALE | Errno::LOOP) => {
-                return Ok(());
+                return Ok(false);
             }
             Err(error) => return Err(error),
         };
         let was: Vec<Attribute> = Sources::host_attributes(&host)?;
         let differ = held.attributes.as_ref().is_some_and(|now| *now != was);
         change.differs.set(Aspect::Attributes, differ);
-        if self.depth >= Depth::Wholly && !change.differs.has(Aspect::Size) {
+        if !change.differs.has(Aspect::Size) {
             let same = self.sources.content(&host)? == held.content;
             change.differs.set(Aspect::Content, !same);
         }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Whether the host's file may be read too.
+    fn spend_on_host(&mut self, change: &Change) -> bool {
+        let bytes = change.was.as_ref().and_then(|was| Some(was.size?.min(was.data))).unwrap_or(0);
+        let left = self.budget.0.checked_sub(bytes);
+        self.budget.0 = left.unwrap_or(self.budget.0);
+        left.is_some()
     }
 }
