@@ -61,6 +61,9 @@ pub const PREFIX: &str = "bryo-";
 pub const LEAF: &str = "bryo-supervisor";
 /// Where in the run's group its sandbox is.
 const SANDBOX: &str = "sandbox";
+/// What a payload may make of groups in the run's, where it can make any: the kernel keeps memory for each, and
+/// whoever looks at them walks down.
+const MOST: [(&str, &str); 2] = [("cgroup.max.depth", "64"), ("cgroup.max.descendants", "1024")];
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -168,6 +171,7 @@ impl Group {
         mkdirat(&base.directory, &self.name, Mode::from_raw_mode(0o755))?;
         let path = base.path.join(&self.name).map_err(|_| Errno::ENAMETOOLONG)?;
         let opened = open_directory(&path).and_then(|directory| {
+            MOST.iter().try_for_each(|(file, most)| write(&directory, file, most))?;
             mkdirat(&directory, SANDBOX, Mode::from_raw_mode(0o755))?;
             let inner = open(&directory, SANDBOX, OFlags::DIRECTORY | OFlags::RDONLY)?;
             Ok((directory, inner))

@@ -1,6 +1,6 @@
 //! The group in which the run's own is made: locked, vacated, swept, and put back.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, unlinkat};
@@ -58,7 +58,7 @@ impl Base {
     /// Removes what killed runs left: a group with processes in it stays.
     fn sweep(&self) -> Result<()> {
         for name in self.groups()?.iter().filter(|name| *name != LEAF) {
-            // One with processes stays; so does what a payload made too deep to be removed: it bounds nobody.
+            // One with processes stays.
             remove(&self.directory, name).unwrap_or_default();
         }
         Ok(())
@@ -143,19 +143,58 @@ fn move_all(processes: &str, to: &OwnedFd) -> Result<()> {
     Ok(())
 }
 
-/// Removes a group with the groups in it, which a payload may have made; `EBUSY` while a process is in one.
+/// Removes a group with the groups in it, which a payload may have made as deep as its bound lets it; `EBUSY` while
+/// a process is in one. It holds two descriptors, however deep they are.
 fn remove(parent: impl AsFd, name: &str) -> Result<()> {
-    let directory = match open(&parent, name, OFlags::DIRECTORY | OFlags::RDONLY) {
-        Err(Errno::ENOENT) => return Ok(()),
-        other => other?,
+    let enter = |above: BorrowedFd<'_>, name: &str| match open(above, name, GROUP) {
+        Err(Errno::ENOENT) => Ok(None),
+        other => other.map(Some),
     };
-    for entry in rustix::fs::Dir::read_from(&directory)? {
+    let Some(mut here) = enter(parent.as_fd(), name)? else { return Ok(()) };
+    // The way down: what each is called, and the group that it is in.
+    let mut way: Vec<(String, Identity)> = Vec::new();
+    loop {
+        if let Some(below) = first_below(&here)? {
+            // systemd was faster, where it is gone.
+            if let Some(deeper) = enter(here.as_fd(), &below)? {
+                way.push((below, identity(&here)?));
+                here = deeper;
+            }
+            continue;
+        }
+        let Some((below, above)) = way.pop() else { return remove_empty(parent.as_fd(), name) };
+        let up = open(&here, "..", GROUP)?;
+        if identity(&up)? != above {
+            return Err(Errno::ESTALE);
+        }
+        remove_empty(up.as_fd(), &below)?;
+        here = up;
+    }
+}
+
+const GROUP: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
+
+/// Device and inode.
+type Identity = (u64, u64);
+
+fn identity(group: &OwnedFd) -> Result<Identity> {
+    let stat = rustix::fs::fstat(group)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// A group in this one.
+fn first_below(group: &OwnedFd) -> Result<Option<String>> {
+    for entry in rustix::fs::Dir::read_from(group)? {
         let entry = entry?;
-        let below = entry.file_name().to_string_lossy().into_owned();
-        if entry.file_type() == rustix::fs::FileType::Directory && below != "." && below != ".." {
-            remove(&directory, &below)?;
+        let name = entry.file_name().to_string_lossy();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
+            return Ok(Some(name.into_owned()));
         }
     }
+    Ok(None)
+}
+
+fn remove_empty(parent: BorrowedFd<'_>, name: &str) -> Result<()> {
     match unlinkat(parent, name, rustix::fs::AtFlags::REMOVEDIR) {
         // systemd was faster.
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -182,6 +221,38 @@ pub(super) fn remove_when_empty(parent: &OwnedFd, name: &str, patience: Duration
 mod tests {
     use super::super::remove_left;
     use super::*;
+    use crate::sys::resource::{Limit, Resource, set_limit};
+
+    #[test]
+    fn groups_hundreds_deep_are_removed_with_few_descriptors() {
+        let name = "groups_hundreds_deep_are_removed_with_few_descriptors";
+        crate::sys::testing::alone(module_path!(), name, remove_hundreds);
+    }
+
+    fn remove_hundreds() {
+        const DEEP: usize = 700;
+        let few = Limit { soft: Some(20), hard: Some(20) };
+        set_limit(None, "nofile".parse::<Resource>().unwrap(), few).unwrap();
+        let base = tempfile::tempdir().unwrap();
+        let top = HostPath::new(base.path()).unwrap();
+        let mut at = open_directory(&top).unwrap();
+        for level in 0..DEEP {
+            let name = if level == 0 { "bryo-a" } else { "below" };
+            for name in [name, "beside"].iter().take(1 + usize::from(level % 100 == 99)) {
+                mkdirat(&at, *name, Mode::from_raw_mode(0o755)).unwrap();
+            }
+            at = open(&at, name, GROUP).unwrap();
+        }
+        // Whoever is in the way is not followed out.
+        std::fs::create_dir_all(base.path().join("other/kept")).unwrap();
+        std::os::unix::fs::symlink("../other", base.path().join("bryo-a/out")).unwrap();
+        let held = open_directory(&top).unwrap();
+        assert_eq!(remove(&held, "bryo-a"), Err(Errno::ENOTEMPTY));
+        std::fs::remove_file(base.path().join("bryo-a/out")).unwrap();
+        assert_eq!(remove(&held, "bryo-a"), Ok(()));
+        assert_eq!(remove(&held, "bryo-a"), Ok(()));
+        assert!(!base.path().join("bryo-a").exists() && base.path().join("other/kept").exists());
+    }
 
     #[test]
     fn what_a_killed_run_left_is_removed_and_nothing_else() {
