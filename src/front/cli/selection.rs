@@ -65,6 +65,12 @@ pub fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<Selected, Cli
     Ok(Selected { sandbox, selection: Selection { paths, exclude } })
 }
 
+/// Whether paths are named.
+pub fn names_paths(matches: &ArgMatches) -> bool {
+    let first_is_one = many(matches, "words").next().is_some_and(is_path);
+    first_is_one || many(matches, "words").nth(1).or(many(matches, "path").next()).is_some()
+}
+
 /// What knows the paths that other programs will execute: with the caller's home and search path, links
 /// resolved, for a directory of commands is looked up through them.
 pub fn later(caller: &Surroundings) -> Later {
@@ -130,6 +136,17 @@ mod tests {
         assert_eq!(summary(&["./x", "y"]), (None, paths(&["/home/al/w/x", "/home/al/w/y"])));
         assert_eq!(summary(&["."]), (None, paths(&["/home/al/w"])));
         assert_eq!(summary(&["--", "x"]), (None, paths(&["/home/al/w/x"])));
+        let names = |words: &[&str]| {
+            let command = arguments(Command::new("x")).no_binary_name(true);
+            names_paths(&command.try_get_matches_from(words).unwrap())
+        };
+        assert!(!names(&[]) && !names(&["abc"]) && !names(&["abc", "--exclude", "x"]));
+        assert!(
+            names(&["./x"])
+                && names(&["abc", "x"])
+                && names(&["abc", "--", "x"])
+                && names(&["--", "x"])
+        );
         assert_eq!(summary(&["abc", "--", "-x"]), (Some("abc".into()), paths(&["/home/al/w/-x"])));
     }
 

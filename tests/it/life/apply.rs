@@ -159,7 +159,8 @@ fn a_person_chooses_change_by_change() {
     let world = written("echo yes >a; echo no >b; mkdir d; echo 1 >d/1; echo 2 >d/2; echo 8 >>old");
     let mut terminal = world.bryo(["apply"]).on_terminal();
     terminal.shows("Apply 6 changes? [y]es, [c]hoose, [q]uit: ").types("c\r");
-    terminal.shows("/a").shows("[y,n,d,a,q,?]").types("d\r").shows("+yes").types("y\r");
+    terminal.shows("/a").shows("[y,n,d,a,q,?]").types("\r").shows("n  no, it stays").shows("/a");
+    terminal.types("d\r").shows("+yes").types("y\r");
     terminal.shows("/b").types("n\r").shows("/d").types("y\r");
     terminal.shows("/d/1").types("a\r").shows("/old").types("q\r");
     terminal.shows("Apply 4 changes? [y/N]").types("y\r");
@@ -173,6 +174,12 @@ fn a_person_chooses_change_by_change() {
     terminal.shows("Apply 2 changes?").types("q\r");
     terminal.ends().exits_with(1).stdout_lacks("bryo:");
     assert_eq!(changes(&world, &sandbox), ["A b", "C old"]);
+    let mut terminal = world.bryo(["apply", &sandbox]).on_terminal();
+    terminal.shows("Apply 2 changes?").types("\r").shows("c  ask for each").types("n\r");
+    terminal.ends().exits_with(1);
+    world.bryo(["apply", &sandbox, "./b"]).on_terminal().ends().succeeds();
+    world.bryo(["apply", "-y", &sandbox]).on_terminal().ends().succeeds();
+    assert!(changes(&world, &sandbox).is_empty());
 }
 
 #[test]

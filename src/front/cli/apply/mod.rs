@@ -45,6 +45,7 @@ pub fn command() -> Command {
             "Where the host changed too, merge both, if git has what they began with",
         ))
         .arg(switch("allow-executed-later", "Also what other programs will execute"))
+        .arg(switch("yes", "Do not ask").short('y').conflicts_with("interactive"))
         .arg(switch("json", "Answer as JSON"))
         .after_help(AFTER)
 }
@@ -53,9 +54,9 @@ const AFTER: &str = "\
 What the host changed since the sandbox started is not touched: it is listed with both sides, the rest \
 is applied, and the exit status is 1. What was applied leaves the layer; the rest stays in it. An apply \
 that was interrupted is finished by the same command again. Set-id bits, devices, sockets and owners \
-are never applied.
+are never applied. On a terminal it asks first, unless paths or --reviewed say what is meant.
 
-  bryo apply                      all; on a terminal it asks first
+  bryo apply                      all that the newest sandbox started here changed
   bryo apply src/ --exclude '*.o'
   bryo apply -i                   change by change
   bryo apply --dry-run --json";
@@ -72,7 +73,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         return Err(Failure::new(&CliError::NobodyToChoose));
     }
     let asks = is_set(&matches, "interactive");
-    let offers = arguments.is_empty() && is_terminal;
+    let offers = is_terminal && !is_settled(&matches);
     let mut person: Box<dyn Person> = match () {
         () if asks || offers => Box::new(Terminal::new(!asks)),
         () if io::stderr().is_terminal() => Box::new(Terminal::silent()),
@@ -85,6 +86,12 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         // Somebody chose nothing: it is not applied, and they know why.
         None => Ok(Answer::text("").with_code(1)),
     }
+}
+
+/// Whether the command line says what is meant: paths, a digest, no question, or nothing that is done.
+fn is_settled(matches: &ArgMatches) -> bool {
+    let says = ["yes", "dry-run", "json"].into_iter().any(|id| is_set(matches, id));
+    says || one(matches, "reviewed").is_some() || selection::names_paths(matches)
 }
 
 /// What came of it; none when somebody quit.

@@ -2,7 +2,8 @@
 //!
 //! # Decisions
 //! - Questions and the bar go to stderr, so that what comes of it can go into a pipe.
-//! - An answer that is none is asked again; the end of the input is `quit`.
+//! - An answer that is none, Enter alone too, is told which there are and asked again, as git does; the end of
+//!   the input is `quit`.
 //! - `quit` does what was said yes to so far, after one more question; nothing else is done.
 //! - A directory that is new is asked about before what is in it. A no to it is a no to all of that.
 //! - A yes to a conflict is for that path alone; so is one to what other programs execute.
@@ -82,7 +83,7 @@ impl Terminal {
                 Some("y" | "yes") => return Ok(Manner::Silent),
                 Some("c" | "choose" | "i") => return Ok(Manner::Each),
                 Some("q" | "quit" | "n" | "no") | None => return Err(OpsError::Quit),
-                Some(_) => {}
+                Some(_) => say("y  all of it\nc  ask for each change\nq  nothing\n")?,
             }
         }
     }
@@ -145,18 +146,15 @@ impl Terminal {
             Some(Why::Conflict(_)) => "take the sandbox's side",
             _ => "apply",
         };
-        loop {
-            let line = ask(&format!("{letter} {path}{remark}\n  {what}? [y,n,d,a,q,?] "))?;
-            match line.as_deref() {
-                Some("y" | "yes") => return Ok(Reply::Yes),
-                Some("n" | "no") => return Ok(Reply::No),
-                Some("d" | "diff") => return Ok(Reply::Diff),
-                Some("a" | "all") => return Ok(Reply::Directory),
-                Some("q" | "quit") | None => return Ok(Reply::Quit),
-                Some("?" | "h" | "help") => return Ok(Reply::Help),
-                Some(_) => {}
-            }
-        }
+        let line = ask(&format!("{letter} {path}{remark}\n  {what}? [y,n,d,a,q,?] "))?;
+        Ok(match line.as_deref() {
+            Some("y" | "yes") => Reply::Yes,
+            Some("n" | "no") => Reply::No,
+            Some("d" | "diff") => Reply::Diff,
+            Some("a" | "all") => Reply::Directory,
+            Some("q" | "quit") | None => Reply::Quit,
+            Some(_) => Reply::Help,
+        })
     }
 }
 
