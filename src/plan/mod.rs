@@ -75,9 +75,10 @@ pub use tool::{NAMESPACE, ToolError};
 use crate::spec::Spec;
 use crate::spec::rootfs::Base;
 use draft::Draft;
+use facts::Kind;
 use mounts::MountTable;
 use step::{ConfineStep, Notice, ProcessStep};
-use view::Rules;
+use view::{Rank, Rule, Rules, View};
 
 /// The steps for a spec on a host.
 pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
@@ -97,6 +98,9 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     confine::plan_init(&mut draft);
     plan_payload(spec, facts, &rules, &mut draft)?;
     draft.warn(facts, &rules);
+    if spec.rootfs.base == Base::Host {
+        draft.tell_of_absent(&rules);
+    }
     Ok(draft.finish())
 }
 
@@ -155,6 +159,16 @@ fn open_rules(spec: &Spec, facts: &Facts, table: &MountTable) -> Result<Rules, P
 }
 
 impl Draft {
+    /// Names what the command line hides and what is not there.
+    fn tell_of_absent(&mut self, rules: &Rules) {
+        let is_absent = |rule: &&Rule| {
+            rule.rank == Rank::Flag && rule.view == View::Hidden && rule.kind == Kind::Absent
+        };
+        for rule in rules.iter().filter(is_absent) {
+            self.notice(Notice::HidesNothing(rule.from.clone()));
+        }
+    }
+
     /// Names the files that may hold secrets and are shown.
     fn warn(&mut self, facts: &Facts, rules: &Rules) {
         for path in &facts.warned {

@@ -202,6 +202,9 @@ impl fmt::Display for Notice {
             Self::LostWorkdir => f.write_str(
                 "the current directory was removed or cannot be entered; the payload starts in `/`",
             ),
+            Self::HidesNothing(path) => {
+                write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
+            }
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
             Self::Fuse { at, why } => {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")

@@ -33,7 +33,8 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::UserCounts => Weight::Detail,
         },
         Notice::SharedNetwork(_) => Weight::Detail,
-        Notice::LostWorkdir => Weight::Needed,
+        // A name that is written wrongly hides nothing.
+        Notice::LostWorkdir | Notice::HidesNothing(_) => Weight::Needed,
         Notice::LoopbackReachable
         | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)

@@ -20,6 +20,8 @@ pub enum Notice {
     NoWorkdir,
     /// The current directory was removed, or cannot be entered: the payload starts in `/`.
     LostWorkdir,
+    /// A place that the command line hides is not there.
+    HidesNothing(HostPath),
     /// A file that may hold secrets is visible.
     Warned(HostPath),
     /// A tree is served by fuse-overlayfs, which is slower.

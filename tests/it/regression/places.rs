@@ -47,6 +47,24 @@ fn the_store_is_refused_by_name_whatever_flag_names_it() {
     world.bryo(["run", "--rm", "--hide"]).arg(world.store()).run("true").succeeds();
 }
 
+/// A name that is written wrongly hides nothing; a profile may name what this machine has not.
+#[test]
+fn a_place_on_the_command_line_that_is_not_there_to_be_hidden_is_told() {
+    let world = World::new();
+    world.file("project/key", "secret\n");
+    let run = |flags: &[&str]| world.bryo(["run", "--rm"]).args(flags).run("cat key");
+    let told = run(&["--hide", "kye"]).succeeds().stdout_is("secret\n");
+    let absent = world.path("project/kye").display().to_string();
+    told.stderr_is(&format!(
+        "bryo: `{absent}` is not there: --hide keeps it hidden if it appears\n"
+    ));
+    run(&["--hide", "key"]).fails().stderr_lacks("is not there");
+    world.file("extra.toml", "extends = ['default']\n[paths]\nhide = ['./kye']\n");
+    let profile = world.path("extra.toml");
+    let profile = profile.to_str().unwrap();
+    run(&["--profile", profile]).succeeds().stderr_is("");
+}
+
 #[test]
 fn strict_tells_which_files_may_hold_secrets() {
     if !overlay_is_one_of(&[Overlay::Kernel]) {
