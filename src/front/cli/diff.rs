@@ -32,10 +32,12 @@ pub fn command() -> Command {
             "stat",
             "json",
             "name-only",
-            "null",
         ]))
         .arg(
-            switch("null", "Only paths, as they are, each with a NUL byte behind it")
+            switch(
+                "null",
+                "Only paths, as they are, each with a NUL byte behind it; with --name-status the letters too",
+            )
                 .short('z')
                 .short_alias('0')
                 .conflicts_with_all(["content", "stat", "json"]),
@@ -87,7 +89,7 @@ fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
         Err(error) => Err(Failure::new(&error)),
         Ok(shown) => {
             say_whether_it_runs(&shown);
-            say_where_nothing_changed(&shown);
+            say_where_nothing_changed(&shown, is_shown_whole(&selected));
             Ok(Answer::text(""))
         }
     }
@@ -101,7 +103,7 @@ fn is_none(pager: Option<&OsStr>, terminal: Option<&OsStr>) -> bool {
 
 /// The screen, where a long answer is for people who look at one.
 fn screen(form: Form, no_pager: bool) -> Option<Screen> {
-    let machine = matches!(form, Form::Json | Form::JsonContent | Form::NulNames);
+    let machine = matches!(form, Form::Json | Form::JsonContent | Form::NulNames | Form::NulStatus);
     if no_pager || machine || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
         return None;
     }
@@ -132,8 +134,8 @@ fn write(
     let digest = if is_set(matches, "digest") { Wanted::Always } else { Wanted::Usual };
     let form = form(matches);
     let colour = match form {
-        Form::Json | Form::JsonContent | Form::NulNames | Form::Names | Form::Status => Colour::No,
         Form::List | Form::Content | Form::Stat => Look::of_stdout().colour,
+        _ => Colour::No,
     };
     let later = selection::later(caller);
     let request = Request { selection: &selected.selection, form, colour, digest, later };
@@ -161,10 +163,18 @@ fn say_whether_it_runs(shown: &Shown) {
     }
 }
 
-/// A path that is written wrongly looks like one in which nothing changed.
-fn say_where_nothing_changed(shown: &Shown) {
-    for path in &shown.unchanged {
-        let text = format!("sandbox {} changed nothing at or below `{path}`", shown.id);
+/// Whether all that it changed was asked for.
+fn is_shown_whole(selected: &Selected) -> bool {
+    selected.selection.paths.is_empty() && selected.selection.exclude.is_empty()
+}
+
+/// A path that is written wrongly looks like one in which nothing changed. That there is nothing at all, a person
+/// is told, and a program sees.
+fn say_where_nothing_changed(shown: &Shown, whole: bool) {
+    let at = |path| format!("sandbox {} changed nothing at or below `{path}`", shown.id);
+    let nothing = whole && shown.counts.total() == 0 && io::stderr().is_terminal();
+    let nothing = nothing.then(|| format!("sandbox {} changed nothing", shown.id));
+    for text in shown.unchanged.iter().map(at).chain(nothing) {
         let text = Look::of_stderr().paragraph("bryo: ", &text);
         // There is nobody left to tell that stderr is closed.
         io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
@@ -176,6 +186,7 @@ fn form(matches: &ArgMatches) -> Form {
     match () {
         () if is_set(matches, "json") && content => Form::JsonContent,
         () if is_set(matches, "json") => Form::Json,
+        () if is_set(matches, "null") && is_set(matches, "name-status") => Form::NulStatus,
         () if is_set(matches, "null") => Form::NulNames,
         () if is_set(matches, "name-only") => Form::Names,
         () if is_set(matches, "name-status") => Form::Status,

@@ -43,6 +43,8 @@ pub enum Form {
     Names,
     /// Paths as they are, each followed by a NUL byte.
     NulNames,
+    /// A letter and a path as it is, each followed by a NUL byte.
+    NulStatus,
     /// One JSON object.
     Json,
     /// The same, with the lines in which texts differ.
@@ -129,7 +131,7 @@ pub fn diff(
 /// How deep a form looks.
 fn depth(form: Form, digest: Wanted) -> Depth {
     match (form, digest) {
-        (Form::Status | Form::Names | Form::NulNames, _) => Depth::Outside,
+        (Form::Status | Form::Names | Form::NulNames | Form::NulStatus, _) => Depth::Outside,
         (Form::List, Wanted::Usual) => Depth::Cheaply,
         (Form::List, Wanted::Always) | (Form::Json, _) => Depth::Wholly,
         (Form::Content | Form::Stat | Form::JsonContent, _) => Depth::Texts,
@@ -171,8 +173,10 @@ impl Writer<'_> {
             }
             Form::Status => writeln!(out, "{} {}", item.change.kind.letter(), item.change.path),
             Form::Names => writeln!(out, "{}", item.change.path),
-            Form::NulNames => {
-                out.write_all(item.change.path.as_bytes()).and_then(|()| out.write_all(b"\0"))
+            Form::NulNames | Form::NulStatus => {
+                let letter = [item.change.kind.letter() as u8, 0];
+                let letter = if self.form == Form::NulStatus { &letter[..] } else { &[] };
+                out.write_all(&[letter, item.change.path.as_bytes(), b"\0"].concat())
             }
             Form::Json | Form::JsonContent => return json::item(item, first, self.out),
         }
@@ -181,7 +185,7 @@ impl Writer<'_> {
 
     fn end(&mut self, digest: Option<Digest>) -> Result<(), OpsError> {
         match self.form {
-            Form::Status | Form::Names | Form::NulNames => return Ok(()),
+            Form::Status | Form::Names | Form::NulNames | Form::NulStatus => return Ok(()),
             Form::Json | Form::JsonContent => return json::end(&self.totals, digest, self.out),
             Form::List | Form::Content | Form::Stat if self.totals.counts.total() == 0 => {
                 return Ok(());
