@@ -62,6 +62,15 @@ fn help_is_the_same_however_it_is_asked_for() {
     }
     assert_eq!(caller.text(&["help", "profile"]), caller.text(&["profile", "--help"]));
     assert!(caller.text(&["--version"]).starts_with("bryo 0."));
+    assert_eq!(caller.text(&["version"]), caller.text(&["--version"]));
+    let create = caller.text(&["network", "create", "--help"]);
+    assert!(create.contains("Usage: bryo network create "), "{create}");
+    for words in [&["help", "network", "create"][..], &["network", "help", "create"]] {
+        assert_eq!(caller.text(words), create);
+    }
+    assert_eq!(caller.text(&["network", "help"]), caller.text(&["help", "network"]));
+    assert!(caller.failure(&["help", "network", "creat"]).contains("`bryo network create`?"));
+    assert!(caller.failure(&["help", "run", "ls"]).contains("cannot use `ls`"));
     for line in
         help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|l| !l.is_empty())
     {

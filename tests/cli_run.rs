@@ -286,6 +286,9 @@ fn a_shell_is_the_callers_own() {
     let parsed = parse(Kind::Shell, &["--rm".into()], &caller());
     let Ok(Asked::For(run)) = parsed else { panic!("{parsed:?}") };
     assert_eq!(run.spec.command.argv, ["/bin/zsh"].map(Into::into));
+    let parsed = parse(Kind::Shell, &["-c".into(), "echo a b".into()], &caller());
+    let Ok(Asked::For(run)) = parsed else { panic!("{parsed:?}") };
+    assert_eq!(run.spec.command.argv, ["/bin/zsh", "-c", "echo a b"].map(Into::into));
 }
 
 /// Words before the command, and what the error has to say.
@@ -295,6 +298,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--profile", "a b"], "cannot take `a b` as the name of a profile"),
     (&["--profile="], "cannot take `` as the name of a profile"),
     (&["--cow", ""], "cannot take `` for `--cow`: it is empty"),
+    (&["--timeout", "-1"], "cannot take `-1` for `--timeout`: it is not a duration"),
     (
         &["--write", "gone/../x"],
         "cannot resolve `gone/../x` for `--write`: no such file or directory",
@@ -347,7 +351,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
         "cannot take `nothing` for `--security-opt`: there is no such option",
     ),
     (&["--landlock", "yes"], "cannot take `yes` for `--landlock`"),
-    (&["--cap-add", "ROOT"], "cannot find a capability named `ROOT`"),
+    (&["--cap-add", "ROOT"], "there is no capability `ROOT`"),
     (
         &["--cap-add", "KILL", "--cap-drop", "kill"],
         "cannot take both `--cap-add CAP_KILL` and `--cap-drop CAP_KILL`",

@@ -194,7 +194,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "`bridge` cannot be in `mode`: it is none of `none`, `user`, `host`",
         "",
     ),
-    ("[confine]\ncapabilities = ['ROOT']", "cannot find a capability named `ROOT`", ""),
+    ("[confine]\ncapabilities = ['ROOT']", "there is no capability `ROOT`", ""),
     ("[confine]\ncapabilities = ['KILL', 'cap_kill']", "`cap_kill` stands twice", ""),
     ("[confine]\nseccomp = 'unconfined'", "`unconfined` cannot be in `seccomp`", ""),
     ("[limits]\nprocesses = 0", "`0` cannot be in `processes`: it must be more than 0", ""),

@@ -1,12 +1,66 @@
 //! `bryo inspect`: everything known of a sandbox.
+//!
+//! # Decisions
+//! - A template's fields are looked up in the lines of the indented form, in which a name stands behind two blanks for
+//!   each object around it: a tree of all values, for this alone, would be a good part of the program's size.
 
 use super::error::OpsError;
 use super::sweep::sweep;
-use crate::state::{Record, Stores, Which};
+use super::template::Template;
+use crate::spec::text::{escape, pretty_json};
+pub use crate::state::Record;
+use crate::state::{Stores, Which};
 
-/// The record of one sandbox as indented JSON.
-pub fn inspect_json(stores: &Stores, which: Which<'_>) -> Result<String, OpsError> {
-    inspect(stores, which)?.to_pretty_json().map_err(OpsError::Json)
+/// Records as JSON with one newline at the end: one by itself, several as a list.
+pub fn json(records: &[Record]) -> Result<String, OpsError> {
+    match records {
+        [one] => one.to_pretty_json(),
+        several => pretty_json(&several),
+    }
+    .map_err(OpsError::Json)
+}
+
+/// One line for each record: texts and numbers as they are, or as JSON what is neither.
+pub fn formatted(records: &[Record], format: &Template) -> Result<String, OpsError> {
+    let texts: Result<Vec<String>, _> = records.iter().map(Record::to_pretty_json).collect();
+    let texts = texts.map_err(OpsError::Json)?;
+    Ok(format.render(texts.len(), &|row, field| {
+        let (is_json, path) =
+            field.strip_prefix("json ").map_or((false, field), |path| (true, path));
+        let names = path.split('.').filter(|name| !name.is_empty());
+        match texts.get(row).and_then(|text| part(text, names)) {
+            // As Docker says it: a name that is written wrongly is not taken for one without a value.
+            None => "<no value>".to_owned(),
+            Some(value) if is_json => value,
+            Some(value) if value == "null" => String::new(),
+            Some(value) => serde_json::from_str(&value).map_or(value, |text: String| escape(text)),
+        }
+    }))
+}
+
+/// The value at these names, on one line.
+fn part<'n>(json: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
+    let (mut rest, mut indent) = (json, String::new());
+    for name in names {
+        // The last line of the object has fewer blanks.
+        let (_, inside) = rest.split_once('\n').filter(|(first, _)| first.ends_with('{'))?;
+        indent += "  ";
+        let lines = inside.split_inclusive('\n').take_while(|line| line.starts_with(&indent));
+        let key = format!("{indent}\"{name}\": ");
+        let mut before = 0;
+        let found =
+            lines.inspect(|line| before += line.len()).find(|line| line.starts_with(&key))?;
+        rest = inside.get(before - found.len() + key.len()..)?;
+    }
+    let (first, others) = rest.split_once('\n').unwrap_or((rest, ""));
+    if !first.ends_with(['{', '[']) {
+        return Some(first.trim_end_matches(',').to_owned());
+    }
+    let inner = format!("{indent}  ");
+    let mut lines = others.lines();
+    let inside = lines.by_ref().take_while(|line| line.starts_with(&inner)).map(str::trim_start);
+    let inside: Vec<&str> = inside.collect();
+    Some(format!("{first}{}{}", inside.join(" "), if first.ends_with('{') { '}' } else { ']' }))
 }
 
 /// The record of one sandbox, after sweeping: what it says of a run that was killed is right.
@@ -20,4 +74,41 @@ pub fn inspect(stores: &Stores, which: Which<'_>) -> Result<Record, OpsError> {
     // It may have got another one since that was written.
     record.name = stores.names()?.remove(&found.id());
     Ok(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_found_by_its_names_and_nothing_else_is() {
+        let json = pretty_json(&serde_json::json!({
+            "a": {"name": "in a", "list": [1, {"b": "}\n  \"z\": 9"}], "none": {}},
+            "b": "text, \" and {",
+            "c": [],
+            "n": null,
+        }))
+        .unwrap();
+        let found = |path: &str| part(&json, path.split('.').filter(|name| !name.is_empty()));
+        assert_eq!(found("a.name").as_deref(), Some("\"in a\""));
+        assert_eq!(found("b").as_deref(), Some(r#""text, \" and {""#));
+        for (path, expected) in [
+            ("", &json[..]),
+            ("a.list", r#"[1,{"b":"}\n  \"z\": 9"}]"#),
+            ("a.none", "{}"),
+            ("c", "[]"),
+            ("n", "null"),
+        ] {
+            let value: serde_json::Value = serde_json::from_str(&found(path).unwrap()).unwrap();
+            assert_eq!(
+                value,
+                serde_json::from_str::<serde_json::Value>(expected).unwrap(),
+                "{path}"
+            );
+            assert!(!found(path).unwrap().contains('\n'));
+        }
+        for nothing in ["name", "list", "z", "a.b", "b.x", "c.x", "a.none.x", "a.name.x", "n.x"] {
+            assert_eq!(found(nothing), None, "{nothing}");
+        }
+    }
 }

@@ -12,11 +12,12 @@ pub struct Template {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Part {
     Text(String),
-    Field(&'static str),
+    Field(String),
 }
 
 impl Template {
-    /// `{{.ID}}\t{{.Name}}`, with `table ` before it for titles; `fields` are those there are.
+    /// `{{.ID}}\t{{.Name}}`, with `table ` before it for titles; `fields` are those there are. Where none
+    /// are given, any may be named, with `json ` before it too.
     pub fn parse(text: &str, fields: &'static [&'static str]) -> Result<Self, ValueError> {
         let (has_titles, mut rest) = match text.strip_prefix("table ") {
             Some(rest) => (true, rest),
@@ -25,12 +26,18 @@ impl Template {
         let mut parts = Vec::new();
         while let Some((before, after)) = rest.split_once("{{") {
             let (inside, behind) = after.split_once("}}").ok_or(ValueError::NotATemplate)?;
-            let word = inside.trim().strip_prefix('.').ok_or(ValueError::NotATemplate)?;
-            let field = fields.iter().find(|field| **field == word);
-            let field = field.ok_or_else(|| ValueError::UnknownChoice {
-                nearest: nearest(word, fields.iter().copied()),
-                choices: fields,
-            })?;
+            let (form, word) = inside.split_once('.').ok_or(ValueError::NotATemplate)?;
+            let (form, word) = (form.trim(), word.trim());
+            if !form.is_empty() && (form != "json" || !fields.is_empty()) {
+                return Err(ValueError::NotATemplate);
+            }
+            if !fields.is_empty() && !fields.contains(&word) {
+                return Err(ValueError::UnknownChoice {
+                    nearest: nearest(word, fields.iter().copied()),
+                    choices: fields,
+                });
+            }
+            let field = if form.is_empty() { word.to_owned() } else { format!("json {word}") };
             parts.extend([Part::Text(plain(before)), Part::Field(field)]);
             rest = behind;
         }

@@ -107,7 +107,7 @@ const NAMES: [&str; 41] = [
 
 /// A name that is no capability.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("cannot find a capability named `{0}`")]
+#[error("there is no capability `{0}`")]
 pub struct UnknownCapability(pub String);
 
 impl Capability {

@@ -49,6 +49,8 @@ pub fn value(name: &'static str, placeholder: &'static str, help: &'static str) 
         .long(name)
         .value_name(placeholder)
         .help(help)
+        // A value that cannot be, and no flag.
+        .allow_negative_numbers(true)
         .value_parser(ValueParser::os_string())
 }
 

@@ -29,7 +29,7 @@ const RESTARTS: &[&str] =
     &["no", "always", "on-success", "on-failure", "on-abnormal", "on-watchdog", "on-abort"];
 
 /// Flags of `bryo run` that make no sense in a unit, and why.
-const HERE: &str = "`bryo generate systemd`";
+const HERE: &str = "bryo generate systemd";
 
 /// `bryo generate`, as clap knows it.
 pub fn command() -> Command {

@@ -90,6 +90,7 @@ const COMMANDS: &[Entry] = &[
     Entry { name: "generate", build: generate::command, answer: generate::answer },
     Entry { name: "completions", build: pages::completions_command, answer: pages::completions },
     Entry { name: "man", build: pages::man_command, answer: pages::man },
+    Entry { name: "version", build: pages::version_command, answer: pages::version },
     Entry { name: "help", build: pages::help_command, answer: pages::help },
 ];
 
@@ -138,9 +139,7 @@ pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
 fn flag_alone(word: &OsStr, arguments: &[OsString]) -> Result<Answer, Failure> {
     match word.to_str() {
         Some("-h" | "--help") => Ok(Answer::text(pages::root_help())),
-        Some("-V" | "--version") => {
-            Ok(Answer::text(concat!("bryo ", env!("CARGO_PKG_VERSION"), "\n")))
-        }
+        Some("-V" | "--version") => pages::version(&[]),
         _ => Err(Failure::new(&unknown(word, arguments))),
     }
 }

@@ -2,7 +2,7 @@
 
 mod live;
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 
 use clap::builder::{PossibleValuesParser, ValueParser};
@@ -14,7 +14,7 @@ use crate::profile::value::nearest;
 use crate::report::Failure;
 
 use super::error::CliError;
-use super::flag::{one, quoted};
+use super::flag::{many, one, quoted};
 use super::output::Answer;
 use super::usage::{self, Asked};
 use super::{COMMANDS, tree};
@@ -40,9 +40,25 @@ pub fn completions_command() -> Command {
         )
 }
 
+/// `bryo version`, as clap knows it.
+pub fn version_command() -> Command {
+    Command::new("version").about("Print the version")
+}
+
+/// `bryo version`, and `bryo --version`.
+pub fn version(arguments: &[OsString]) -> Result<Answer, Failure> {
+    match usage::matches(version_command(), arguments, |_, _| None) {
+        Ok(Asked::Help(text)) => Ok(Answer::text(text)),
+        Ok(Asked::For(_)) => Ok(Answer::text(concat!("bryo ", env!("CARGO_PKG_VERSION"), "\n"))),
+        Err(error) => Err(Failure::new(&error)),
+    }
+}
+
 /// `bryo help`, as clap knows it.
 pub fn help_command() -> Command {
-    Command::new("help").about("Explain a command").arg(word("page", "COMMAND", "Which"))
+    Command::new("help")
+        .about("Explain a command")
+        .arg(word("page", "COMMAND", "Which; and one below it").num_args(0..=2))
 }
 
 fn word(id: &'static str, name: &'static str, help: &'static str) -> Arg {
@@ -62,7 +78,7 @@ fn asked(
 }
 
 /// The name of a command that was typed.
-fn known(name: &OsString) -> Result<&'static str, CliError> {
+fn known(name: &OsStr) -> Result<&'static str, CliError> {
     let typed = name.to_str().unwrap_or_default();
     let names = COMMANDS.iter().map(|command| command.name);
     names.clone().find(|known| *known == typed).ok_or_else(|| CliError::UnknownCommand {
@@ -72,16 +88,27 @@ fn known(name: &OsString) -> Result<&'static str, CliError> {
     })
 }
 
-/// `bryo help [COMMAND]`.
+/// `bryo help [COMMAND]...`.
 pub fn help(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let page = asked(help_command(), "page", arguments).and_then(|asked| match asked {
+    page(arguments).map(Answer::text).map_err(|error| Failure::new(&error))
+}
+
+fn page(arguments: &[OsString]) -> Result<String, CliError> {
+    let matches = match usage::matches(help_command(), arguments, |_, _| None)? {
+        Asked::Help(text) => return Ok(text),
+        Asked::For(matches) => matches,
+    };
+    let mut names = many(&matches, "page");
+    let Some(name) = names.next() else { return Ok(root_help()) };
+    let mut command = usage::named(super::build(known(name)?));
+    let Some(below) = names.next() else { return Ok(command.render_help().to_string()) };
+    if !command.has_subcommands() {
+        return Err(CliError::Unexpected(quoted(below)));
+    }
+    match usage::matches(command, &[below.to_owned(), "--help".into()], |_, _| None)? {
         Asked::Help(text) => Ok(text),
-        Asked::For(None) => Ok(root_help()),
-        Asked::For(Some(name)) => {
-            Ok(usage::named(super::build(known(&name)?)).render_help().to_string())
-        }
-    });
-    page.map(Answer::text).map_err(|error| Failure::new(&error))
+        Asked::For(_) => Err(CliError::Unexpected(quoted(below))),
+    }
 }
 
 /// What `bryo` alone shows.

@@ -29,6 +29,14 @@ pub fn matches(
     refused: impl Fn(&str, &[OsString]) -> Option<CliError>,
 ) -> Result<Asked<ArgMatches>, CliError> {
     let mut command = named(command);
+    // As `bryo help`, before the name of one below: `bryo network help create`.
+    let turned = match arguments {
+        [help, rest @ ..] if help == "help" && command.has_subcommands() => {
+            Some([rest, &["--help".into()]].concat())
+        }
+        _ => None,
+    };
+    let arguments = turned.as_deref().unwrap_or(arguments);
     match command.try_get_matches_from_mut(arguments) {
         Ok(matches) => Ok(Asked::For(matches)),
         Err(error)

@@ -30,6 +30,20 @@ fn run_diff_ps_inspect_and_rm_follow_each_other() {
     let record: serde_json::Value = serde_json::from_str(&record).unwrap();
     assert_eq!(record["changes"]["added"], 1);
     assert_eq!(record["spec"]["profile"], "default");
+    let parts =
+        ["inspect", "--format", "{{.id}} {{.changes.added}} {{json .spec.profile}}{{.name}}"];
+    world.bryo(parts).ends().succeeds().stdout_is(&format!("{id} 1 \"default\"\n"));
+    world.bryo(["inspect", "-f", "{{.nonesuch}}"]).ends().stdout_is("<no value>\n");
+    let twice = world.bryo(["inspect", "--json", id, id]).ends().succeeds().stdout();
+    let twice: serde_json::Value = serde_json::from_str(&twice).unwrap();
+    assert_eq!(twice, serde_json::json!([record, record]));
+    let one = world.bryo(["inspect", "-f", "json"]).ends().succeeds().stdout();
+    assert_eq!(one.lines().count(), 1);
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&one).unwrap(), record);
+    let nul = |flags: &[&str]| world.bryo(["diff"]).args(flags).ends().succeeds().stdout();
+    assert_eq!(nul(&["-z"]), format!("{}\0", note.display()));
+    assert_eq!(nul(&["-z", "--name-only"]), nul(&["-z"]));
+    assert_eq!(nul(&["--name-status", "-z"]), format!("A\0{}\0", note.display()));
 
     world
         .bryo(["rm", "nonesuch", id])
@@ -52,6 +66,12 @@ fn a_named_sandbox_is_found_by_its_name() {
     let one = world.bryo(["diff", "first.try", "--names", "--", "a"]).ends().stdout();
     assert_eq!(one, format!("{}\n", world.path("project/a").display()));
     world.bryo(["rm", "first.try"]).ends().succeeds();
+    world.sandbox().args(["--name", "idle"]).run("true").succeeds();
+    world.bryo(["diff", "idle"]).ends().succeeds().stdout_is("").stderr_is("");
+    let mut terminal = world.bryo(["diff", "idle"]).on_terminal();
+    terminal.shows("changed nothing\r\n");
+    terminal.ends().succeeds();
+    world.bryo(["rm", "idle"]).ends().succeeds();
 }
 
 #[test]

@@ -89,7 +89,13 @@ pub fn command() -> Command {
 pub fn shell_command() -> Command {
     flags(Command::new("shell"))
         .about("Run your shell in a sandbox")
-        .override_usage("bryo shell [FLAGS]")
+        .override_usage("bryo shell [FLAGS] [-c COMMAND]")
+        .next_help_heading(None::<&str>)
+        .arg(
+            value("line", "COMMAND", "Run this line in it, as `sh -c` does")
+                .long("command")
+                .short('c'),
+        )
 }
 
 fn flags(command: Command) -> Command {
@@ -150,7 +156,10 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     let resolved = caller.library().resolve(&reference)?;
     let argv = match kind {
         Kind::Run => program(matches)?,
-        Kind::Shell => vec![shell(caller)],
+        Kind::Shell => {
+            let line = one(matches, "line").map(|line| [Text::from("-c"), line.into()]);
+            [shell(caller)].into_iter().chain(line.into_iter().flatten()).collect()
+        }
     };
     let wanted = resolved.settings.finish();
     let (mut spec, profile) = begin(resolved.name, argv, wanted);
