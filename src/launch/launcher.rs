@@ -310,7 +310,7 @@ impl<'a> Start<'a> {
     /// The netstack is confined, or failed to be.
     fn hear_netstack(&mut self) -> Result<(), LaunchError> {
         let Some(netstack) = &self.heard.netstack else { return Err(LaunchError::Lost) };
-        if let Some(heard) = netstack.hear_tool() {
+        if let Some(heard) = netstack.hear_tool(&self.plan) {
             self.heard.netstack_ready = true;
             return heard;
         }
@@ -479,7 +479,7 @@ fn given_up(group: Option<Grouping>, error: LaunchError) -> LaunchError {
     }
 }
 
-fn step_failed(plan: &Plan, step: usize, source: StepError) -> LaunchError {
+pub(super) fn step_failed(plan: &Plan, step: usize, source: StepError) -> LaunchError {
     match action(plan, step) {
         Some(Action::Process(ProcessStep::Workdir(path))) => {
             LaunchError::Workdir { path: path.clone(), source: source.errno }

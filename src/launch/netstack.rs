@@ -33,6 +33,7 @@ mod gate;
 mod process;
 mod tool;
 pub(super) mod uplink;
+mod within;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -130,8 +131,8 @@ impl Netstack {
     }
 
     /// Listens to a program of others, which has said something or ended; none for our own.
-    pub(super) fn hear_tool(&self) -> Option<std::result::Result<(), LaunchError>> {
-        self.tool.as_ref().map(|tool| tool.hear(self))
+    pub(super) fn hear_tool(&self, plan: &Plan) -> Option<std::result::Result<(), LaunchError>> {
+        self.tool.as_ref().map(|tool| tool.hear(self).and_then(|()| tool.complete(plan)))
     }
 
     /// Whether the payload has to wait for it.

@@ -8,6 +8,7 @@
 //!   flow a moment.
 
 use std::ffi::CString;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::OwnedFd;
 
 use crate::plan::step::Link;
@@ -30,6 +31,17 @@ pub(super) fn configure(link: &Link) -> Result<()> {
         None => changes,
     }
     .apply()
+}
+
+/// Whatever is sent to a loopback address stays in this network namespace, also by a socket that is bound to the interface.
+pub fn keep_loopback(name: &str) -> Result<()> {
+    let index = netlink::index(name)?;
+    Changes::default().keep_within(index, Ipv4Addr::new(127, 0, 0, 0).into(), 8).apply()?;
+    match Changes::default().keep_within(index, Ipv6Addr::LOCALHOST.into(), 128).apply() {
+        // No IPv6, or none at this interface: then nothing leaves there.
+        Err(Errno::EOPNOTSUPP | Errno::EAFNOSUPPORT | Errno::EACCES | Errno::ENODEV) => Ok(()),
+        done => done,
+    }
 }
 
 /// Makes it; gives the other end.

@@ -256,6 +256,9 @@ impl fmt::Display for NetstackStep {
                 arguments.iter().try_for_each(|argument| write!(f, " {argument}"))?;
                 f.write_str("`")
             }
+            Self::KeepLoopback(interface) => {
+                write!(f, "keep what is for loopback from leaving by `{interface}`")
+            }
             Self::Serve(egress) => {
                 if egress.closed {
                     return f.write_str("answer for names of members alone");

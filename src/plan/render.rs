@@ -189,8 +189,7 @@ impl fmt::Display for Notice {
             }
             Self::ToolReaches(tool) => write!(
                 f,
-                "`{}` passes on everything: private networks and this machine's own addresses can be reached, \
-                 loopback too",
+                "`{}` passes on everything: private networks and this machine's own addresses can be reached",
                 tool.name()
             ),
             Self::PrivateWorkdir(at) => {

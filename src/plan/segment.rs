@@ -67,14 +67,17 @@ pub(super) fn lease<'a>(spec: &Spec, facts: &'a Facts) -> Result<Option<&'a Leas
     }
 }
 
+/// The capability that the payload keeps and that gives it power over its network namespace, if it keeps one.
+pub(super) fn rules_network(spec: &Spec) -> Option<String> {
+    const POWERS: [&str; 3] = ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"];
+    let kept = spec.confine.capabilities.iter().map(Capability::to_string);
+    kept.into_iter().find(|name| POWERS.contains(&name.as_str()))
+}
+
 /// Appends the way into the holder's user namespace.
 pub(super) fn plan_enter(spec: &Spec, lease: &Lease, draft: &mut Draft) -> Result<(), PlanError> {
     let network = || lease.network.clone();
-    let rules_network = |capability: &&Capability| {
-        ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"].contains(&capability.to_string().as_str())
-    };
-    if let Some(capability) = spec.confine.capabilities.iter().find(rules_network) {
-        let capability = capability.to_string();
+    if let Some(capability) = rules_network(spec) {
         return Err(MemberError::Capable { capability, network: network() }.into());
     }
     draft.push(Stage::Launch, EnterStep::Network(network()));

@@ -8,9 +8,11 @@
 //! - It reaches what this machine reaches. Nobody here could hold it to rules, names, a rate or a file of packets: they
 //!   are refused. What the programs can close is closed: the gateway as the host's loopback, ports of the host
 //!   that open by themselves, and the name server in their midst, behind which lies whatever listens at the host's own.
-//! - Routes that refuse would not be a fence: a socket that is bound to the interface goes around them (`SO_BINDTODEVICE`,
-//!   `IP_PKTINFO`), where `pasta` answers for every address. In that way the host's loopback is reached with
-//!   either, UDP both ways: no switch of theirs refuses it as a destination. So nobody is told that it is closed.
+//! - The host's loopback as a destination is refused by no switch of theirs, and a socket that is bound to the interface
+//!   (`SO_BINDTODEVICE`, `IP_PKTINFO`) sends it there. A route that refuses is no fence: the kernel then takes the
+//!   destination for a neighbour, and `pasta` answers for every neighbour. So a route that leads there fences: by
+//!   that interface, too, loopback is the sandbox's own. Who could take it away or send without asking routes,
+//!   by a capability, is refused.
 //! - `pasta` gives the sandbox the addresses of this machine's first way out, which so lead nowhere else; others of the
 //!   machine can be reached, and with `slirp4netns` all. That is said at every start.
 //! - Each program has a root file system of its own in any case (`launch`); what `slirp4netns` calls its sandbox, which would
@@ -25,6 +27,7 @@ use super::error::PlanError;
 use super::facts::Facts;
 use super::ids;
 use super::net::plan_settings;
+use super::segment;
 use super::step::{NetStep, NetstackStep, Notice, Stage};
 use crate::spec::Spec;
 use crate::spec::net::{Egress, Lookup, Tool};
@@ -32,7 +35,7 @@ use crate::spec::net::{Egress, Lookup, Tool};
 /// Where the program finds the network namespace, in its own root.
 pub const NAMESPACE: &str = "/net";
 
-/// The interface that `slirp4netns` makes; `pasta` gives it the name of the host's.
+/// The interface that the program makes.
 const INTERFACE: &str = "tap0";
 
 /// The port that resolv.conf(5) means.
@@ -51,6 +54,17 @@ pub enum ToolError {
         tool: Tool,
         /// What was asked for.
         flag: &'static str,
+    },
+    /// It would have power over routes, or go past them.
+    #[error(
+        "cannot keep the capability `{capability}` with `--network {}`: it could reach this machine's loopback",
+        tool.name()
+    )]
+    Capable {
+        /// Which program.
+        tool: Tool,
+        /// The capability.
+        capability: String,
     },
     /// A server that a resolv.conf cannot name.
     #[error("cannot ask the name server `{server}` with `--network {}`: its port is not 53", tool.name())]
@@ -77,6 +91,7 @@ impl ToolError {
                 tool.package()
             ),
             Self::Unenforced { .. } => "`--network user` enforces it".to_owned(),
+            Self::Capable { .. } => "leave out `--cap-add`, or take `--network user`".to_owned(),
             Self::Port { .. } => "take `--network user`, which asks at any port".to_owned(),
             Self::NoServer(_) => {
                 "name one that is elsewhere: `--dns ADDRESS`; `--network user` needs none"
@@ -99,6 +114,9 @@ pub(super) fn plan_tool(
         return Err(PlanError::NoTun);
     }
     refuse_unenforced(tool, &spec.egress)?;
+    if let Some(capability) = segment::rules_network(spec) {
+        return Err(ToolError::Capable { tool, capability }.into());
+    }
     if servers(&spec.egress, facts.lookup.as_ref()).is_empty() {
         return Err(ToolError::NoServer(tool).into());
     }
@@ -107,6 +125,7 @@ pub(super) fn plan_tool(
     plan_settings(spec, facts, draft);
     let arguments = arguments(tool, ids::inside(spec, facts).0 == 0);
     draft.push(Stage::Netstack, NetstackStep::Tool { tool, program, arguments });
+    draft.push(Stage::Netstack, NetstackStep::KeepLoopback(INTERFACE.into()));
     draft.notice(Notice::ToolReaches(tool));
     Ok(())
 }
@@ -140,6 +159,8 @@ fn arguments(tool: Tool, is_root: bool) -> Vec<String> {
             "--quiet",
             // Addresses and routes of the host's first way out.
             "--config-net",
+            "--ns-ifname",
+            INTERFACE,
             // The gateway is the gateway, and not the host's loopback.
             "--no-map-gw",
             // No port of either side opens on the other by itself.

@@ -147,6 +147,31 @@ impl Changes {
         self
     }
 
+    /// Leads what is sent by this interface to `network/prefix` to the sockets of this very namespace, behind every other
+    /// route there. A socket that is bound to an interface is led by no other route, and without one goes out all the
+    /// same, an unreachable destination included (`ip_route_output_key_hash_rcu`, tried on 6.18).
+    #[must_use]
+    pub fn keep_within(mut self, index: u32, network: IpAddr, prefix: u8) -> Self {
+        const DESTINATION: u16 = 1;
+        const INTERFACE: u16 = 4;
+        const PRIORITY: u16 = 6;
+        const LAST: u32 = 1024;
+        const TABLE_LOCAL: u8 = 255;
+        const BOOT: u8 = 3;
+        const SCOPE_HOST: u8 = 254;
+        const LOCAL: u8 = 2;
+        // struct rtmsg
+        let mut body = vec![family(network), prefix, 0, 0, TABLE_LOCAL, BOOT, SCOPE_HOST, LOCAL];
+        body.extend(0_u32.to_ne_bytes());
+        let attributes = [
+            attribute(DESTINATION, &octets(network)),
+            attribute(INTERFACE, &index.to_ne_bytes()),
+            attribute(PRIORITY, &LAST.to_ne_bytes()),
+        ];
+        self.push(NEW_ROUTE, EXCLUSIVE_CREATE, &body, &attributes);
+        self
+    }
+
     /// Says for good which link address has an address: nobody is asked, and nobody's word changes it.
     #[must_use]
     pub fn know_neighbour(mut self, index: u32, address: IpAddr, mac: Mac) -> Self {
@@ -226,6 +251,17 @@ mod tests {
     use crate::sys::pidfd::Exit;
     use crate::sys::testing::{alone, mapped, ordinary_user};
     use std::net::UdpSocket;
+    use std::os::fd::AsRawFd;
+
+    fn bind_to_device(socket: &UdpSocket, name: &str) {
+        let (fd, length) = (socket.as_raw_fd(), libc::socklen_t::try_from(name.len()).unwrap());
+        // SAFETY: the value is read, as many bytes as it has.
+        let done = unsafe {
+            let value = name.as_ptr().cast();
+            libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, value, length)
+        };
+        assert_eq!(done, 0);
+    }
 
     #[test]
     fn an_interface_gets_addresses_and_a_route_in_one_go() {
@@ -252,6 +288,22 @@ mod tests {
                     socket.connect(other).unwrap();
                     assert_eq!(socket.local_addr().unwrap().ip(), own);
                 }
+                // Bound to the interface, what is for loopback stays within all the same.
+                let server = UdpSocket::bind("127.0.0.1:0").unwrap();
+                server.set_nonblocking(true).unwrap();
+                let heard = || {
+                    let client = UdpSocket::bind("0.0.0.0:0").unwrap();
+                    bind_to_device(&client, "tun0");
+                    client.send_to(b"x", server.local_addr().unwrap()).unwrap();
+                    server.recv(&mut [0]).is_ok()
+                };
+                assert!(!heard());
+                let keep = |to: &str, prefix| {
+                    Changes::default().keep_within(index, to.parse().unwrap(), prefix).apply()
+                };
+                keep("127.0.0.0", 8).unwrap();
+                keep("::1", 128).unwrap();
+                assert!(heard());
                 let mtu = std::fs::read_to_string("/proc/self/net/dev").unwrap();
                 assert!(mtu.contains("tun0"), "{mtu}");
                 let again = Changes::default().add_address(index, v4, 24).add_default_route(1, v4);

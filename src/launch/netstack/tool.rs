@@ -9,6 +9,7 @@
 //!    │                              │                           │ capabilities, no_new_privs, parent's death
 //!    │                              │                           │ exec; makes the interface, confines itself
 //!    │                              │ ◀────── a few bytes ───── │ when it is ready
+//!    │                              │ closes what it leaves open
 //!    ▼                              ▼
 //!  payload                      supervisor ──────SIGKILL──────▶
 //! ```
@@ -42,13 +43,16 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
+use super::within::Place;
 use super::{End, Netstack};
 use crate::confine::capabilities;
-use crate::launch::LaunchError;
 use crate::launch::channel::Inside;
 use crate::launch::fuse::root::Root;
 use crate::launch::fuse::server::{Failed, Outcome, cannot};
+use crate::launch::launcher::step_failed;
 use crate::launch::wire::FromSandbox;
+use crate::launch::{LaunchError, StepError};
+use crate::net::interface;
 use crate::plan::step::{Action, NetstackStep, Plan, Stage};
 use crate::spec::net::Tool;
 use crate::spec::text::escape;
@@ -109,6 +113,8 @@ pub(super) struct Started {
     tool: Tool,
     /// When it has to be ready.
     until: Instant,
+    /// Where it makes the interface.
+    place: Place,
     /// Held open while it is to live.
     _alive: OwnedFd,
 }
@@ -126,8 +132,7 @@ pub(in crate::launch) fn hand_over(step: u16, control: &Inside) -> Result<()> {
 /// Its descriptors.
 struct Order<'a> {
     wanted: Wanted<'a>,
-    user: OwnedFd,
-    net: OwnedFd,
+    place: Place,
     /// Where it says that it is ready.
     ready: OwnedFd,
     /// Where it says what is wrong.
@@ -143,6 +148,7 @@ pub(super) fn start(
     fds: Vec<OwnedFd>,
 ) -> std::result::Result<Netstack, LaunchError> {
     let [user, net] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| LaunchError::Lost)?;
+    let place = Place { user, net };
     let pipe = |flags| {
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC | flags)
             .map_err(|errno| LaunchError::Connect(errno.into()))
@@ -153,10 +159,10 @@ pub(super) fn start(
     let (exit, alive) = pipe(PipeFlags::empty())?;
     let launcher = rustix::process::getpid();
     match clone::fork().map_err(LaunchError::Connect)? {
-        Cloned::Child => run(&Order { wanted, user, net, ready, words, exit, launcher }),
+        Cloned::Child => run(&Order { wanted, place, ready, words, exit, launcher }),
         Cloned::Parent { pid, pidfd } => {
             let until = Instant::now() + PATIENCE;
-            let tool = Some(Started { tool: wanted.tool, until, _alive: alive });
+            let tool = Some(Started { tool: wanted.tool, until, place, _alive: alive });
             Ok(Netstack { pid, pidfd, control: is_ready, told, tool })
         }
     }
@@ -176,6 +182,19 @@ impl Started {
         }
         let said = if is_late { "nothing for 30 seconds".to_owned() } else { last_words(process) };
         Err(LaunchError::Tool { program: self.tool.name().into(), said: said.into() })
+    }
+
+    /// Takes the steps that come when it is ready.
+    pub(super) fn complete(&self, plan: &Plan) -> std::result::Result<(), LaunchError> {
+        plan.of(Stage::Netstack).try_for_each(|(step, action)| match action {
+            Action::Netstack(NetstackStep::KeepLoopback(interface)) => {
+                let kept = interface.as_os_str().to_str().ok_or(Errno::EINVAL);
+                kept.and_then(|name| self.place.act(|| interface::keep_loopback(name))).map_err(
+                    |errno| step_failed(plan, step, StepError { errno, said: String::new() }),
+                )
+            }
+            _ => Ok(()),
+        })
     }
 }
 
@@ -225,7 +244,8 @@ fn leave_launcher(order: &Order<'_>) -> Outcome {
     };
     cannot("replace standard output", rustix::stdio::dup2_stdout(output))?;
     cannot("replace standard error", rustix::stdio::dup2_stderr(&order.words))?;
-    let keep = [&order.user, &order.net, &order.ready, &order.words, &order.exit].map(AsFd::as_fd);
+    let Place { user, net } = &order.place;
+    let keep = [user, net, &order.ready, &order.words, &order.exit].map(AsFd::as_fd);
     cannot("close descriptors", process::irrevocably_close_from(3, &keep))?;
     std::mem::forget(null);
     // Keys typed at the terminal are for the payload.
@@ -235,7 +255,7 @@ fn leave_launcher(order: &Order<'_>) -> Outcome {
 
 /// Sees what it needs alone, in the sandbox's user namespace.
 fn build_root(order: &Order<'_>) -> Outcome {
-    cannot("join the user namespace", clone::setns(&order.user, CloneFlags::NEW_USER))?;
+    cannot("join the user namespace", clone::setns(&order.place.user, CloneFlags::NEW_USER))?;
     cannot("make a mount namespace", clone::unshare(CloneFlags::NEW_MOUNT))?;
     let devices = DEVICES.map(open::open_host);
     let root = Root::mount()?;
@@ -247,7 +267,7 @@ fn build_root(order: &Order<'_>) -> Outcome {
     for path in EMPTY {
         root.put_directory(Path::new(path))?;
     }
-    root.put_open(&order.net, Path::new(crate::plan::NAMESPACE))?;
+    root.put_open(&order.place.net, Path::new(crate::plan::NAMESPACE))?;
     root.put_proc()?;
     root.enter()
 }

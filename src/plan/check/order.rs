@@ -234,7 +234,10 @@ fn check_tool(wanted: Tool, plan: &Plan) -> Result<(), CheckError> {
     let starts = |action: &Action| matches!(action, Action::Netstack(NetstackStep::Tool { tool, .. }) if *tool == wanted);
     only(plan, Stage::Sandbox, "hand the network namespace over", hands)?;
     let started = only(plan, Stage::Netstack, "start the program that connects it", starts)?;
-    let other = of(plan, Stage::Netstack).find(|(number, _)| *number != started);
+    let keeps = |action: &Action| matches!(action, Action::Netstack(NetstackStep::KeepLoopback(_)));
+    let kept = only(plan, Stage::Netstack, "keep loopback within", keeps)?;
+    before(started, kept, "the program makes the interface")?;
+    let other = of(plan, Stage::Netstack).find(|(number, _)| ![started, kept].contains(number));
     let link = |action: &Action| matches!(action, Action::Net(NetStep::Tun(_)));
     match other.or_else(|| of(plan, Stage::Sandbox).find(|(_, action)| link(action))) {
         Some((number, _)) => Err(CheckError::NotAsked { number, what: "a way out" }),

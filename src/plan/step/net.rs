@@ -163,4 +163,7 @@ pub enum NetstackStep {
         /// Its arguments, but for the descriptors.
         arguments: Vec<String>,
     },
+    /// Keeps what is sent to a loopback address in the sandbox's network namespace, also by a socket that is bound to
+    /// this interface, which the program of others has made.
+    KeepLoopback(Text),
 }

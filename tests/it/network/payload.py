@@ -4,11 +4,13 @@
 #   tcp ADDRESS PORT        a connection, and no byte
 #   udp ADDRESS PORT        a datagram, and its answer
 #   ping ADDRESS            an echo
+#   bound ADDRESS PORT      datagrams and a connection that ask no route: by the interface that leads out
+#   hears PORT SECONDS      the addresses at which something was heard, the host's own last word left out
 #   ask SERVER NAME         a question to that very server
 #   hello ADDRESS NAME N    a greeting of TLS for NAME (`-` for none), in pieces of N bytes
 #   records ADDRESS NAME    the same, cut into two records within the name
 #   forge COUNT             raw packets with nonsense in them, sources of others among them
-import os, random, socket, ssl, struct, sys, time
+import os, random, select, socket, ssl, struct, sys, time
 
 
 def look(name):
@@ -50,6 +52,63 @@ def ping(address):
     one.send(struct.pack('>BBHHH', 8, 0, 0, 1, 1) + b'payload')
     one.recv(65536)
     return 'answered'
+
+
+def bound(address, port):
+    name = next(name for _, name in socket.if_nameindex() if name != 'lo')
+    to, index = (address, int(port)), socket.if_nametoindex(name)
+    family = socket.AF_INET6 if ':' in address else socket.AF_INET
+    level = socket.IPPROTO_IPV6 if ':' in address else socket.IPPROTO_IP
+    device = (socket.SOL_SOCKET, socket.SO_BINDTODEVICE, name.encode())
+    # IPV6_UNICAST_IF and IP_UNICAST_IF
+    unicast = (level, 76 if ':' in address else 50, struct.pack('!I', index))
+    straight = (socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+    packet = (level, socket.IPV6_PKTINFO, bytes(16) + struct.pack('I', index)) if ':' in address else \
+        (level, 8, struct.pack('I', index) + bytes(8))
+    for options, extra in [([device], []), ([unicast], []), ([device, straight], []), ([], [packet])]:
+        one = socket.socket(family, socket.SOCK_DGRAM)
+        for option in options:
+            one.setsockopt(*option)
+        try:
+            one.sendmsg([b'x'], extra, 0, to)
+        except OSError:
+            pass
+    one = socket.socket(family)
+    one.setsockopt(*device)
+    one.settimeout(1)
+    try:
+        one.connect(to)
+    except OSError:
+        pass
+    return 'tried'
+
+
+def hears(port, seconds):
+    heard, until = set(), time.monotonic() + float(seconds)
+    one, many = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM), socket.socket(socket.AF_INET6)
+    one.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+    for each in (one, many):
+        each.bind(('::', int(port)))
+    many.listen(64)
+    waiting = select.poll()
+    for each in (one, many):
+        waiting.register(each, select.POLLIN)
+    while time.monotonic() < until:
+        for ready, _ in waiting.poll(100):
+            if ready == many.fileno():
+                heard.add('tcp ' + many.accept()[0].getsockname()[0])
+                continue
+            bytes, extra, _, _ = one.recvmsg(99, 99)
+            if bytes == b'end':
+                return '\n'.join(sorted(heard))
+            heard.add('udp ' + socket.inet_ntop(socket.AF_INET6, extra[0][2][:16]))
+    return 'never ended'
+
+
+def end(port):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.sendto(b'end', ('127.0.0.1', int(port)))
+    return 'ended'
 
 
 def ask(server, name):

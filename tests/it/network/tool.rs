@@ -2,7 +2,7 @@
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{inside, tries};
+use super::{inside, on_bed, tries};
 use crate::netstack::on_host;
 use crate::support::{Host, Invocation, Need, Running, World, has};
 
@@ -45,6 +45,28 @@ fn a_program_connects_the_sandbox_and_keeps_the_hosts_loopback_closed() {
 }
 
 #[test]
+fn a_socket_bound_to_the_interface_reaches_no_loopback_of_the_host() {
+    for tool in tools() {
+        let heard = |to: &str| {
+            let (said, _) = on_bed(|bryo, scripts| {
+                let payload = format!("python3 {scripts}/payload.py");
+                format!(
+                    "{payload} hears 7777 60 & until grep -qi :1e61 /proc/net/udp6; do sleep 0.1; done; \
+                     {bryo} run -q --rm --dns 198.51.100.53 --network {tool} -- {payload} '{to}' >/dev/null; \
+                     {payload} end 7777 >/dev/null; wait $!"
+                )
+            });
+            said
+        };
+        // The control: another address that is this host's alone, as the program does not close it.
+        let own = heard("bound 192.0.2.1 7777");
+        assert_eq!(own, "tcp ::ffff:192.0.2.1\nudp ::ffff:192.0.2.1\n", "{tool}");
+        let loopback = heard("bound 127.0.0.1 7777 + bound 127.1.2.3 7777 + bound ::1 7777");
+        assert_eq!(loopback, "\n", "{tool}");
+    }
+}
+
+#[test]
 fn what_it_would_not_keep_is_refused_and_nothing_starts() {
     let world = World::new();
     for tool in tools() {
@@ -56,6 +78,9 @@ fn what_it_would_not_keep_is_refused_and_nothing_starts() {
             &["--pcap", "packets"],
             &["--net-rate", "10M"],
             &["-p", "8080:80"],
+            // They could take away what keeps loopback closed, or go past it.
+            &["--cap-add", "NET_ADMIN"],
+            &["--cap-add", "NET_RAW", "--user", "root"],
             &["--dns", "198.51.100.54:5353"],
         ] {
             run(flags).refuses_with(&["--network user"]);
