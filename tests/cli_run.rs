@@ -255,7 +255,8 @@ fn limits_of_a_group_are_required_by_flags() {
     assert_eq!(swapless.memory_high, Some(Bound::required(32 << 20)));
     assert_eq!(group(&["--memory=64m", "--memory-swap=-1"]).swap, None);
     assert_eq!(group(&["--io-weight=10000"]).io_weight, Some(Bound::required(10_000)));
-    assert!(group(&["--memory=-1", "--cpus=-1"]).is_empty());
+    assert_eq!(group(&["--cgroup", "private"]).private, Some(Need::Required));
+    assert!(group(&["--memory=-1", "--cpus=-1", "--cgroup=none"]).is_empty());
 }
 
 #[test]
@@ -404,6 +405,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--io-max", "5"], "cannot take `5` for `--io-max`: it is not a list of rates"),
     (&["--io-max", "/x:bps=5"], "cannot take `bps=5` for `--io-max`: it is not a list of rates"),
     (&["--io-max", "/:rbps=5", "--io-max=/:wbps=5"], "cannot take `--io-max /` twice"),
+    (&["--cgroup=host"], "cannot take `host` for `--cgroup`"),
     (&["--io-weight=0"], "cannot take `0` for `--io-weight`: it is not between 1 and 10000"),
     (&["--blkio-weight=500"], "cannot take `--blkio-weight`: its weights were those of the old"),
     (&["--device-read-bps=/dev/sda:1m"], "cannot take `--device-read-bps`: the four are one flag"),

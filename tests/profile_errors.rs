@@ -79,6 +79,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "rbps=10m",
     ),
     ("[limits]\nio-max = ['/:rbps=1', '/:wbps=1']", "`/` stands twice, in `io-max`", ""),
+    ("[limits]\ncgroup = 'host'", "`host` cannot be in `cgroup`", ""),
     ("[limits]\ncgroup-need = 'off'", "`off` cannot be in `cgroup-need`", ""),
     ("[remove]\nsecret = []", "there is no key `secret` in `[remove]`", "did you mean `secrets`?"),
     // Wrong types, for every field.

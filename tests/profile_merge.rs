@@ -88,7 +88,7 @@ prop_compose! {
             "ulimits = { core = 1, nofile = '5:9' }", "memory = '64m'", "memory = 'unlimited'",
             "memory-swap = '1g'", "cpus = '1.25'", "cpu-weight = 7", "cpuset-cpus = '0-2,5'",
             "io-weight = 7", "io-max = ['.:rbps=1m,wiops=7', '/a:b:wbps=1']", "io-max = []",
-            "cgroup-need = 'if-available'"]),
+            "cgroup = 'private'", "cgroup = 'none'", "cgroup-need = 'if-available'"]),
         confine in line("confine", &["landlock = 'off'", "landlock = 'required'",
             "seccomp = 'default-32'", "notify = false", "nesting = true"]),
         health in line("health", &["disable = true", "disable = false", "command = 'true'",

@@ -6,7 +6,7 @@
 //! base                     a delegated group, or a scope of the user's systemd
 //! ├── bryo-supervisor      what sat in a delegated base: the launcher, the shell it came from
 //! └── bryo-ID              the run's own: here are the limits, and what serves the sandbox from outside
-//!     └── sandbox          here are its own processes; this is what is frozen
+//!     └── sandbox          here are its own processes; this is what is frozen ([`inner`])
 //! ```
 //!
 //! A group with processes in it cannot turn on controllers for its children, so what sits in a delegated base
@@ -36,6 +36,8 @@
 mod base;
 mod files;
 mod freezer;
+mod inner;
+mod kills;
 mod usage;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -51,8 +53,10 @@ use crate::spec::HostPath;
 use crate::spec::group::{CPU_PERIOD, CpuSet};
 use crate::sys::errno::{Errno, Result};
 use base::{Base, PATIENCE, remove_when_empty};
-use files::{open, open_directory, read, read_at_start, write};
+use files::{open, open_directory, read, write};
 pub use freezer::{Freezer, Motion, is_frozen, wait_until_frozen};
+use inner::{Inner, Place};
+pub use kills::{Kills, kills};
 pub use usage::{Usage, usage};
 
 /// What all our groups begin with.
@@ -93,8 +97,7 @@ pub struct Group {
     name: String,
     base: Option<Base>,
     made: Option<Made>,
-    /// Where in it the sandbox is.
-    inner: Option<OwnedFd>,
+    inner: Option<Inner>,
     /// The memory controller is on.
     counts_kills: bool,
 }
@@ -145,7 +148,16 @@ impl Group {
             GroupStep::Enter => {
                 let pid = sandbox.ok_or(Errno::ESRCH)?;
                 let inner = self.inner.as_ref().ok_or(Errno::EINVAL)?;
-                write(inner, "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+                write(inner.home(), "cgroup.procs", &pid.as_raw_nonzero().to_string())?;
+            }
+            GroupStep::Divide => {
+                let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
+                self.inner.as_mut().ok_or(Errno::EINVAL)?.divide(&made.directory)?;
+            }
+            GroupStep::Delegate(controllers) => {
+                let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
+                let inner = self.inner.as_ref().ok_or(Errno::EINVAL)?;
+                inner.delegate(&made.directory, controllers)?;
             }
             GroupStep::Enable(controllers) => {
                 self.base()?.enable(controllers)?;
@@ -172,8 +184,7 @@ impl Group {
         let path = base.path.join(&self.name).map_err(|_| Errno::ENAMETOOLONG)?;
         let opened = open_directory(&path).and_then(|directory| {
             MOST.iter().try_for_each(|(file, most)| write(&directory, file, most))?;
-            mkdirat(&directory, SANDBOX, Mode::from_raw_mode(0o755))?;
-            let inner = open(&directory, SANDBOX, OFlags::DIRECTORY | OFlags::RDONLY)?;
+            let inner = Inner::make(&directory)?;
             Ok((directory, inner))
         });
         match opened {
@@ -190,21 +201,22 @@ impl Group {
 
     /// Puts another process to the sandbox's.
     pub fn admit(&self, pid: Pid) -> std::result::Result<(), Failure> {
-        let inner = self.inner.as_ref().ok_or(Errno::EINVAL)?;
-        self.put(inner, &format!("/{}/{SANDBOX}", self.name), pid)
+        self.put(self.inner.as_ref().ok_or(Errno::EINVAL)?.entrance(), pid)
     }
 
     /// Puts a process into it that serves the sandbox from outside.
     pub fn admit_helper(&self, pid: Pid) -> std::result::Result<(), Failure> {
         let made = self.made.as_ref().ok_or(Errno::EINVAL)?;
-        self.put(&made.directory, &format!("/{}", self.name), pid)
+        let helpers = self.inner.as_ref().and_then(Inner::helpers);
+        self.put(helpers.unwrap_or((&made.directory, "")), pid)
     }
 
-    fn put(&self, into: &OwnedFd, below: &str, pid: Pid) -> std::result::Result<(), Failure> {
+    fn put(&self, (into, below): Place<'_>, pid: Pid) -> std::result::Result<(), Failure> {
         let Some(socket) = &self.base()?.manager else {
             return Ok(write(into, "cgroup.procs", &pid.as_raw_nonzero().to_string())?);
         };
-        scope::attach(socket, &format!("{}.scope", self.name), below, pid)
+        let name = &self.name;
+        scope::attach(socket, &format!("{name}.scope"), &format!("/{name}{below}"), pid)
     }
 
     /// The sandbox is in it: nobody can mistake it for a left one.
@@ -221,7 +233,7 @@ impl Group {
 
     /// What freezes it; none before it is made.
     pub fn freezer(&self) -> Result<Option<Freezer>> {
-        self.inner.as_ref().map(Freezer::new).transpose()
+        self.inner.as_ref().map(Inner::top).map(Freezer::new).transpose()
     }
 
     /// Removes it, and puts a base that was vacated back as it was when no other run needs it. Every process
@@ -258,26 +270,6 @@ pub fn remove_left(path: &HostPath, patience: Duration) -> Result<()> {
             restored.and(base.unlock())
         }
     }
-}
-
-/// Processes of a group that were killed for want of memory.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Kills {
-    /// How many.
-    pub count: u64,
-    /// The group, or one in it, had reached its own limit; otherwise one above had, or the machine.
-    pub own_limit: bool,
-}
-
-/// What `memory.events` tells.
-pub fn kills(events: impl AsFd) -> Result<Kills> {
-    let text = read_at_start(events)?;
-    let value = |name: &str| {
-        let mut words = text.lines().filter_map(|line| line.split_once(' '));
-        let found = words.find(|(word, _)| *word == name);
-        found.and_then(|(_, count)| count.parse::<u64>().ok()).ok_or(Errno::EPROTO)
-    };
-    Ok(Kills { count: value("oom_kill")?, own_limit: value("oom")? > 0 })
 }
 
 /// Writes a limit and reads it back.
@@ -372,21 +364,5 @@ mod tests {
         assert!(!holds(&weight, "default 100\n8:0 200") && !holds(&weight, "200"));
         let cpus = GroupLimit::Cpus("1,0".parse().unwrap());
         assert!(holds(&cpus, "0-1") && !holds(&cpus, "0") && !holds(&cpus, ""));
-    }
-
-    #[test]
-    fn kills_are_counted_and_nothing_else_passes_for_them() {
-        let count = |text: &str| {
-            let file = tempfile::NamedTempFile::new().unwrap();
-            std::fs::write(file.path(), text).unwrap();
-            kills(std::fs::File::open(file.path()).unwrap())
-        };
-        let own = Kills { count: 1, own_limit: true };
-        assert_eq!(count("low 0\nhigh 3\nmax 9\noom 2\noom_kill 1\noom_group_kill 7\n"), Ok(own));
-        let above = Kills { count: 4, own_limit: false };
-        assert_eq!(count("oom 0\noom_kill 4\n"), Ok(above));
-        for bad in ["", "oom 2\n", "oom 1\noom_kill x\n", "oom 1\noom_kill -1\n"] {
-            assert_eq!(count(bad), Err(Errno::EPROTO), "{bad}");
-        }
     }
 }

@@ -1,10 +1,16 @@
 //! `bryo rm`: removes sandboxes with their records and layers.
 
+use std::time::Duration;
+
 use super::error::OpsError;
 use super::removal::{self, Unfinished};
 use super::sweep::sweep;
+use crate::limits::group::remove_left;
 use crate::spec::Text;
 use crate::state::{SandboxId, StateError, Stores};
+
+/// How long its processes may take to end.
+const GROUP: Duration = Duration::from_secs(2);
 
 /// What happens to a sandbox that runs, or whose apply was interrupted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,7 +36,15 @@ pub fn remove(
                 Err(StateError::Running(id)) => return Err(OpsError::StillRuns(id)),
                 locked => (locked?, Unfinished::Refuse),
             },
-            Running::Kill => (found.kill_and_lock()?, Unfinished::Remove),
+            Running::Kill => {
+                let group = found.summary().ok().flatten().and_then(|summary| summary.cgroup);
+                let locked = found.kill_and_lock()?;
+                if let Some(group) = group {
+                    // Its supervisor does not, and no record will be there to tell the next command.
+                    remove_left(&group, GROUP).unwrap_or_default();
+                }
+                (locked, Unfinished::Remove)
+            }
         };
         removal::remove(stores, sandbox, unfinished)?;
         Ok(found.id())

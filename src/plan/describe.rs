@@ -176,6 +176,7 @@ impl fmt::Display for FsStep {
             Self::Sysfs { at } => write!(f, "mount a sysfs at `{at}`"),
             Self::Devpts { at } => write!(f, "mount a devpts at `{at}`"),
             Self::Mqueue { at } => write!(f, "mount message queues at `{at}`"),
+            Self::Cgroups { at } => write!(f, "mount its control groups at `{at}`"),
             Self::Cover { at, with } => with.write(f, at),
             Self::Seal { at } => write!(f, "make the mount at `{at}` read-only"),
             Self::Pivot => f.write_str("make the new root `/`"),

@@ -56,6 +56,12 @@ impl Draft {
         })
     }
 
+    /// Whether the payload gets a control group to divide.
+    pub(super) fn divides_groups(&self) -> bool {
+        let delegates = |step: &Step| matches!(step.action, Action::Group(GroupStep::Delegate(_)));
+        self.steps.iter().any(delegates)
+    }
+
     /// The plan. Sorting is stable: within a stage the order of planning is the order of doing.
     pub(super) fn finish(self) -> Plan {
         let Self { mut steps, layers, store, groups_kept, notices, sockets: _ } = self;

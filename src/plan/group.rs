@@ -207,7 +207,8 @@ pub(super) fn plan_group(
     draft: &mut Draft,
 ) -> Result<Option<PlannedGroup>, PlanError> {
     let mut wanted = wanted(spec, facts, draft)?;
-    if wanted.is_empty() {
+    let private = spec.limits.group.private;
+    if wanted.is_empty() && private.is_none() {
         return Ok(None);
     }
     let groups = facts.groups.as_ref().ok_or(PlanError::Unprobed("groups"))?;
@@ -217,6 +218,9 @@ pub(super) fn plan_group(
                 return Err(PlanError::RootHasNoProcessLimit);
             }
             return Err(PlanError::NoGroup { flag: limit.flag(), why: obstacle(groups) });
+        }
+        if private == Some(Need::Required) {
+            return Err(PlanError::NoGroup { flag: "--cgroup", why: obstacle(groups) });
         }
         draft.notice(Notice::Missing(Missing::Group));
         return Ok(None);
@@ -247,7 +251,7 @@ pub(super) fn plan_group(
     }
     wanted.retain(|(limit, _)| way.controllers().contains(&limit.controller()));
     let limits: Vec<GroupLimit> = wanted.into_iter().map(|(limit, _)| limit).collect();
-    Ok((!limits.is_empty()).then(|| way.plan(spec, limits)))
+    Ok((!limits.is_empty() || private.is_some()).then(|| way.plan(spec, limits)))
 }
 
 /// Without swap space that is counted there is none to be bounded: only who asked for it hears that.
@@ -314,6 +318,13 @@ impl<'a> Way<'a> {
             // Without it what is written through the page cache counts for the group above.
             controllers.insert(Controller::Memory);
         }
+        let private = spec.limits.group.private.is_some();
+        if private {
+            controllers.clone_from(self.controllers());
+        }
+        let delegate = private.then(|| GroupStep::Delegate(controllers.iter().copied().collect()));
+        // Who may mount may mount this, and write what is in it.
+        let divide = (private || spec.confine.nesting).then_some(GroupStep::Divide);
         let enable = GroupStep::Enable(controllers.into_iter().collect());
         let cpu_weight = limits.iter().find_map(|limit| match limit {
             GroupLimit::CpuWeight(weight) => Some(*weight),
@@ -328,7 +339,8 @@ impl<'a> Way<'a> {
             Self::Delegated(delegated) => {
                 let base = GroupStep::Base(delegated.path.clone());
                 let make = [base, GroupStep::Vacate, enable, GroupStep::Make];
-                let mut steps: Vec<GroupStep> = make.into_iter().chain(set).collect();
+                let steps = make.into_iter().chain(divide).chain(delegate).chain(set);
+                let mut steps: Vec<GroupStep> = steps.collect();
                 if matches!(spec.network, Network::Sandbox(_)) {
                     steps.push(GroupStep::Enter);
                     return PlannedGroup { before: Vec::new(), after: steps };
@@ -339,8 +351,9 @@ impl<'a> Way<'a> {
                 let (socket, mount) = (manager.socket.clone(), (*mount).clone());
                 let scope = GroupStep::Scope { socket, mount, cpu_weight, io_weight };
                 // The scope holds the sandbox's process, and must not when controllers are turned on.
-                let make = [scope, GroupStep::Make, GroupStep::Enter, enable];
-                PlannedGroup { before: Vec::new(), after: make.into_iter().chain(set).collect() }
+                let make = [scope, GroupStep::Make].into_iter().chain(divide);
+                let enter = [GroupStep::Enter, enable].into_iter().chain(delegate);
+                PlannedGroup { before: Vec::new(), after: make.chain(enter).chain(set).collect() }
             }
         }
     }

@@ -82,7 +82,8 @@ fn paths(draft: &Draft, abi: u32) -> Vec<LandlockPath> {
         match step {
             FsStep::Overlay { at, upper: Some(_), .. }
             | FsStep::Proc { at }
-            | FsStep::Mqueue { at } => {
+            | FsStep::Mqueue { at }
+            | FsStep::Cgroups { at } => {
                 grants.insert(at.clone(), LandlockGrant::All);
             }
             FsStep::Tmpfs { at, flags, .. } if flags.access == MountAccess::Writable => {

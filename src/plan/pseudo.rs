@@ -54,7 +54,9 @@ const PROC_READ_ONLY_FOR_ROOT: [&str; 4] = ["bus", "fs", "irq", "sysrq-trigger"]
 const SYS_HIDDEN: [&str; 3] = ["firmware", "devices/virtual/dmi", "devices/virtual/powercap"];
 /// Also hidden where the host's own `/sys` is bound with all that is mounted in it.
 const SYS_HIDDEN_IN_BIND: [&str; 6] =
-    ["kernel/debug", "kernel/tracing", "kernel/security", "fs/cgroup", "fs/bpf", "fs/pstore"];
+    ["kernel/debug", "kernel/tracing", "kernel/security", GROUPS, "fs/bpf", "fs/pstore"];
+/// Where control groups are mounted.
+const GROUPS: &str = "fs/cgroup";
 
 /// Device nodes work, nothing is executed, the mount itself is read-only: a node can be written all
 /// the same, its mode and owner cannot be changed.
@@ -121,8 +123,8 @@ pub(super) fn proc(facts: &Facts) -> Vec<FsStep> {
     steps
 }
 
-/// `/sys`, whose directory stands, and its masks.
-pub(super) fn sys(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
+/// `/sys`, whose directory stands, and its masks; with the control groups of the payload's own where it `divides` one.
+pub(super) fn sys(spec: &Spec, facts: &Facts, divides: bool) -> Vec<FsStep> {
     let fresh = spec.network.is_own() && !facts.is_refuted(Refuted::SysfsMountable);
     let mut steps = if fresh {
         vec![FsStep::Sysfs { at: at("/sys") }]
@@ -130,9 +132,13 @@ pub(super) fn sys(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
         let flags = MountFlags { exec: Allowed::No, ..MountFlags::READ_ONLY };
         vec![FsStep::Bind { from: at("/sys").same_on_host(), at: at("/sys"), flags }]
     };
-    let in_bind = SYS_HIDDEN_IN_BIND.iter().filter(|_| !fresh);
+    let own = |name: &&str| divides && *name == GROUPS;
+    let in_bind = SYS_HIDDEN_IN_BIND.iter().filter(|name| !fresh && !own(name));
     for name in SYS_HIDDEN.iter().chain(in_bind) {
         steps.push(FsStep::Cover { at: at(format!("/sys/{name}")), with: Cover::IfThere });
+    }
+    if divides {
+        steps.push(FsStep::Cgroups { at: at(format!("/sys/{GROUPS}")) });
     }
     steps
 }

@@ -69,6 +69,7 @@ const LIMITS: &[&str] = &[
     "cpuset-cpus",
     "io-weight",
     "io-max",
+    "cgroup",
     "cgroup-need",
     "disk",
     "disk-need",

@@ -11,7 +11,7 @@ use crate::spec::rootfs::Pattern;
 use crate::spec::{Need, Text};
 
 /// The keys of `[limits]` that are read here.
-pub(super) const KEYS: [&str; 9] = [
+pub(super) const KEYS: [&str; 10] = [
     "memory",
     "memory-swap",
     "memory-high",
@@ -20,8 +20,12 @@ pub(super) const KEYS: [&str; 9] = [
     "cpuset-cpus",
     "io-weight",
     "io-max",
+    "cgroup",
     "cgroup-need",
 ];
+
+/// Who makes control groups: nobody, or the payload in one of its own.
+pub const CGROUPS: &[&str] = &["none", "private"];
 
 /// What a control group bounds, as far as a profile says so.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,9 @@ pub struct GroupBounds {
     /// How fast the disks of places are used, each place once.
     #[serde(rename = "io-max", skip_serializing_if = "Option::is_none")]
     pub io_max: Option<Vec<(Pattern, IoRates)>>,
+    /// Whether the payload makes groups of its own.
+    #[serde(rename = "cgroup", skip_serializing_if = "Option::is_none")]
+    pub private: Option<bool>,
     /// What happens where they cannot be enforced.
     #[serde(rename = "cgroup-need", skip_serializing_if = "Option::is_none")]
     pub need: Option<Need>,
@@ -68,6 +75,7 @@ impl GroupBounds {
             cpuset_cpus: later.cpuset_cpus.or(self.cpuset_cpus),
             io_weight: later.io_weight.or(self.io_weight),
             io_max: later.io_max.or(self.io_max),
+            private: later.private.or(self.private),
             need: later.need.or(self.need),
         }
     }
@@ -93,6 +101,7 @@ impl GroupBounds {
                 .flatten()
                 .map(|(at, rates)| IoMax { at, rates, need })
                 .collect(),
+            private: (self.private == Some(true)).then_some(need),
         }
     }
 
@@ -110,6 +119,7 @@ impl GroupBounds {
             "cpu-weight" => self.cpu_weight = Some(at.number_or_text(parse_weight)?),
             "io-weight" => self.io_weight = Some(at.number_or_text(parse_weight)?),
             "io-max" => self.io_max = Some(read_disks(at)?),
+            "cgroup" => self.private = Some(at.choice(CGROUPS, &[false, true])?),
             "cpuset-cpus" => self.cpuset_cpus = Some(at.number_or_text(parse_cpu_set)?),
             _ => {
                 let needs = [Need::Required, Need::IfAvailable];

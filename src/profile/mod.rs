@@ -21,7 +21,7 @@
 //! | `[network] mode allow-all allow-any-sni rate` | the later one wins |
 //! | `[network] refuse allow deny dns dns-search dns-option add-host publish` | union; where a rule that allows and one that denies meet, denied |
 //! | `[confine] landlock seccomp notify nesting` | the later one wins |
-//! | `[limits] processes processes-need timeout memory memory-swap memory-high cpus cpu-weight cpuset-cpus io-weight io-max cgroup-need disk disk-need` | the later one wins |
+//! | `[limits] processes processes-need timeout memory memory-swap memory-high cpus cpu-weight cpuset-cpus io-weight io-max cgroup cgroup-need disk disk-need` | the later one wins |
 //! | `[health] disable command interval timeout start-period start-interval retries` | the later one wins |
 //! | `[paths] read write cow hide tmpfs socket device toolchain` | union; one place has one access, the later one wins |
 //! | `[paths] secrets hidden warned` | union |

@@ -295,6 +295,8 @@ fn group(table: &mut Table<'_>, bounds: &GroupBounds) {
     };
     let disks = bounds.io_max.as_ref().map(|disks| disks.iter().map(disk).collect::<Vec<_>>());
     table.raw("io-max", disks.map(|disks| format!("[{}]", disks.join(", "))));
+    let whose = |private| if private { "private" } else { "none" };
+    table.text("cgroup", bounds.private.map(whose));
     table.text("cgroup-need", bounds.need.map(need));
 }
 

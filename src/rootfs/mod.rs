@@ -135,6 +135,7 @@ impl<'a, L: Layers> Builder<'a, L> {
             FsStep::Sysfs { at } => self.mount_pseudo("sysfs", at),
             FsStep::Devpts { at } => self.mount_pseudo("devpts", at),
             FsStep::Mqueue { at } => self.mount_pseudo("mqueue", at),
+            FsStep::Cgroups { at } => self.mount_pseudo("cgroup2", at),
             FsStep::Cover { at, with } => self.cover(at, *with),
             FsStep::Seal { at } => self.seal(at),
             FsStep::Pivot => self.pivot(),

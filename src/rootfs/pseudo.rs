@@ -1,4 +1,4 @@
-//! File systems that no disk holds: tmpfs, proc, sysfs, devpts, mqueue.
+//! File systems that no disk holds: tmpfs, proc, sysfs, devpts, mqueue, cgroup2.
 
 use std::os::fd::OwnedFd;
 
@@ -35,7 +35,7 @@ impl<L: Layers> Builder<'_, L> {
         Ok(mount::move_mount(tmpfs(size, mode, attributes(flags))?, &target)?)
     }
 
-    /// `proc`, `sysfs`, `devpts`, or `mqueue`, each of the new namespaces. A sysfs is read-only: its
+    /// `proc`, `sysfs`, `devpts`, `mqueue`, or `cgroup2`, each of the new namespaces. A sysfs is read-only: its
     /// attributes are the machine's, not the sandbox's.
     pub(super) fn mount_pseudo(&self, fs_type: &str, at: &SandboxPath) -> Outcome {
         let target = self.target(at)?;

@@ -64,9 +64,10 @@ fn mounted(step: &FsStep) -> Option<(&SandboxPath, MountAccess)> {
         FsStep::Bind { at, flags, .. }
         | FsStep::Overlay { at, flags, .. }
         | FsStep::Tmpfs { at, flags, .. } => Some((at, flags.access)),
-        FsStep::Proc { at } | FsStep::Devpts { at } | FsStep::Mqueue { at } => {
-            Some((at, MountAccess::Writable))
-        }
+        FsStep::Proc { at }
+        | FsStep::Devpts { at }
+        | FsStep::Mqueue { at }
+        | FsStep::Cgroups { at } => Some((at, MountAccess::Writable)),
         FsStep::Sysfs { at }
         | FsStep::Seal { at }
         | FsStep::Cover { at, .. }

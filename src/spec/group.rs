@@ -42,6 +42,10 @@ pub struct Group {
     /// How fast disks may be used, each disk at most once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub io: Vec<IoMax>,
+    /// The payload may make groups of its own, within all that, and what happens where it cannot; if none it sees no
+    /// group at all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub private: Option<Need>,
 }
 
 /// How fast the disk of a place may be used.

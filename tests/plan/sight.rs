@@ -52,6 +52,7 @@ pub(super) fn observed(plan: &Plan, file: &HostPath) -> Reach {
             | FsStep::Sysfs { at }
             | FsStep::Devpts { at }
             | FsStep::Mqueue { at }
+            | FsStep::Cgroups { at }
             | FsStep::FileOver { at, .. }
             | FsStep::Cover { at, with: Cover::Directory | Cover::File | Cover::IfThere } => {
                 (at, Stands::Empty)

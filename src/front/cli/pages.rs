@@ -220,6 +220,7 @@ const CHOICES: &[(&str, &[&str])] = &[
     ("ids", &["single", "subid"]),
     ("landlock", &["required", "if-available", "off"]),
     ("sdnotify", &["bryo", "payload", "ignore"]),
+    ("cgroup", &["none", "private"]),
     ("cgroups", &["split"]),
     ("shell", &["bash", "zsh", "fish"]),
 ];

@@ -2,7 +2,9 @@
 
 use super::CheckError;
 use super::order::{before, of, only};
-use crate::plan::step::{Action, GroupLimit, GroupStep, Namespaces, Plan, ProcessStep, Stage};
+use crate::plan::step::{
+    Action, FsStep, GroupLimit, GroupStep, Namespaces, Plan, ProcessStep, Stage,
+};
 
 /// One cgroup namespace, made where the sandbox is in its group; a group with limits, each set once.
 pub(super) fn check_group(plan: &Plan, clone: usize) -> Result<(), CheckError> {
@@ -16,6 +18,12 @@ pub(super) fn check_group(plan: &Plan, clone: usize) -> Result<(), CheckError> {
             _ => None,
         })
         .collect();
+    let mounts = of(plan, Stage::Sandbox)
+        .find(|(_, action)| matches!(action, Action::Fs(FsStep::Cgroups { .. })));
+    let delegates = steps.iter().any(|(_, step)| matches!(step, GroupStep::Delegate(_)));
+    if let Some((number, _)) = mounts.filter(|_| !delegates) {
+        return Err(CheckError::NotAsked { number, what: "control groups to be changed inside" });
+    }
     if steps.is_empty() {
         return match own {
             None if cloned => Ok(()),
@@ -64,7 +72,14 @@ fn check_steps(plan: &Plan, clone: usize, steps: &[(usize, &GroupStep)]) -> Resu
         }
         set.push(what);
     }
-    if set.is_empty() {
+    let divide = steps.iter().find(|(_, step)| matches!(step, GroupStep::Divide));
+    let delegate = steps.iter().find(|(_, step)| matches!(step, GroupStep::Delegate(_)));
+    if let Some((number, _)) = delegate {
+        let rule = "the payload would have the group that bounds it";
+        before(divide.map_or(usize::MAX, |(divide, _)| *divide), *number, rule)?;
+        before(enable, *number, "they are not on yet")?;
+    }
+    if set.is_empty() && delegate.is_none() {
         return Err(CheckError::Missing { what: "limit something", stage });
     }
     Ok(())

@@ -129,9 +129,10 @@ impl<'p> Tree<'p> {
                 self.made.insert(at.as_bytes());
                 Ok(())
             }
-            FsStep::Proc { at } | FsStep::Devpts { at } | FsStep::Mqueue { at } => {
-                self.mount(number, at, What::Own, Writable)
-            }
+            FsStep::Proc { at }
+            | FsStep::Devpts { at }
+            | FsStep::Mqueue { at }
+            | FsStep::Cgroups { at } => self.mount(number, at, What::Own, Writable),
             FsStep::Sysfs { at } | FsStep::FileOver { at, .. } => {
                 self.mount(number, at, What::Own, ReadOnly)
             }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::plan::facts::Weigher;
+use crate::plan::facts::{Controller, Weigher};
 use crate::plan::step::{GroupLimit, GroupStep};
 use crate::spec::group::CPU_PERIOD;
 
@@ -13,14 +13,26 @@ impl fmt::Display for GroupStep {
             Self::Vacate => f.write_str("move the processes in it to a leaf of it"),
             Self::Scope { .. } => f.write_str("have systemd make a scope for the sandbox"),
             Self::Make => f.write_str("make a control group in it"),
+            Self::Divide => {
+                f.write_str("make groups in that for the payload and what is beside it")
+            }
+            Self::Delegate(controllers) => {
+                f.write_str("give the group of the payload")?;
+                names(f, controllers)
+            }
             Self::Enter => f.write_str("move the sandbox into its control group"),
             Self::Enable(controllers) => {
-                f.write_str("turn on the controllers")?;
-                controllers.iter().try_for_each(|controller| write!(f, " {controller}"))
+                f.write_str("turn on")?;
+                names(f, controllers)
             }
             Self::Set(limit) => limit.fmt(f),
         }
     }
+}
+
+fn names(f: &mut fmt::Formatter<'_>, controllers: &[Controller]) -> fmt::Result {
+    f.write_str(if controllers.is_empty() { " no controllers" } else { " the controllers" })?;
+    controllers.iter().try_for_each(|controller| write!(f, " {controller}"))
 }
 
 impl fmt::Display for GroupLimit {

@@ -155,7 +155,10 @@ impl Trees<'_> {
                 }
                 self.take(pseudo::proc(self.facts));
             }
-            Pseudo::Sys => self.take(pseudo::sys(self.spec, self.facts)),
+            Pseudo::Sys => {
+                let divides = self.draft.divides_groups();
+                self.take(pseudo::sys(self.spec, self.facts, divides));
+            }
             Pseudo::Run => {
                 let (at, size) = (node.rule.at.clone(), self.tmpfs_size());
                 let flags = MountFlags { access: MountAccess::Writable, ..MountFlags::WRITABLE };

@@ -32,7 +32,12 @@ pub enum GroupStep {
     },
     /// Makes the run's group in the base, and in that one for the sandbox: what serves it from outside is beside.
     Make,
-    /// Moves the sandbox's process into the latter.
+    /// Makes groups in those: one for the payload, which is the root of its cgroup namespace, one for what enters
+    /// later, and one for what serves it. The payload has no name for what bounds or freezes it.
+    Divide,
+    /// Turns these controllers on for the payload's group, which may turn them on for groups of its own.
+    Delegate(Vec<Controller>),
+    /// Moves the sandbox's process to where it belongs in those.
     Enter,
     /// Turns controllers on for the groups in the base.
     Enable(Vec<Controller>),

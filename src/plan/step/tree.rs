@@ -160,6 +160,11 @@ pub enum FsStep {
         /// Over what.
         at: SandboxPath,
     },
+    /// Mounts the control groups of the new cgroup namespace, writable.
+    Cgroups {
+        /// Over what.
+        at: SandboxPath,
+    },
     /// Covers what stands at `at` with something empty and read-only.
     Cover {
         /// What to cover: it exists, unless the kind of cover passes over what is not there.

@@ -21,5 +21,9 @@ says delegate_controllers
 try env XDG_RUNTIME_DIR=/nowhere bash -c 'mv /run/user/1000/systemd /run/user/1000/elsewhere; bryo run --rm --memory 64m -- true'
 exits 125
 tells 'no control group is yours, and no systemd of yours runs'
+try env XDG_RUNTIME_DIR=/nowhere bryo run --rm --cgroup private -- true
+exits 125
+# shellcheck disable=SC2016
+tells 'cannot enforce `--cgroup`: no control group is yours, and no systemd of yours runs'
 mv /run/user/1000/elsewhere /run/user/1000/systemd
 nothing_left

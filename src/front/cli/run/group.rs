@@ -6,10 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use clap::{Arg, ArgMatches};
 
 use crate::front::cli::error::CliError;
-use crate::front::cli::flag::{bad, many, one, one_parsed, parsed, value, values};
+use crate::front::cli::flag::{bad, choice, many, one, one_parsed, parsed, value, values};
 use crate::front::cli::surroundings::Surroundings;
 use crate::profile::group::{
-    parse_ceiling, parse_cpu_set, parse_cpus, parse_memory, parse_rates, parse_weight, swap,
+    CGROUPS, parse_ceiling, parse_cpu_set, parse_cpus, parse_memory, parse_rates, parse_weight,
+    swap,
 };
 use crate::profile::settings::Ceiling;
 use crate::profile::value::ValueError;
@@ -31,6 +32,11 @@ pub(super) fn flags() -> Vec<Arg> {
         value("cpu-weight", "N", "Share where processors are short: 1 to 10000, others have 100"),
         value("io-weight", "N", "Share where disks are short: 1 to 10000, others have 100"),
         values("io-max", "PLACE:RATES", "How fast the disk of a place is used: rbps=10m,wiops=50"),
+        value(
+            "cgroup",
+            "WHOSE",
+            "private: it makes control groups of its own, in /sys/fs/cgroup; none, if not said",
+        ),
         value("cpuset-cpus", "LIST", "Run on these processors alone, as 0-3,8"),
     ]
 }
@@ -47,6 +53,10 @@ pub(super) fn apply(
     }
     if let Some(weight) = one_parsed(matches, "cpu-weight", "--cpu-weight", parse_weight)? {
         group.cpu_weight = Some(Bound::required(weight));
+    }
+    let own = choice(CGROUPS, &[None, Some(Need::Required)]);
+    if let Some(own) = one_parsed(matches, "cgroup", "--cgroup", own)? {
+        group.private = own;
     }
     if let Some(cpus) = one_parsed(matches, "cpuset-cpus", "--cpuset-cpus", parse_cpu_set)? {
         group.cpus = Some(Bound::required(cpus));

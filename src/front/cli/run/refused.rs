@@ -34,7 +34,12 @@ const REFUSED: &[Refused] = &[
         why: "the user namespace is what makes a sandbox without root",
         instead: "`--ids subid` maps more ids",
     },
-    Refused { names: &["--uts", "--cgroupns"], why: "a sandbox always has its own", instead: "" },
+    Refused { names: &["--uts"], why: "a sandbox always has its own", instead: "" },
+    Refused {
+        names: &["--cgroupns"],
+        why: "a sandbox always has its own",
+        instead: "`--cgroup private` lets it make groups in that",
+    },
     Refused {
         names: &["--image", "--platform", "--pull"],
         why: "images are not there yet",
