@@ -43,6 +43,7 @@ mod ids;
 mod init;
 mod joinable;
 mod launcher;
+mod names;
 pub mod netstack;
 mod payload;
 mod sandbox;
@@ -68,6 +69,7 @@ use crate::sys::seccomp::{Instruction, Listener};
 pub use door::{Below, Door};
 pub use joinable::Joinable;
 pub use launcher::launch;
+pub use names::Names;
 pub use within::within;
 
 /// A sandbox whose payload is being executed, as the launcher hands it to the supervisor.

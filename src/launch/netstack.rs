@@ -30,11 +30,13 @@
 //! The engine (`net::user`); what may leave (`net::egress`).
 
 mod gate;
+pub(super) mod orders;
 mod process;
 mod tool;
 pub(super) mod uplink;
 mod within;
 
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -42,8 +44,8 @@ use rustix::process::Pid;
 
 pub(super) use tool::hand_over;
 
-use super::channel::{self, Inside};
-use super::wire::ToSandbox;
+use super::channel::Inside;
+use super::holder::{receive, send};
 use super::{Host, LaunchError};
 use crate::plan::step::Plan;
 use crate::plan::traffic::Traffic;
@@ -52,6 +54,7 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::socket;
+use orders::{Order, Said};
 
 /// Most that it tells: a bounded list of short lines.
 const TOLD: usize = 1 << 20;
@@ -105,7 +108,7 @@ impl Netstack {
                 let control = Inside(inside);
                 let told = tells;
                 let published = host.published.take();
-                process::run(process::Order {
+                process::run(process::Start {
                     plan,
                     link,
                     control,
@@ -145,6 +148,24 @@ impl Netstack {
         self.tool.as_ref().map(tool::Started::patience)
     }
 
+    /// Whether it asks for what changes on the host; a program of others does not.
+    pub(super) fn asks(&self) -> bool {
+        self.tool.is_none()
+    }
+
+    /// Hears that it asks to look which servers the host asks; an error when it has ended, or says something else.
+    pub(super) fn hear_look(&self) -> Result<()> {
+        match receive::<Said>(&self.control)? {
+            Some((Said::Look, None)) => Ok(()),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Tells it which servers the host asks for names now.
+    pub(super) fn servers_are(&self, servers: &[SocketAddr]) -> Result<()> {
+        send(&self.control, &Order::Servers(servers.to_vec()), None)
+    }
+
     /// Readable when it has ended.
     pub fn pidfd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
@@ -156,7 +177,7 @@ impl Netstack {
         if self.tool.is_some() {
             return tool::end(self).map(|end| (end, None));
         }
-        match channel::send(&self.control, ToSandbox::Finish) {
+        match send(&self.control, &Order::Finish, None) {
             Ok(()) | Err(Errno::EPIPE) => {}
             Err(errno) => return self.kill().and(Err(errno)),
         }

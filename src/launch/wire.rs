@@ -94,8 +94,7 @@ pub enum ToSandbox {
     /// Give the pty's foreground to the group that had it before [`Self::Background`], to the payload's
     /// at first, and continue the payload's.
     Foreground,
-    /// The payload has ended. To the netstack: end once the last bytes have left; to init, where there is a
-    /// control group: end, nobody needs to look at it any more.
+    /// The payload has ended; to init, where there is a control group: end, nobody needs to look at it any more.
     Finish,
     /// Take the pty's foreground away: whoever reads it is stopped by SIGTTIN, as in the background of
     /// any terminal.

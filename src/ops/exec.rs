@@ -354,6 +354,7 @@ fn watch(
         model: None,
         checkup: None,
         witness: None,
+        place: None,
     };
     let running = Running {
         pidfd: entered.pidfd,

@@ -20,9 +20,9 @@ use super::station::{self, Station};
 use super::visits::{self, Visits};
 use super::watch::{self, WRITE_BACK, Watch};
 use super::{Duties, Ended, How, Lost, OpenDoor, SuperviseError, Witness};
-use crate::launch::Running;
 use crate::launch::fuse::{End, Server};
 use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::launch::{Names, Running};
 use crate::limits::group::Group;
 use crate::state::events::What;
 use crate::sys::errno::Errno;
@@ -46,6 +46,7 @@ enum Event {
     ControlRoom,
     InitEnded,
     ServerEnded,
+    Names,
     Memory,
     Watch(watch::Event),
     Source(Role),
@@ -89,6 +90,7 @@ struct Supervisor<'a> {
     /// Where the sandbox has one, init ends when it is told to.
     group: Option<&'a Group>,
     memory: Option<Memory>,
+    names: Option<Names<'a>>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
     /// When the servers of a killed sandbox are killed too: what waits for an answer of one that hangs
@@ -97,12 +99,20 @@ struct Supervisor<'a> {
     how: Option<How>,
 }
 
+/// What there is beside the sandbox.
+pub(super) struct Beside<'a> {
+    /// Its control group.
+    pub(super) group: Option<&'a Group>,
+    /// Who asks where the host asks for names.
+    pub(super) names: Option<Names<'a>>,
+}
+
 /// Watches over a run. Whatever fails, nothing of the run is left and the terminal is as it was.
 pub(super) fn run(
     running: Running,
     duties: Duties<'_>,
     signals: Signals,
-    group: Option<&Group>,
+    Beside { group, names }: Beside<'_>,
 ) -> Result<Ended, SuperviseError> {
     let Running { pidfd, control, listener, pty, relays, servers, namespaces, notify, .. } =
         running;
@@ -144,6 +154,7 @@ pub(super) fn run(
         servers,
         group,
         memory,
+        names,
         doomed: None,
         stuck: None,
         how: None,
@@ -200,11 +211,7 @@ impl Supervisor<'_> {
             if let Some(socket) = self.control.loaded() {
                 poller.writable(Event::ControlRoom, socket);
             }
-            if self.doomed.is_none() {
-                for server in &self.servers {
-                    poller.readable(Event::ServerEnded, server.pidfd());
-                }
-            }
+            self.register_helpers(&mut poller);
             if let Some(events) = self.memory.as_ref().and_then(Memory::listening) {
                 poller.out_of_band(Event::Memory, events);
             }
@@ -247,6 +254,18 @@ impl Supervisor<'_> {
         }
     }
 
+    /// Adds the processes beside the sandbox.
+    fn register_helpers<'fd>(&'fd self, poller: &mut Poller<'fd, Event>) {
+        if self.doomed.is_none() {
+            for server in &self.servers {
+                poller.readable(Event::ServerEnded, server.pidfd());
+            }
+        }
+        if let Some(names) = &self.names {
+            poller.readable(Event::Names, names.asks());
+        }
+    }
+
     fn handle(&mut self, event: Event, ready: Ready) -> Result<(), SuperviseError> {
         match event {
             Event::Signal => self.take_signals()?,
@@ -254,6 +273,8 @@ impl Supervisor<'_> {
             Event::ControlRoom => self.control.send().map_err(SuperviseError::Control)?,
             Event::InitEnded => self.init_ended()?,
             Event::Memory => self.look_at_memory()?,
+            // Who asks no more, or says something else, is heard no more.
+            Event::Names => drop(self.names.take_if(|names| names.hear().is_err())),
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::Watch(event) => {
                 if let Some(how) = self.watch.handle(event, ready)? {

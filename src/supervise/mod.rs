@@ -57,16 +57,18 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use denials::{Call, ErrnoFor};
+use event_loop::Beside;
 pub use health::Checkup;
 pub use limits::Floor;
 pub use signals::{KNOCK, Signals, block_signals};
 pub use station::Station;
 pub use visits::{Model, VisitError};
 
-use crate::launch::Running;
 use crate::launch::fuse::End;
+use crate::launch::holder::Membership;
 use crate::launch::netstack;
 use crate::launch::wire::Malformed;
+use crate::launch::{Names, Running};
 use crate::limits::group::{Group, Kills};
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::plan::traffic::Traffic;
@@ -100,6 +102,8 @@ pub struct Duties<'a> {
     pub checkup: Option<Checkup<'a>>,
     /// Who writes down what happens to it.
     pub witness: Option<&'a Witness<'a>>,
+    /// Its place on a network of several.
+    pub place: Option<&'a Membership>,
 }
 
 /// Writes down what happened, and what else is to be known of it.
@@ -127,6 +131,7 @@ impl<'a> Duties<'a> {
             model: None,
             checkup: None,
             witness: None,
+            place: None,
         };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {
@@ -298,7 +303,9 @@ pub fn supervise(
     let netstack = running.netstack.take();
     // Gone with whatever is in it.
     let group = running.group.take();
-    let ended = event_loop::run(running, duties, signals, group.as_ref());
+    let names = Names::new(netstack.as_ref(), duties.place);
+    let beside = Beside { group: group.as_ref(), names };
+    let ended = event_loop::run(running, duties, signals, beside);
     let ended = end_netstack(netstack, ended);
     let removed = group.map_or(Ok(()), Group::remove).map_err(SuperviseError::Group);
     ended.and_then(|ended| removed.map(|()| ended))

@@ -59,6 +59,12 @@ impl Members {
         self.all.get(&number)
     }
 
+    /// The next one behind a number, in a circle, of those that are known.
+    pub(super) fn next(&self, number: u64) -> Option<u64> {
+        let known = || self.all.iter().filter(|(_, one)| one.id.is_some()).map(|(one, _)| *one);
+        known().find(|one| *one > number).or_else(|| known().next())
+    }
+
     pub(super) fn list(&self) -> Vec<Member> {
         self.all.values().cloned().collect()
     }
@@ -133,8 +139,11 @@ mod tests {
         members.admit(2, name("web")).unwrap();
         assert_eq!(members.know(2, id.to_owned()), Err(Answer::Taken(id.to_owned())));
         assert_eq!(members.know(3, "x".to_owned()), Err(Answer::Unknown));
+        assert_eq!((members.next(0), members.next(1)), (Some(1), Some(1)));
         members.remove(1).unwrap();
+        assert_eq!(members.next(0), None);
         members.know(2, id.to_owned()).unwrap();
+        assert_eq!((members.next(0), members.next(2)), (Some(2), Some(2)));
         assert_eq!(members.know(2, "y".to_owned()).unwrap().id, Some("y".to_owned()));
     }
 

@@ -41,7 +41,8 @@ mod start;
 mod wire;
 
 use std::cell::Cell;
-use std::os::fd::{AsFd, OwnedFd};
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -178,8 +179,14 @@ fn ask(
     fd: Option<std::os::fd::BorrowedFd<'_>>,
 ) -> Result<(Answer, Option<OwnedFd>)> {
     wire::send(connection, ask, fd)?;
-    readable(connection)?;
-    wire::receive(connection)?.ok_or(Errno::ECONNRESET)
+    loop {
+        readable(connection)?;
+        match wire::receive(connection)?.ok_or(Errno::ECONNRESET)? {
+            // That one is asked in vain; another one will be.
+            (Answer::Look, _) => {}
+            answer => return Ok(answer),
+        }
+    }
 }
 
 /// Waits until there is something to read, or the end.
@@ -248,7 +255,7 @@ fn refusal(network: &NetworkName, answer: Answer) -> HolderError {
             source: Errno::from_raw(failure.errno),
         },
         Answer::Unknown => HolderError::Other(network),
-        Answer::Lease(_) | Answer::Done | Answer::Members(_) => {
+        Answer::Lease(_) | Answer::Done | Answer::Members(_) | Answer::Look => {
             HolderError::Speak { network, source: Errno::EPROTO }
         }
     }
@@ -293,6 +300,24 @@ impl Membership {
             // The end of it is what is waited for.
             readable(&told).unwrap_or(());
         }
+    }
+
+    /// To the holder.
+    pub(super) fn connection(&self) -> BorrowedFd<'_> {
+        self.connection.as_fd()
+    }
+
+    /// Hears that somebody asks to look which servers the host asks; an error when the holder has ended.
+    pub(super) fn hear_look(&self) -> Result<()> {
+        match receive::<Answer>(&self.connection)? {
+            Some((Answer::Look, None)) => Ok(()),
+            _ => Err(Errno::EPROTO),
+        }
+    }
+
+    /// Tells which servers the host asks for names now.
+    pub(super) fn servers_are(&self, servers: &[SocketAddr]) -> Result<()> {
+        send(&self.connection, &Ask::Servers(servers.to_vec()), None)
     }
 
     /// Whether the holder has ended, and the network with it.

@@ -1,5 +1,7 @@
 //! The holder's process: makes the network, then serves places on it until the last one is given up.
 
+mod uplink;
+
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -181,6 +183,8 @@ struct Holder<'a> {
     published: BTreeMap<u64, usize>,
     next: u64,
     uplink_is_lost: bool,
+    /// Who was asked last to look at something.
+    asked: u64,
 }
 
 impl<'a> Holder<'a> {
@@ -195,6 +199,7 @@ impl<'a> Holder<'a> {
             published: BTreeMap::new(),
             next: 0,
             uplink_is_lost: false,
+            asked: 0,
         }
     }
 
@@ -208,7 +213,7 @@ impl<'a> Holder<'a> {
             for event in self.wait()? {
                 match event {
                     Event::Comes => self.welcome()?,
-                    Event::Uplink => self.uplink_is_lost = true,
+                    Event::Uplink => self.hear_uplink(),
                     Event::Says(number) => self.hear(number),
                 }
             }
@@ -219,7 +224,7 @@ impl<'a> Holder<'a> {
         let mut poller = Poller::new();
         poller.readable(Event::Comes, self.ends.listener.as_fd());
         if !self.uplink_is_lost {
-            poller.hang_up(Event::Uplink, self.ends.uplink.as_fd());
+            poller.readable(Event::Uplink, self.ends.uplink.as_fd());
         }
         for (number, connection) in &self.connections {
             poller.readable(Event::Says(*number), connection.as_fd());
@@ -272,6 +277,13 @@ impl<'a> Holder<'a> {
     fn hear(&mut self, number: u64) {
         let Some(connection) = self.connections.get(&number) else { return };
         let answered = match wire::receive::<Ask>(connection) {
+            Ok(Some((Ask::Servers(servers), None))) => {
+                let is_member = self.members.get(number).is_some();
+                if is_member {
+                    self.tell(vec![Tell::Servers(servers)]);
+                }
+                is_member
+            }
             Ok(Some((ask, fd))) => {
                 let (answer, along) = self.answer(number, ask, fd);
                 let user = along.then_some(self.made.user.as_fd());
@@ -378,21 +390,5 @@ impl<'a> Holder<'a> {
         if let Some(port) = self.ports.remove(&number) {
             bridge::disconnect(port).unwrap_or(());
         }
-    }
-
-    /// Without a netstack there is nobody to tell, and no name server.
-    fn tell(&mut self, all: Vec<Tell>) {
-        for tell in all {
-            drop(self.tell_one(&tell, None));
-        }
-    }
-
-    fn tell_one(&mut self, tell: &Tell, fd: Option<&OwnedFd>) -> std::result::Result<(), Answer> {
-        let fd = fd.map(AsFd::as_fd);
-        if !self.uplink_is_lost && wire::send(&self.ends.uplink, tell, fd).is_err() {
-            self.uplink_is_lost = true;
-        }
-        let lost = || Answer::Failed(failure("speak with the netstack", Errno::ECONNRESET));
-        if self.uplink_is_lost { Err(lost()) } else { Ok(()) }
     }
 }

@@ -3,7 +3,7 @@
 //! Nobody but the caller's own processes reaches the socket, and none of them runs a payload; still everything is
 //! bounded and decoded totally.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::socket;
 
 /// Of these messages: raised when one means something else.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Longest message: a list of all members there can be.
 const LONGEST: usize = 192 << 10;
@@ -48,6 +48,8 @@ pub(super) enum Ask {
     Members,
     /// What went out and was refused: told, as JSON, to the socket that comes along.
     Traffic,
+    /// Nothing: the host asks these servers for names now. There is no answer.
+    Servers(Vec<SocketAddr>),
 }
 
 /// What the holder answers.
@@ -66,6 +68,8 @@ pub(super) enum Answer {
     Failed(Failure),
     /// Who is there.
     Members(Vec<Member>),
+    /// Nobody asked: the netstack wants to know whether the host asks the same servers for names.
+    Look,
     /// The question is of another version, or comes at the wrong time.
     Unknown,
 }
@@ -116,6 +120,8 @@ pub(in crate::launch) enum Tell {
     Left(Vec<IpAddr>),
     /// To tell what went out and was refused to the socket that comes along.
     Report,
+    /// The host asks these servers for names now.
+    Servers(Vec<SocketAddr>),
 }
 
 /// Sends one.

@@ -3,12 +3,14 @@
 //! # Decisions
 //! - What tells of the host's addresses is opened here, too, and stays open: no messenger could be as fast.
 //! - `/etc/resolv.conf` and `/etc/hosts` are read here, before the netstack gives up files: they are the
-//!   host's of this moment, and no choice.
+//!   host's of this moment, and no choice. Of servers that change meanwhile it is told (`launch::names`).
 
-use std::fs::File;
-use std::io::Read;
+use std::os::fd::BorrowedFd;
 
-use crate::net::dns::files::{parse_hosts, parse_servers};
+use super::orders::looker;
+
+use crate::launch::names::{servers, text};
+use crate::net::dns::files::{NOBODY_NAMED, parse_hosts};
 use crate::net::dns::{Families, Settings};
 use crate::net::egress::policy::Source;
 use crate::net::egress::{Gate, Stands};
@@ -19,11 +21,12 @@ use crate::spec::net::{Egress, SearchDomain};
 use crate::sys::errno::Result;
 use crate::sys::interfaces::Addresses;
 
-/// Most that is read of such a file.
-const MOST: u64 = 8 << 20;
-
 /// The gate for a link, as the engine asks it and as it tells at the end.
-pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
+pub(super) fn gate(
+    rules: &Egress,
+    link: Link,
+    master: BorrowedFd<'_>,
+) -> Result<(Named<Host>, Gate)> {
     let addresses = Addresses::listen()?;
     let own = addresses.list()?;
     let stands = Stands {
@@ -31,7 +34,7 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
         host: link.families().map(|(_, _, gateway)| gateway).collect(),
     };
     let servers = match rules.dns.as_slice() {
-        [] => parse_servers(&text("/etc/resolv.conf")),
+        [] => Some(servers()).filter(|all| !all.is_empty()).unwrap_or(vec![NOBODY_NAMED]),
         asked => asked.to_vec(),
     };
     let given = rules.hosts.iter().cloned().map(|entry| (entry, Source::User));
@@ -42,14 +45,10 @@ pub(super) fn gate(rules: &Egress, link: Link) -> Result<(Named<Host>, Gate)> {
     let gate = Gate::new(rules, own, stands, names, Box::new(random));
     let mut serving = Named::new(gate.clone(), Host)?;
     serving.follow(addresses)?;
+    if rules.dns.is_empty() && !rules.closed {
+        serving.look_with(looker(master)?);
+    }
     Ok((serving, gate))
-}
-
-/// What a file holds; nothing when it is not there.
-fn text(path: &str) -> String {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(MOST).read_to_end(&mut bytes));
-    read.map_or(String::new(), |_| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Two bytes that nobody outside knows. Without the kernel's there are none, and no answer is believed.

@@ -10,10 +10,12 @@ use landlock::{
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
+use super::orders::Order;
 use crate::confine::capabilities;
 use crate::launch::channel::Inside;
+use crate::launch::holder::receive;
 use crate::launch::sandbox::Failed;
-use crate::launch::wire::{FromSandbox, ToSandbox};
+use crate::launch::wire::FromSandbox;
 use crate::net::egress::Gate;
 use crate::net::user::Inside as InsideAddresses;
 use crate::net::user::capture::Capture;
@@ -35,7 +37,7 @@ use crate::sys::signal::{self, SignalNumber};
 use crate::sys::tun;
 
 /// What the launcher gives along.
-pub(super) struct Order<'a> {
+pub(super) struct Start<'a> {
     pub(super) plan: &'a Plan,
     /// The end of the interface.
     pub(super) link: OwnedFd,
@@ -63,8 +65,8 @@ const DESCRIPTORS: u64 = 20_000;
 const RESERVED: u64 = 32;
 
 /// Runs the netstack to its end.
-pub(super) fn run(order: Order<'_>) -> ! {
-    let Order { plan, link, control, told, published, capture, filter, launcher } = order;
+pub(super) fn run(order: Start<'_>) -> ! {
+    let Start { plan, link, control, told, published, capture, filter, launcher } = order;
     let first = plan.of(Stage::Netstack).next().map_or(0, |(step, _)| step);
     let capture = capture.zip(served(plan).and_then(|egress| egress.capture.as_ref()));
     let written = capture.as_ref().map_or(0, |(_, capture)| capture.most);
@@ -75,7 +77,8 @@ pub(super) fn run(order: Order<'_>) -> ! {
     let started = prepared
         .and_then(|bounds| {
             let capture = capture.map(|(file, _)| Capture::new(file, bounds.written));
-            engine(plan, open_link(plan, link, capture)?, published, &[], bounds.files)
+            let link = open_link(plan, link, capture)?;
+            engine(plan, link, published, &[], bounds.files, control.as_fd())
         })
         .map_err(|errno| Failed::new(first, errno))
         .and_then(|engine| confine(plan, filter, Some(launcher)).map(|()| engine));
@@ -87,8 +90,12 @@ pub(super) fn run(order: Order<'_>) -> ! {
         }
     };
     let ready = control.tell(&FromSandbox::Confined { listener: false }, None);
-    let hear = |_| match control.order() {
-        Ok(Some(ToSandbox::Finish)) => Say::Finish,
+    let hear = |_| match receive::<Order>(&control) {
+        Ok(Some((Order::Finish, None))) => Say::Finish,
+        Ok(Some((Order::Servers(servers), None))) => {
+            gate.servers_are(servers);
+            Say::Go
+        }
         // It is gone, or says something that means nothing.
         Ok(_) | Err(_) => Say::Stop,
     };
@@ -184,6 +191,7 @@ pub(super) fn engine(
     published: Vec<Published>,
     network: &[Prefix],
     files: u64,
+    master: BorrowedFd<'_>,
 ) -> Result<Serving> {
     let (at, egress) = (link_plan(plan), served(plan));
     let (at, egress) = at.zip(egress).ok_or(Errno::EINVAL)?;
@@ -198,7 +206,7 @@ pub(super) fn engine(
         InsideAddresses { v4: at.v4.own.into(), v6: at.v6.map(|v6| v6.own.into()), mtu: at.mtu };
     let mut secret = [0; 8];
     rustix::rand::getrandom(&mut secret, rustix::rand::GetRandomFlags::empty())?;
-    let (named, gate) = super::gate::gate(egress, at)?;
+    let (named, gate) = super::gate::gate(egress, at, master)?;
     let secret = u64::from_ne_bytes(secret);
     let resolvers = at.resolvers().collect();
     let faces = Faces { inside, gateway, stranger, resolvers, network: network.to_vec() };

@@ -45,7 +45,7 @@ fn serve(order: &Start<'_>, holder: &OwnedFd) -> Result<()> {
     let network = [order.segment.subnet, order.segment.subnet6];
     let files = bounds.files.saturating_sub(RESERVED.min(bounds.files / 2));
     let link = open_link(&plan, link, None)?;
-    let (mut engine, gate) = engine(&plan, link, Vec::new(), &network, files)?;
+    let (mut engine, gate) = engine(&plan, link, Vec::new(), &network, files, holder.as_fd())?;
     confine(&plan, order.netstack_filter, None).map_err(|failed| failed.errno)?;
     engine.run(holder.as_fd(), |totals| hear(holder, &gate, totals, order.uplink.mtu))?;
     // Where it fails, the end takes longer.
@@ -91,12 +91,21 @@ fn take(gate: &Gate, totals: Totals, mtu: u16, tell: Tell, fd: Option<OwnedFd>) 
             let inside = Inside { v4: v4.into(), v6, mtu };
             Say::Open(Published { socket, transport, port }, inside)
         }
+        (Tell::Servers(servers), None) => {
+            gate.servers_are(servers);
+            Say::Go
+        }
         (Tell::Left(addresses), told) => Say::Left(addresses, told),
         (Tell::Report, Some(to)) => {
             // Who asked may have gone.
             send(to, &Traffic { totals, ..gate.told() }, None).unwrap_or(());
             Say::Go
         }
-        (Tell::Here(..) | Tell::Gone(_) | Tell::Open { .. } | Tell::Report, _) => return None,
+        (
+            Tell::Here(..) | Tell::Gone(_) | Tell::Open { .. } | Tell::Report | Tell::Servers(_),
+            _,
+        ) => {
+            return None;
+        }
     })
 }

@@ -1,26 +1,34 @@
 //! What `/etc/resolv.conf` and `/etc/hosts` say, as text: resolv.conf(5), hosts(5).
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use crate::spec::net::{HostEntry, HostName};
 
 /// Most lines that are looked at: block lists have hundreds of thousands.
 const LINES: usize = 1_000_000;
 
-/// The servers, in order; the host's own when none is named.
-pub fn parse_servers(text: &str) -> Vec<SocketAddr> {
+/// Servers that a resolver asks, of those that are named: `MAXNS`.
+const SERVERS: usize = 3;
+const PORT: u16 = 53;
+
+/// Who is asked where no server is named.
+pub const NOBODY_NAMED: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), PORT);
+
+/// The servers that are named, in order. `zone` gives the number of an interface of the host, by its name: only
+/// through it such a server is reached.
+pub fn parse_servers(text: &str, zone: impl Fn(&str) -> Option<u32>) -> Vec<SocketAddr> {
     let named = |line: &str| {
         let mut words = line.split_whitespace();
         let server = words.next().filter(|word| *word == "nameserver").and(words.next())?;
-        // A zone names an interface of the host; such a server is reached by nobody else.
-        server.parse::<IpAddr>().ok()
+        match server.split_once('%') {
+            None => server.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, PORT)),
+            Some((address, name)) => {
+                let address: Ipv6Addr = address.parse().ok()?;
+                Some(SocketAddrV6::new(address, PORT, 0, zone(name)?).into())
+            }
+        }
     };
-    let mut servers: Vec<SocketAddr> =
-        text.lines().take(LINES).filter_map(named).map(|ip| SocketAddr::new(ip, 53)).collect();
-    if servers.is_empty() {
-        servers.push(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 53));
-    }
-    servers
+    text.lines().take(LINES).filter_map(named).take(SERVERS).collect()
 }
 
 /// The names and their addresses. Lines and names that cannot be are passed over.
@@ -46,9 +54,15 @@ mod tests {
     fn servers_are_read_as_the_resolver_reads_them() {
         let text = "# nameserver 192.0.2.1\nsearch corp.test\nnameserver\t192.0.2.53 # x\n\
                     nameserver 2001:db8::53\nnameserver fe80::1%eth0\nnameserver bad\noptions edns0\n";
-        let servers: Vec<String> = parse_servers(text).iter().map(ToString::to_string).collect();
-        assert_eq!(servers, ["192.0.2.53:53", "[2001:db8::53]:53"]);
-        assert_eq!(parse_servers("")[0].to_string(), "127.0.0.1:53");
+        let zone = |name: &str| (name == "eth0").then_some(7);
+        let read = |text: &str| {
+            let servers = parse_servers(text, zone);
+            servers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(read(text), "192.0.2.53:53 [2001:db8::53]:53 [fe80::1%7]:53");
+        let zones = "nameserver fe80::2%gone\nnameserver 192.0.2.1%eth0\nnameserver %eth0\nnameserver fe80::3%";
+        assert_eq!(read(zones), "");
+        assert_eq!(read(&"nameserver ::1\n".repeat(9)).matches("::1").count(), 3);
     }
 
     #[test]

@@ -86,6 +86,11 @@ impl Gate {
         self.0.borrow_mut().resolver.member_is(name, addresses);
     }
 
+    /// The host asks these servers for names now.
+    pub fn servers_are(&self, servers: Vec<SocketAddr>) {
+        self.0.borrow_mut().resolver.set_servers(servers, Instant::now());
+    }
+
     /// The host has these addresses now.
     pub fn host_is(&self, own: Vec<IpAddr>) {
         let desk = &mut *self.0.borrow_mut();

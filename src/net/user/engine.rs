@@ -203,7 +203,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         loop {
             if self.turn(&mut inbox)? {
                 match hear(self.totals()) {
-                    Order::Go => {}
+                    // There may be something for the name server to do.
+                    Order::Go => {
+                        self.egress.turn(self.now);
+                        self.give();
+                    }
                     Order::Came(addresses) => self.came(&addresses),
                     // One that cannot be watched is closed: who comes is refused.
                     Order::Open(port, inside) => self.open_door(port, inside).unwrap_or(()),

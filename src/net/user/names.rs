@@ -6,6 +6,8 @@
 //! server is a socket of its own. All of these wait in one epoll, which the engine waits for.
 //!
 //! # Decisions
+//! - Which servers the host asks is looked at as its own resolver does it: when a name is asked for, and not at every
+//!   one. Somebody else looks, and the answer does not wait for that; a laptop that nobody uses costs nothing.
 //! - Each datagram is a client of its own, and gets one reply or none; those that wait are bounded in number
 //!   and in time.
 //! - A client that takes no replies is dropped, not waited for.
@@ -36,6 +38,8 @@ const UNREAD: usize = 256 * 1024;
 const EVENTS: usize = 64;
 /// Bit of an event that tells tries from connections.
 const TRY: u64 = 1 << 63;
+/// How long the servers that the host asks are taken to be the same.
+const LOOK: Duration = Duration::from_secs(2);
 /// Event of the host's addresses.
 const OWN: u64 = 0;
 
@@ -45,6 +49,8 @@ pub struct Named<D> {
     dial: D,
     /// The host's addresses, where they are followed.
     own: Option<Addresses>,
+    /// Has somebody look which servers the host asks, and when that was last.
+    look: Option<(Box<dyn FnMut()>, Instant)>,
     events: OwnedFd,
     datagrams: HashMap<u64, (Ends, Instant)>,
     replies: Vec<(Ends, Vec<u8>)>,
@@ -77,6 +83,7 @@ impl<D: Dial> Named<D> {
             gate,
             dial,
             own: None,
+            look: None,
             events: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             datagrams: HashMap::new(),
             replies: Vec::new(),
@@ -94,6 +101,22 @@ impl<D: Dial> Named<D> {
         epoll::add(&self.events, &own, data, epoll::EventFlags::IN)?;
         self.own = Some(own);
         Ok(())
+    }
+
+    /// Has `look` called when somebody should look whether the host asks other servers: [`Gate::servers_are`] is to
+    /// follow if so. At the start they are known.
+    pub fn look_with(&mut self, look: Box<dyn FnMut()>) {
+        self.look = Some((look, Instant::now()));
+    }
+
+    fn ask(&mut self, client: Client, message: &[u8], now: Instant) {
+        if let Some((look, last)) = &mut self.look
+            && now.saturating_duration_since(*last) >= LOOK
+        {
+            *last = now;
+            look();
+        }
+        self.gate.ask(client, message, now);
     }
 
     fn next_client(&mut self) -> u64 {
@@ -137,9 +160,9 @@ impl<D: Dial> Named<D> {
             match rustix::net::recv(&connection.socket, &mut *self.room, RecvFlags::empty()) {
                 Ok((_, length)) if length > 0 => {
                     let bytes = self.room.get(..length).unwrap_or_default();
+                    let client = Client { flow: number, over: Over::Stream };
                     for message in connection.framer.feed(bytes) {
-                        let client = Client { flow: number, over: Over::Stream };
-                        self.gate.ask(client, &message, now);
+                        self.ask(client, &message, now);
                     }
                 }
                 Err(rustix::io::Errno::AGAIN) => break,
@@ -267,7 +290,7 @@ impl<D: Dial> Egress for Named<D> {
         if self.datagrams.len() < DATAGRAMS {
             let flow = self.next_client();
             self.datagrams.insert(flow, (ends, now));
-            self.gate.ask(Client { flow, over: Over::Datagram }, datagram, now);
+            self.ask(Client { flow, over: Over::Datagram }, datagram, now);
             self.carry_out(now);
         }
         true

@@ -25,6 +25,7 @@ impl Prepared {
         let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
         duties.station = station;
         duties.model = Some(model);
+        duties.place = model.host.membership;
         duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
         let witness = |what, details: &[(&str, String)]| self.witness(spec, what, details);
         let told = |health: &Health, news| self.learn(health, news, &witness);

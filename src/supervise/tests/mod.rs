@@ -187,6 +187,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         station: None,
         open_door: None,
         model: None,
+        place: None,
     };
     supervise(running, duties, signals)
 }

@@ -80,3 +80,109 @@ fn an_address_that_the_host_is_given_during_a_run_is_out_of_reach() {
     let words = [&[bryo.to_str().unwrap()], &words[..], &[shown.to_str().unwrap(), "--"]].concat();
     run(&words).stdout_is("hello\nasked\n\nover\n");
 }
+
+/// A name server for one address, `$1`, that says `$2` of each name.
+const SAYS: &str = r"
+import socket, sys
+where = socket.getaddrinfo(sys.argv[1], 53, type=socket.SOCK_DGRAM)[0]
+server = socket.socket(*where[:2])
+server.bind(where[4])
+while True:
+    asked, who = server.recvfrom(4096)
+    end = asked.index(0, 12) + 5
+    is_v4 = asked[end - 4:end - 2] == b'\0\1'
+    head = asked[:2] + b'\x81\x80\0\1' + (b'\0\1' if is_v4 else b'\0\0') + b'\0\0\0\0'
+    answer = b'\xc0\x0c\0\1\0\1\0\0\0\x3c\0\4' + socket.inet_aton(sys.argv[2])
+    server.sendto(head + asked[12:end] + (answer if is_v4 else b''), who)
+";
+
+/// Asks the name server of its start for names until the answer is what a line says, and says what it was.
+const LOOKS: &str = r"
+import re, socket, struct, sys, time
+server = re.search('nameserver (.*)', open('/etc/resolv.conf').read())[1]
+count = 0
+def look(name):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.settimeout(3)
+    one.connect((server, 53))
+    labels = b''.join(bytes([len(label)]) + label.encode() for label in name.split('.'))
+    one.send(struct.pack('>6H', count, 0x100, 1, 0, 0, 0) + labels + b'\0\0\1\0\1')
+    return socket.inet_ntoa(one.recv(500)[-4:])
+for line in sys.stdin:
+    until, last = time.monotonic() + 40, None
+    while last != line.strip() and time.monotonic() < until:
+        count += 1
+        try: last = look('a%d.test' % count)
+        except OSError: last = 'none'
+        time.sleep(0.1)
+    print(last, flush=True)
+";
+
+/// Runs the payload below `$2` while the host's resolv.conf changes as those of laptops do. `$1` has the network made,
+/// and removed.
+const RESOLVES: &str = r#"
+network=$1; shift
+n="nsenter -t $peer -n"
+$n ip addr add 198.51.100.2/32 dev lo
+$n ip addr add fe80::7/64 dev veth1 nodad
+ip addr add fe80::8/64 dev veth0 nodad
+trap 'kill $servers 2>/dev/null' EXIT
+for one in "198.51.100.1 192.0.2.101" "198.51.100.2 192.0.2.102" "fe80::7%veth1 192.0.2.103"; do
+    $n python3 "$HOME/shown/says.py" $one & servers="$servers $!"
+done
+# A folder of our own in the place of /etc.
+mkdir "$HOME/etc"; cp -a /etc/. "$HOME/etc" 2>/dev/null; mount --bind "$HOME/etc" /etc
+mkdir /etc/names; rm -f /etc/resolv.conf
+echo nameserver 198.51.100.1 >/etc/names/stub
+ln -s names/stub /etc/resolv.conf
+[ -z "$network" ] || "$BRYO" network create $network >/dev/null
+go=$(mktemp -u); mkfifo "$go"
+"$@" <"$go" >"$HOME/said" & run=$!
+exec 3>"$go"
+rm "$go"
+says() { echo $1 >&3; until grep -q $1 "$HOME/said"; do sleep 0.1; kill -0 $run || exit 1; done; }
+says 192.0.2.101
+# Replaced, by way of a name that names nobody.
+: >/etc/names/stub
+echo nameserver 198.51.100.2 >/etc/names/new; mv /etc/names/new /etc/names/stub
+says 192.0.2.102
+# The link leads elsewhere; that server is on the link alone.
+echo 'nameserver fe80::7%veth0' >/etc/names/other
+ln -s names/other /etc/resolv.new; mv /etc/resolv.new /etc/resolv.conf
+says 192.0.2.103
+# Written over; what was asked last is gone.
+kill $servers
+$n python3 "$HOME/shown/says.py" 198.51.100.2 192.0.2.104 & servers=$!
+echo nameserver 198.51.100.2 >/etc/names/other
+says 192.0.2.104
+exec 3>&-
+kill $servers
+wait $run
+[ -z "$network" ] || until "$BRYO" network rm $network >/dev/null 2>&1; do sleep 0.1; done
+rm -rf "$HOME/etc/names"
+cat "$HOME/said"
+"#;
+
+/// What a payload hears on a network while the host asks one server after another for names.
+fn heard(network: &str, made: &str) {
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file("shown/says.py", SAYS);
+    let looks = world.file("shown/looks.py", LOOKS);
+    let bryo = crate::support::bryo();
+    let run = world.program("sh", ["-c", RESOLVES, "sh", made]).arg(&bryo);
+    let run = run.args(["run", "-q", "--rm", "-w", "/", "--network", network, "--read"]);
+    let run = run.arg(world.folder("shown")).args(["--", "python3"]).arg(looks);
+    let all = "192.0.2.101\n192.0.2.102\n192.0.2.103\n192.0.2.104\n";
+    on_host(&world, run.env("BRYO", bryo)).ends().succeeds().stdout_is(all);
+}
+
+#[test]
+fn names_are_asked_of_the_servers_that_the_host_asks_now() {
+    heard("user", "");
+}
+
+#[test]
+fn names_of_a_network_of_several_are_too() {
+    heard("bridge:n", "n");
+}

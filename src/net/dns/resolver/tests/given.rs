@@ -50,3 +50,25 @@ fn what_a_resolver_makes_of_a_name_is_not_told_as_another_one() {
     assert_eq!(refused(&mut bench, &["git.corp.test", "xcorp.test"]), "git.corp.test xcorp.test");
     assert_eq!(refused(&mut bench, &["alone", "corp.test"]), "alone corp.test");
 }
+
+#[test]
+fn what_was_asked_of_servers_that_are_gone_is_asked_of_the_new_ones() {
+    let mut bench = Bench::new(&["good.test"]);
+    bench.ask(FLOW, "good.test", kind::A);
+    let (old, server, ..) = bench.sent().unwrap();
+    assert_eq!(server.to_string(), "192.0.2.53:53");
+    let servers = |text: &str| vec![text.parse::<SocketAddr>().unwrap()];
+    // None, and the same ones, change nothing.
+    bench.resolver.set_servers(Vec::new(), bench.now);
+    let same = ["192.0.2.53:53", "192.0.2.54:53"].map(|text| text.parse().unwrap());
+    bench.resolver.set_servers(same.into(), bench.now);
+    assert_eq!(bench.sent(), None);
+    bench.resolver.set_servers(servers("[fe80::1%7]:53"), bench.now);
+    let (new, server, over, _) = bench.sent().unwrap();
+    assert_eq!((server.to_string().as_str(), over), ("[fe80::1%7]:53", Over::Datagram));
+    // The old one's answer comes too late, and its end is nobody's.
+    bench.resolver.broken(old, bench.now);
+    assert_eq!(bench.sent(), None);
+    bench.resolver.broken(new, bench.now);
+    assert_eq!(bench.sent().unwrap().1.to_string(), "[fe80::1%7]:53");
+}

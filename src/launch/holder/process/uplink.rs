@@ -1,0 +1,76 @@
+//! What holder and netstack say to each other while they serve.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use super::super::wire::{self, Answer, Tell};
+use super::{Holder, failure};
+use crate::launch::netstack::orders::Said;
+use crate::sys::errno::Errno;
+use crate::sys::event::Poller;
+
+/// Whether most of what may wait for a reader does not. One that is stopped hears of few questions: the rest is for
+/// the answer to its own.
+fn has_room(to: &OwnedFd) -> bool {
+    let mut poller = Poller::new();
+    poller.writable((), to.as_fd());
+    poller.wait(Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
+}
+
+impl Holder<'_> {
+    /// The netstack cannot look at files, and neither can this: one of the members' launchers is asked to. One that
+    /// does not answer is followed by the next one, when the netstack asks again.
+    pub(super) fn hear_uplink(&mut self) {
+        match wire::receive::<Said>(&self.ends.uplink) {
+            Ok(Some((Said::Look, None))) => {
+                let next = self.members.next(self.asked);
+                self.asked = next.unwrap_or(self.asked);
+                if let Some(to) = next.and_then(|next| self.connections.get(&next))
+                    && has_room(to)
+                {
+                    // Who has ended is asked for nothing.
+                    wire::send(to, &Answer::Look, None).unwrap_or(());
+                }
+            }
+            _ => self.uplink_is_lost = true,
+        }
+    }
+
+    /// Without a netstack there is nobody to tell, and no name server.
+    pub(super) fn tell(&mut self, all: Vec<Tell>) {
+        for tell in all {
+            drop(self.tell_one(&tell, None));
+        }
+    }
+
+    pub(super) fn tell_one(
+        &mut self,
+        tell: &Tell,
+        fd: Option<&OwnedFd>,
+    ) -> std::result::Result<(), Answer> {
+        let fd = fd.map(AsFd::as_fd);
+        if !self.uplink_is_lost && wire::send(&self.ends.uplink, tell, fd).is_err() {
+            self.uplink_is_lost = true;
+        }
+        let lost = || Answer::Failed(failure("speak with the netstack", Errno::ECONNRESET));
+        if self.uplink_is_lost { Err(lost()) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::socket;
+
+    #[test]
+    fn who_does_not_read_has_room_for_an_answer() {
+        let (ours, theirs) = socket::pair().unwrap();
+        rustix::io::ioctl_fionbio(&ours, true).unwrap();
+        let asked = (0..10_000).take_while(|_| has_room(&ours)).map(|_| {
+            wire::send(&ours, &Answer::Look, None).unwrap();
+        });
+        assert!((1..10_000).contains(&asked.count()));
+        wire::send(&ours, &Answer::Done, None).unwrap();
+        drop(theirs);
+    }
+}
