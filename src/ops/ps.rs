@@ -49,6 +49,8 @@ pub struct PsRow {
     pub health: Option<Status>,
     /// When it was made; none when its record cannot be read, as all that follows.
     pub created: Option<Timestamp>,
+    /// When it was started last: again, restarted, or gone on with.
+    pub started: Option<Timestamp>,
     /// The directory it was started from.
     pub from: Option<HostPath>,
     /// The profile's name.
@@ -77,6 +79,7 @@ impl PsRow {
             state,
             health: None,
             created: None,
+            started: None,
             from: None,
             profile: None,
             command: Vec::new(),
@@ -194,6 +197,7 @@ fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow 
         state,
         health,
         created: Some(summary.created),
+        started: Some(summary.continued.unwrap_or(summary.created)),
         from: summary.from,
         profile: Some(summary.wanted.profile),
         command: summary.wanted.command.argv,
@@ -223,8 +227,8 @@ pub fn ids(rows: &[PsRow]) -> String {
     rows.iter().flat_map(|row| [row.id.to_string(), "\n".to_owned()]).collect()
 }
 
-/// As a table for people.
-pub fn table(rows: &[PsRow], now: Timestamp) -> String {
+/// As a table for people; of so many columns, where they look at a screen.
+pub fn table(rows: &[PsRow], now: Timestamp, screen: Option<usize>) -> String {
     let mut table =
         Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "SIZE", "PORTS", "FROM", "COMMAND"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -234,7 +238,7 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> String {
             row.id.to_string(),
             or_dash(row.name.clone()),
             status_text(row),
-            or_dash(row.created.map(|created| duration(now.since(created)))),
+            or_dash(row.started.map(|started| duration(now.since(started)))),
             or_dash(row.changes.as_ref().map(changes_text)),
             or_dash(row.size.map(size)),
             or_dash(ports),
@@ -244,6 +248,9 @@ pub fn table(rows: &[PsRow], now: Timestamp) -> String {
     }
     // Most have none, and the table is wide.
     table.leave_out_empty("PORTS");
+    if let Some(screen) = screen {
+        table.fit(screen, &["FROM", "SIZE", "CHANGES", "AGE", "PORTS"]);
+    }
     table.to_string()
 }
 

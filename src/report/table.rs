@@ -30,11 +30,47 @@ impl Table {
         }
     }
 
+    /// Makes it fit a screen, whose lines would be broken else: leaves out columns with these titles, one after the
+    /// other, and cuts the last one. What is narrower still stays as wide as it is.
+    pub fn fit(&mut self, screen: usize, less: &[&str]) {
+        for title in less {
+            if self.others() + LEAST <= screen {
+                break;
+            }
+            let titles = self.rows.first();
+            let Some(column) = titles.and_then(|t| t.iter().position(|known| known == title))
+            else {
+                continue;
+            };
+            for row in &mut self.rows {
+                row.remove(column);
+            }
+        }
+        let room = screen.saturating_sub(self.others()).max(LEAST);
+        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+            if let Some((end, _)) = cell.char_indices().nth(room - 1)
+                && cell.chars().nth(room).is_some()
+            {
+                cell.truncate(end);
+                cell.push('…');
+            }
+        }
+    }
+
+    /// How wide all columns but the last are.
+    fn others(&self) -> usize {
+        let columns = self.rows.first().map_or(0, Vec::len).saturating_sub(1);
+        (0..columns).map(|column| self.width(column) + 2).sum()
+    }
+
     fn width(&self, column: usize) -> usize {
         let cells = self.rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
     }
 }
+
+/// Characters that are left of a last column.
+const LEAST: usize = 12;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -63,5 +99,31 @@ mod tests {
         let mut table = Table::new(["NAME", "WHAT"]);
         table.row(["größe".to_owned(), "x".to_owned()]);
         assert_eq!(table.to_string(), "NAME   WHAT\ngröße  x\n");
+    }
+
+    #[test]
+    fn a_narrow_screen_has_fewer_columns_and_a_shorter_last_one() {
+        let fitted = |screen| {
+            let mut table = Table::new(["ID", "FROM", "SIZE", "COMMAND"]);
+            table.row([
+                "0123".to_owned(),
+                "/somewhere".to_owned(),
+                "1 B".to_owned(),
+                "größer als alles".to_owned(),
+            ]);
+            table.fit(screen, &["FROM", "SIZE"]);
+            table.to_string()
+        };
+        assert_eq!(
+            fitted(40),
+            "ID    FROM        SIZE  COMMAND\n0123  /somewhere  1 B   größer als alles\n"
+        );
+        assert_eq!(
+            fitted(39),
+            "ID    FROM        SIZE  COMMAND\n0123  /somewhere  1 B   größer als all…\n"
+        );
+        assert_eq!(fitted(30), "ID    SIZE  COMMAND\n0123  1 B   größer als alles\n");
+        assert_eq!(fitted(20), "ID    COMMAND\n0123  größer als al…\n");
+        assert_eq!(fitted(1), "ID    COMMAND\n0123  größer als …\n");
     }
 }

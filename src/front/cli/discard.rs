@@ -17,8 +17,8 @@ use crate::ops::discard::{self, AtPaths, Chosen, Meant, Whole};
 use crate::ops::ps::{self, PsRow};
 use crate::ops::stores::Here;
 use crate::profile::value::parse_duration;
-use crate::report::Failure;
 use crate::report::amount::count;
+use crate::report::{Failure, Look};
 use crate::spec::{HostPath, Text};
 
 use super::ask::{Consent, ask};
@@ -142,7 +142,7 @@ fn wholly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
             count(length(&chosen.rows), "sandbox", "sandboxes"),
             count(lost, "change", "changes")
         );
-        if consent(&ps::table(&chosen.rows, ps::now()), &question)? == Consent::Denied {
+        if consent(&table(&chosen.rows, &Look::of_stderr()), &question)? == Consent::Denied {
             return Ok(Answer::text("").with_code(1));
         }
     }
@@ -167,6 +167,10 @@ fn changes_of(row: &PsRow) -> u64 {
     row.changes.map_or(0, |counts| counts.total())
 }
 
+fn table(rows: &[PsRow], look: &Look) -> String {
+    ps::table(rows, ps::now(), look.width)
+}
+
 fn consent(shown: &str, question: &str) -> Result<Consent, Failure> {
     ask(shown, question, "--yes").map_err(|error| Failure::new(&error))
 }
@@ -187,7 +191,7 @@ fn finish_wholly(here: &Here, chosen: &Chosen, manner: Manner) -> Result<Answer,
     }
     let answer = match () {
         () if manner.json => json(&list)?,
-        () if manner.dry => Answer::text(ps::table(&chosen.rows, ps::now())),
+        () if manner.dry => Answer::text(table(&chosen.rows, &Look::of_stdout())),
         () => Answer::text(lines),
     };
     finish(answer, failures)

@@ -9,7 +9,7 @@ use crate::ops::ps::{
 };
 use crate::ops::stores::Here;
 use crate::profile::value::parse_whole;
-use crate::report::Failure;
+use crate::report::{Failure, Look};
 
 use super::error::CliError;
 use super::flag::{is_set, many, one, one_parsed, parsed, switch, value, values};
@@ -62,7 +62,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Form::Ids => Answer::text(ids(&rows)),
         Form::Template(template) => Answer::text(formatted(&rows, &template, now())),
         // Names of others are escaped in the table.
-        Form::Table => Answer::text(table(&rows, now())),
+        Form::Table => Answer::text(table(&rows, now(), Look::of_stdout().width)),
     })
 }
 

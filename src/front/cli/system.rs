@@ -10,8 +10,8 @@ use crate::ops::ps::{self, PsRow};
 use crate::ops::stores::Here;
 use crate::ops::system::{EndState, Filter, disk, prunable, prune};
 use crate::profile::value::{ValueError, nearest, parse_duration};
-use crate::report::Failure;
 use crate::report::amount::{count, size};
+use crate::report::{Failure, Look};
 
 use super::ask::{Consent, ask};
 use super::error::CliError;
@@ -124,7 +124,7 @@ fn answer_prune(here: &Here, matches: &ArgMatches, filter: &Filter) -> Result<An
         return if as_json {
             json(&wholes(&rows, |_| false))
         } else {
-            Ok(Answer::text(ps::table(&rows, ps::now())))
+            Ok(Answer::text(ps::table(&rows, ps::now(), Look::of_stdout().width)))
         };
     }
     if !is_set(matches, "yes") && consent(&rows)? == Consent::Denied {
@@ -165,5 +165,6 @@ fn consent(rows: &[PsRow]) -> Result<Consent, Failure> {
     }
     let number = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     let question = format!("Remove {}?", count(number, "sandbox", "sandboxes"));
-    ask(&ps::table(rows, ps::now()), &question, "--yes").map_err(|error| Failure::new(&error))
+    ask(&ps::table(rows, ps::now(), Look::of_stderr().width), &question, "--yes")
+        .map_err(|error| Failure::new(&error))
 }

@@ -38,7 +38,7 @@ pub fn formatted(rows: &[PsRow], format: &Template, now: Timestamp) -> String {
 
 /// What was chosen by others is escaped.
 fn value(row: &PsRow, field: &str, now: Timestamp) -> String {
-    let age = |row: &PsRow| row.created.map(|created| duration(now.since(created)));
+    let age = |row: &PsRow| row.started.map(|started| duration(now.since(started)));
     let text = match field {
         "ID" => Some(row.id.to_string()),
         "Names" => row.name.clone(),

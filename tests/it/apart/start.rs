@@ -103,6 +103,8 @@ fn starting_one_that_runs_is_no_error_and_changes_nothing() {
     bryo(&world, &["restart", "-t", "0", &id]).succeeds();
     assert_ne!(record(&world, &id)["launcher"]["pid"], pid);
     assert_eq!(field(&world, &id, "state"), "running");
+    let time = |name| field(&world, &id, name).as_str().unwrap().to_owned();
+    assert!(time("started") > time("created"));
     bryo(&world, &["rm", "-f", &id]).succeeds();
     world.keeps(0);
 }
