@@ -137,6 +137,9 @@ pub enum StateError {
         /// Why.
         source: serde_json::Error,
     },
+    /// The record ends too early.
+    #[error("cannot understand the record of sandbox `{0}`: a part of it is missing")]
+    TornRecord(SandboxId),
     /// A newer bryo wrote the record.
     #[error("cannot understand the record of sandbox `{id}`: it has version {version}")]
     NewerRecord {
@@ -328,7 +331,15 @@ impl StateError {
                 "name another directory in BRYO_STORE".to_owned()
             }
             Self::NameTaken { name, .. } => {
-                format!("give another name, or remove that sandbox: bryo rm {name}")
+                format!(
+                    "give another name, or remove that sandbox: bryo rm {name}, with -f while it runs"
+                )
+            }
+            Self::ParseRecord { id, .. } | Self::TornRecord(id) => format!(
+                "what it changed lies in the store, below {id}, until bryo rm {id} removes it"
+            ),
+            Self::ReadLog { source: Errno::BADMSG, .. } => {
+                "the file is damaged: the next start begins another".to_owned()
             }
             Self::NewerRecord { .. } => "a newer bryo made it: use that one".to_owned(),
             Self::NotFound(_) | Self::NoneFrom(_) | Self::TooShort { .. } => {

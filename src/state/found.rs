@@ -231,12 +231,15 @@ pub(super) fn read_record(directory: impl AsFd, id: SandboxId) -> Result<Record,
     struct Versioned {
         version: u32,
     }
-    let missing = StateError::ReadRecord { id, source: Errno::NOENT };
-    let Versioned { version } = read_json(&directory, id)?.ok_or(missing)?;
+    let missing = || match statat(&directory, RECORD, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(_) => StateError::TornRecord(id),
+        Err(source) => StateError::ReadRecord { id, source },
+    };
+    let Versioned { version } = read_json(&directory, id)?.ok_or_else(missing)?;
     if version > Record::VERSION {
         return Err(StateError::NewerRecord { id, version });
     }
-    read_json(&directory, id)?.ok_or(StateError::ReadRecord { id, source: Errno::NOENT })
+    read_json(&directory, id)?.ok_or_else(missing)
 }
 
 /// Reads some form of the record; none when there is none, or only its beginning.

@@ -49,7 +49,7 @@ fn ps_lists_what_runs_and_with_all_what_ended() {
         matches!(states[..], [PsState::Running, PsState::Killed, PsState::Exited(_)]),
         "{states:?}"
     );
-    let text = table(&all, Timestamp::now());
+    let text = table(&all, Timestamp::now(), None);
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("ID"));
     assert!(lines[3].starts_with(&ended.to_string()));
@@ -72,6 +72,17 @@ fn a_sandbox_whose_record_is_unreadable_is_listed_and_can_be_removed() {
     let stores = fixture.stores();
     let all = list(&stores, Scope::All).unwrap();
     assert_eq!(all[0].state, PsState::Unreadable);
+    let record = fixture.path("data/bryo").join(fixture.left().remove(0)).join("record.json");
+    for (text, said) in [
+        ("no JSON", "cannot understand"),
+        ("", "a part of it is missing"),
+        ("{\"version", "a part of it is missing"),
+    ] {
+        fs::write(&record, text).unwrap();
+        let error = inspect(&stores, Which::Named(&"n".into())).unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.hint().unwrap().contains("bryo rm "), "{error}");
+    }
     let removed = remove(&stores, &["n".into()], Running::Refuse).unwrap();
     assert!(removed[0].is_ok());
     assert_eq!(fixture.left(), [""; 0]);

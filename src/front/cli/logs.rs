@@ -129,7 +129,10 @@ impl Sink for Printer {
 
     fn missed(&mut self) -> io::Result<()> {
         self.flush()?;
-        writeln!(io::stderr(), "bryo: some of the output was dropped before it could be read")
+        writeln!(
+            io::stderr(),
+            "bryo: some of the output was dropped before it could be read, or is damaged"
+        )
     }
 }
 

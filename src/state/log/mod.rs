@@ -125,11 +125,12 @@ fn number_of(file: impl AsFd) -> Result<Option<u64>, Errno> {
     Ok(number.filter(|_| *magic == MAGIC))
 }
 
-/// Opens one of the files for reading; none if it is not there, or no log.
+/// Opens one of the files for reading; none if it is not there. Errors: `EBADMSG` for what is no log, as each
+/// file appears with its head; those of the system.
 fn open(directory: impl AsFd, name: &str) -> Result<Option<(OwnedFd, u64)>, Errno> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match openat(directory, name, flags, Mode::empty()) {
-        Ok(file) => Ok(number_of(&file)?.map(|number| (file, number))),
+        Ok(file) => number_of(&file)?.map(|number| Some((file, number))).ok_or(Errno::BADMSG),
         Err(Errno::NOENT) => Ok(None),
         Err(error) => Err(error),
     }

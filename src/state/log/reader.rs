@@ -112,7 +112,10 @@ impl Reader {
         }
         let Some(head) = Head::decode(rest) else {
             // Nobody writes such a thing: what follows means nothing.
-            self.file.iter_mut().for_each(|file| file.broken = true);
+            if let Some(file) = self.file.as_mut().filter(|file| !file.broken) {
+                file.broken = true;
+                self.missed = true;
+            }
             return None;
         };
         (rest.len() >= ENTRY_HEAD + head.length).then_some(head)
@@ -161,7 +164,11 @@ impl Reader {
     fn oldest(&self) -> Result<Option<(OwnedFd, u64)>, Errno> {
         for _ in 0..TRIES {
             let current = open(&self.directory, CURRENT)?;
-            let before = open(&self.directory, BEFORE)?;
+            let before = match open(&self.directory, BEFORE) {
+                // What there is besides is shown.
+                Err(Errno::BADMSG) if current.is_some() => None,
+                before => before?,
+            };
             match (before, current) {
                 (Some(before), Some(current)) if before.1 + 1 == current.1 => {
                     return Ok(Some(before));

@@ -114,6 +114,34 @@ fn a_log_is_gone_on_with_behind_its_last_whole_entry() {
 }
 
 #[test]
+fn what_is_damaged_is_told() {
+    let bed = Bed::new();
+    let mut writer = bed.writer(1 << 20);
+    writer.append(Stream::Output, b"one");
+    writer.append(Stream::Output, b"two");
+    let path = bed.0.path().join(CURRENT);
+    let whole = std::fs::read(&path).unwrap();
+    let damaged = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0xff;
+        bytes
+    };
+    std::fs::write(&path, damaged(FILE_HEAD + ENTRY_HEAD + 3 + 4)).unwrap();
+    let mut reader = bed.reader();
+    assert_eq!(all(&mut reader), [(Stream::Output, b"one".to_vec())]);
+    assert!(reader.take_missed(), "an entry's head");
+    assert!(all(&mut reader).is_empty() && !reader.take_missed(), "once");
+    for bytes in [damaged(0), whole[..7].to_vec(), Vec::new()] {
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(Reader::new(bed.open()).unwrap_err(), rustix::io::Errno::BADMSG);
+    }
+    // What is before it does not hide what is there now.
+    std::fs::rename(&path, bed.0.path().join(BEFORE)).unwrap();
+    bed.writer(1 << 20).append(Stream::Errors, b"next");
+    assert_eq!(all(&mut bed.reader()), [(Stream::Errors, b"next".to_vec())]);
+}
+
+#[test]
 fn a_place_is_found_again_until_it_is_dropped() {
     let bed = Bed::new();
     let mut writer = bed.writer(64 << 10);

@@ -39,7 +39,10 @@ impl Writer {
             (file, number, length)
         } else {
             // Killed between the two renames of a turn, or the first.
-            let number = super::open(&directory, BEFORE)?.map_or(1, |(_, before)| before + 1);
+            let number = match super::open(&directory, BEFORE) {
+                Err(Errno::BADMSG) => 1,
+                before => before?.map_or(1, |(_, before)| before + 1),
+            };
             (begin(&directory, number)?, number, FILE_HEAD as u64)
         };
         Ok(Self { directory, file, number, length, bound, failed: None })
