@@ -1,7 +1,9 @@
 //! What stands at a path that was asked for, and what the caller may do there.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType};
 use rustix::io::Errno;
@@ -33,15 +35,17 @@ pub(super) fn probe(
         kind: found.kind.clone(),
         writable: false,
         foreign_writable: false,
+        foreign: None,
         size: 0,
         fs_magic: 0,
     };
     if let Some(status) = found.status {
         let writer = Writer::from(caller);
         place.writable = writer.may_write(&found.real, &status);
-        place.foreign_writable = look_into == LookInto::Entries
-            && found.is_directory()
-            && tree_is_foreign(&found, &writer);
+        if look_into == LookInto::Entries && found.is_directory() {
+            place.foreign = foreign_in(&found, &status, &writer);
+            place.foreign_writable = place.foreign.is_some();
+        }
         place.size = status.size;
         if look_into == LookInto::Entries {
             place.fs_magic = fs_magic(&found.real);
@@ -115,29 +119,34 @@ impl Writer {
     }
 }
 
-/// Looks at a directory and its entries, [`MOST_FOREIGN_LOOKS`] at most: a project directory of a
-/// group carries its group on itself and on what is in it.
-fn tree_is_foreign(found: &Found, writer: &Writer) -> bool {
-    if found.status.is_some_and(|status| writer.finds_foreign(&status)) {
-        return true;
+/// Looks at a directory and its entries, [`MOST_FOREIGN_LOOKS`] at most, for one that is foreign: a project
+/// directory of a group carries its group on itself and on what is in it.
+fn foreign_in(found: &Found, status: &Status, writer: &Writer) -> Option<HostPath> {
+    if writer.finds_foreign(status) {
+        return Some(found.real.clone());
     }
-    let Ok(dir) = open_directory(&found.real) else { return false };
+    let dir = open_directory(&found.real).ok()?;
     let mut looks = 0;
-    let mut foreign = false;
+    let mut foreign = None;
     let listed = each_entry(&dir, |name, file_type| {
         looks += 1;
         let matters =
             matches!(file_type, FileType::Directory | FileType::RegularFile | FileType::Unknown);
-        foreign = matters
-            && matches!(look(&dir, name), Seen::There(status) if writer.finds_foreign(&status));
-        if foreign || looks == MOST_FOREIGN_LOOKS {
+        if matters
+            && matches!(look(&dir, name), Seen::There(status) if writer.finds_foreign(&status))
+        {
+            let name = OsStr::from_bytes(name.to_bytes());
+            // No path is too long to be foreign.
+            foreign = Some(found.real.join(name).unwrap_or_else(|_| found.real.clone()));
+        }
+        if foreign.is_some() || looks == MOST_FOREIGN_LOOKS {
             ControlFlow::Break(())
         } else {
             ControlFlow::Continue(())
         }
     });
     // What cannot be listed is not copied up either.
-    listed.is_ok() && foreign
+    listed.ok().and(foreign)
 }
 
 /// The entries of `/`, sorted.
@@ -236,7 +245,8 @@ mod tests {
         assert!(!probe_path(&root, &other).foreign_writable);
         std::fs::write(root.join("open"), "").unwrap();
         set_mode(&root.join("open"), 0o666);
-        assert!(probe_path(&root, &other).foreign_writable);
+        let place = probe_path(&root, &other);
+        assert!(place.foreign_writable && place.foreign.unwrap().as_path() == root.join("open"));
         let asked = HostPath::new(&root).unwrap();
         let place = probe(&asked, &other, LookInto::Nothing, &mut Resolver::default());
         assert!(!place.foreign_writable);

@@ -205,8 +205,9 @@ impl fmt::Display for Notice {
                 write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
             }
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
-            Self::Fuse { at, why } => {
-                write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")
+            Self::Fuse { at, why, file } => {
+                write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")?;
+                file.as_ref().map_or(Ok(()), |file| write!(f, ", as `{file}`"))
             }
             Self::Missing(missing) => missing.fmt(f),
             Self::ReadOnlyFile(path) => {

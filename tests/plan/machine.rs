@@ -91,6 +91,7 @@ impl Host {
             kind: kind_of(asked),
             writable: writable(asked),
             foreign_writable: false,
+            foreign: None,
             fs_magic: 0xef53,
             size: 1,
         }

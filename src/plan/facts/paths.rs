@@ -72,6 +72,9 @@ pub struct Place {
     /// Whether it, or an entry to a bounded depth, belongs to an id that one mapped id cannot show
     /// and that the caller may write by a group: then copying up fails in the kernel's overlay.
     pub foreign_writable: bool,
+    /// Which: the first that was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub foreign: Option<HostPath>,
     /// Magic number of its file system (`statfs`), 0 when unknown.
     pub fs_magic: u64,
     /// Bytes, for a file.

@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use super::super::error::PlanError;
 use super::super::facts::{Kind, Refuted, StoreState};
 use super::super::step::{
-    Backend, Copied, FsStep, Layer, LayerNumber, Lower, Missing, MountFlags, Notice, OverlayServer,
-    ScratchEntry, ScratchLayer, Stage, StoreStep, Upper,
+    Backend, Copied, FsStep, FuseReason, Layer, LayerNumber, Lower, Missing, MountFlags, Notice,
+    OverlayServer, ScratchEntry, ScratchLayer, Stage, StoreStep, Upper,
 };
 use super::super::view::{Rule, View};
 use super::mask::inside;
@@ -155,7 +155,10 @@ impl Trees<'_> {
         let at = &tree.rule.at;
         let (server, why) = serve::server(self.spec, self.facts, self.home.as_ref(), purpose, at)?;
         if let Some(why) = why {
-            self.draft.notice(Notice::Fuse { at: at.clone(), why });
+            let place = self.facts.places.iter().find(|place| place.real == tree.rule.from);
+            let file = place.filter(|_| why == FuseReason::ForeignIds);
+            let file = file.and_then(|place| place.foreign.clone());
+            self.draft.notice(Notice::Fuse { at: at.clone(), why, file });
         } else if purpose == Purpose::WriteForeign {
             self.draft.notice(Notice::ForeignIds(tree.rule.from.clone()));
         }

@@ -30,6 +30,9 @@ pub enum Notice {
         at: SandboxPath,
         /// Why.
         why: FuseReason,
+        /// A file of another id in it, if that is why.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        file: Option<HostPath>,
     },
     /// Something wanted `if-available` is missing on this host.
     Missing(Missing),
