@@ -110,6 +110,7 @@ fn changes_come_with_the_command_that_shows_them() {
         "bryo: at least 1 deleted path in its layer; to see: bryo diff mine; to keep: bryo apply mine\n"
     );
     assert!(said(&record, Kept::No).ends_with("which is gone\n"));
+    assert_eq!(said(&record, Kept::AndApplied), "", "what becomes of it is told by apply");
 }
 
 #[test]

@@ -29,6 +29,8 @@ const NOT_MISSED: [&str; 5] = ["_", "OLDPWD", "PWD", "SHLVL", "SHELLOPTS"];
 pub enum Kept {
     /// It can be asked for later.
     Yes,
+    /// It does, and what changed is about to be applied, which is told then.
+    AndApplied,
     /// It is gone.
     No,
 }
@@ -134,6 +136,7 @@ fn changes(record: &Record, kept: Kept) -> Option<String> {
                 "{words} in its layer; to see: bryo diff {sandbox}; to keep: bryo apply {sandbox}"
             )
         }
+        Kept::AndApplied => return None,
         Kept::No => format!("{words} in its layer, which is gone"),
     })
 }
@@ -168,7 +171,7 @@ fn denials(denied: &[DeniedCall], record: &Record, kept: Kept) -> Option<String>
         .collect();
     let more = match denied.len().checked_sub(NAMED) {
         None | Some(0) => String::new(),
-        Some(more) if kept == Kept::Yes => {
+        Some(more) if kept != Kept::No => {
             format!("; and {more} more: bryo inspect {}", reference(record))
         }
         Some(more) => format!("; and {more} more"),

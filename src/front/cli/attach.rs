@@ -28,8 +28,9 @@ pub fn command() -> Command {
     Command::new("attach")
         .about("Show what a detached sandbox writes, and pass on what is typed")
         .after_help(
-            "Ctrl-P Ctrl-Q leaves it alone again. Its exit status is that of the command. What it wrote \
-             before is in `bryo logs`.",
+            "Of one with a terminal (`bryo run -dit`), Ctrl-P Ctrl-Q leaves it alone again. One without gets Ctrl-C as a \
+             signal, as with Docker: with --sig-proxy=false Ctrl-C leaves it alone. The exit status is that of the \
+             command. What it wrote before is in `bryo logs`.",
         )
         .arg(switch("no-stdin", "Pass nothing on"))
         .arg(toggle("sig-proxy", "Pass signals on where it has no terminal: always so unless `=false`"))

@@ -75,14 +75,15 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
         None => None,
     };
     let finished = op::run(&run.spec).map_err(|e| Failure::new(&e))?;
-    tell(&finished, run.show);
+    let code = finished.ended.how.exit_code();
+    let applies = run.apply_on_success && code == 0 && finished.kept;
+    tell(&finished, if applies { Kept::AndApplied } else { kept(&finished) }, run.show);
     if let Some(report) = report {
         let json = finished.record.to_pretty_json();
         let json = json.map_err(|e| Failure::new(&EncodeError(e)))?;
         report.write(&json).map_err(|e| Failure::new(&e))?;
     }
-    let code = finished.ended.how.exit_code();
-    if run.apply_on_success && code == 0 && finished.kept {
+    if applies {
         let code = apply::after_success(finished.record.id.as_str())?;
         return Ok(Answer::text("").with_code(code));
     }
@@ -92,7 +93,7 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
 /// A sandbox that ran before, once more and here.
 pub(super) fn started(spec: &Spec) -> Result<Answer, Failure> {
     let finished = op::run(spec).map_err(|e| Failure::new(&e))?;
-    tell(&finished, Show::Summary);
+    tell(&finished, kept(&finished), Show::Summary);
     Ok(Answer::text("").with_code(finished.ended.how.exit_code()))
 }
 
@@ -115,8 +116,12 @@ pub(super) fn disconnect_input() -> Result<(), InputError> {
     rustix::stdio::dup2_stdin(&null).map_err(|errno| InputError(errno.into()))
 }
 
+fn kept(finished: &Finished) -> Kept {
+    if finished.kept { Kept::Yes } else { Kept::No }
+}
+
 /// Most of it only a person wants to hear: on a terminal, or when asked for.
-fn tell(finished: &Finished, show: Show) {
+fn tell(finished: &Finished, kept: Kept, show: Show) {
     let mut stderr = std::io::stderr().lock();
     let detail = match show {
         Show::Everything => Detail::All,
@@ -124,7 +129,6 @@ fn tell(finished: &Finished, show: Show) {
         Show::Summary => Detail::Least,
         Show::Nothing | Show::Plan { .. } => return,
     };
-    let kept = if finished.kept { Kept::Yes } else { Kept::No };
     let text = footer(&finished.record, kept, detail, &Look::of_stderr());
     // There is nobody left to tell that stderr is closed.
     stderr.write_all(text.as_bytes()).unwrap_or_default();

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::super::error::OpsError;
 use crate::changes::apply::{
-    Action, ApplyPlan, Item, Left, Note, Outcome, PutAside, Refusal, Why, verb,
+    Action, ApplyPlan, Item, Left, Note, Outcome, PutAside, Refusal, Resolve, Why, verb,
 };
 use crate::changes::{FileKind, Kind, Node};
 use crate::report::amount::{count, size};
@@ -188,10 +188,18 @@ impl Report {
     }
 
     /// What to do about what stays.
-    pub fn hints(&self) -> Vec<&'static str> {
+    pub fn hints(&self, asked: Resolve) -> Vec<&'static str> {
         let has = |reason: &str| self.left.iter().any(|left| left.reason == reason);
-        let conflict = "--theirs takes the sandbox's side, --ours the host's, --merge both where git \
-                        knows what they began with; -i asks for each";
+        let conflict = match asked {
+            Resolve::Merge => {
+                "git merges what it had committed when the sandbox started, where not both changed the same \
+                 lines; of the rest, --theirs takes the sandbox's side, --ours the host's; -i asks for each"
+            }
+            _ => {
+                "--theirs takes the sandbox's side, --ours the host's, --merge both where git \
+                 knows what they began with; -i asks for each"
+            }
+        };
         let later = "--allow-executed-later applies what other programs execute; read it first";
         let foreign = "who may write into a file of another user keeps its owner by writing into it: \
                        bryo export SANDBOX PATH | tar -xO >PATH, by hand, as that cannot be done at once";

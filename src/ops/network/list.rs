@@ -51,6 +51,8 @@ pub struct NetworkDetail {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 enum Uplink {
+    /// There is none: it is internal.
+    None,
     /// Nobody is there.
     Idle,
     /// It works.
@@ -79,9 +81,10 @@ pub fn inspect(store: &Store, name: &NetworkName) -> Result<NetworkDetail, Netwo
         None => None,
     };
     let uplink = match (&holder, &traffic) {
+        (Some(_), None) => Uplink::Lost,
+        _ if row.internal => Uplink::None,
         (None, _) => Uplink::Idle,
         (Some(_), Some(_)) => Uplink::Up,
-        (Some(_), None) => Uplink::Lost,
     };
     Ok(NetworkDetail { row, egress, uplink, traffic, members })
 }

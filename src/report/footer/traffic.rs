@@ -75,8 +75,8 @@ fn refused(traffic: &Traffic, record: &Record, kept: Kept) -> String {
     let left = u64::try_from(left).unwrap_or(u64::MAX).saturating_add(traffic.more);
     let more = match (left, kept) {
         (0, _) => String::new(),
-        (left, Kept::Yes) => format!("; and {left} more: bryo inspect {}", reference(record)),
         (left, Kept::No) => format!("; and {left} more"),
+        (left, _) => format!("; and {left} more: bryo inspect {}", reference(record)),
     };
     format!("refused connections: {}{more}", named.join("; "))
 }

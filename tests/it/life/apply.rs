@@ -57,6 +57,8 @@ fn a_conflict_is_told_with_both_sides_and_settled_by_a_choice() {
         .exits_with(1)
         .stdout_has("  sandbox: file, 7 B")
         .stderr_has("--theirs");
+    let unmerged = world.bryo(["apply", "--merge"]).ends().exits_with(1);
+    unmerged.stderr_has("git merges what it had committed").stderr_lacks("--merge both");
     world.bryo(["apply", "--theirs", "--ours"]).ends().refuses_with(&["cannot take both"]);
     world.bryo(["apply", "--theirs"]).ends().succeeds();
     assert_eq!(world.read("project/old"), "theirs\n");

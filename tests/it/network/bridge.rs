@@ -279,9 +279,12 @@ fn nothing_leaves_an_internal_network_and_nobody_is_asked_for_a_name() {
     let (tried, asked) = on_bed(|bryo, scripts| {
         let payload = format!("python3 {scripts}/payload.py '{what}'");
         let run = format!("{bryo} run -q --rm --network bridge:n -- {payload}");
-        format!("{bryo} network create --internal n >/dev/null; {run}; {bryo} network rm n")
+        let uplink = format!("{bryo} network inspect n | grep -o '\"none\"'");
+        format!(
+            "{bryo} network create --internal n >/dev/null; {run}; {uplink}; {bryo} network rm n"
+        )
     });
-    assert_eq!((tried.as_str(), asked.as_str()), ("refused\nrefused\nrefused\nn\n", ""));
+    assert_eq!((tried.as_str(), asked.as_str()), ("refused\nrefused\nrefused\n\"none\"\nn\n", ""));
 }
 
 /// What `network inspect` says, in short.

@@ -82,7 +82,11 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let report = carry_out(&matches, person.as_mut())?;
     drop(person);
     match report {
-        Some(report) => tell(&report, is_set(&matches, "json")),
+        Some(report) if is_set(&matches, "json") => {
+            let bytes = report.json().map_err(|error| Failure::new(&error))?;
+            Ok(Answer::bytes(bytes).with_code(code_of(&report)))
+        }
+        Some(report) => tell(&report, resolve(&matches)),
         // Somebody chose nothing: it is not applied, and they know why.
         None => Ok(Answer::text("").with_code(1)),
     }
@@ -100,12 +104,7 @@ fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Option<Rep
     let selected = selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
     let Selected { sandbox, selection } = &selected;
     let reviewed = reviewed(matches).map_err(|e| Failure::new(&e))?;
-    let conflicts = match () {
-        () if is_set(matches, "theirs") => Resolve::Theirs,
-        () if is_set(matches, "ours") => Resolve::Ours,
-        () if is_set(matches, "merge") => Resolve::Merge,
-        () => Resolve::Tell,
-    };
+    let conflicts = resolve(matches);
     let allows = is_set(matches, "allow-executed-later");
     let executed_later = if allows { ExecutedLater::Allow } else { ExecutedLater::Stay };
     let doing = if is_set(matches, "dry-run") { Doing::DryRun } else { Doing::Really };
@@ -128,6 +127,15 @@ fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Option<Rep
     }
 }
 
+fn resolve(matches: &ArgMatches) -> Resolve {
+    match () {
+        () if is_set(matches, "theirs") => Resolve::Theirs,
+        () if is_set(matches, "ours") => Resolve::Ours,
+        () if is_set(matches, "merge") => Resolve::Merge,
+        () => Resolve::Tell,
+    }
+}
+
 fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
     let Some(text) = one(matches, "reviewed") else { return Ok(None) };
     let digest = text.to_str().and_then(|text| text.parse().ok());
@@ -139,20 +147,21 @@ fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
     })
 }
 
-/// The answer, and 1 where something stays that was to be applied, or a path was named in which nothing changed.
-fn tell(report: &Report, json: bool) -> Result<Answer, Failure> {
-    let code = u8::from(!report.is_all());
-    if json {
-        let bytes = report.json().map_err(|error| Failure::new(&error))?;
-        return Ok(Answer::bytes(bytes).with_code(code));
-    }
+/// 1 where something stays that was to be applied, or a path was named in which nothing changed.
+fn code_of(report: &Report) -> u8 {
+    u8::from(!report.is_all())
+}
+
+fn tell(report: &Report, asked: Resolve) -> Result<Answer, Failure> {
     Answer::text(report.text()).print().map_err(|error| Failure::new(&error))?;
-    let look = Look::of_stderr();
-    let hints: String =
-        report.hints().into_iter().map(|hint| look.paragraph("hint: ", hint)).collect();
     // There is nobody left to tell that stderr is closed.
-    io::stderr().write_all(hints.as_bytes()).unwrap_or_default();
-    Ok(Answer::text("").with_code(code))
+    io::stderr().write_all(hints(report, asked).as_bytes()).unwrap_or_default();
+    Ok(Answer::text("").with_code(code_of(report)))
+}
+
+fn hints(report: &Report, asked: Resolve) -> String {
+    let look = Look::of_stderr();
+    report.hints(asked).into_iter().map(|hint| look.paragraph("hint: ", hint)).collect()
 }
 
 /// Applies the changes of a run that just ended with success. Gives the exit status: 125 where something
@@ -167,11 +176,11 @@ pub(super) fn after_success(sandbox: &str) -> Result<u8, Failure> {
     drop(person);
     let look = Look::of_stderr();
     let text: String = report.text().lines().map(|line| look.paragraph("bryo: ", line)).collect();
-    let hints: String =
-        report.hints().into_iter().map(|hint| look.paragraph("hint: ", hint)).collect();
     let is_quiet = report.left.is_empty() && !io::stderr().is_terminal();
     if !is_quiet {
-        io::stderr().write_all((text + &hints).as_bytes()).unwrap_or_default();
+        io::stderr()
+            .write_all((text + &hints(&report, Resolve::Tell)).as_bytes())
+            .unwrap_or_default();
     }
     Ok(if report.left.is_empty() { 0 } else { crate::report::EXIT_FAILED })
 }
