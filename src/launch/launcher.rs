@@ -28,6 +28,7 @@ use crate::state::StateError;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::event::Poller;
+use crate::sys::processors::{Apart, Processors};
 use crate::sys::pty::Master;
 use crate::sys::seccomp::Listener;
 use crate::sys::signal::SignalNumber;
@@ -35,13 +36,14 @@ use crate::sys::{heap, pidfd, socket};
 
 /// Starts the sandbox of `plan` and returns when its payload was executed.
 ///
-/// `record` writes the run's record, which names the control group where there is one, and is done before the payload is forked. The signals that
-/// the supervisor wants must be blocked already; the payload unblocks all. On an error everything that
-/// was started has been killed and reaped.
+/// `record` writes the run's record, which names the control group where there is one, and is done before the payload
+/// is forked; `meanwhile` is done while the sandbox prepares itself. The signals that the supervisor wants must be
+/// blocked already; the payload unblocks all. On an error everything that was started has been killed and reaped.
 pub fn launch(
     plan: &Plan,
     host: &Host<'_>,
     record: impl FnOnce(Option<&HostPath>) -> Result<(), StateError>,
+    meanwhile: impl FnOnce(),
 ) -> Result<Running, LaunchError> {
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     rootfs::check_lowers(plan).map_err(|(step, failure)| {
@@ -51,6 +53,7 @@ pub fn launch(
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
     let (relays, inside_relays) = relays(plan).map_err(LaunchError::Connect)?;
     let payload = payload::Prepared::new(plan, host, inside_relays);
+    let processors = Processors::all();
     heap::leave_used();
     let group = Grouping::before(plan, host.id)?;
     let cloned = match cloned(plan, host, group.as_ref().and_then(Grouping::directory)) {
@@ -65,13 +68,14 @@ pub fn launch(
                 host,
                 payload,
                 sandbox::Sockets { control: Inside(inside_control), report: Inside(inside_report) },
+                processors,
             )
         }
         Cloned::Parent { pid, pidfd } => {
             drop((inside_control, inside_report, payload));
             let mut start = Start::new(Cow::Borrowed(plan), host, (pid, pidfd), (control, report));
             start.group = group;
-            match start.carry_through(record) {
+            match start.carry_through(processors.apart(pid), record, meanwhile) {
                 Ok(()) => Ok(start.into_running(relays)),
                 Err(error) => Err(start.give_up(error)),
             }
@@ -212,7 +216,9 @@ impl<'a> Start<'a> {
 
     fn carry_through(
         &mut self,
+        apart: Apart,
         record: impl FnOnce(Option<&HostPath>) -> Result<(), StateError>,
+        meanwhile: impl FnOnce(),
     ) -> Result<(), LaunchError> {
         if let Some(group) = &mut self.group {
             group.after(&self.plan, self.pid)?;
@@ -226,6 +232,8 @@ impl<'a> Start<'a> {
         }
         enter::attach(&self.plan, self.host, self.pid)?;
         channel::send(&self.control, ToSandbox::Go).map_err(|_| LaunchError::Lost)?;
+        // Not before it has been woken where it is, and before it may fork the payload.
+        apart.end().map_err(LaunchError::Clone)?;
         // While the sandbox builds its tree. The payload is forked when it is done: what a payload wrote
         // must never be without a record.
         let group = self.group.as_ref().and_then(Grouping::path);
@@ -241,6 +249,7 @@ impl<'a> Start<'a> {
         }
         // A sandbox that has ended meanwhile has said why: that is heard below.
         channel::send(&self.control, ToSandbox::Recorded).unwrap_or_default();
+        meanwhile();
         while !self.is_complete() {
             self.listen(None)?;
         }

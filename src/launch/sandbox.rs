@@ -13,7 +13,7 @@ mod steps;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::Mode;
+use rustix::fs::{Gid, Mode, Uid};
 use rustix::process::Pid;
 
 use steps::{clone_step, exec_step, needs_network};
@@ -28,6 +28,7 @@ use crate::sys::beside::NetworkBeside;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::process::{self, Dumpable, exit_now};
+use crate::sys::processors::Processors;
 use crate::sys::pty::{Likeness, Master};
 use crate::sys::signal::SignalNumber;
 use crate::{limits, net};
@@ -71,11 +72,12 @@ pub(super) fn run(
     host: &Host<'_>,
     payload: payload::Prepared<'_>,
     sockets: Sockets,
+    processors: Processors,
 ) -> ! {
     if let Err(failed) = prepare() {
         give_up(&failed, &sockets.control);
     }
-    let Some(mapped) = Unmapped(&sockets).wait(plan) else { exit_now(1) };
+    let Some(mapped) = Unmapped(&sockets).wait(plan, processors) else { exit_now(1) };
     let rooted = match mapped.build(plan, host).and_then(|rooted| rooted.verify(plan)) {
         Ok(rooted) => rooted,
         Err(failed) => give_up(&failed, &sockets.control),
@@ -96,8 +98,14 @@ pub(super) fn run_entry(
     (namespaces, terminal): (&Joinable, Option<&Likeness>),
 ) -> ! {
     let built = prepare().and_then(|()| {
-        Mapped { sockets: &sockets, namespaces: Some(namespaces), network: Network::Kept, terminal }
-            .build(plan, host)
+        Mapped {
+            sockets: &sockets,
+            namespaces: Some(namespaces),
+            network: Network::Kept,
+            terminal,
+            processors: Processors::all(),
+        }
+        .build(plan, host)
     });
     match built {
         Ok(rooted) => rooted.fork(plan, host, payload, sockets),
@@ -127,9 +135,9 @@ struct Unmapped<'a>(&'a Sockets);
 
 impl<'a> Unmapped<'a> {
     /// Waits for the id maps; none when the launcher is gone or says anything else.
-    fn wait(self, plan: &Plan) -> Option<Mapped<'a>> {
+    fn wait(self, plan: &Plan, processors: Processors) -> Option<Mapped<'a>> {
         match self.0.control.order() {
-            Ok(Some(ToSandbox::Go)) => Some(Mapped::with_own_network(self.0, plan)),
+            Ok(Some(ToSandbox::Go)) => Some(Mapped::with_own_network(self.0, plan, processors)),
             Ok(_) | Err(_) => None,
         }
     }
@@ -153,21 +161,22 @@ struct Mapped<'a> {
     network: Network,
     /// What the pty of an entry is to be like.
     terminal: Option<&'a Likeness>,
+    processors: Processors,
 }
 
 impl<'a> Mapped<'a> {
     /// In the namespaces of the plan's clone. The helper begins now and not earlier: where it has no processor
     /// of its own it would be in the way of whoever waits for the maps.
-    fn with_own_network(sockets: &'a Sockets, plan: &Plan) -> Self {
+    fn with_own_network(sockets: &'a Sockets, plan: &Plan, processors: Processors) -> Self {
         let is_new =
             |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
         let is_new = plan.of(Stage::Launch).any(|(_, action)| is_new(action));
         let network = if is_new && !enter::is_attached(plan) {
-            Network::Made(NetworkBeside::begin())
+            Network::Made(NetworkBeside::begin(&processors))
         } else {
             Network::Kept
         };
-        Self { sockets, namespaces: None, network, terminal: None }
+        Self { sockets, namespaces: None, network, terminal: None, processors }
     }
 
     fn build(mut self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
@@ -205,7 +214,12 @@ impl<'a> Mapped<'a> {
             Network::Entered(network) => network,
             Network::Kept | Network::Made(_) => None,
         };
-        Ok(Rooted { slave, network, enters: self.namespaces.is_some() })
+        Ok(Rooted {
+            slave,
+            network,
+            enters: self.namespaces.is_some(),
+            processors: self.processors,
+        })
     }
 
     /// Takes a step on the tree, and sends away what belongs outside.
@@ -274,7 +288,9 @@ impl<'a> Mapped<'a> {
             ProcessStep::JoinNamespaces => self.namespaces.ok_or(Errno::EINVAL)?.join()?,
             ProcessStep::CgroupNamespace => clone::unshare(CloneFlags::NEW_CGROUP)?,
             ProcessStep::Hostname(name) => nix::unistd::sethostname(name)?,
-            ProcessStep::TakeIds { uid, gid, drop_groups } => take_ids(*uid, *gid, *drop_groups)?,
+            ProcessStep::TakeIds { uid, gid, drop_groups } => {
+                process::take_ids(Uid::from_raw(*uid), Gid::from_raw(*gid), *drop_groups)?;
+            }
             ProcessStep::Session { pty } => {
                 rustix::process::setsid()?;
                 if *pty {
@@ -309,14 +325,6 @@ impl<'a> Mapped<'a> {
     }
 }
 
-fn take_ids(uid: u32, gid: u32, drop_groups: bool) -> Result<(), Errno> {
-    if drop_groups {
-        process::set_groups(&[])?;
-    }
-    process::set_gids(rustix::fs::Gid::from_raw(gid))?;
-    process::set_uids(rustix::fs::Uid::from_raw(uid))
-}
-
 /// The host's tree is gone.
 struct Rooted {
     /// The pty's other end.
@@ -325,6 +333,7 @@ struct Rooted {
     network: Option<OwnedFd>,
     /// It is somebody else's sandbox.
     enters: bool,
+    processors: Processors,
 }
 
 impl Rooted {
@@ -360,10 +369,10 @@ impl Rooted {
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
                 drop((report, payload, pidfd));
-                // Not before the fork: a launcher that wakes, and sleeps again, has its processor look for
-                // work, which is then the payload's process.
+                // What it may use is complete again long before it executes anything.
+                let placed = self.processors.apart(pid).end();
                 let network = self.network.as_ref().map(AsFd::as_fd);
-                let told = control.tell(&FromSandbox::Rooted, network);
+                let told = control.tell(&FromSandbox::Rooted, network).and(placed);
                 drop(self.network);
                 let init = init::Init::new(pid, control, self.slave);
                 match told {

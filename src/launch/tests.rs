@@ -157,7 +157,7 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         membership: None,
         terminal: None,
     };
-    launch(plan, &host, |_| Ok(()))
+    launch(plan, &host, |_| Ok(()), || ())
 }
 
 /// What the payload printed, and init's last word.
@@ -306,13 +306,13 @@ fn the_record_is_written_before_the_payload_runs() {
             terminal: None,
         };
         let mut recorded = 0;
-        let mut running = launch(&plan, &host, |_| {
+        let record = |_: Option<&crate::spec::HostPath>| {
             std::thread::sleep(std::time::Duration::from_millis(300));
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
             recorded = now.as_nanos();
             Ok(())
-        })
-        .unwrap();
+        };
+        let mut running = launch(&plan, &host, record, || ()).unwrap();
         let mut printed = String::new();
         std::fs::File::from(running.relays.remove(0).end).read_to_string(&mut printed).unwrap();
         pidfd::wait(&running.pidfd).unwrap();

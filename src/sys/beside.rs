@@ -18,10 +18,12 @@ use std::os::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::Pid;
 
 use super::clone::{self, CloneFlags};
 use super::errno::{Errno, Result, check};
 use super::namespace;
+use super::processors::Processors;
 
 /// The helper's stack, in units of 16 bytes, which is also how it is aligned.
 const STACK: usize = 2048;
@@ -45,8 +47,8 @@ struct Helper {
 }
 
 impl NetworkBeside {
-    /// Has a helper begin. The caller must have capabilities in its user namespace.
-    pub fn begin() -> Self {
+    /// Has a helper begin, on another processor where there is one. The caller must have capabilities in its user namespace.
+    pub fn begin(processors: &Processors) -> Self {
         let opened = Box::new(AtomicI32::new(NOTHING));
         let mut stack: Vec<u128> = Vec::with_capacity(STACK);
         let top = stack.spare_capacity_mut().as_mut_ptr_range().end;
@@ -56,6 +58,9 @@ impl NetworkBeside {
         // argument points to (see `wait`); `make` does nothing with the memory it shares but one atomic store.
         let pid = unsafe { libc::clone(make, top.cast(), flags, argument.cast()) };
         let helper = check(pid).ok().map(|_| Helper { pid, _stack: stack });
+        if let Some(child) = helper.as_ref().and_then(|helper| Pid::from_raw(helper.pid)) {
+            processors.apart(child).for_good();
+        }
         Self { opened, helper }
     }
 
@@ -140,7 +145,7 @@ mod tests {
             ordinary_user();
             let outside = own_network();
             let exit = mapped(CloneFlags::empty(), 0, || {
-                let beside = NetworkBeside::begin();
+                let beside = NetworkBeside::begin(&Processors::all());
                 assert_eq!(own_network(), outside);
                 let opened = beside.enter().unwrap().unwrap();
                 assert_ne!(own_network(), outside);
@@ -175,7 +180,7 @@ mod tests {
     fn what_the_caller_may_not_do_it_is_told() {
         alone(module_path!(), "what_the_caller_may_not_do_it_is_told", || {
             ordinary_user();
-            assert_eq!(NetworkBeside::begin().enter().unwrap_err(), Errno::EPERM);
+            assert_eq!(NetworkBeside::begin(&Processors::all()).enter().unwrap_err(), Errno::EPERM);
         });
     }
 }

@@ -26,6 +26,7 @@ pub mod netlink;
 pub mod open;
 pub mod pidfd;
 pub mod process;
+pub mod processors;
 pub mod pty;
 pub mod resource;
 pub mod seccomp;

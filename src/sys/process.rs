@@ -225,19 +225,14 @@ pub fn set_name(name: &CStr) -> Result<()> {
     Ok(rustix::thread::set_name(name)?)
 }
 
-/// `setresuid(2)` of the calling thread: real, effective and saved at once.
-pub fn set_uids(uid: Uid) -> Result<()> {
+/// Real, effective and saved ids of the calling thread at once, and no supplementary group where they are to go:
+/// `setgroups(2)`, which is `EPERM` where `/proc/PID/setgroups` says `deny`, `setresgid(2)`, `setresuid(2)`.
+pub fn take_ids(uid: Uid, gid: Gid, drop_groups: bool) -> Result<()> {
+    if drop_groups {
+        rustix::thread::set_thread_groups(&[])?;
+    }
+    rustix::thread::set_thread_res_gid(gid, gid, gid)?;
     Ok(rustix::thread::set_thread_res_uid(uid, uid, uid)?)
-}
-
-/// `setresgid(2)` of the calling thread: real, effective and saved at once.
-pub fn set_gids(gid: Gid) -> Result<()> {
-    Ok(rustix::thread::set_thread_res_gid(gid, gid, gid)?)
-}
-
-/// `setgroups(2)` of the calling thread; `EPERM` where `/proc/PID/setgroups` says `deny`.
-pub fn set_groups(groups: &[Gid]) -> Result<()> {
-    Ok(rustix::thread::set_thread_groups(groups)?)
 }
 
 /// Joins a new, empty session keyring, so that the caller's keys are not the payload's.

@@ -85,9 +85,7 @@ pub(crate) fn mapped(flags: CloneFlags, inside: u32, child: impl FnOnce()) -> Ex
 pub(crate) fn ordinary_user() {
     if rustix::process::geteuid().is_root() {
         let id = 61_234;
-        process::set_groups(&[]).unwrap();
-        process::set_gids(Gid::from_raw(id)).unwrap();
-        process::set_uids(Uid::from_raw(id)).unwrap();
+        process::take_ids(Uid::from_raw(id), Gid::from_raw(id), true).unwrap();
         // Changing ids took it away, and with it the ownership of /proc/self.
         process::set_dumpable(Dumpable::Yes).unwrap();
     }

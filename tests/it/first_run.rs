@@ -85,3 +85,18 @@ fn a_payload_on_a_terminal_has_one_of_its_own_that_follows_the_callers() {
     terminal.types("echo st''ill here\r").shows("still here").types("exit 3\r");
     terminal.ends().exits_with(3);
 }
+
+#[test]
+fn the_payload_may_use_the_processors_that_its_caller_may() {
+    let world = World::new();
+    let asked = "grep ^Cpus_allowed_list /proc/self/status";
+    let all = world.outside(asked).succeeds().stdout();
+    // Pid 1 and the payload: both have been placed by who forked them.
+    let both = "grep -h ^Cpus_allowed_list /proc/1/status /proc/self/status";
+    world.sandbox().run(both).succeeds().stdout_is(&all.repeat(2));
+    // One of them alone, as `taskset -c 0` leaves it to its caller.
+    let bryo = crate::support::bryo();
+    let one = ["-c", "0", &bryo.to_string_lossy(), "run", "--rm", "--", "sh", "-c", asked]
+        .map(str::to_owned);
+    world.program("/usr/bin/taskset", one).ends().succeeds().stdout_is("Cpus_allowed_list:\t0\n");
+}

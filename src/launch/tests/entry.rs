@@ -67,7 +67,7 @@ fn an_entry_is_confined_as_the_payload_and_sees_it() {
         let plan = plan(&["sh", "-c", "echo up; exec sleep 1000"]);
         let layers = LayerDirectories::default();
         let host = host(&layers);
-        let mut running = launch(&plan, &host, |_| Ok(())).unwrap();
+        let mut running = launch(&plan, &host, |_| Ok(()), || ()).unwrap();
         let mut up = [0; 3];
         let mut output = std::fs::File::from(running.relays.remove(0).end);
         output.read_exact(&mut up).unwrap();

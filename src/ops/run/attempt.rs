@@ -114,14 +114,15 @@ pub(super) fn carry_out(
     }
     let started = Instant::now();
     let host = prepared.host(plan, &id, &way)?;
-    let launched = launch::launch(plan, &host, |group| {
+    let write = |group: Option<&HostPath>| {
         record.cgroup = group.cloned();
         match &prepared.directory {
             Some(directory) if prepared.before.is_some() => directory.replace_record(&record),
             Some(directory) => directory.begin(&record),
             None => Ok(()),
         }
-    });
+    };
+    let launched = launch::launch(plan, &host, write, || prepared.sweep());
     // What is open is the netstack's alone now.
     drop(host.published.take());
     let mut running = match launched.inspect_err(|_| way.withdraw()) {
@@ -131,7 +132,6 @@ pub(super) fn carry_out(
     if let Some(desk) = &mut desk {
         desk.started(&record);
     }
-    prepared.sweep();
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);
     let model = Model { plan, host: &host, explain: &explain::visit };
@@ -264,7 +264,8 @@ impl Prepared {
         })
     }
 
-    /// Puts in order what killed runs left, while the payload runs. What cannot be put in order now is
+    /// Puts in order what killed runs left, while the sandbox builds its tree: the launcher has nothing to do then,
+    /// and may get no processor while a short payload runs. What cannot be put in order now is
     /// told by the commands that list sandboxes.
     fn sweep(&self) {
         if let Some(store) = &self.store {

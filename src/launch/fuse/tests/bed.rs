@@ -172,7 +172,7 @@ impl Bed {
             membership: None,
             terminal: None,
         };
-        launch(plan, &host, |_| Ok(()))
+        launch(plan, &host, |_| Ok(()), || ())
     }
 
     /// Runs a script: what it printed, how it ended, how the servers ended.
