@@ -6,14 +6,16 @@
 //! launcher included. What is held cannot be forged, and cannot come to mean another sandbox. A new network
 //! namespace is made later: pid 1 sends a descriptor of it, and nothing inside can send one.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
+use super::netstack::act;
 use crate::plan::step::Namespaces;
 use crate::sys::clone::{self, CloneFlags};
 use crate::sys::errno::Result;
+use crate::sys::sock_diag;
 
 /// See the module. The user namespace comes first: it gives the right to the others.
 #[derive(Debug)]
@@ -44,6 +46,17 @@ impl Joinable {
     pub(super) fn with_network(mut self, network: OwnedFd) -> Self {
         self.0.push((CloneFlags::NEW_NET, network));
         self
+    }
+
+    /// Ends every connection that leads out of the sandbox: nobody is at its other end any more. Nothing for one with no
+    /// network of its own.
+    pub fn cut_off(&self) -> Result<()> {
+        let one =
+            |wanted| self.0.iter().find(|(flag, _)| *flag == wanted).map(|(_, fd)| fd.as_fd());
+        match (one(CloneFlags::NEW_USER), one(CloneFlags::NEW_NET)) {
+            (Some(user), Some(net)) => act((user, net), sock_diag::abort_connections),
+            _ => Ok(()),
+        }
     }
 
     /// Joins all of them: the calling process at once, for the pid namespace its children. Root and current

@@ -21,8 +21,9 @@
 //! `Finish`: the payload's kernel may still hold what was written before a `close`, and the end of
 //! the interface keeps that kernel's network alive. When the launcher dies, the socket's other end closes,
 //! which ends it at once; it has also asked for SIGKILL. When it dies first, the
-//! interface is gone: the payload's connections fail, and new ones find the network unreachable. The run
-//! goes on, and its end tells ([`End::Lost`]).
+//! interface is gone: new connections find the network unreachable, and those that were made, of which the payload's
+//! kernel would wait for an answer for a quarter of an hour or for ever, the supervisor has aborted. The run goes on, and
+//! its end tells ([`End::Lost`]).
 //!
 //! *Programs of others* ([`tool`]) take its place where the plan says so.
 //!
@@ -43,6 +44,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 
 pub(super) use tool::hand_over;
+pub(super) use within::act;
 
 use super::channel::Inside;
 use super::holder::{receive, send};

@@ -5,7 +5,7 @@
 mod door;
 mod jobs;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
@@ -46,6 +46,7 @@ enum Event {
     ControlRoom,
     InitEnded,
     ServerEnded,
+    NetstackEnded,
     Names,
     Memory,
     Watch(watch::Event),
@@ -87,6 +88,8 @@ struct Supervisor<'a> {
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
     overtaken: Option<Instant>,
     servers: Vec<Server>,
+    /// Readable when there is no network any more.
+    netstack: Option<BorrowedFd<'a>>,
     /// Where the sandbox has one, init ends when it is told to.
     group: Option<&'a Group>,
     memory: Option<Memory>,
@@ -103,6 +106,8 @@ struct Supervisor<'a> {
 pub(super) struct Beside<'a> {
     /// Its control group.
     pub(super) group: Option<&'a Group>,
+    /// Readable when the netstack has ended.
+    pub(super) netstack: Option<BorrowedFd<'a>>,
     /// Who asks where the host asks for names.
     pub(super) names: Option<Names<'a>>,
 }
@@ -112,7 +117,7 @@ pub(super) fn run(
     running: Running,
     duties: Duties<'_>,
     signals: Signals,
-    Beside { group, names }: Beside<'_>,
+    Beside { group, netstack, names }: Beside<'_>,
 ) -> Result<Ended, SuperviseError> {
     let Running { pidfd, control, listener, pty, relays, servers, namespaces, notify, .. } =
         running;
@@ -152,6 +157,7 @@ pub(super) fn run(
         stopping: None,
         overtaken: None,
         servers,
+        netstack,
         group,
         memory,
         names,
@@ -261,6 +267,9 @@ impl Supervisor<'_> {
                 poller.readable(Event::ServerEnded, server.pidfd());
             }
         }
+        if let Some(netstack) = self.netstack {
+            poller.readable(Event::NetstackEnded, netstack);
+        }
         if let Some(names) = &self.names {
             poller.readable(Event::Names, names.asks());
         }
@@ -275,6 +284,11 @@ impl Supervisor<'_> {
             Event::Memory => self.look_at_memory()?,
             // Who asks no more, or says something else, is heard no more.
             Event::Names => drop(self.names.take_if(|names| names.hear().is_err())),
+            Event::NetstackEnded => {
+                self.netstack = None;
+                // Where it cannot be done, they last until the payload's kernel gives up; the end of the run tells.
+                self.visits.cut_off().unwrap_or_default();
+            }
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::Watch(event) => {
                 if let Some(how) = self.watch.handle(event, ready)? {

@@ -231,6 +231,11 @@ impl<'a> Visits<'a> {
         }
     }
 
+    /// Ends the connections of what is inside.
+    pub(super) fn cut_off(&self) -> Result<(), Errno> {
+        self.namespaces.as_ref().map_or(Ok(()), Joinable::cut_off)
+    }
+
     /// Adds what to wait for, under keys made by `key`.
     pub(super) fn register<'fd, K: Copy>(
         &'fd self,

@@ -31,6 +31,7 @@ pub mod pty;
 pub mod resource;
 pub mod seccomp;
 pub mod signal;
+pub mod sock_diag;
 pub mod socket;
 pub mod stat;
 pub mod tun;

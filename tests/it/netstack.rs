@@ -266,6 +266,36 @@ fn a_payload_goes_on_without_its_netstack_and_sees_errors() {
     assert!(record.contains(r#""killed": 9"#), "{record}");
 }
 
+/// Holds a connection to port 8080 of each of `addresses`, and one of its own, and says what becomes of them.
+pub(crate) fn holds(addresses: &[&str]) -> String {
+    format!(
+        "import errno, socket\n\
+         within = socket.create_server(('127.0.0.1', 0))\n\
+         own, peer = socket.create_connection(within.getsockname()), within.accept()[0]\n\
+         held = [socket.create_connection((to, 8080), 60) for to in {addresses:?}]\n\
+         print('connected', flush=True)\n\
+         for one in held:\n\
+         \x20   try: print(one.recv(1))\n\
+         \x20   except OSError as e: print(errno.errorcode[e.errno])\n\
+         own.sendall(b'within')\n\
+         print(peer.recv(6).decode())\n"
+    )
+}
+
+#[test]
+fn a_connection_that_was_made_ends_with_the_netstack() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let program = holds(&["198.51.100.1", "2001:db8:1::1"]);
+    let sandbox = on_host(&world, sandbox(&world));
+    let running = sandbox.args(["--", "python3", "-c", &program]).starts();
+    running.says("connected");
+    kill_process(netstack(running.pid()).unwrap(), Signal::KILL).unwrap();
+    // One that leads nowhere else stays.
+    let told = "connected\nECONNABORTED\nECONNABORTED\nwithin\n";
+    running.ends().succeeds().stdout_is(told);
+}
+
 #[test]
 fn a_root_file_system_of_the_users_is_told_its_name_server_and_itself() {
     let world = World::new();

@@ -43,7 +43,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
 use rustix::process::Pid;
 
-use super::within::Place;
+use super::within::act;
 use super::{End, Netstack};
 use crate::confine::capabilities;
 use crate::launch::channel::Inside;
@@ -113,8 +113,8 @@ pub(super) struct Started {
     tool: Tool,
     /// When it has to be ready.
     until: Instant,
-    /// Where it makes the interface.
-    place: Place,
+    /// Where it makes the interface: the user and the network namespace.
+    place: [OwnedFd; 2],
     /// Held open while it is to live.
     _alive: OwnedFd,
 }
@@ -132,7 +132,7 @@ pub(in crate::launch) fn hand_over(step: u16, control: &Inside) -> Result<()> {
 /// Its descriptors.
 struct Order<'a> {
     wanted: Wanted<'a>,
-    place: Place,
+    place: [OwnedFd; 2],
     /// Where it says that it is ready.
     ready: OwnedFd,
     /// Where it says what is wrong.
@@ -147,8 +147,7 @@ pub(super) fn start(
     wanted: Wanted<'_>,
     fds: Vec<OwnedFd>,
 ) -> std::result::Result<Netstack, LaunchError> {
-    let [user, net] = <[OwnedFd; 2]>::try_from(fds).map_err(|_| LaunchError::Lost)?;
-    let place = Place { user, net };
+    let place = <[OwnedFd; 2]>::try_from(fds).map_err(|_| LaunchError::Lost)?;
     let pipe = |flags| {
         rustix::pipe::pipe_with(PipeFlags::CLOEXEC | flags)
             .map_err(|errno| LaunchError::Connect(errno.into()))
@@ -189,7 +188,8 @@ impl Started {
         plan.of(Stage::Netstack).try_for_each(|(step, action)| match action {
             Action::Netstack(NetstackStep::KeepLoopback(interface)) => {
                 let kept = interface.as_os_str().to_str().ok_or(Errno::EINVAL);
-                kept.and_then(|name| self.place.act(|| interface::keep_loopback(name))).map_err(
+                let [user, net] = self.place.each_ref().map(AsFd::as_fd);
+                kept.and_then(|name| act((user, net), || interface::keep_loopback(name))).map_err(
                     |errno| step_failed(plan, step, StepError { errno, said: String::new() }),
                 )
             }
@@ -244,7 +244,7 @@ fn leave_launcher(order: &Order<'_>) -> Outcome {
     };
     cannot("replace standard output", rustix::stdio::dup2_stdout(output))?;
     cannot("replace standard error", rustix::stdio::dup2_stderr(&order.words))?;
-    let Place { user, net } = &order.place;
+    let [user, net] = &order.place;
     let keep = [user, net, &order.ready, &order.words, &order.exit].map(AsFd::as_fd);
     cannot("close descriptors", process::irrevocably_close_from(3, &keep))?;
     std::mem::forget(null);
@@ -255,7 +255,7 @@ fn leave_launcher(order: &Order<'_>) -> Outcome {
 
 /// Sees what it needs alone, in the sandbox's user namespace.
 fn build_root(order: &Order<'_>) -> Outcome {
-    cannot("join the user namespace", clone::setns(&order.place.user, CloneFlags::NEW_USER))?;
+    cannot("join the user namespace", clone::setns(&order.place[0], CloneFlags::NEW_USER))?;
     cannot("make a mount namespace", clone::unshare(CloneFlags::NEW_MOUNT))?;
     let devices = DEVICES.map(open::open_host);
     let root = Root::mount()?;
@@ -267,7 +267,7 @@ fn build_root(order: &Order<'_>) -> Outcome {
     for path in EMPTY {
         root.put_directory(Path::new(path))?;
     }
-    root.put_open(&order.place.net, Path::new(crate::plan::NAMESPACE))?;
+    root.put_open(&order.place[1], Path::new(crate::plan::NAMESPACE))?;
     root.put_proc()?;
     root.enter()
 }

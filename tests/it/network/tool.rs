@@ -3,7 +3,7 @@
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{inside, on_bed, tries};
-use crate::netstack::on_host;
+use crate::netstack::{holds, on_host};
 use crate::support::{Host, Invocation, Need, Running, World, has};
 
 const TOOLS: [&str; 2] = ["pasta", "slirp4netns"];
@@ -139,6 +139,17 @@ fn a_payload_goes_on_without_the_program_and_the_end_tells() {
         running.ends().exits_with(7);
         let record = world.read("report.json");
         assert!(record.contains(r#""killed": 9"#), "{record}");
+    }
+}
+
+#[test]
+fn a_connection_that_was_made_ends_with_the_program() {
+    for tool in tools() {
+        let world = World::new();
+        world.host(Host::MayChange);
+        let (running, program) = connected(&world, tool, &holds(&["198.51.100.1"]));
+        kill_process(program, Signal::KILL).unwrap();
+        running.ends().succeeds().stdout_is("connected\nECONNABORTED\nwithin\n");
     }
 }
 
