@@ -39,7 +39,7 @@
 //! # Not here
 //! The mount and the layers (`rootfs::fuse`); what an upper written by fuse-overlayfs means (`changes`).
 
-mod confinement;
+pub(super) mod confinement;
 pub(super) mod root;
 pub(super) mod server;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use crate::spec::seccomp::file::FOR_PAYLOADS;
 use crate::spec::{EnvironmentVariable, Text};
 
 use super::error::Located;
-use super::group::{self, parse_ceiling};
+use super::group::parse_ceiling;
 use super::health::read_health;
 use super::network::{
     read_host_entry, read_network, read_network_name, read_option, read_published, read_rule,
@@ -325,9 +325,8 @@ fn read_limits(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
                 let needs = [Need::Required, Need::IfAvailable];
                 limits.disk_need = Some(at.choice(&NEEDS[..2], &needs)?);
             }
-            key if group::KEYS.contains(&key) => limits.group.read(at)?,
             "timeout" => limits.timeout = Some(at.number_or_text(parse_duration)?),
-            _ => {
+            "ulimits" => {
                 for (name, value) in at.table()? {
                     let value = Cursor::new(name.get_ref(), value);
                     let resource = parse_resource(name.get_ref())
@@ -336,6 +335,7 @@ fn read_limits(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
                     limits.ulimits.entries.push(limit);
                 }
             }
+            _ => limits.group.read(at)?,
         }
         Ok(())
     })

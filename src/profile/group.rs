@@ -10,20 +10,6 @@ use crate::spec::group::{Bound, CPU_PERIOD, CpuSet, Group, IoMax, IoRates};
 use crate::spec::rootfs::Pattern;
 use crate::spec::{Need, Text};
 
-/// The keys of `[limits]` that are read here.
-pub(super) const KEYS: [&str; 10] = [
-    "memory",
-    "memory-swap",
-    "memory-high",
-    "cpus",
-    "cpu-weight",
-    "cpuset-cpus",
-    "io-weight",
-    "io-max",
-    "cgroup",
-    "cgroup-need",
-];
-
 /// Who makes control groups: nobody, or the payload in one of its own.
 pub const CGROUPS: &[&str] = &["none", "private"];
 
@@ -105,7 +91,7 @@ impl GroupBounds {
         }
     }
 
-    /// Reads one of [`KEYS`].
+    /// Reads a key of `[limits]` that nothing else there reads.
     pub(super) fn read(&mut self, at: Cursor<'_, '_>) -> Result<(), Located> {
         match at.key() {
             "memory" => self.memory = Some(at.number_or_text(|t| parse_ceiling(t, parse_memory))?),

@@ -10,6 +10,7 @@ use landlock::{
     RulesetCreated, RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags};
+use rustix::process::Pid;
 
 use super::root::{LAYER, LIBRARIES, LOWER};
 use super::server::{Failed, Order, Outcome, cannot};
@@ -25,21 +26,42 @@ const MEMORY: u64 = 4 << 30;
 
 /// Gives it up.
 pub(super) fn confine(order: &Order<'_>) -> Outcome {
-    set_limits()?;
+    let limits =
+        [(Resource::AddressSpace, MEMORY), (Resource::Core, 0), (Resource::LockedMemory, 0)];
+    give_up(&limits, &KEPT, order.launcher)?;
+    if let Some(abi) = order.landlock_abi {
+        restrict(abi, order.program.as_path())?;
+    }
+    cannot("filter system calls", seccomp::irrevocably_install_filter(order.filter))
+}
+
+/// What every program of others gives up that works for a sandbox from outside: more than these limits, privileges
+/// to come, capabilities but these, and its life after the launcher's.
+pub(in crate::launch) fn give_up(
+    limits: &[(Resource, u64)],
+    kept: &[&str],
+    launcher: Pid,
+) -> Outcome {
+    for (which, most) in limits {
+        let limit = Limit { soft: Some(*most), hard: Some(*most) };
+        let set = resource::get_limit(None, *which).and_then(|old| match old.hard {
+            // It cannot be raised, and need not be.
+            Some(hard) if hard <= *most => Ok(()),
+            _ => resource::set_limit(None, *which, limit),
+        });
+        cannot("set a limit", set)?;
+    }
     cannot("set no_new_privs", process::irrevocably_set_no_new_privs())?;
-    let kept = KEPT.iter().map(|name| Capability::from_name(name)).collect::<Result<Vec<_>, _>>();
+    let kept = kept.iter().map(|name| Capability::from_name(name)).collect::<Result<Vec<_>, _>>();
     let kept = kept.map_err(|error| Failed("keep capabilities", error.to_string()))?;
     capabilities::irrevocably_drop_capabilities(&kept)
         .map_err(|failure| Failed("drop capabilities", failure.to_string()))?;
     let signal = Some(SignalNumber::KILL);
     cannot("die with the launcher", process::set_parent_death_signal(signal))?;
-    if rustix::process::getppid() != Some(order.launcher) {
+    if rustix::process::getppid() != Some(launcher) {
         return Err(Failed("go on", "the launcher is gone".to_owned()));
     }
-    if let Some(abi) = order.landlock_abi {
-        restrict(abi, order.program.as_path())?;
-    }
-    cannot("filter system calls", seccomp::irrevocably_install_filter(order.filter))
+    Ok(())
 }
 
 /// What copying up needs beyond what its own ids may do. All of it holds for mapped ids alone: with one
@@ -55,24 +77,6 @@ const KEPT: [&str; 5] = [
     // A program with file capabilities; they mean something below this user namespace only.
     "SETFCAP",
 ];
-
-fn set_limits() -> Outcome {
-    let limits = [
-        (Resource::AddressSpace, Some(MEMORY)),
-        (Resource::Core, Some(0)),
-        (Resource::LockedMemory, Some(0)),
-    ];
-    for (which, most) in limits {
-        let limit = Limit { soft: most, hard: most };
-        let set = resource::get_limit(None, which).and_then(|old| match (old.hard, most) {
-            // It cannot be raised, and need not be.
-            (Some(hard), Some(most)) if hard <= most => Ok(()),
-            _ => resource::set_limit(None, which, limit),
-        });
-        cannot("set a limit", set)?;
-    }
-    Ok(())
-}
 
 /// Files: its layers, libraries and `/proc`; no ports, and nobody outside can be signalled.
 fn restrict(abi: u32, program: &Path) -> Outcome {

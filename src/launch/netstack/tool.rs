@@ -45,8 +45,8 @@ use rustix::process::Pid;
 
 use super::within::act;
 use super::{End, Netstack};
-use crate::confine::capabilities;
 use crate::launch::channel::Inside;
+use crate::launch::fuse::confinement::give_up;
 use crate::launch::fuse::root::Root;
 use crate::launch::fuse::server::{Failed, Outcome, cannot};
 use crate::launch::launcher::step_failed;
@@ -54,14 +54,14 @@ use crate::launch::wire::FromSandbox;
 use crate::launch::{LaunchError, StepError};
 use crate::net::interface;
 use crate::plan::step::{Action, NetstackStep, Plan, Stage};
+use crate::spec::HostPath;
 use crate::spec::net::Tool;
 use crate::spec::text::escape;
-use crate::spec::{Capability, HostPath};
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::process::{self, ExecImage, exit_now};
-use crate::sys::resource::{self, Limit, Resource};
-use crate::sys::signal::{self, SignalNumber};
+use crate::sys::resource::Resource;
+use crate::sys::signal;
 use crate::sys::{open, pidfd};
 
 /// How long it may take to be ready.
@@ -273,24 +273,7 @@ fn build_root(order: &Order<'_>) -> Outcome {
 }
 
 fn confine(order: &Order<'_>) -> Outcome {
-    for (which, most) in [(Resource::AddressSpace, MEMORY), (Resource::Core, 0)] {
-        let old = cannot("look at a limit", resource::get_limit(None, which))?;
-        let most = Some(old.hard.map_or(most, |hard| hard.min(most)));
-        let limit = Limit { soft: most, hard: most };
-        cannot("set a limit", resource::set_limit(None, which, limit))?;
-    }
-    cannot("set no_new_privs", process::irrevocably_set_no_new_privs())?;
-    let kept = KEPT.iter().map(|name| Capability::from_name(name));
-    let kept = kept.collect::<std::result::Result<Vec<_>, _>>();
-    let kept = kept.map_err(|error| Failed("keep capabilities", error.to_string()))?;
-    capabilities::irrevocably_drop_capabilities(&kept)
-        .map_err(|failure| Failed("drop capabilities", failure.to_string()))?;
-    let signal = Some(SignalNumber::KILL);
-    cannot("die with the launcher", process::set_parent_death_signal(signal))?;
-    if rustix::process::getppid() != Some(order.launcher) {
-        return Err(Failed("go on", "the launcher is gone".to_owned()));
-    }
-    Ok(())
+    give_up(&[(Resource::AddressSpace, MEMORY), (Resource::Core, 0)], &KEPT, order.launcher)
 }
 
 fn execute(order: &Order<'_>) -> Outcome<Infallible> {
