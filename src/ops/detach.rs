@@ -113,7 +113,7 @@ pub fn start(
 ) -> Result<Started, Failure> {
     let failed = |error: DetachError| Failure::new(&error);
     // The supervisor is the launcher.
-    image::protect(&spec.confine).map_err(|error| Failure::new(&error))?;
+    image::protect(&spec.confine)?;
     clone::assert_single_threaded().map_err(|error| failed(DetachError::Threads(error)))?;
     let (ours, theirs) = socket::pair().map_err(|errno| failed(DetachError::Fork(errno)))?;
     match clone::fork().map_err(|errno| failed(DetachError::Fork(errno)))? {
@@ -152,7 +152,7 @@ fn reap(pidfd: &OwnedFd) {
 fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd, audience: Option<OwnedFd>) -> ! {
     let (told, pause) = (Some(told), Duration::ZERO);
     let mut apart = Apart { spec, told, audience, seat: None, count: 0, pause };
-    let ended = apart.leave_caller(from).map_err(|error| Failure::new(&error)).and_then(|()| {
+    let ended = apart.leave_caller(from).map_err(Failure::from).and_then(|()| {
         run::run_apart(spec, &mut apart).map_err(|error: RunError| Failure::new(&error))
     });
     let code = match ended {

@@ -55,7 +55,7 @@ pub fn verify_stays(stores: &Stores, name: &Text) -> Result<(), OpsError> {
 /// What is to run for it to be started in the foreground, in the directory that it was started from.
 pub fn here(stores: &Stores, name: &Text) -> Result<Spec, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
-    match find(stores, name).map_err(|error| Failure::new(&error))? {
+    match find(stores, name)? {
         Startable::Runs(_) => Err(Failure::new(&RunError::Busy(name.clone()))),
         Startable::Ended { mut spec, from } => {
             spec.lifetime.detached = None;
@@ -76,7 +76,7 @@ pub fn start(
     audience: Option<OwnedFd>,
 ) -> Result<Option<Started>, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
-    match find(stores, name).map_err(|error| Failure::new(&error))? {
+    match find(stores, name)? {
         Startable::Runs(_) => Ok(None),
         Startable::Ended { spec, from } => detach::start(&spec, from.as_ref(), audience).map(Some),
     }
@@ -90,5 +90,5 @@ pub fn start_attached(stores: &Stores, name: &Text, wanted: Wanted) -> Result<Le
         Some(started) => attach_from_start(stores, started.id, ours, wanted),
         None => attach(stores, Which::Named(name), wanted),
     };
-    left.map_err(|error| Failure::new(&error))
+    left.map_err(Failure::from)
 }

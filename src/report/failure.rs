@@ -66,6 +66,12 @@ impl Failure {
     }
 }
 
+impl<E: Explain> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self::new(&error)
+    }
+}
+
 /// An error and its causes in one line.
 pub fn chain(error: &dyn Error) -> String {
     let mut text = said(error);

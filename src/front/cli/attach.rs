@@ -40,14 +40,14 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo attach`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let wanted = wanted(&matches).map_err(|error| Failure::new(&error))?;
+    let wanted = wanted(&matches)?;
     let named: Option<Text> = one(&matches, "sandbox").map(Into::into);
-    let here = Here::look().map_err(|error| Failure::new(&error))?;
+    let here = Here::look()?;
     carry_out(&here, named.as_ref(), wanted)
 }
 
@@ -59,7 +59,7 @@ pub(super) fn start(here: &Here, name: &Text, input: bool) -> Result<Answer, Fai
 
 fn carry_out(here: &Here, named: Option<&Text>, wanted: Wanted) -> Result<Answer, Failure> {
     let left = here.which(named).and_then(|which| attach(&here.stores, which, wanted));
-    told(left.map_err(|error| Failure::new(&error))?)
+    told(left?)
 }
 
 fn told(left: Left) -> Result<Answer, Failure> {

@@ -60,7 +60,7 @@ through $PAGER, or `less -R`.
 
 /// Answers the words after `bryo diff`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     match asked {
         Asked::Help(text) => Ok(Answer::text(text)),
         Asked::For(matches) => show(&matches),
@@ -69,7 +69,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
 
 fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
-    let selected = selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
+    let selected = selection::read(matches, &caller)?;
     let form = form(matches);
     let shown = match screen(form, is_set(matches, "no-pager")) {
         Some(screen) => {

@@ -76,13 +76,13 @@ struct Manner {
 
 /// Answers the words after `bryo discard`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let wanted = read(&matches, &Surroundings::of_process()).map_err(|e| Failure::new(&e))?;
-    let here = Here::look().map_err(|e| Failure::new(&e))?;
+    let wanted = read(&matches, &Surroundings::of_process())?;
+    let here = Here::look()?;
     if wanted.paths.is_empty() { wholly(&here, &wanted) } else { partly(&here, &wanted) }
 }
 
@@ -128,9 +128,9 @@ fn wholly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
     let meant = match () {
         () if is_named => Meant::Named(&wanted.sandboxes),
         () if wanted.all || wanted.age.is_some() => Meant::Ended(wanted.age),
-        () => Meant::One(here.which(None).map_err(|e| Failure::new(&e))?),
+        () => Meant::One(here.which(None)?),
     };
-    let chosen = discard::choose(&here.stores, meant).map_err(|e| Failure::new(&e))?;
+    let chosen = discard::choose(&here.stores, meant)?;
     if let Some(failure) = in_doubt(&chosen, wanted.sandboxes.len()) {
         return Err(failure);
     }
@@ -172,7 +172,7 @@ fn table(rows: &[PsRow], look: &Look) -> String {
 }
 
 fn consent(shown: &str, question: &str) -> Result<Consent, Failure> {
-    ask(shown, question, "--yes").map_err(|error| Failure::new(&error))
+    ask(shown, question, "--yes").map_err(Failure::from)
 }
 
 fn finish_wholly(here: &Here, chosen: &Chosen, manner: Manner) -> Result<Answer, Failure> {
@@ -202,20 +202,20 @@ fn finish(answer: Answer, failures: Vec<Failure>) -> Result<Answer, Failure> {
     match Failure::all(failures) {
         None => Ok(answer),
         Some(failure) => {
-            answer.print().map_err(|error| Failure::new(&error))?;
+            answer.print()?;
             Err(failure)
         }
     }
 }
 
 fn json(value: &impl Serialize) -> Result<Answer, Failure> {
-    discard::json(value).map(Answer::bytes).map_err(|error| Failure::new(&error))
+    discard::json(value).map(Answer::bytes).map_err(Failure::from)
 }
 
 /// Paths of one sandbox.
 fn partly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
-    let which = here.which(wanted.sandboxes.first()).map_err(|e| Failure::new(&e))?;
-    let looked = discard::look(&here.stores, which, &wanted.paths).map_err(|e| Failure::new(&e))?;
+    let which = here.which(wanted.sandboxes.first())?;
+    let looked = discard::look(&here.stores, which, &wanted.paths)?;
     if wanted.manner.dry {
         return if wanted.manner.json { json(&looked) } else { Ok(Answer::text(listed(&looked))) };
     }
@@ -227,7 +227,7 @@ fn partly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
         }
     }
     let dropped = discard::paths(&here.stores, looked.sandbox, &wanted.paths);
-    let dropped = dropped.map_err(|e| Failure::new(&e))?;
+    let dropped = dropped?;
     let answer = if wanted.manner.json {
         json(&discard::Part::of(&looked, &dropped))?
     } else {

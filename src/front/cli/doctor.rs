@@ -28,7 +28,7 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo doctor`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -40,7 +40,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         return Ok(Answer::bytes(fix_script(&report).into_bytes()));
     }
     if is_set(&matches, "json") {
-        let bytes = render_json(&report).map_err(|e| Failure::new(&e))?;
+        let bytes = render_json(&report)?;
         return Ok(Answer::bytes(bytes).with_code(code));
     }
     // Names of the machine are escaped where they are put in; the colours are ours.

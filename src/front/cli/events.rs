@@ -38,13 +38,13 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo events`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let part = part(&matches).map_err(|error| Failure::new(&error))?;
-    let form = form(&matches).map_err(|error| Failure::new(&error))?;
+    let part = part(&matches)?;
+    let form = form(&matches)?;
     let mut out = BufWriter::new(io::stdout());
     match events(&part, &form, &mut out) {
         Err(error) if error.is_broken_pipe() => Ok(Answer::text("")),

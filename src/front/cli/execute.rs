@@ -41,8 +41,7 @@ pub(super) fn shell(arguments: &[OsString]) -> Result<Answer, Failure> {
 }
 
 fn execute(kind: Kind, arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked =
-        parse(kind, arguments, &Surroundings::of_process()).map_err(|e| Failure::new(&e))?;
+    let asked = parse(kind, arguments, &Surroundings::of_process())?;
     let run = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(run) => run,
@@ -60,28 +59,28 @@ fn execute(kind: Kind, arguments: &[OsString]) -> Result<Answer, Failure> {
 
 fn show_plan(spec: &Spec, json: bool) -> Result<Answer, Failure> {
     let form = if json { op::PlanForm::Json } else { op::PlanForm::Text };
-    Ok(Answer::text(op::plan_only(spec, form).map_err(|e| Failure::new(&e))?))
+    Ok(Answer::text(op::plan_only(spec, form)?))
 }
 
 fn carry_out(run: &Run) -> Result<Answer, Failure> {
     if run.input == Input::Null {
-        disconnect_input().map_err(|e| Failure::new(&e))?;
+        disconnect_input()?;
     }
     let report = match &run.spec.lifetime.report {
         Some(path) => {
             let passed = &run.spec.command.descriptors.pass;
-            Some(ReportFile::open(path, passed).map_err(|e| Failure::new(&e))?)
+            Some(ReportFile::open(path, passed)?)
         }
         None => None,
     };
-    let finished = op::run(&run.spec).map_err(|e| Failure::new(&e))?;
+    let finished = op::run(&run.spec)?;
     let code = finished.ended.how.exit_code();
     let applies = run.apply_on_success && code == 0 && finished.kept;
     tell(&finished, if applies { Kept::AndApplied } else { kept(&finished) }, run.show);
     if let Some(report) = report {
         let json = finished.record.to_pretty_json();
         let json = json.map_err(|e| Failure::new(&EncodeError(e)))?;
-        report.write(&json).map_err(|e| Failure::new(&e))?;
+        report.write(&json)?;
     }
     if applies {
         let code = apply::after_success(finished.record.id.as_str())?;
@@ -92,7 +91,7 @@ fn carry_out(run: &Run) -> Result<Answer, Failure> {
 
 /// A sandbox that ran before, once more and here.
 pub(super) fn started(spec: &Spec) -> Result<Answer, Failure> {
-    let finished = op::run(spec).map_err(|e| Failure::new(&e))?;
+    let finished = op::run(spec)?;
     tell(&finished, kept(&finished), Show::Summary);
     Ok(Answer::text("").with_code(finished.ended.how.exit_code()))
 }

@@ -55,7 +55,7 @@ const INCOMPLETE: u8 = 1;
 
 /// Answers the words after `bryo export`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     match asked {
         Asked::Help(text) => Ok(Answer::text(text)),
         Asked::For(matches) => written(&matches),
@@ -64,7 +64,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
 
 fn written(matches: &ArgMatches) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
-    let asked = asked(matches, &caller).map_err(|error| Failure::new(&error))?;
+    let asked = asked(matches, &caller)?;
     let is_text = matches!(asked.form, Form::Patch(_));
     let mut shown = Answer::bytes(Vec::new());
     let result = match &asked.output {

@@ -97,18 +97,18 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     {
         return of_run(rest, &caller);
     }
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
     let Some((_, matches)) = matches.subcommand() else { return Ok(Answer::text("")) };
-    let here = Here::look().map_err(|error| Failure::new(&error))?;
+    let here = Here::look()?;
     let named = one(matches, "sandbox").map(Text::from);
     let record = here.which(named.as_ref()).and_then(|which| inspect(&here.stores, which));
-    let record = record.map_err(|error| Failure::new(&error))?;
+    let record = record?;
     let unit = of_sandbox(matches, &record.spec, (record.id.as_str(), record.name), &caller);
-    written(&unit.map_err(|error| Failure::new(&error))?, matches)
+    written(&unit?, matches)
 }
 
 /// Of a sandbox that there is.
@@ -138,13 +138,13 @@ const WHO: &[&str] = &["bryo", "payload", "ignore"];
 fn of_run(arguments: &[OsString], caller: &Surroundings) -> Result<Answer, Failure> {
     let matches =
         usage::matches(own_flags(run::command()), arguments, |flag, _| run::refusal(flag));
-    let matches = match matches.map_err(|e| Failure::new(&e))? {
+    let matches = match matches? {
         Asked::Help(_) => {
             return Ok(Answer::text(usage::named(systemd_command()).render_help().to_string()));
         }
         Asked::For(matches) => matches,
     };
-    let unit = unit_of_run(arguments, &matches, caller).map_err(|e| Failure::new(&e))?;
+    let unit = unit_of_run(arguments, &matches, caller)?;
     written(&unit, &matches)
 }
 
@@ -266,5 +266,5 @@ fn written(unit: &Unit, matches: &ArgMatches) -> Result<Answer, Failure> {
     } else {
         unit.text()
     };
-    text.map(Answer::text).map_err(|error| Failure::new(&error))
+    text.map(Answer::text).map_err(Failure::from)
 }

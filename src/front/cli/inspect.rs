@@ -34,7 +34,7 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo inspect`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -42,7 +42,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let format = match one(&matches, "format") {
         None => None,
         Some(given) if given == "json" => Some("{{json .}}"),
-        Some(given) => Some(text("--format", given).map_err(|error| Failure::new(&error))?),
+        Some(given) => Some(text("--format", given)?),
     };
     let format = format.map(|text| {
         Template::parse(text, &[]).map_err(|source| Failure::new(&bad("--format", text, source)))
@@ -52,7 +52,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Some(format) => formatted(&records, &format),
         None => json(&records),
     });
-    text.map(|text| Answer::bytes(text.into_bytes())).map_err(|error| Failure::new(&error))
+    text.map(|text| Answer::bytes(text.into_bytes())).map_err(Failure::from)
 }
 
 fn records(matches: &ArgMatches) -> Result<Vec<Record>, OpsError> {

@@ -35,12 +35,12 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo logs`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let part = part(&matches).map_err(|error| Failure::new(&error))?;
+    let part = part(&matches)?;
     let form = if is_set(&matches, "timestamps") { Form::Times } else { Form::Lines };
     let until = if is_set(&matches, "follow") { Until::End } else { Until::Now };
     let named = one(&matches, "sandbox").map(Into::into);

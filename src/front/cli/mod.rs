@@ -131,7 +131,7 @@ pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
             None => flag_alone(word, arguments)?,
         },
     };
-    answer.print().map_err(|error| Failure::new(&error))?;
+    answer.print()?;
     Ok(answer.code)
 }
 

@@ -90,7 +90,7 @@ fn known(name: &OsStr) -> Result<&'static str, CliError> {
 
 /// `bryo help [COMMAND]...`.
 pub fn help(arguments: &[OsString]) -> Result<Answer, Failure> {
-    page(arguments).map(Answer::text).map_err(|error| Failure::new(&error))
+    page(arguments).map(Answer::text).map_err(Failure::from)
 }
 
 fn page(arguments: &[OsString]) -> Result<String, CliError> {
@@ -123,7 +123,7 @@ pub fn man(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::For(None) => manual().map_err(CliError::Output),
         Asked::For(Some(name)) => one_page(known(&name)?).map_err(CliError::Output),
     });
-    page.map(Answer::text).map_err(|error| Failure::new(&error))
+    page.map(Answer::text).map_err(Failure::from)
 }
 
 /// The page of the whole program: each command is a section of it.
@@ -194,7 +194,7 @@ pub fn completions(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::Help(text) => Ok(text),
         Asked::For(name) => shell(&name.unwrap_or_default()).map(script_for),
     });
-    script.map(Answer::text).map_err(|error| Failure::new(&error))
+    script.map(Answer::text).map_err(Failure::from)
 }
 
 fn shell(name: &OsString) -> Result<Shell, CliError> {

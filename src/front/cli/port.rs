@@ -34,7 +34,7 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo port`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -55,11 +55,10 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         })?),
     };
     let named: Option<Text> = named.map(Into::into);
-    let found = Here::look()
-        .and_then(|here| ports(&here.stores, here.which(named.as_ref())?, port))
-        .map_err(|error| Failure::new(&error))?;
+    let found =
+        Here::look().and_then(|here| ports(&here.stores, here.which(named.as_ref())?, port))?;
     if is_set(&matches, "json") {
-        return json(&found).map(Answer::bytes).map_err(|error| Failure::new(&error));
+        return json(&found).map(Answer::bytes).map_err(Failure::from);
     }
     Ok(Answer::text(text(&found, port)))
 }

@@ -49,7 +49,7 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo profile`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -66,7 +66,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         None => list(&library, Format::Text),
     };
     // What a file says is shown as it is only where no terminal reads it.
-    Ok(Answer::bytes(bytes.map_err(|e| Failure::new(&e))?))
+    Ok(Answer::bytes(bytes?))
 }
 
 fn format(matches: &ArgMatches) -> Format {

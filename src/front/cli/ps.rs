@@ -44,20 +44,19 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo ps`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let Wanted { scope, filters, last, form } =
-        wanted(&matches).map_err(|error| Failure::new(&error))?;
+    let Wanted { scope, filters, last, form } = wanted(&matches)?;
     let rows = Here::look().and_then(|here| choose(&here.stores, scope, &filters));
-    let mut rows = rows.map_err(|error| Failure::new(&error))?;
+    let mut rows = rows?;
     rows.truncate(last.unwrap_or(usize::MAX));
     Ok(match form {
         Form::Json => {
             let json = json(&rows).map(Answer::bytes);
-            return json.map_err(|error| Failure::new(&error));
+            return json.map_err(Failure::from);
         }
         Form::Ids => Answer::text(ids(&rows)),
         Form::Template(template) => Answer::text(formatted(&rows, &template, now())),

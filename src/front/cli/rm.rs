@@ -38,7 +38,7 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo rm`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -48,7 +48,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let results = Here::look().and_then(|here| remove(&here.stores, &wanted, running));
     let mut removed = String::new();
     let mut failures = Vec::new();
-    for result in results.map_err(|error| Failure::new(&error))? {
+    for result in results? {
         match result {
             // Writing to a string cannot fail.
             Ok(id) => writeln!(removed, "{id}").unwrap_or_default(),
@@ -59,7 +59,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     match Failure::all(failures) {
         None => Ok(removed),
         Some(failure) => {
-            removed.print().map_err(|error| Failure::new(&error))?;
+            removed.print()?;
             Err(failure)
         }
     }

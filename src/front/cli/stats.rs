@@ -59,12 +59,12 @@ enum Form {
 
 /// Answers the words after `bryo stats`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let form = form(&matches).map_err(|error| Failure::new(&error))?;
+    let form = form(&matches)?;
     let wanted: Vec<Text> = many(&matches, "sandbox").map(Text::from).collect();
     let failed = |error: OpsError| Failure::new(&error);
     let here = Here::look().map_err(failed)?;

@@ -127,13 +127,13 @@ struct Many {
 }
 
 fn asked(command: Command, arguments: &[OsString]) -> Result<Asked<Many>, Failure> {
-    let asked = usage::matches(command, arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command, arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Asked::Help(text)),
         Asked::For(matches) => matches,
     };
     let wanted = many(&matches, "sandbox").map(Text::from).collect();
-    let here = Here::look().map_err(|error| Failure::new(&error))?;
+    let here = Here::look()?;
     Ok(Asked::For(Many { matches, wanted, here }))
 }
 
@@ -156,7 +156,7 @@ fn told<T>(
     match Failure::all(failures) {
         None => Ok(answer),
         Some(failure) => {
-            answer.print().map_err(|error| Failure::new(&error))?;
+            answer.print()?;
             Err(failure)
         }
     }
@@ -188,7 +188,7 @@ pub fn stop(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(many) => many,
     };
-    let how = how(&matches).map_err(|error| Failure::new(&error))?;
+    let how = how(&matches)?;
     told(&wanted, failures(stop::stop(&here.stores, &wanted, how))?, name_alone)
 }
 
@@ -199,7 +199,7 @@ pub fn kill(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::For(many) => many,
     };
     let signal = one_parsed(&matches, "signal", "--signal", parse_signal);
-    let signal = signal.map_err(|error| Failure::new(&error))?;
+    let signal = signal?;
     let signal = signal.unwrap_or(stop::SignalNumber::KILL);
     told(&wanted, failures(stop::kill(&here.stores, &wanted, signal))?, name_alone)
 }
@@ -267,7 +267,7 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
 /// As its first run was, in this process.
 fn start_here(matches: &ArgMatches, here: &Here, name: &Text) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
-    let service = service::asked(matches, &caller).map_err(|error| Failure::new(&error))?;
+    let service = service::asked(matches, &caller)?;
     let mut spec = start::here(&here.stores, name)?;
     service::dress(&mut spec, service, &caller);
     execute::started(&spec)
@@ -279,7 +279,7 @@ pub fn restart(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(many) => many,
     };
-    let how = how(&matches).map_err(|error| Failure::new(&error))?;
+    let how = how(&matches)?;
     for name in &wanted {
         // What else is wrong with one of them, the others are restarted all the same.
         if let Err(error @ OpsError::NotKept(_)) = start::verify_stays(&here.stores, name) {
@@ -299,10 +299,10 @@ pub fn rename(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(many) => many,
     };
-    let new = new_name(&matches).map_err(|error| Failure::new(&error))?;
+    let new = new_name(&matches)?;
     let wanted = wanted.first().cloned().unwrap_or_default();
     let renamed = rename::rename(&here.stores, &wanted, &new);
-    renamed.map(|_| Answer::text("")).map_err(|error| Failure::new(&error))
+    renamed.map(|_| Answer::text("")).map_err(Failure::from)
 }
 
 fn new_name(matches: &ArgMatches) -> Result<String, CliError> {

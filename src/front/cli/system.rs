@@ -55,20 +55,20 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo system`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
-    let here = Here::look().map_err(|e| Failure::new(&e))?;
+    let here = Here::look()?;
     match matches.subcommand() {
         Some(("prune", matches)) => {
-            let filter = filter(matches).map_err(|e| Failure::new(&e))?;
+            let filter = filter(matches)?;
             answer_prune(&here, matches, &filter)
         }
         // clap lets no other through, but for `df`.
         other => {
-            let disk = disk(&here.stores).map_err(|e| Failure::new(&e))?;
+            let disk = disk(&here.stores)?;
             if other.is_some_and(|(_, matches)| is_set(matches, "json")) {
                 return json(&disk);
             }
@@ -78,7 +78,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Answer, Failure> {
-    discard::json(value).map(Answer::bytes).map_err(|error| Failure::new(&error))
+    discard::json(value).map(Answer::bytes).map_err(Failure::from)
 }
 
 const KEYS: &[&str] = &["until", "state", "name"];
@@ -118,7 +118,7 @@ fn read_filter(given: &OsStr, filter: &mut Filter) -> Result<(), CliError> {
 }
 
 fn answer_prune(here: &Here, matches: &ArgMatches, filter: &Filter) -> Result<Answer, Failure> {
-    let rows = prunable(&here.stores, filter).map_err(|e| Failure::new(&e))?;
+    let rows = prunable(&here.stores, filter)?;
     let as_json = is_set(matches, "json");
     if is_set(matches, "dry-run") {
         return if as_json {
@@ -130,7 +130,7 @@ fn answer_prune(here: &Here, matches: &ArgMatches, filter: &Filter) -> Result<An
     if !is_set(matches, "yes") && consent(&rows)? == Consent::Denied {
         return Ok(Answer::text("").with_code(1));
     }
-    let pruned = prune(&here.stores, &rows).map_err(|e| Failure::new(&e))?;
+    let pruned = prune(&here.stores, &rows)?;
     let is_gone = |index: usize| pruned.sandboxes.get(index).is_some_and(Result::is_ok);
     let answer = if as_json {
         json(&wholes(&rows, is_gone))?
@@ -146,7 +146,7 @@ fn answer_prune(here: &Here, matches: &ArgMatches, filter: &Filter) -> Result<An
     match Failure::all(failures.chain(&pruned.failed).map(Failure::new)) {
         None => Ok(answer),
         Some(failure) => {
-            answer.print().map_err(|error| Failure::new(&error))?;
+            answer.print()?;
             Err(failure)
         }
     }
@@ -166,5 +166,5 @@ fn consent(rows: &[PsRow]) -> Result<Consent, Failure> {
     let number = u64::try_from(rows.len()).unwrap_or(u64::MAX);
     let question = format!("Remove {}?", count(number, "sandbox", "sandboxes"));
     ask(&ps::table(rows, ps::now(), Look::of_stderr().width), &question, "--yes")
-        .map_err(|error| Failure::new(&error))
+        .map_err(Failure::from)
 }

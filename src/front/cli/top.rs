@@ -27,16 +27,16 @@ pub fn command() -> Command {
 
 /// Answers the words after `bryo top`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
     };
     let named: Option<Text> = one(&matches, "sandbox").map(Into::into);
     let rows = Here::look().and_then(|here| top(&here.stores, here.which(named.as_ref())?));
-    let rows = rows.map_err(|error| Failure::new(&error))?;
+    let rows = rows?;
     if is_set(&matches, "json") {
-        return json(&rows).map(Answer::bytes).map_err(|error| Failure::new(&error));
+        return json(&rows).map(Answer::bytes).map_err(Failure::from);
     }
     Ok(Answer::text(table(&rows)))
 }

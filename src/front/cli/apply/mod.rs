@@ -63,7 +63,7 @@ are never applied. On a terminal it asks first, unless paths or --reviewed say w
 
 /// Answers the words after `bryo apply`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, |_, _| None)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -83,7 +83,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     drop(person);
     match report {
         Some(report) if is_set(&matches, "json") => {
-            let bytes = report.json().map_err(|error| Failure::new(&error))?;
+            let bytes = report.json()?;
             Ok(Answer::bytes(bytes).with_code(code_of(&report)))
         }
         Some(report) => tell(&report, resolve(&matches)),
@@ -101,9 +101,9 @@ fn is_settled(matches: &ArgMatches) -> bool {
 /// What came of it; none when somebody quit.
 fn carry_out(matches: &ArgMatches, person: &mut dyn Person) -> Result<Option<Report>, Failure> {
     let caller = Surroundings::of_process();
-    let selected = selection::read(matches, &caller).map_err(|e| Failure::new(&e))?;
+    let selected = selection::read(matches, &caller)?;
     let Selected { sandbox, selection } = &selected;
-    let reviewed = reviewed(matches).map_err(|e| Failure::new(&e))?;
+    let reviewed = reviewed(matches)?;
     let conflicts = resolve(matches);
     let allows = is_set(matches, "allow-executed-later");
     let executed_later = if allows { ExecutedLater::Allow } else { ExecutedLater::Stay };
@@ -153,7 +153,7 @@ fn code_of(report: &Report) -> u8 {
 }
 
 fn tell(report: &Report, asked: Resolve) -> Result<Answer, Failure> {
-    Answer::text(report.text()).print().map_err(|error| Failure::new(&error))?;
+    Answer::text(report.text()).print()?;
     // There is nobody left to tell that stderr is closed.
     io::stderr().write_all(hints(report, asked).as_bytes()).unwrap_or_default();
     Ok(Answer::text("").with_code(code_of(report)))
@@ -169,7 +169,7 @@ fn hints(report: &Report, asked: Resolve) -> String {
 pub(super) fn after_success(sandbox: &str) -> Result<u8, Failure> {
     let arguments = [OsString::from("apply"), OsString::from(sandbox)];
     let matches = usage::matches(command(), &arguments[1..], |_, _| None);
-    let Asked::For(matches) = matches.map_err(|e| Failure::new(&e))? else { return Ok(0) };
+    let Asked::For(matches) = matches? else { return Ok(0) };
     let mut person: Box<dyn Person> =
         if io::stderr().is_terminal() { Box::new(Terminal::silent()) } else { Box::new(Nobody) };
     let Some(report) = carry_out(&matches, person.as_mut())? else { return Ok(0) };
