@@ -12,7 +12,6 @@ use bryo::sys::heap;
 static HEAP: heap::Global = heap::Global;
 
 fn main() -> ExitCode {
-    heap::warm_up();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match cli::main(&arguments) {
         Ok(code) => ExitCode::from(code),

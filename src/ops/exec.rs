@@ -19,7 +19,7 @@ use super::control::{self, Heard, Supervisor};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::stores::Here;
-use super::sweep::sweep;
+use super::sweep::sweep_briefly;
 use crate::host::stdio;
 use crate::launch::{Enforced, Relay, Running};
 use crate::plan::PlanError;
@@ -143,7 +143,6 @@ impl Explain for ExecError {
 /// Starts it, and watches over it to its end; the exit status.
 pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     let here = Here::look()?;
-    sweep(&here.stores).map_err(OpsError::from)?;
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
     // By an id it may have a name all the same, which is not looked for.
     let name = std::str::from_utf8(wanted.sandbox.as_bytes()).ok();
@@ -154,11 +153,17 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     };
     tell(What::ExecCreate, &[]);
     if wanted.keeper == Keeper::Supervisor {
-        start_apart(wanted, &found)?;
-        return Ok(0);
+        let started = start_apart(wanted, &found);
+        sweep_briefly(&here.stores);
+        return started.map(|()| 0);
     }
-    let (entered, ends, descriptors, signals) = start(wanted, &found)?;
-    tell(What::ExecStart, &[]);
+    let started = start(wanted, &found);
+    if started.is_ok() {
+        tell(What::ExecStart, &[]);
+    }
+    // While it runs, or when it cannot.
+    sweep_briefly(&here.stores);
+    let (entered, ends, descriptors, signals) = started?;
     let how = watch(entered, ends, descriptors, signals)?;
     tell(What::ExecDie, &[("exit", how.exit_code().to_string())]);
     match how {

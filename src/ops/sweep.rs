@@ -27,6 +27,14 @@ fn holds_changes(sandbox: &SandboxDirectory, record: &Record, effort: Effort) ->
     changes::written::<OpsError>(&record.layers, open, effort)
 }
 
+/// Sweeps all stores as far as that takes no time, for a command that is about something else. What cannot be put in
+/// order now is told by the commands that list sandboxes.
+pub fn sweep_briefly(stores: &Stores) {
+    for store in stores.iter() {
+        drop(sweep_store(store, Effort::Brief));
+    }
+}
+
 /// Sweeps all stores, wholly.
 pub fn sweep(stores: &Stores) -> Result<Swept, StateError> {
     let mut all = Swept::default();

@@ -44,6 +44,7 @@ use crate::spec::{Spec, Text};
 use crate::state::{Record, SandboxDirectory, SandboxId, StateError};
 use crate::supervise::{self, Ended, Station, SuperviseError};
 use crate::sys::errno::Errno;
+use crate::sys::heap;
 use crate::sys::process::{is_open, leads_into_a_tree};
 
 /// A run that is over.
@@ -268,6 +269,7 @@ pub fn run_apart(spec: &Spec, desk: &mut dyn Desk) -> Result<Finished, RunError>
 }
 
 fn try_run(spec: &Spec, desk: Option<&mut dyn Desk>) -> Result<Over, RunError> {
+    heap::warm_up();
     verify_descriptors(&spec.command.descriptors.pass)?;
     let again = Again::find(spec)?;
     run_with(spec, again.as_ref(), desk)
