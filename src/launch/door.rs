@@ -9,7 +9,7 @@
 //! # Decisions
 //! - A sandbox that is still being made has no program yet: it is waited for, a moment.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -54,6 +54,11 @@ impl Door {
     /// Errors: `/proc` cannot be read. That the launcher is the one it should be, the caller makes sure of, before
     /// and after.
     pub fn of_sandbox(launcher: Pid, below: Below) -> Result<Option<Self>> {
+        Ok(Self::with_init(launcher, below)?.map(|(door, _)| door))
+    }
+
+    /// The same, and its pid 1.
+    pub fn with_init(launcher: Pid, below: Below) -> Result<Option<(Self, OwnedFd)>> {
         let end = Instant::now() + STARTING;
         loop {
             if let Some(door) = Self::look(launcher.as_raw_nonzero().get(), below)? {
@@ -66,14 +71,22 @@ impl Door {
         }
     }
 
-    fn look(launcher: i32, below: Below) -> Result<Option<Self>> {
+    /// The network namespace; that of pid 1 where it is not entered.
+    pub fn network(&self) -> BorrowedFd<'_> {
+        self.net.as_ref().unwrap_or(&self.user).as_fd()
+    }
+
+    fn look(launcher: i32, below: Below) -> Result<Option<(Self, OwnedFd)>> {
         let all = processes()?;
         let is_init =
             |process: &Process| process.parent == launcher && matches!(process.inner, (1, 2..));
         for (init, _) in all.iter().filter(|(_, process)| is_init(process)) {
             let mut inside = all.iter().filter(|(pid, _)| descends(&all, *pid, *init));
-            if let Some(door) = inside.find_map(|(_, process)| Self::through(process, below)) {
-                return Ok(Some(door));
+            let Some(door) = inside.find_map(|(_, process)| Self::through(process, below)) else {
+                continue;
+            };
+            if let Some(init) = hold(*init, is_init) {
+                return Ok(Some((door, init)));
             }
         }
         Ok(None)
@@ -103,6 +116,20 @@ fn own_directory() -> Result<OwnedFd> {
     namespace::open_proc_dir(rustix::process::getpid())
 }
 
+/// A descriptor of a process that is what it was taken for also now that its number cannot be another's.
+fn hold(pid: i32, is_it: impl Fn(&Process) -> bool) -> Option<OwnedFd> {
+    let pid = Pid::from_raw(pid)?;
+    let held = crate::sys::pidfd::open(pid).ok()?;
+    look_at(pid).filter(is_it).map(|_| held)
+}
+
+/// A process as it is now; none when it has ended.
+fn look_at(pid: Pid) -> Option<Process> {
+    let directory = namespace::open_proc_dir(pid).ok()?;
+    let (parent, inner) = parse_status(&status(directory.as_fd())?)?;
+    Some(Process { directory, parent, inner })
+}
+
 /// Whether a process was started by another, directly or not. Numbers come again, so a chain could be a circle.
 fn descends(all: &[(i32, Process)], pid: i32, from: i32) -> bool {
     let parent_of =
@@ -118,11 +145,7 @@ fn processes() -> Result<Vec<(i32, Process)>> {
         let name = entry.map_err(failed)?.file_name();
         let pid = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
         let Some(pid) = pid else { continue };
-        let process = namespace::open_proc_dir(pid).ok().and_then(|directory| {
-            let (parent, inner) = parse_status(&status(directory.as_fd())?)?;
-            Some(Process { directory, parent, inner })
-        });
-        found.extend(process.map(|process| (pid.as_raw_nonzero().get(), process)));
+        found.extend(look_at(pid).map(|process| (pid.as_raw_nonzero().get(), process)));
     }
     Ok(found)
 }

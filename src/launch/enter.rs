@@ -15,8 +15,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::process::Pid;
 
 use super::door::Door;
+use super::netstack::act;
 use super::{Host, LaunchError, ids};
-use crate::plan::step::{Action, EnterStep, Plan, Stage};
+use crate::net::{bridge, interface};
+use crate::plan::step::{Action, EnterStep, Link, Plan, Stage};
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
 use crate::sys::namespace::{self, Namespace};
@@ -54,7 +56,7 @@ pub(super) fn attach(plan: &Plan, host: &Host<'_>, pid: Pid) -> Result<(), Launc
         .map_err(LaunchError::Enter)?;
     let ports = host.published.take();
     let connected = membership
-        .attach(namespace)
+        .attach(namespace, 0)
         .and_then(|()| ports.iter().try_for_each(|port| membership.publish(port)));
     connected.map_err(|error| LaunchError::Holder(Box::new(error)))
 }
@@ -104,6 +106,16 @@ pub(super) fn clone_within(
             heard
         }
     }
+}
+
+/// Gives an interface of a sandbox that runs its addresses and routes.
+pub fn configure_port(door: &Door, link: &Link, port: u8) -> Result<(), Errno> {
+    let place = (door.user.as_fd(), door.network());
+    act(place, || {
+        // A new network namespace forwards where the host does: it would, from one of its networks to another.
+        bridge::forward(false, link.v6.is_some())?;
+        interface::configure(link, port)
+    })
 }
 
 fn enter(door: &Door) -> Result<(), Errno> {

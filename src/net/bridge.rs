@@ -8,7 +8,7 @@
 //! - Longest packets as long as those of the netstack's link: nothing is cut on the way out, and a cable within one
 //!   machine has no reason for less.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 
 use crate::plan::step::Link;
@@ -35,36 +35,46 @@ pub fn make(segment: &Segment, ipv6: bool) -> Result<u32> {
     Ok(index)
 }
 
-/// Lets packets go from one interface of this network namespace to another.
-pub fn forward(ipv6: bool) -> Result<()> {
+/// Whether packets go from one interface of this network namespace to another.
+pub fn forward(passes: bool, ipv6: bool) -> Result<()> {
     let write = |name: &str| {
-        std::fs::write(format!("/proc/sys/net/{name}"), "1")
+        std::fs::write(format!("/proc/sys/net/{name}"), if passes { "1" } else { "0" })
             .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
     };
     write("ipv4/ip_forward")?;
     if ipv6 { write("ipv6/conf/all/forwarding") } else { Ok(()) }
 }
 
+/// What a cable to a member is like.
+#[derive(Debug, Clone, Copy)]
+pub struct Cable {
+    /// The member's address.
+    pub v4: Ipv4Addr,
+    /// Of IPv6.
+    pub v6: Option<Ipv6Addr>,
+    /// The number of its interface.
+    pub port: u8,
+    /// The longest packet.
+    pub mtu: u32,
+}
+
 /// Lays a cable between a new port and a member's network namespace; the port's index.
-pub fn connect(
-    bridge: u32,
-    (member, v6): (Ipv4Addr, Option<IpAddr>),
-    namespace: BorrowedFd<'_>,
-    mtu: u32,
-) -> Result<u32> {
-    let name = format!("p{:08x}", member.to_bits());
-    let mac = mac_of(member);
+pub fn connect(bridge: u32, cable: &Cable, namespace: BorrowedFd<'_>) -> Result<u32> {
+    let Cable { v4, v6, mtu, .. } = *cable;
+    let name = format!("p{:08x}", v4.to_bits());
+    let mac = mac_of(v4);
     let mut port_mac = mac;
     // The other end's, told apart by the second byte.
     port_mac[1] = !mac[1];
-    let veth = Veth { port: &name, bridge, name: Link::PORT, mac, port_mac, namespace, mtu };
+    let inside = Link::port(cable.port);
+    let veth = Veth { port: &name, bridge, name: &inside, mac, port_mac, namespace, mtu };
     Changes::default().new_veth(veth).apply()?;
     let index = netlink::index(&name)?;
     let bound = Changes::default()
         .bind_port(index, mac)
         .bring_up(LinkChange { index, mtu, queue: QUEUE }, false);
     // Where the bridge leads it stays said when the member has left: its link address is a part of the address.
-    let all = [IpAddr::V4(member)].into_iter().chain(v6);
+    let all = [IpAddr::V4(v4)].into_iter().chain(v6.map(IpAddr::V6));
     let bound = all.fold(bound, |known, at| known.know_neighbour(bridge, at, mac)).apply();
     if bound.is_err() {
         disconnect(index).unwrap_or(());

@@ -20,15 +20,19 @@ use crate::sys::tun;
 /// Packets that may wait for the netstack.
 const QUEUE: u32 = 1000;
 
-/// Gives the end of a cable that is there already its addresses, and says who the gateway is.
-pub(super) fn configure(link: &Link) -> Result<()> {
-    let index = netlink::index(Link::PORT)?;
+/// Gives the end of a cable that is there already its addresses, and says who the gateway is. What has no other way
+/// goes to the gateway of the first one there is.
+pub fn configure(link: &Link, port: u8) -> Result<()> {
+    let index = netlink::index(&Link::port(port))?;
     let gateway = mac_of(link.v4.gateway);
     let known = |changes: Changes, (_, _, at)| changes.know_neighbour(index, at, gateway);
-    let changes = link.families().fold(changes(link, index), known);
+    // The kernel takes 0 for 1024 where it is one of IPv6.
+    let rank = if port == 0 { 0 } else { 1024 + u32::from(port) };
+    let changes = link.families().fold(changes(link, index, rank), known);
+    changes.apply()?;
     match link.v6 {
-        Some(v6) => changes.only_source(v6.own),
-        None => changes,
+        Some(v6) => Changes::default().only_source(v6.own),
+        None => Changes::default(),
     }
     .apply()
 }
@@ -48,15 +52,15 @@ pub fn keep_loopback(name: &str) -> Result<()> {
 pub fn make(link: &Link) -> Result<OwnedFd> {
     let name = CString::new(Link::NAME).map_err(|_| Errno::EINVAL)?;
     let end = tun::create(&name)?;
-    changes(link, netlink::index(Link::NAME)?).apply()?;
+    changes(link, netlink::index(Link::NAME)?, 0).apply()?;
     Ok(end)
 }
 
-/// Up, with addresses and default routes.
-fn changes(link: &Link, index: u32) -> Changes {
+/// Up, with addresses and default routes, which come after those with a smaller number.
+fn changes(link: &Link, index: u32, rank: u32) -> Changes {
     let change = LinkChange { index, mtu: u32::from(link.mtu), queue: QUEUE };
     let up = Changes::default().bring_up(change, link.v6.is_some());
     link.families().fold(up, |changes, (own, prefix, gateway)| {
-        changes.add_address(index, own, prefix).add_default_route(index, gateway)
+        changes.add_address(index, own, prefix).add_default_route(index, gateway, rank)
     })
 }

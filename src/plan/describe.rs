@@ -229,7 +229,7 @@ impl fmt::Display for NetStep {
                 write_families(f, link)
             }
             Self::Port(link) => {
-                write!(f, "configure the interface `{}`, MTU {}", Link::PORT, link.mtu)?;
+                write!(f, "configure the interface `{}`, MTU {}", Link::port(0), link.mtu)?;
                 write_families(f, link)
             }
         }

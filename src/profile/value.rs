@@ -130,6 +130,12 @@ pub enum ValueError {
     /// Of the other family.
     #[error("it is no address of IPv4")]
     NotV4,
+    /// So too.
+    #[error("it is no address of IPv6")]
+    NotV6,
+    /// Not a name that a sandbox can be found by.
+    #[error("it is no name to be found by on a network")]
+    NotAnAlias,
     /// Not the name of a variable.
     #[error("it is not the name of a variable")]
     NotAVariable,
@@ -168,6 +174,9 @@ impl ValueError {
             Self::NotAUser => "write `root`, `1000`, or `1000:1000`",
             Self::NotALimit => "a limit is SOFT or SOFT:HARD, each a number or `unlimited`",
             Self::NotAVariable => "letters, digits and `_`, not beginning with a digit",
+            Self::NotAnAlias => {
+                "letters, digits, `-`, `_` and `.`; nothing that reads as an address, nor `localhost`"
+            }
             Self::NotAHostname => {
                 "letters, digits, `-` and `.`, at most 64, beginning with a letter or digit"
             }

@@ -59,6 +59,9 @@ pub struct Spec {
     /// Ports that clients on the host reach, where the network is one of its own with a way out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub publish: Vec<net::Publish>,
+    /// What is asked of its place on a network that several share.
+    #[serde(default, skip_serializing_if = "net::Seat::is_plain")]
+    pub seat: net::Seat,
     /// What it may ask of the kernel.
     pub confine: Confine,
     /// How much it may use.

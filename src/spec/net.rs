@@ -6,6 +6,7 @@ pub mod prefix;
 pub mod publish;
 pub mod rate;
 pub mod rule;
+pub mod seat;
 pub mod segment;
 pub mod tool;
 
@@ -22,6 +23,7 @@ pub use prefix::Prefix;
 pub use publish::{NotPublishable, Publish};
 pub use rate::{Rate, RateError};
 pub use rule::{Ports, Rule, RuleError, Target, Transport};
+pub use seat::{NoPlace, Seat};
 pub use segment::{NetworkName, Segment};
 pub use tool::Tool;
 

@@ -10,6 +10,7 @@
 //! - A directory without a definition is no network: what was interrupted while it was made, or removed.
 //! - What is read is checked as if somebody else had written it.
 
+use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, unlinkat};
@@ -41,6 +42,9 @@ pub struct NetworkRecord {
     pub created: Timestamp,
     /// What it is like.
     pub segment: Segment,
+    /// What was written on it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
 }
 
 impl NetworkRecord {
@@ -154,8 +158,58 @@ impl Store {
         }
     }
 
-    /// Makes a network, and locks it.
-    pub fn make_network(&self, segment: &Segment) -> Result<LockedNetwork, NetworkError> {
+    /// The directory of a network, whoever has it locked.
+    pub fn look_at_network(&self, name: &NetworkName) -> Result<Option<OwnedFd>, NetworkError> {
+        let failed = |source| NetworkError::Directory { name: name.clone(), source };
+        let all = directory::open_if_there(&self.0.root, NETWORKS).map_err(failed)?;
+        let Some(all) = all else { return Ok(None) };
+        directory::open_if_there(all, name.as_str()).map_err(failed)
+    }
+
+    /// What a network is like, as far as it can be read, whoever has it locked.
+    pub fn read_network(&self, name: &NetworkName) -> Option<NetworkRecord> {
+        let directory = self.look_at_network(name).ok()??;
+        LockedNetwork { name: name.clone(), directory }.record().ok()
+    }
+
+    /// Waits for who makes a network or starts a holder, and lets nobody else until the descriptor is closed. Whoever
+    /// has the turn waits for no network's lock.
+    pub fn take_turn(&self) -> Result<OwnedFd, NetworkError> {
+        let all = directory::ensure(&self.0.root, NETWORKS).map_err(NetworkError::List)?;
+        rustix::io::retry_on_intr(|| flock(&all, FlockOperation::LockExclusive))
+            .map_err(NetworkError::List)?;
+        Ok(all)
+    }
+
+    /// Removes what is left of networks that were being made or removed.
+    pub fn sweep_networks(&self) -> Result<(), NetworkError> {
+        let all = directory::open_if_there(&self.0.root, NETWORKS).map_err(NetworkError::List)?;
+        let Some(all) = all else { return Ok(()) };
+        let names = directory::names_in(&all).map_err(NetworkError::List)?;
+        for name in names.iter().filter_map(|name| NetworkName::new(name.to_str().ok()?).ok()) {
+            let failed = |source| NetworkError::Directory { name: name.clone(), source };
+            let Ok(Some(directory)) = directory::open_if_there(&all, name.as_str()) else {
+                continue;
+            };
+            // Who is making it has the lock.
+            if flock(&directory, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            let network = LockedNetwork { name: name.clone(), directory };
+            let defined = directory::file_type(&network.directory, DEFINITION).map_err(failed)?;
+            if defined.is_none() && network.is_there().map_err(failed)? {
+                self.remove_network(&network)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a network, and locks it. Only for who has the turn.
+    pub fn make_network(
+        &self,
+        segment: &Segment,
+        labels: &BTreeMap<String, String>,
+    ) -> Result<LockedNetwork, NetworkError> {
         let name = &segment.name;
         let failed = |source| NetworkError::Directory { name: name.clone(), source };
         let all = directory::ensure(&self.0.root, NETWORKS).map_err(failed)?;
@@ -173,6 +227,7 @@ impl Store {
             version: NetworkRecord::VERSION,
             created: Timestamp::now(),
             segment: segment.clone(),
+            labels: labels.clone(),
         };
         locked.write(&record).map_err(failed)?;
         Ok(locked)

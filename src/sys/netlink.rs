@@ -130,19 +130,23 @@ impl Changes {
         self
     }
 
-    /// Sends everything of a family that has no other way to `gateway`.
+    /// Sends everything of a family that has no other way to `gateway`, unless a route of a smaller rank does.
     #[must_use]
-    pub fn add_default_route(mut self, index: u32, gateway: IpAddr) -> Self {
+    pub fn add_default_route(mut self, index: u32, gateway: IpAddr, rank: u32) -> Self {
         const INTERFACE: u16 = 4;
         const GATEWAY: u16 = 5;
+        const PRIORITY: u16 = 6;
         const MAIN: u8 = 254;
         const BOOT: u8 = 3;
         const UNICAST: u8 = 1;
         // struct rtmsg
         let mut body = vec![family(gateway), 0, 0, 0, MAIN, BOOT, 0, UNICAST];
         body.extend(0_u32.to_ne_bytes());
-        let attributes =
-            [attribute(INTERFACE, &index.to_ne_bytes()), attribute(GATEWAY, &octets(gateway))];
+        let attributes = [
+            attribute(INTERFACE, &index.to_ne_bytes()),
+            attribute(GATEWAY, &octets(gateway)),
+            attribute(PRIORITY, &rank.to_ne_bytes()),
+        ];
         self.push(NEW_ROUTE, EXCLUSIVE_CREATE, &body, &attributes);
         self
     }
@@ -277,8 +281,8 @@ mod tests {
                     .bring_up(link, true)
                     .add_address(index, v4, 24)
                     .add_address(index, v6, 64)
-                    .add_default_route(index, "192.0.2.2".parse().unwrap())
-                    .add_default_route(index, "2001:db8::2".parse().unwrap());
+                    .add_default_route(index, "192.0.2.2".parse().unwrap(), 0)
+                    .add_default_route(index, "2001:db8::2".parse().unwrap(), 0);
                 changes.apply().unwrap();
                 for (own, other) in [
                     (v4, "198.51.100.1:9"),
@@ -306,7 +310,8 @@ mod tests {
                 assert!(heard());
                 let mtu = std::fs::read_to_string("/proc/self/net/dev").unwrap();
                 assert!(mtu.contains("tun0"), "{mtu}");
-                let again = Changes::default().add_address(index, v4, 24).add_default_route(1, v4);
+                let again =
+                    Changes::default().add_address(index, v4, 24).add_default_route(1, v4, 0);
                 assert_eq!(again.apply(), Err(Errno::EEXIST));
             });
             assert_eq!(exit, Exit::Code(0));

@@ -220,6 +220,7 @@ fn spec() -> spec::Spec {
         network: wanted.network,
         egress: spec::net::Egress::default(),
         publish: Vec::new(),
+        seat: bryo::spec::net::Seat::default(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: spec::Lifetime::default(),

@@ -37,6 +37,7 @@ pub(crate) fn spec(name: Option<&str>) -> Spec {
         network: wanted.network,
         egress: bryo::spec::net::Egress::default(),
         publish: Vec::new(),
+        seat: bryo::spec::net::Seat::default(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime::default(),

@@ -1,23 +1,25 @@
-//! `bryo network create|ls|inspect|rm|prune`.
+//! `bryo network create|ls|inspect|connect|disconnect|rm|prune`.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr};
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::discard;
-use crate::ops::network::{self, Networks, NetworksError, Wanted};
+use crate::ops::network::{self, Filter, Networks, NetworksError, Wanted, parse_format};
 use crate::profile::network::{parse_host_entry, parse_rate, parse_rule, parse_server};
 use crate::profile::value::ValueError;
 use crate::report::Failure;
-use crate::spec::net::prefix::parse_address;
+use crate::spec::Text;
 use crate::spec::net::{Egress, NameCheck, NetworkName, Prefix, RuleError};
 
 use super::error::CliError;
-use super::flag::{bad, is_set, many, one, one_parsed, parsed, switch, text, value, values};
+use super::flag::{
+    bad, is_set, many, one, one_parsed, parsed, sandbox, switch, text, value, values,
+};
 use super::output::Answer;
+use super::run::{read_label, seat};
 use super::usage::{self, Asked};
 
 const RULE: &str = "RULE";
@@ -31,7 +33,7 @@ pub fn command() -> Command {
         .arg_required_else_help(true)
         .disable_help_subcommand(true)
         .subcommand(create_command())
-        .subcommand(Command::new("ls").visible_alias("list").about("List all networks").arg(json()))
+        .subcommand(list_command().arg(json()))
         .subcommand(
             Command::new("inspect")
                 .about("Show a network, what may leave it, and who is on it, as JSON")
@@ -41,11 +43,57 @@ pub fn command() -> Command {
             Command::new("rm")
                 .visible_alias("remove")
                 .about("Remove networks that no sandbox is on")
+                .arg(switch("force", "Do not mind one that is not there").short('f'))
                 .arg(name("NETWORK", "Which").num_args(1..)),
         )
         .subcommand(
             Command::new("prune").about("Remove every network that no sandbox is on").arg(json()),
         )
+        .subcommand(connect_command())
+        .subcommand(
+            Command::new("disconnect")
+                .about("Take a running sandbox from a network")
+                .arg(name("NETWORK", "Which"))
+                .arg(sandbox().required(true).help(SANDBOX)),
+        )
+}
+
+const SANDBOX: &str = "Its name, its id, or the beginning of it";
+
+fn connect_command() -> Command {
+    Command::new("connect")
+        .about("Connect a running sandbox with one more network")
+        .after_help(
+            "It must have been started on such a network (`--network bridge:NAME`). What leaves the sandbox goes by \
+             the first one it is on, whose name server it asks; those on this one find it, and it them by their \
+             addresses, until it ends.",
+        )
+        .args(seat::addresses())
+        .arg(values("alias", "NAME", "Be found there by this name too; several sandboxes may have it"))
+        .arg(name("NETWORK", "Which"))
+        .arg(sandbox().required(true).help(SANDBOX))
+}
+
+fn list_command() -> Command {
+    Command::new("ls")
+        .visible_alias("list")
+        .about("List all networks")
+        .arg(switch("quiet", "Only names").short('q').conflicts_with("json"))
+        .arg(
+            values(
+                "filter",
+                "KEY=VALUE",
+                "Those that fit: name=PART, label=NAME[=VALUE], dangling=true|false, internal=true|false, \
+                 type=custom|builtin; repeatable",
+            )
+            .short('f'),
+        )
+        .arg(value(
+            "format",
+            "TEMPLATE",
+            "As in '{{.Name}} {{.Subnet}}'; also Subnet6, Gateway, Internal, Sandboxes, Labels, CreatedAt; \
+             `table …` for titles, `json`",
+        ))
 }
 
 fn create_command() -> Command {
@@ -57,6 +105,7 @@ fn create_command() -> Command {
             "RANGE",
             "Private addresses of its members, as 10.99.0.0/24; else a free range",
         ))
+        .arg(value("ip-range", "RANGE", "The part of them that is given to who asks for none"))
         .arg(value("gateway", "ADDRESS", "The bridge's own address; else the first"))
         .arg(value("subnet6", "RANGE", "Their addresses of IPv6, as fd12:3456:789a::/64"))
         .arg(switch("internal", "Nothing leaves it: members talk to each other alone"))
@@ -82,6 +131,11 @@ fn create_command() -> Command {
             "DOWN[/UP]",
             "Pass no more than this to and from all members together, in bits per second: 10M, 50M/5M",
         ))
+        .arg(values(
+            "label",
+            "NAME[=VALUE]",
+            "Write this on it, for `bryo network ls --filter label=…`",
+        ))
 }
 
 fn name(value: &'static str, help: &'static str) -> Arg {
@@ -94,7 +148,8 @@ fn name(value: &'static str, help: &'static str) -> Arg {
 
 /// Answers the words after `bryo network`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
+    let refused = |flag: &str, _: &[OsString]| refused(flag);
+    let asked = usage::matches(command(), arguments, refused).map_err(|e| Failure::new(&e))?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -104,15 +159,62 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Some(("inspect", matches)) => inspect(matches),
         Some(("rm", matches)) => remove(matches),
         Some(("prune", matches)) => prune(matches),
-        // clap lets no other through, but for `ls`.
-        other => {
-            let rows = opened().and_then(|store| failing(network::list(&store)))?;
-            if other.is_some_and(|(_, matches)| is_set(matches, "json")) {
-                return json(&rows);
-            }
-            Ok(Answer::text(network::table(&rows)))
+        Some(("connect", matches)) => {
+            let (network, sandbox) = both(matches)?;
+            let seat = seat::of_connect(matches).map_err(|error| Failure::new(&error))?;
+            failing(network::connect(&network, &sandbox, &seat)).map(|()| Answer::text(""))
         }
+        Some(("disconnect", matches)) => {
+            let (network, sandbox) = both(matches)?;
+            failing(network::disconnect(&network, &sandbox)).map(|()| Answer::text(""))
+        }
+        Some(("ls", matches)) => list(matches),
+        // clap lets no other through.
+        _ => Ok(Answer::text("")),
     }
+}
+
+/// What Docker has, and no network here.
+fn refused(flag: &str) -> Option<CliError> {
+    let (why, instead) = match flag {
+        "--driver" | "-d" | "--attachable" | "--scope" | "--ingress" => (
+            "every network is a bridge on this machine, and any sandbox can be on it",
+            "leave it out",
+        ),
+        "--ipv6" | "--ipv4" => {
+            ("every network has both", "`--subnet6 RANGE` chooses the addresses of IPv6")
+        }
+        "--aux-address" => ("an address is kept for nobody", "`--ip-range` leaves some out"),
+        "--opt" | "-o" | "--ipam-driver" | "--ipam-opt" => ("it has no drivers with options", ""),
+        _ => return None,
+    };
+    Some(CliError::Refused { flag: flag.to_owned(), why, instead })
+}
+
+fn both(matches: &ArgMatches) -> Result<(NetworkName, Text), Failure> {
+    let network = names(matches)?.pop().unwrap_or_default();
+    Ok((network, one(matches, "sandbox").map(Text::from).unwrap_or_default()))
+}
+
+fn list(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let each = |given| parsed("--filter", given, Filter::parse);
+    let filters: Result<Vec<Filter>, CliError> = many(matches, "filter").map(each).collect();
+    let filters = filters.map_err(|error| Failure::new(&error))?;
+    let format = match one(matches, "format") {
+        Some(given) if given != "table" && given != "json" => {
+            Some(parsed("--format", given, parse_format).map_err(|error| Failure::new(&error))?)
+        }
+        _ => None,
+    };
+    let mut rows = opened().and_then(|store| failing(network::list(&store)))?;
+    rows.retain(|row| network::is_wanted(row, &filters));
+    let is_json = is_set(matches, "json") || one(matches, "format").is_some_and(|f| f == "json");
+    Ok(match format {
+        _ if is_json => return json(&rows),
+        _ if is_set(matches, "quiet") => Answer::text(network::names(&rows)),
+        Some(format) => Answer::text(network::formatted(&rows, &format)),
+        None => Answer::text(network::table(&rows)),
+    })
 }
 
 fn opened() -> Result<Networks, Failure> {
@@ -137,9 +239,23 @@ fn create(matches: &ArgMatches) -> Result<Answer, Failure> {
 fn inspect(matches: &ArgMatches) -> Result<Answer, Failure> {
     let names = names(matches)?;
     let store = opened()?;
-    let found: Result<Vec<_>, _> =
-        names.iter().map(|name| failing(network::inspect(&store, name))).collect();
-    json(&found?)
+    let (mut found, mut failures) = (Vec::new(), Vec::new());
+    for name in &names {
+        match network::inspect(&store, name) {
+            Ok(detail) => found.push(detail),
+            Err(error) => failures.push(Failure::new(&error)),
+        }
+    }
+    // Those that there are, as Docker does.
+    match Failure::all(failures) {
+        None => json(&found),
+        Some(failure) => {
+            if !found.is_empty() {
+                json(&found)?.print().map_err(|error| Failure::new(&error))?;
+            }
+            Err(failure)
+        }
+    }
 }
 
 fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
@@ -151,6 +267,7 @@ fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
         match network::remove(&store, name) {
             // Writing to a string cannot fail.
             Ok(()) => writeln!(lines, "{name}").unwrap_or_default(),
+            Err(error) if is_set(matches, "force") && network::is_missing(&error) => {}
             Err(error) => failures.push(Failure::new(&error)),
         }
     }
@@ -190,19 +307,14 @@ fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
     let range = |text: &str| {
         Prefix::parse(text).map_err(|error| ValueError::Rule(RuleError::Address(error)))
     };
-    let address = |text: &str| match parse_address(text)
-        .map_err(|error| ValueError::Rule(RuleError::Address(error)))?
-    {
-        IpAddr::V4(v4) => Ok(v4),
-        IpAddr::V6(_) => Err(ValueError::NotV4),
-    };
-    let gateway: Option<Ipv4Addr> = one_parsed(matches, "gateway", "--gateway", address)?;
     Ok(Wanted {
         name,
         subnet: one_parsed(matches, "subnet", "--subnet", range)?,
-        gateway,
+        gateway: one_parsed(matches, "gateway", "--gateway", seat::parse_v4)?,
+        range: one_parsed(matches, "ip-range", "--ip-range", range)?,
         subnet6: one_parsed(matches, "subnet6", "--subnet6", range)?,
         egress: egress(matches)?,
+        labels: many(matches, "label").map(read_label).collect::<Result<_, _>>()?,
     })
 }
 

@@ -28,6 +28,12 @@
 //! # Decisions
 //! - No payload runs in the holder's user namespace: each has its own below it. A payload in it would have power
 //!   over all others (see `plan::share`).
+//! - All holders of a caller are in one user namespace: any of them makes it, the next ones take it from one that is
+//!   there, and it lasts as long as one of them, or a sandbox. A cable takes power over both of its ends, so a sandbox can
+//!   only be connected with a second network where its holder has power over the first. What this costs: a holder
+//!   that was taken over would reach every network, not one. Its netstack, which packets reach, could already:
+//!   it is in the host's namespaces, and only its filter keeps it. A payload gets hold of nothing above its own.
+//! - A sandbox on several networks forwards nothing, wherever the host does.
 //! - The holder keeps `CAP_NET_ADMIN` over its namespace and those below, and nothing else: no file but the
 //!   socket's to remove, no program, a filter of system calls.
 //!
@@ -35,8 +41,10 @@
 //! Which addresses there are (`spec::net::segment`), what a member may send (`plan::segment`), where the
 //! definitions are kept (`state::networks`).
 
+mod error;
 mod members;
 mod process;
+mod serve;
 mod start;
 mod wire;
 
@@ -51,12 +59,14 @@ use crate::launch::Door;
 use crate::net::user::published::Published;
 use crate::plan::facts::Lease;
 use crate::plan::traffic::Traffic;
-use crate::spec::net::NetworkName;
+use crate::spec::net::{NetworkName, Seat};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::socket;
 
-pub use start::{Start, start};
+use error::refusal;
+pub use error::{HolderError, no_place};
+pub use start::{Space, Start, start};
 pub use wire::Member;
 use wire::{Answer, Ask};
 pub(in crate::launch) use wire::{Tell, receive, send};
@@ -75,65 +85,8 @@ pub struct Membership {
     door: Door,
     /// Whether ports are open for it.
     has_ports: Cell<bool>,
-}
-
-/// Why there is no place.
-#[derive(Debug, thiserror::Error)]
-pub enum HolderError {
-    /// The socket.
-    #[error("cannot speak with the holder of the network `{network}`")]
-    Speak {
-        /// Which network.
-        network: NetworkName,
-        /// Why.
-        #[source]
-        source: Errno,
-    },
-    /// It could not make the network, or the cable.
-    #[error("cannot {what} for the network `{network}`")]
-    Failed {
-        /// Which network.
-        network: NetworkName,
-        /// What it was to do.
-        what: String,
-        /// Why not.
-        #[source]
-        source: Errno,
-    },
-    /// No address is left.
-    #[error("cannot join the network `{0}`: every address is taken")]
-    Full(NetworkName),
-    /// Somebody has this name.
-    #[error("cannot join the network `{network}`: a sandbox on it is called `{name}`")]
-    Taken {
-        /// Which network.
-        network: NetworkName,
-        /// The name.
-        name: String,
-    },
-    /// It was started by a bryo that says other things.
-    #[error("cannot join the network `{0}`: another version of bryo holds it")]
-    Other(NetworkName),
-}
-
-impl HolderError {
-    /// What to do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Failed { source: Errno::EOPNOTSUPP, .. } => {
-                "`sudo modprobe -a bridge veth`, or take `--network user`".to_owned()
-            }
-            Self::Full(_) => {
-                "make one with more addresses: `bryo network create --subnet 10.99.0.0/16 NAME`"
-                    .to_owned()
-            }
-            Self::Taken { .. } => "give it another name".to_owned(),
-            Self::Other(_) => {
-                "end the sandboxes on it first: `bryo network inspect` lists them".to_owned()
-            }
-            Self::Speak { .. } | Self::Failed { .. } => return None,
-        })
-    }
+    /// Whether the place was taken away.
+    dismissed: Cell<bool>,
 }
 
 /// Connects to the holder of a network, by the network's directory; none when there is no holder.
@@ -201,13 +154,21 @@ pub fn join(
     network: &NetworkName,
     connection: OwnedFd,
     name: Option<&str>,
+    seat: &Seat,
 ) -> std::result::Result<Membership, HolderError> {
     let speak = |source| HolderError::Speak { network: network.clone(), source };
-    let wanted = Ask::Join { version: wire::VERSION, name: name.map(str::to_owned) };
+    let (name, seat) = (name.map(str::to_owned), seat.clone());
+    let wanted = Ask::Join { version: wire::VERSION, name, seat };
     match ask(&connection, &wanted, None).map_err(speak)? {
         (Answer::Lease(lease), Some(user)) if lease.network == *network => {
             let door = Door { user, net: None };
-            Ok(Membership { connection, lease, door, has_ports: Cell::new(false) })
+            Ok(Membership {
+                connection,
+                lease,
+                door,
+                has_ports: Cell::new(false),
+                dismissed: Cell::new(false),
+            })
         }
         (answer, _) => Err(refusal(network, answer)),
     }
@@ -238,26 +199,40 @@ pub fn members(
     connection: &OwnedFd,
 ) -> std::result::Result<Vec<Member>, HolderError> {
     let speak = |source| HolderError::Speak { network: network.clone(), source };
-    match ask(connection, &Ask::Members, None).map_err(speak)? {
-        (Answer::Members(members), _) => Ok(members),
-        (answer, _) => Err(refusal(network, answer)),
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        match ask(connection, &Ask::Members(after), None).map_err(speak)? {
+            (Answer::Members(members), _) => {
+                let is_last = members.len() < wire::PAGE;
+                after = members.last().map(|(number, _)| *number);
+                found.extend(members.into_iter().map(|(_, member)| member));
+                if is_last {
+                    return Ok(found);
+                }
+            }
+            (answer, _) => return Err(refusal(network, answer)),
+        }
     }
 }
 
-fn refusal(network: &NetworkName, answer: Answer) -> HolderError {
-    let network = network.clone();
-    match answer {
-        Answer::Full => HolderError::Full(network),
-        Answer::Taken(name) => HolderError::Taken { network, name },
-        Answer::Failed(failure) => HolderError::Failed {
-            network,
-            what: failure.what,
-            source: Errno::from_raw(failure.errno),
-        },
-        Answer::Unknown => HolderError::Other(network),
-        Answer::Lease(_) | Answer::Done | Answer::Members(_) | Answer::Look => {
-            HolderError::Speak { network, source: Errno::EPROTO }
-        }
+/// The user namespace that a holder has, to make another network in. Whoever cannot give it has none to give.
+pub fn space(connection: &OwnedFd) -> Option<Space> {
+    match ask(connection, &Ask::Space, None) {
+        Ok((Answer::Space { subids }, Some(user))) => Some(Space { user, subids }),
+        _ => None,
+    }
+}
+
+/// Takes its place on a network from a sandbox.
+pub fn disconnect(
+    network: &NetworkName,
+    connection: &OwnedFd,
+    id: &str,
+) -> std::result::Result<(), HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    match ask(connection, &Ask::Disconnect(id.to_owned()), None).map_err(speak)? {
+        (Answer::Done, _) => Ok(()),
+        (answer, _) => Err(refusal(network, answer)),
     }
 }
 
@@ -277,9 +252,14 @@ impl Membership {
         self.done(&Ask::Known(id.to_owned()), None)
     }
 
-    /// Has a network namespace connected. One that was before is not any more.
-    pub fn attach(&self, namespace: impl AsFd) -> std::result::Result<(), HolderError> {
-        self.done(&Ask::Attach, Some(namespace.as_fd()))
+    /// Has a network namespace connected, by an interface of this number. One that was before is not any more.
+    pub fn attach(&self, namespace: impl AsFd, port: u8) -> std::result::Result<(), HolderError> {
+        self.done(&Ask::Attach(port), Some(namespace.as_fd()))
+    }
+
+    /// Lets the place last as long as a process, whoever ends before.
+    pub fn stay(&self, process: impl AsFd) -> std::result::Result<(), HolderError> {
+        self.done(&Ask::Stay, Some(process.as_fd()))
     }
 
     /// Lets clients in by a port that is open; the network's netstack has it from now on.
@@ -311,7 +291,10 @@ impl Membership {
     pub(super) fn hear_look(&self) -> Result<()> {
         match receive::<Answer>(&self.connection)? {
             Some((Answer::Look, None)) => Ok(()),
-            _ => Err(Errno::EPROTO),
+            last => {
+                self.dismissed.set(matches!(last, Some((Answer::Dismissed, _))));
+                Err(Errno::EPROTO)
+            }
         }
     }
 
@@ -320,11 +303,32 @@ impl Membership {
         send(&self.connection, &Ask::Servers(servers.to_vec()), None)
     }
 
-    /// Whether the holder has ended, and the network with it.
+    /// Whether the holder has ended, and the network with it. One that took the place away has said so before.
     pub fn is_lost(&self) -> bool {
+        self.is_over() && !self.is_dismissed()
+    }
+
+    /// Whether somebody took the place away.
+    pub fn is_taken_away(&self) -> bool {
+        self.is_over() && self.is_dismissed()
+    }
+
+    fn is_over(&self) -> bool {
         let mut poller = Poller::new();
         poller.hang_up((), self.connection.as_fd());
         poller.wait(Some(std::time::Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
+    }
+
+    /// Only where it is over: it would wait otherwise.
+    fn is_dismissed(&self) -> bool {
+        while !self.dismissed.get() {
+            match wire::receive(&self.connection) {
+                Ok(Some((Answer::Look, _))) => {}
+                Ok(Some((Answer::Dismissed, _))) => self.dismissed.set(true),
+                _ => break,
+            }
+        }
+        self.dismissed.get()
     }
 
     fn done(
@@ -335,7 +339,11 @@ impl Membership {
         let network = &self.lease.network;
         match ask(&self.connection, wanted, fd) {
             Ok((Answer::Done, _)) => Ok(()),
-            Ok((answer, _)) => Err(refusal(network, answer)),
+            Ok((answer, _)) => {
+                self.dismissed.set(answer == Answer::Dismissed);
+                Err(refusal(network, answer))
+            }
+            Err(_) if self.is_taken_away() => Err(HolderError::Dismissed(network.clone())),
             Err(source) => Err(HolderError::Speak { network: network.clone(), source }),
         }
     }

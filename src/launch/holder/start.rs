@@ -24,7 +24,9 @@ pub struct Start<'a> {
     pub segment: &'a Segment,
     /// Between the holder and its netstack.
     pub uplink: Link,
-    /// Maps of the holder's user namespace, by helpers; where they fail, or there are none, it has the caller's ids alone.
+    /// The user namespace of another network's holder, to make this one in; a new one otherwise.
+    pub space: Option<Space>,
+    /// Maps of a new user namespace, by helpers; where they fail, or there are none, it has the caller's ids alone.
     pub ids: Vec<IdsStep>,
     /// Which Landlock; none where there is none.
     pub landlock_abi: Option<u32>,
@@ -32,6 +34,15 @@ pub struct Start<'a> {
     pub holder_filter: &'a [Instruction],
     /// The netstack's.
     pub netstack_filter: &'a [Instruction],
+}
+
+/// A user namespace that holders share.
+#[derive(Debug)]
+pub struct Space {
+    /// A descriptor of it.
+    pub user: OwnedFd,
+    /// Whether it has the caller's subordinate ids.
+    pub subids: bool,
 }
 
 /// Starts both. The network's directory is locked, and no holder has its socket.
@@ -93,7 +104,10 @@ fn split(order: &Start<'_>, directory: BorrowedFd<'_>, listener: OwnedFd) -> ! {
 
 /// Has the helpers map the holder's ids, once it has its user namespace, and tells it for which kinds that is done.
 fn map_ids(order: &Start<'_>, holder: Pid, to_holder: &OwnedFd) {
-    if order.ids.is_empty() || !matches!(socket::receive(to_holder, &mut [0]), Ok((1, _))) {
+    if order.space.is_some()
+        || order.ids.is_empty()
+        || !matches!(socket::receive(to_holder, &mut [0]), Ok((1, _)))
+    {
         return;
     }
     // One that fails leaves the file as it is: then it is the holder's to write.

@@ -3,22 +3,25 @@
 //! Nobody but the caller's own processes reaches the socket, and none of them runs a payload; still everything is
 //! bounded and decoded totally.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::Lease;
-use crate::spec::net::Transport;
+use crate::spec::net::{HostName, NoPlace, Seat, Transport};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::socket;
 
 /// Of these messages: raised when one means something else.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
-/// Longest message: a list of all members there can be.
+/// Longest message: addresses of all members there can be, or [`PAGE`] of them with all names they can have.
 const LONGEST: usize = 192 << 10;
+
+/// Most members that one answer lists.
+pub(super) const PAGE: usize = 16;
 
 /// What a launcher, or a command, asks.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,11 +33,19 @@ pub(super) enum Ask {
         version: u32,
         /// The sandbox's name, if it has one.
         name: Option<String>,
+        /// What it asks of its place.
+        seat: Seat,
     },
     /// To be known by this name too: the sandbox's id, which is made after its place.
     Known(String),
-    /// To connect the network namespace whose descriptor comes along.
-    Attach,
+    /// To connect the network namespace whose descriptor comes along, with an interface of this number.
+    Attach(u8),
+    /// To keep the place for as long as the process whose descriptor comes along, and not the connection.
+    Stay,
+    /// To take its place from who has this id.
+    Disconnect(String),
+    /// For the user namespace, to make another network in it.
+    Space,
     /// To let clients in by the port whose socket comes along.
     Publish {
         /// The member's port.
@@ -44,8 +55,8 @@ pub(super) enum Ask {
     },
     /// To let nobody in any more. What comes along is closed when that is done.
     Withdraw,
-    /// Who is there.
-    Members,
+    /// Who is there: those behind the one with this number.
+    Members(Option<u64>),
     /// What went out and was refused: told, as JSON, to the socket that comes along.
     Traffic,
     /// Nothing: the host asks these servers for names now. There is no answer.
@@ -58,16 +69,25 @@ pub(super) enum Ask {
 pub(super) enum Answer {
     /// A place; the holder's user namespace comes along.
     Lease(Lease),
-    /// Nobody else fits.
-    Full,
+    /// There is no such place.
+    NoPlace(NoPlace),
+    /// The user namespace comes along.
+    Space {
+        /// Whether it has the caller's subordinate ids.
+        subids: bool,
+    },
+    /// Nobody has this id.
+    Absent,
+    /// Unasked: the place was taken away on purpose, and the connection ends.
+    Dismissed,
     /// Somebody has this name.
     Taken(String),
     /// It is done.
     Done,
     /// The kernel did not want to.
     Failed(Failure),
-    /// Who is there.
-    Members(Vec<Member>),
+    /// Who is there, by their numbers: at most [`PAGE`].
+    Members(Vec<(u64, Member)>),
     /// Nobody asked: the netstack wants to know whether the host asks the same servers for names.
     Look,
     /// The question is of another version, or comes at the wrong time.
@@ -90,11 +110,14 @@ pub struct Member {
     pub id: Option<String>,
     /// Its name.
     pub name: Option<String>,
+    /// Names that others may have too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aliases: Vec<HostName>,
     /// Its address.
     pub v4: Ipv4Addr,
     /// Its address of IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub v6: Option<IpAddr>,
+    pub v6: Option<Ipv6Addr>,
 }
 
 /// What the holder tells the netstack.
@@ -165,7 +188,8 @@ mod tests {
             socket::send(&a, text.as_bytes(), &[]).unwrap();
             assert_eq!(receive::<Ask>(&b).unwrap_err(), Errno::EPROTO, "{text}");
         }
-        let ask = Ask::Join { version: VERSION, name: Some("a".to_owned()) };
+        let name = Some("a".to_owned());
+        let ask = Ask::Join { version: VERSION, name, seat: Seat::default() };
         send(&a, &ask, None).unwrap();
         assert_eq!(receive::<Ask>(&b).unwrap().unwrap().0, ask);
         drop(a);

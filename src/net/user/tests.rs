@@ -166,8 +166,8 @@ fn interface() -> std::os::fd::OwnedFd {
         .bring_up(LinkChange { index, mtu: 65_520, queue: 1_000 }, true)
         .add_address(index, ip("10.0.2.100"), 24)
         .add_address(index, ip("fd00::100"), 64)
-        .add_default_route(index, ip("10.0.2.2"))
-        .add_default_route(index, ip("fd00::2"))
+        .add_default_route(index, ip("10.0.2.2"), 0)
+        .add_default_route(index, ip("fd00::2"), 0)
         .apply()
         .unwrap();
     tun

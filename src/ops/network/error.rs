@@ -1,9 +1,11 @@
 //! Why something about a network of several sandboxes could not be done.
 
+use super::connect::Elsewhere;
 use crate::host::HostError;
 use crate::launch::holder::HolderError;
 use crate::plan::PlanError;
 use crate::report::Explain;
+use crate::spec::Text;
 use crate::spec::net::segment::SegmentError;
 use crate::spec::net::{NetworkName, Prefix};
 use crate::state::{NetworkError, StateError};
@@ -63,6 +65,59 @@ pub enum NetworksError {
         /// How many.
         members: usize,
     },
+    /// The sandbox to be connected.
+    #[error(transparent)]
+    Ops(#[from] Box<crate::ops::OpsError>),
+    /// So too.
+    #[error("cannot {verb} sandbox `{sandbox}`: it is not running")]
+    NotRunning {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        sandbox: Text,
+    },
+    /// It has no network that can be added to.
+    #[error("cannot connect sandbox `{sandbox}` to the network `{network}`: {}", why.text())]
+    Elsewhere {
+        /// Which.
+        sandbox: Text,
+        /// To which.
+        network: NetworkName,
+        /// Why not.
+        why: Elsewhere,
+    },
+    /// It is on it.
+    #[error("cannot connect sandbox `{sandbox}` to the network `{network}`: it is on it")]
+    Already {
+        /// Which.
+        sandbox: Text,
+        /// To which.
+        network: NetworkName,
+    },
+    /// It is on another with addresses of this one.
+    #[error(
+        "cannot connect sandbox `{sandbox}` to the network `{network}`: it is on `{other}`, which has the same addresses"
+    )]
+    Theirs {
+        /// Which.
+        sandbox: Text,
+        /// To which.
+        network: NetworkName,
+        /// Where it is.
+        other: NetworkName,
+    },
+    /// The way into it.
+    #[error("cannot find a program of sandbox `{0}`, which is to be connected")]
+    NoProgram(Text),
+    /// What is inside.
+    #[error("cannot give sandbox `{sandbox}` another interface")]
+    Plug {
+        /// Which.
+        sandbox: Text,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
     /// Its holder does not start.
     #[error("cannot start the holder of the network `{name}`")]
     Start {
@@ -72,6 +127,18 @@ pub enum NetworksError {
         #[source]
         source: Errno,
     },
+}
+
+impl Elsewhere {
+    fn text(self) -> String {
+        match self {
+            Self::Shares => "it shares the network of another sandbox".to_owned(),
+            Self::Own(mode) => format!(
+                "it was started with `--network {mode}`, and the kernel lays a cable only into sandboxes that were \
+                 started on such a network"
+            ),
+        }
+    }
 }
 
 impl Explain for NetworksError {
@@ -90,7 +157,22 @@ impl Explain for NetworksError {
                 Some("`--subnet` with a private range that is in use nowhere near".to_owned())
             }
             Self::Busy { name, .. } => Some(format!("`bryo network inspect {name}` lists them")),
-            Self::Segment { .. } | Self::Start { .. } => None,
+            Self::Ops(error) => error.hint(),
+            Self::NotRunning { .. } => Some("`bryo ps` lists those that run".to_owned()),
+            Self::Elsewhere { network, why: Elsewhere::Own(_), .. } => Some(format!(
+                "start it on one: `bryo run --network bridge:{network}`; then others can be added"
+            )),
+            Self::Elsewhere { why: Elsewhere::Shares, .. } => {
+                Some("connect the sandbox whose network it is".to_owned())
+            }
+            Self::Theirs { .. } => {
+                Some("make one with others: `bryo network create --subnet RANGE`".to_owned())
+            }
+            Self::Segment { .. }
+            | Self::Start { .. }
+            | Self::Already { .. }
+            | Self::NoProgram(_)
+            | Self::Plug { .. } => None,
         }
     }
 }

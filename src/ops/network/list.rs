@@ -1,16 +1,18 @@
 //! What networks there are, and who is on them.
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 
 use super::error::NetworksError;
+use super::find;
 use crate::launch::holder::{self, Member};
 use crate::plan::traffic::Traffic;
 use crate::report::table::Table;
 use crate::spec::net::{Egress, NetworkName, Prefix};
-use crate::state::{LockedNetwork, NetworkError, Store, Timestamp};
+use crate::state::{LockedNetwork, Store, Timestamp};
 
 /// A network, as listings show it.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +27,11 @@ pub struct NetworkRow {
     pub gateway: Ipv4Addr,
     /// Whether nothing leaves it.
     pub internal: bool,
+    /// Those of IPv4 that are given to who asks for none; all without.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ip_range: Option<Prefix>,
+    /// What was written on it.
+    pub labels: BTreeMap<String, String>,
     /// How many sandboxes are on it.
     pub sandboxes: usize,
     /// When it was made.
@@ -74,7 +81,7 @@ pub fn list(store: &Store) -> Result<Vec<NetworkRow>, NetworksError> {
 
 /// One network.
 pub fn inspect(store: &Store, name: &NetworkName) -> Result<NetworkDetail, NetworksError> {
-    let network = store.lock_network(name)?.ok_or_else(|| NetworkError::Missing(name.clone()))?;
+    let network = find(store, name)?;
     let Found { row, egress, members, holder } = look(&network)?;
     let traffic = match &holder {
         Some(holder) => holder::traffic(name, holder)?,
@@ -111,10 +118,17 @@ fn look(network: &LockedNetwork) -> Result<Found, NetworksError> {
         subnet6: segment.subnet6,
         gateway: segment.gateway,
         internal: segment.egress.closed,
+        ip_range: segment.range,
+        labels: record.labels,
         sandboxes: members.len(),
         created: record.created,
     };
     Ok(Found { row, egress: segment.egress, members, holder })
+}
+
+/// Their names alone.
+pub fn names(rows: &[NetworkRow]) -> String {
+    rows.iter().fold(String::new(), |lines, row| lines + row.name.as_str() + "\n")
 }
 
 /// For people.

@@ -4,10 +4,13 @@
 //! - The network called `bridge` needs no making: it is made when it is first asked for, as in Docker.
 //! - Networks are in the store, in the first one that can be written: as sandboxes that keep nothing have none.
 
+mod choose;
+mod connect;
 mod error;
 mod list;
 mod place;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
@@ -18,8 +21,10 @@ use crate::spec::net::segment::{default_subnet, default_subnet6, overlap};
 use crate::spec::net::{Egress, NetworkName, Prefix, Segment};
 use crate::state::{LockedNetwork, NetworkError, Store};
 
+pub use choose::{Filter, formatted, is_wanted, parse_format};
+pub use connect::{connect, disconnect};
 pub use error::NetworksError;
-pub use list::{NetworkDetail, NetworkRow, inspect, list, table};
+pub use list::{NetworkDetail, NetworkRow, inspect, list, names, table};
 pub use place::{Place, place, preview};
 
 /// What holds the definitions of all networks.
@@ -34,16 +39,28 @@ pub struct Wanted {
     pub subnet: Option<Prefix>,
     /// The address of the bridge; the first of the range otherwise.
     pub gateway: Option<Ipv4Addr>,
+    /// Those of them that are given to who asks for none; all otherwise.
+    pub range: Option<Prefix>,
     /// Its addresses of IPv6; a range of its own otherwise.
     pub subnet6: Option<Prefix>,
     /// What may leave.
     pub egress: Egress,
+    /// What is written on it.
+    pub labels: BTreeMap<String, String>,
 }
 
 impl Wanted {
     /// One that nothing is asked of but its name.
     pub fn plain(name: NetworkName) -> Self {
-        Self { name, subnet: None, gateway: None, subnet6: None, egress: Egress::default() }
+        Self {
+            name,
+            subnet: None,
+            gateway: None,
+            range: None,
+            subnet6: None,
+            egress: Egress::default(),
+            labels: BTreeMap::new(),
+        }
     }
 }
 
@@ -59,11 +76,12 @@ pub fn open() -> Result<Store, NetworksError> {
 
 /// Makes a network.
 pub fn create(store: &Store, wanted: &Wanted) -> Result<LockedNetwork, NetworksError> {
+    let _turn = store.take_turn()?;
     if store.networks()?.contains(&wanted.name) {
         return Err(NetworkError::Exists(wanted.name.clone()).into());
     }
     let segment = segment(store, wanted)?;
-    Ok(store.make_network(&segment)?)
+    Ok(store.make_network(&segment, &wanted.labels)?)
 }
 
 /// What it will be like: decided from what is asked and what is taken.
@@ -76,9 +94,11 @@ fn segment(store: &Store, wanted: &Wanted) -> Result<Segment, NetworksError> {
         }
         subnet
     } else {
-        let taken: Vec<Prefix> = routes.into_iter().chain(subnets(store)?).collect();
+        let theirs = others(store)?.into_iter().map(|other| other.subnet);
+        let taken: Vec<Prefix> = routes.into_iter().chain(theirs).collect();
         default_subnet(&name, &taken).ok_or_else(|| NetworksError::NoRange(name.clone()))?
     };
+    let subnet6 = wanted.subnet6.unwrap_or_else(|| default_subnet6(&name));
     let first = match subnet.address() {
         std::net::IpAddr::V4(v4) => Ipv4Addr::from_bits(v4.to_bits() | 1),
         std::net::IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
@@ -86,7 +106,8 @@ fn segment(store: &Store, wanted: &Wanted) -> Result<Segment, NetworksError> {
     let segment = Segment {
         subnet,
         gateway: wanted.gateway.unwrap_or(first),
-        subnet6: wanted.subnet6.unwrap_or_else(|| default_subnet6(&name)),
+        range: wanted.range,
+        subnet6,
         egress: wanted.egress.clone(),
         name: name.clone(),
     };
@@ -94,14 +115,21 @@ fn segment(store: &Store, wanted: &Wanted) -> Result<Segment, NetworksError> {
     Ok(segment)
 }
 
-/// The ranges of all networks. One that cannot be read takes none.
-fn subnets(store: &Store) -> Result<Vec<Prefix>, NetworksError> {
-    let mut found = Vec::new();
-    for name in store.networks()? {
-        let record = store.lock_network(&name)?.and_then(|network| network.record().ok());
-        found.extend(record.map(|record| record.segment.subnet));
-    }
-    Ok(found)
+/// All networks that there are. One that cannot be read takes nothing.
+fn others(store: &Store) -> Result<Vec<Segment>, NetworksError> {
+    let names = store.networks()?;
+    let records = names.iter().filter_map(|name| store.read_network(name));
+    Ok(records.map(|record| record.segment).collect())
+}
+
+/// Locks a network that has to be there.
+fn find(store: &Store, name: &NetworkName) -> Result<LockedNetwork, NetworksError> {
+    Ok(store.lock_network(name)?.ok_or_else(|| NetworkError::Missing(name.clone()))?)
+}
+
+/// Whether an error is that there is no such network.
+pub fn is_missing(error: &NetworksError) -> bool {
+    matches!(error, NetworksError::Network(NetworkError::Missing(_)))
 }
 
 /// How long a holder that nobody needs may take to end.
@@ -112,8 +140,7 @@ const PAUSE: Duration = Duration::from_millis(30);
 pub fn remove(store: &Store, name: &NetworkName) -> Result<(), NetworksError> {
     let end = Instant::now() + ENDING;
     loop {
-        let network =
-            store.lock_network(name)?.ok_or_else(|| NetworkError::Missing(name.clone()))?;
+        let network = find(store, name)?;
         let Some(connection) = holder::connect(name, &network)? else {
             return Ok(store.remove_network(&network)?);
         };
@@ -130,6 +157,7 @@ pub fn remove(store: &Store, name: &NetworkName) -> Result<(), NetworksError> {
 /// Removes every network that no sandbox is on, and says which.
 pub fn prune(store: &Store) -> Result<Vec<NetworkName>, NetworksError> {
     let mut gone = Vec::new();
+    store.sweep_networks()?;
     for name in store.networks()? {
         match remove(store, &name) {
             Ok(()) => gone.push(name),

@@ -4,21 +4,22 @@ use super::error::NetworksError;
 use super::{Wanted, create, open, segment};
 use crate::confine::seccomp::{self, Program};
 use crate::host::Probe;
-use crate::launch::holder::{self, Membership, Start};
+use crate::launch::holder::{self, Membership, Space, Start};
 use crate::plan::facts::{Facts, Lease};
 use crate::plan::step::{IdsStep, Link};
 use crate::plan::{plan_same_ids, seccomp_of_network};
-use crate::spec::net::{NetworkName, Segment};
+use crate::spec::net::{NetworkName, Seat, Segment};
 use crate::state::{LockedNetwork, NetworkError, Store};
 use crate::sys::errno::Errno;
 
 /// A place that lasts until this is dropped.
 pub type Place = Membership;
 
-/// Takes a place for a sandbox of this name.
+/// Takes a place for a sandbox of this name, as `seat` wants it.
 pub fn place(
     network: &NetworkName,
     sandbox: Option<&str>,
+    seat: &Seat,
     facts: &Facts,
 ) -> Result<Place, NetworksError> {
     let store = open()?;
@@ -26,15 +27,15 @@ pub fn place(
     let segment = locked.record()?.segment;
     let mut connection = holder::connect(network, &locked)?;
     if connection.is_none() {
-        start(&segment, &locked, facts)?;
+        start(&store, &segment, &locked, facts)?;
         connection = holder::connect(network, &locked)?;
     }
     let lost = || NetworksError::Start { name: network.clone(), source: Errno::ECONNREFUSED };
-    Ok(holder::join(network, connection.ok_or_else(lost)?, sandbox)?)
+    Ok(holder::join(network, connection.ok_or_else(lost)?, sandbox, seat)?)
 }
 
 /// The place that the first one on a network would get: nothing is started or made.
-pub fn preview(network: &NetworkName, facts: &Facts) -> Result<Lease, NetworksError> {
+pub fn preview(network: &NetworkName, seat: &Seat, facts: &Facts) -> Result<Lease, NetworksError> {
     let store = open()?;
     let segment = match store.lock_network(network)? {
         Some(locked) => locked.record()?.segment,
@@ -43,8 +44,9 @@ pub fn preview(network: &NetworkName, facts: &Facts) -> Result<Lease, NetworksEr
         }
         None => return Err(NetworkError::Missing(network.clone()).into()),
     };
-    let first = segment.next_free(None, |_| false).unwrap_or(segment.gateway);
-    let link = Link::member(&segment, first, has_ipv6());
+    let placed = segment.place(seat, has_ipv6(), None, |_| false);
+    let (v4, v6) = placed.map_err(|why| holder::no_place(network, why))?;
+    let link = Link::member(&segment, v4, v6);
     let subids = plan_same_ids(facts).is_some();
     Ok(Lease { network: network.clone(), link, internal: segment.egress.closed, subids })
 }
@@ -65,7 +67,12 @@ fn find_or_make(store: &Store, network: &NetworkName) -> Result<LockedNetwork, N
     }
 }
 
-fn start(segment: &Segment, locked: &LockedNetwork, facts: &Facts) -> Result<(), NetworksError> {
+fn start(
+    store: &Store,
+    segment: &Segment,
+    locked: &LockedNetwork,
+    facts: &Facts,
+) -> Result<(), NetworksError> {
     if facts.tun == Some(false) {
         return Err(crate::plan::PlanError::NoTun.into());
     }
@@ -74,16 +81,34 @@ fn start(segment: &Segment, locked: &LockedNetwork, facts: &Facts) -> Result<(),
         let program: Program = seccomp::program(&wanted, None)?;
         Ok(program.instructions())
     };
+    // One after the other: who comes second finds the first one's user namespace.
+    let _turn = store.take_turn()?;
+    let space = space(store, &segment.name)?;
     let order = Start {
         segment,
         uplink: Link::usual(has_ipv6()),
-        ids: subids(facts).unwrap_or_default(),
+        ids: if space.is_some() { Vec::new() } else { subids(facts).unwrap_or_default() },
+        space,
         landlock_abi: crate::plan::landlock_of_network(facts),
         holder_filter: &instructions(holder_filter)?,
         netstack_filter: &instructions(netstack_filter)?,
     };
     holder::start(&order, locked)
         .map_err(|source| NetworksError::Start { name: segment.name.clone(), source })
+}
+
+/// The user namespace that all networks are to be in, if there is one already: that of any holder.
+///
+/// A holder that ends meanwhile gives none, and the next one is asked.
+fn space(store: &Store, besides: &NetworkName) -> Result<Option<Space>, NetworksError> {
+    for name in store.networks()?.iter().filter(|name| *name != besides) {
+        let Some(directory) = store.look_at_network(name)? else { continue };
+        let connection = holder::connect(name, &directory).ok().flatten();
+        if let Some(space) = connection.as_ref().and_then(holder::space) {
+            return Ok(Some(space));
+        }
+    }
+    Ok(None)
 }
 
 /// Who comes after the first may want subordinate ids, whatever that one has. None where there are none.

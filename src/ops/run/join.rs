@@ -28,7 +28,8 @@ impl Joined {
         match &spec.network {
             Network::Sandbox(wanted) => Shared::find(wanted).map(Self::Sandbox).map(Some),
             Network::Bridge(network) => {
-                Ok(Some(Self::Network(place(network, spec.name.as_deref(), facts)?)))
+                let name = spec.name.as_deref();
+                Ok(Some(Self::Network(place(network, name, &spec.seat, facts)?)))
             }
             _ => Ok(None),
         }
@@ -47,7 +48,7 @@ impl Joined {
 pub(super) fn look(spec: &Spec, facts: &mut Facts) -> Result<(), RunError> {
     match &spec.network {
         Network::Sandbox(wanted) => facts.target = Some(Shared::find(wanted)?.target),
-        Network::Bridge(network) => facts.lease = Some(preview(network, facts)?),
+        Network::Bridge(network) => facts.lease = Some(preview(network, &spec.seat, facts)?),
         _ => {}
     }
     Ok(())

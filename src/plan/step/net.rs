@@ -95,8 +95,11 @@ impl Network6 {
 impl Link {
     /// The interface's name.
     pub const NAME: &'static str = "tun0";
-    /// That of a member of a network.
-    pub const PORT: &'static str = "eth0";
+
+    /// That of a member of a network: of its only one, or of the next ones.
+    pub fn port(number: u8) -> String {
+        format!("eth{number}")
+    }
 
     /// The addresses of slirp4netns and its kin: `10.0.2.0/24` and `fd00::/64`, where .100 is the sandbox,
     /// .2 the gateway, .3 the name server, and .4 a client that cannot be shown. The longest packet is what fits into 16 bits and leaves the
@@ -116,12 +119,12 @@ impl Link {
         }
     }
 
-    /// That of a member of a network, with this address. The name server is the netstack's.
-    pub fn member(segment: &Segment, own: Ipv4Addr, ipv6: bool) -> Self {
-        let usual = Self::usual(ipv6);
+    /// That of a member of a network, with these addresses. The name server is the netstack's.
+    pub fn member(segment: &Segment, own: Ipv4Addr, own6: Option<Ipv6Addr>) -> Self {
+        let usual = Self::usual(own6.is_some());
         let (prefix, gateway) = (segment.subnet.length(), segment.gateway);
-        let v6 = usual.v6.map(|v6| Network6 {
-            own: segment.v6_of(own),
+        let v6 = usual.v6.zip(own6).map(|(v6, own)| Network6 {
+            own,
             gateway: segment.v6_of(gateway),
             resolver: v6.resolver,
             prefix: segment.subnet6.length(),

@@ -73,6 +73,9 @@ pub struct Segment {
     pub subnet: Prefix,
     /// The one of the bridge, by which packets leave.
     pub gateway: Ipv4Addr,
+    /// Those that are given to who asks for none; a part of them all, and all otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub range: Option<Prefix>,
     /// Its addresses of IPv6: 64 bits of a unique-local range.
     pub subnet6: Prefix,
     /// What may leave it.
@@ -89,8 +92,11 @@ pub enum SegmentError {
     #[error("it is no range of 64 bits below fd00::/8, as fd12:3456:789a::/64")]
     Subnet6,
     /// The gateway.
-    #[error("it is no address of a member of the network")]
+    #[error("its gateway is no address of a member of the network")]
     Gateway,
+    /// The part that is given out.
+    #[error("the range that is given out is no part of its addresses")]
+    Range,
 }
 
 impl Segment {
@@ -98,7 +104,15 @@ impl Segment {
     pub fn verify(&self) -> Result<(), SegmentError> {
         verify_subnet(self.subnet)?;
         verify_subnet6(self.subnet6)?;
-        if self.is_address(self.gateway) { Ok(()) } else { Err(SegmentError::Gateway) }
+        let is_range = self.range.is_none_or(|range| self.subnet.covers(range));
+        match () {
+            () if !self.is_address(self.gateway) => Err(SegmentError::Gateway),
+            // One that has nothing to give is a mistake.
+            () if !is_range || self.next_free(None, |_| false).is_none() => {
+                Err(SegmentError::Range)
+            }
+            () => Ok(()),
+        }
     }
 
     /// Whether it is an address that somebody in the network can have.
@@ -115,10 +129,11 @@ impl Segment {
         last: Option<Ipv4Addr>,
         is_taken: impl Fn(Ipv4Addr) -> bool,
     ) -> Option<Ipv4Addr> {
-        let (first, end) = bounds(self.subnet);
-        let begin = last.map_or(first, Ipv4Addr::to_bits).clamp(first, end);
-        (begin + 1..end)
-            .chain(first + 1..=begin)
+        let (first, end) = bounds(self.range.unwrap_or(self.subnet));
+        let begin = last.map_or(first, |last| last.to_bits().saturating_add(1));
+        let begin = if begin > end { first } else { begin.max(first) };
+        (begin..=end)
+            .chain(first..begin)
             .map(Ipv4Addr::from_bits)
             .find(|at| self.is_address(*at) && *at != self.gateway && !is_taken(*at))
     }
@@ -219,6 +234,7 @@ mod tests {
             name: NetworkName::default(),
             subnet: prefix(subnet),
             gateway: gateway.parse().unwrap(),
+            range: None,
             subnet6: default_subnet6(&NetworkName::default()),
             egress: Egress::default(),
         }

@@ -8,6 +8,9 @@ const DELETE_LINK: u16 = 17;
 const SET_LINK: u16 = 19;
 const NEW_RULE: u16 = 32;
 
+/// Also where there is one already.
+const CREATE: u16 = 0x400;
+
 /// `NLA_F_NESTED`, which some of these messages must say.
 const NESTED: u16 = 0x8000;
 
@@ -158,7 +161,8 @@ impl Changes {
             body.extend(0_u32.to_ne_bytes());
             let attributes =
                 [attribute(SOURCE, &source.octets()), attribute(PRIORITY, &priority.to_ne_bytes())];
-            self.push(NEW_RULE, EXCLUSIVE_CREATE, &body, &attributes);
+            // Once is enough for what several interfaces have in common.
+            self.push(NEW_RULE, CREATE, &body, &attributes);
         };
         let upper = std::net::Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0);
         rule(10, own, 128, MAIN, TO_TABLE);

@@ -6,7 +6,7 @@ use super::on_bed;
 use crate::support::{Host, Invocation, Need, Running, World, has};
 
 /// Says hello to whoever connects to port 8000, over either family.
-const SERVE: &str = r#"
+pub(super) const SERVE: &str = r#"
 import socket
 one = socket.socket(socket.AF_INET6)
 one.bind(("::", 8000)); one.listen()
@@ -17,7 +17,7 @@ while True:
 "#;
 
 /// What each `NAME` or address answers at port 8000; after `=`, what it is called.
-const CALL: &str = r#"
+pub(super) const CALL: &str = r#"
 import errno, socket, sys
 for at in sys.argv[1:]:
     try:
@@ -29,28 +29,28 @@ for at in sys.argv[1:]:
         print(errno.errorcode.get(e.errno, e))
 "#;
 
-fn network(world: &World, words: &[&str]) -> String {
+pub(super) fn network(world: &World, words: &[&str]) -> String {
     let ended = world.bryo(["network"]).args(words).ends();
     ended.succeeds().stdout()
 }
 
 /// A network that nothing leaves.
-fn internal(world: &World, name: &str) {
+pub(super) fn internal(world: &World, name: &str) {
     network(world, &["create", "--internal", name]);
 }
 
-fn member(world: &World, name: &str) -> Invocation {
+pub(super) fn member(world: &World, name: &str) -> Invocation {
     let network = format!("bridge:{name}");
     let run = world.bryo(["run", "-q", "--rm", "-w", "/", "--network", &network]);
     run.arg("--read").arg(world.folder("shown"))
 }
 
-fn script(world: &World, name: &str, text: &str) -> String {
+pub(super) fn script(world: &World, name: &str, text: &str) -> String {
     world.file(format!("shown/{name}"), text).display().to_string()
 }
 
 /// One on `network` that answers.
-fn server(world: &World, network: &str, name: &str) -> Running {
+pub(super) fn server(world: &World, network: &str, name: &str) -> Running {
     let serve = script(world, "serve.py", SERVE);
     let running =
         member(world, network).args(["--name", name]).start(&format!("exec python3 {serve}"));
@@ -58,7 +58,7 @@ fn server(world: &World, network: &str, name: &str) -> Running {
     running
 }
 
-fn end(running: Running) {
+pub(super) fn end(running: Running) {
     running.kill(Signal::TERM);
     running.ends();
 }
@@ -114,7 +114,7 @@ fn the_list_says_who_is_there_and_a_network_in_use_stays() {
         (&["create", "../x"], "cannot take `../x` for `NETWORK`"),
         (&["create", "--subnet", "198.51.100.0/24", "x"], "it is no private range"),
         (&["create", "--subnet", "10.0.2.0/24", "x"], "it is no private range"),
-        (&["create", "--gateway", "10.1.1.1", "x"], "it is no address of a member"),
+        (&["create", "--gateway", "10.1.1.1", "x"], "its gateway is no address of a member"),
         (&["create", "--internal", "--allow", "a.test", "x"], "cannot take both `--internal`"),
     ] {
         world.bryo(["network"]).args(words).ends().refuses_with(&[told]);

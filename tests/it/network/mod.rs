@@ -22,10 +22,12 @@
 
 mod attacks;
 mod bridge;
+mod members;
 mod moves;
 mod ports;
 mod publish;
 mod real;
+mod several;
 mod share;
 mod tool;
 

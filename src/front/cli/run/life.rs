@@ -51,7 +51,7 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
         one_parsed(matches, "stop-signal", "--stop-signal", parse_signal)?.map(SignalNumber::raw);
     life.stop.timeout = one_parsed(matches, "stop-timeout", "--stop-timeout", parse_period)?;
     for given in many(matches, "label") {
-        let (name, label) = label(given)?;
+        let (name, label) = read_label(given)?;
         life.labels.insert(name, label);
     }
     if !is_set(matches, "detach") {
@@ -79,7 +79,7 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
 }
 
 /// `NAME=VALUE`, or `NAME` with nothing.
-fn label(given: &OsStr) -> Result<(String, String), CliError> {
+pub(in crate::front::cli) fn read_label(given: &OsStr) -> Result<(String, String), CliError> {
     let whole = text("--label", given)?;
     let (name, value) = whole.split_once('=').unwrap_or((whole, ""));
     if name.is_empty() {

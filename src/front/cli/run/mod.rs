@@ -19,6 +19,7 @@ mod output;
 mod places;
 mod process;
 mod refused;
+pub(super) mod seat;
 pub(super) mod service;
 mod tree;
 
@@ -37,7 +38,7 @@ use super::surroundings::Surroundings;
 use super::usage;
 
 pub(super) use crate::profile::health::parse_period as parse_patience;
-pub(super) use life::parse_signal;
+pub(super) use life::{parse_signal, read_label};
 pub use output::Show;
 pub use process::Input;
 pub(super) use refused::refusal;
@@ -109,6 +110,7 @@ fn flags(command: Command) -> Command {
         .args(tree::flags())
         .next_help_heading(net::HEADING)
         .args(net::flags())
+        .args(seat::flags())
         .args(egress::flags())
         .next_help_heading(process::HEADING)
         .args(process::flags())
@@ -208,6 +210,7 @@ fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
         network: wanted.network,
         egress: wanted.egress,
         publish: wanted.publish,
+        seat: spec::net::Seat::default(),
         confine: wanted.confine,
         limits: wanted.limits,
         lifetime: Lifetime { timeout: wanted.timeout, ..Lifetime::default() },

@@ -67,6 +67,7 @@ pub(super) fn apply(
         };
     }
     super::egress::apply(matches, spec, caller)?;
+    super::seat::apply(matches, spec)?;
     let mode = spec.network.mode();
     if refused.iter().any(|name| name == mode) {
         return Err(CliError::ProfileRefuses {

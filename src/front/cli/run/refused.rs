@@ -86,9 +86,14 @@ const REFUSED: &[Refused] = &[
         instead: "name them: `-p 8080:80`",
     },
     Refused {
-        names: &["--ip", "--link", "--mac-address", "--network-alias"],
-        why: "a sandbox has a link of its own, with addresses of its own",
-        instead: "`--add-host NAME:ADDRESS` gives a name an address",
+        names: &["--link"],
+        why: "sandboxes on one network find each other by their names",
+        instead: "`--network bridge:NAME` for both, and `--network-alias` for another name",
+    },
+    Refused {
+        names: &["--mac-address", "--link-local-ip"],
+        why: "the address of a link is the one that its network lets packets in from",
+        instead: "`--ip ADDRESS` chooses one on a network that several share",
     },
     Refused {
         names: &["--keep"],

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::super::wire::{self, Answer, Tell};
-use super::{Holder, failure};
+use super::{Answered, Holder, Tie, failure};
 use crate::launch::netstack::orders::Said;
 use crate::sys::errno::Errno;
 use crate::sys::event::Poller;
@@ -23,31 +23,32 @@ impl Holder<'_> {
     pub(super) fn hear_uplink(&mut self) {
         match wire::receive::<Said>(&self.ends.uplink) {
             Ok(Some((Said::Look, None))) => {
-                let next = self.members.next(self.asked);
-                self.asked = next.unwrap_or(self.asked);
-                if let Some(to) = next.and_then(|next| self.connections.get(&next))
-                    && has_room(to)
-                {
+                let Some((number, to)) = self.next() else { return };
+                if has_room(to) {
                     // Who has ended is asked for nothing.
                     wire::send(to, &Answer::Look, None).unwrap_or(());
                 }
+                self.asked = number;
             }
             _ => self.uplink_is_lost = true,
         }
     }
 
-    /// Without a netstack there is nobody to tell, and no name server.
-    pub(super) fn tell(&mut self, all: Vec<Tell>) {
-        for tell in all {
-            drop(self.tell_one(&tell, None));
-        }
+    /// The launcher to ask behind the last one, in a circle. One that is not known yet does not listen.
+    fn next(&self) -> Option<(u64, &OwnedFd)> {
+        let launchers = || {
+            self.ties.iter().filter_map(|(number, tie)| match tie {
+                Tie::Connection(to) if self.members.get(*number)?.id.is_some() => {
+                    Some((*number, to))
+                }
+                _ => None,
+            })
+        };
+        launchers().find(|(number, _)| *number > self.asked).or_else(|| launchers().next())
     }
 
-    pub(super) fn tell_one(
-        &mut self,
-        tell: &Tell,
-        fd: Option<&OwnedFd>,
-    ) -> std::result::Result<(), Answer> {
+    /// Without a netstack there is nobody to tell, and no name server.
+    pub(super) fn tell_one(&mut self, tell: &Tell, fd: Option<&OwnedFd>) -> Answered {
         let fd = fd.map(AsFd::as_fd);
         if !self.uplink_is_lost && wire::send(&self.ends.uplink, tell, fd).is_err() {
             self.uplink_is_lost = true;

@@ -1,0 +1,169 @@
+//! `bryo network connect` and `disconnect`: a sandbox that runs, and one more network.
+//!
+//! # Theory of operation
+//! The holders of all networks are in one user namespace, and every sandbox on a network was cloned below it. So the
+//! holder of any network can put the end of a cable into a sandbox that is on another one. Addresses it cannot
+//! give: that takes a process in the sandbox's network namespace, which this command forks. It ends before anything
+//! else can happen to it, and no program of the sandbox sees it.
+//!
+//! # Decisions
+//! - A sandbox that was started without such a network has a user namespace below the caller's own. No process has
+//!   power over both, and the kernel lays no cable between them: it is refused.
+//! - The place is tied to the sandbox's pid 1: it is given up when that ends, whoever sees it.
+
+use std::os::fd::OwnedFd;
+
+use super::error::NetworksError;
+use super::place::{Place, place};
+use super::{find, open};
+use crate::host::Probe;
+use crate::launch::holder::{self, HolderError};
+use crate::launch::{Below, Door, configure_port};
+use crate::ops::stores::Here;
+use crate::ops::sweep::sweep;
+use crate::plan::facts::Facts;
+use crate::spec::net::segment::overlap;
+use crate::spec::net::{NetworkName, Seat};
+use crate::spec::{Network, Text};
+use crate::state::{Found, Record, Store};
+use crate::sys::errno::Errno;
+
+/// Interfaces that a sandbox has at most.
+const PORTS: u8 = 16;
+
+/// Connects a running sandbox with one more network.
+pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(), NetworksError> {
+    let (found, record) = running(sandbox, "connect")?;
+    let refused =
+        |why| NetworksError::Elsewhere { sandbox: sandbox.clone(), network: network.clone(), why };
+    match (&record.target, &record.spec.network) {
+        (Some(_), _) => return Err(refused(Elsewhere::Shares)),
+        (None, Network::Bridge(_)) => {}
+        (None, own) => return Err(refused(Elsewhere::Own(own.mode()))),
+    }
+    let id = record.id.as_str();
+    let place = place(network, record.spec.name.as_deref(), seat, &facts()?);
+    let place = place.map_err(|error| match error {
+        // It is its own name that is taken.
+        NetworksError::Holder(HolderError::Taken { .. }) if is_on(network, id) => {
+            NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() }
+        }
+        other => other,
+    })?;
+    if let Err(error) = place.know(id) {
+        return Err(if is_on(network, id) {
+            NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() }
+        } else {
+            error.into()
+        });
+    }
+    // Known by its id it is seen on all of them by whoever connects it with another one now.
+    if let Some(other) = find_overlap(&place, id)? {
+        let (sandbox, network) = (sandbox.clone(), network.clone());
+        return Err(NetworksError::Theirs { sandbox, network, other });
+    }
+    let (door, init) = door(&found, sandbox)?;
+    let port = plug(&place, &door)?;
+    configure_port(&door, &place.lease().link, port).map_err(|source| {
+        // What is not there any more cannot be configured.
+        if place.is_taken_away() {
+            HolderError::Dismissed(network.clone()).into()
+        } else {
+            NetworksError::Plug { sandbox: sandbox.clone(), source }
+        }
+    })?;
+    Ok(place.stay(init)?)
+}
+
+/// Takes its place on a network from a running sandbox.
+pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksError> {
+    let (_, record) = running(sandbox, "disconnect")?;
+    let store = open()?;
+    let locked = find(&store, network)?;
+    let absent = || HolderError::Absent(network.clone());
+    let holder = holder::connect(network, &locked)?.ok_or_else(absent)?;
+    Ok(holder::disconnect(network, &holder, record.id.as_str())?)
+}
+
+/// Why a sandbox cannot be connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// It is on none that several share, but on this one.
+    Own(&'static str),
+    /// It shares another's.
+    Shares,
+}
+
+fn running(sandbox: &Text, verb: &'static str) -> Result<(Found, Record), NetworksError> {
+    let here = Here::look().map_err(Box::new)?;
+    sweep(&here.stores)?;
+    let found = here.stores.find(sandbox.as_bytes())?;
+    if !found.is_running()? {
+        return Err(NetworksError::NotRunning { verb, sandbox: sandbox.clone() });
+    }
+    let record = found.record()?;
+    Ok((found, record))
+}
+
+/// What starting a holder has to know.
+fn facts() -> Result<Facts, NetworksError> {
+    let mut probe = Probe::begin()?;
+    probe.tun();
+    probe.landlock_abi();
+    Ok(probe.finish())
+}
+
+fn is_on(network: &NetworkName, id: &str) -> bool {
+    let members = || {
+        let store: Store = open().ok()?;
+        let locked = store.lock_network(network).ok()??;
+        let holder: OwnedFd = holder::connect(network, &locked).ok()??;
+        holder::members(network, &holder).ok()
+    };
+    members().is_some_and(|all| all.iter().any(|member| member.id.as_deref() == Some(id)))
+}
+
+/// Another network that it is on and that has addresses of this one: it could send to the members of the one as a
+/// member of the other.
+fn find_overlap(place: &Place, id: &str) -> Result<Option<NetworkName>, NetworksError> {
+    let store = open()?;
+    let own = &place.lease().network;
+    let Some(this) = store.read_network(own) else { return Ok(None) };
+    let overlaps = |name: &NetworkName| {
+        store.read_network(name).is_none_or(|other| {
+            overlap(this.segment.subnet, other.segment.subnet)
+                || overlap(this.segment.subnet6, other.segment.subnet6)
+        })
+    };
+    let others = store.networks()?.into_iter().filter(|name| name != own);
+    Ok(others.into_iter().find(|name| overlaps(name) && is_on(name, id)))
+}
+
+/// Its namespaces, and its pid 1.
+fn door(found: &Found, sandbox: &Text) -> Result<(Door, OwnedFd), NetworksError> {
+    let cannot = |source| NetworksError::Plug { sandbox: sandbox.clone(), source };
+    let (launcher, process) = found.launcher()?;
+    let door = Door::with_init(launcher, Below::Holder).map_err(cannot)?;
+    // Had it ended meanwhile, its number could have been another's whose sandbox this is.
+    let has_ended = crate::sys::pidfd::has_ended(&process, std::time::Duration::ZERO);
+    match (door, has_ended) {
+        (Some(door), Ok(false)) => Ok(door),
+        (None, Ok(false)) => Err(NetworksError::NoProgram(sandbox.clone())),
+        (_, Ok(true)) => {
+            Err(NetworksError::NotRunning { verb: "connect", sandbox: sandbox.clone() })
+        }
+        (_, Err(source)) => Err(cannot(source)),
+    }
+}
+
+/// By the first interface whose name is free.
+fn plug(place: &Place, door: &Door) -> Result<u8, HolderError> {
+    let mut port = 0;
+    loop {
+        match place.attach(door.network(), port) {
+            Ok(()) => return Ok(port),
+            Err(HolderError::Failed { source: Errno::EEXIST, .. }) if port + 1 < PORTS => port += 1,
+            Err(error) => return Err(error),
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Networks whose holders are in one user namespace, and sandboxes that are on several: what leads from one to another.
+
+use super::bridge::script;
+use crate::support::{Host, World, bryo};
+
+/// Prints what it is sent until somebody is honest.
+const HEAR: &str = r#"
+import socket
+one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+one.bind(("::", 9000)); one.settimeout(30)
+print("up", flush=True)
+while True:
+    got, _ = one.recvfrom(99)
+    print(got.decode(), flush=True)
+    if got == b"honest":
+        break
+"#;
+
+/// Sends `$1` to each address that follows.
+const SEND: &str = r#"
+import socket, sys
+for to in sys.argv[2:]:
+    family = socket.AF_INET6 if ":" in to else socket.AF_INET
+    socket.socket(family, socket.SOCK_DGRAM).sendto(sys.argv[1].encode(), (to, 9000))
+"#;
+
+/// In a pid namespace of its own, where the only holders are those of this world's networks.
+const OWN: &str = r#"
+mkdir -p "$HOME/project"; cd /
+start() { to=$1; shift; exec "$BRYO" run -q --rm -w / --read "$HOME/shown" --network "bridge:$to" "$@"; }
+run() { (start "$@"); }
+holders() { for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = bryo-network ] && [ "$(cut -d' ' -f3 $p/stat)" != Z ] && echo ${p#/proc/}; done | sort -n; }
+up() { until grep -sq up "$HOME/$1"; do sleep 0.05; done; }
+# The process of the payload whose last argument is that, which no other has.
+inside() { for p in /proc/[0-9]*; do [ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" = "sleep $1 " ] && echo ${p#/proc/}; done; }
+above() { until [ -n "$(inside $1)" ]; do sleep 0.05; done; python3 "$HOME/shown/climb.py" /proc/$(inside $1) | tail -1; }
+within() { p=$(inside $1); shift; nsenter -t $p -U -n --preserve-credentials "$@"; }
+"#;
+
+/// What a process gets hold of from its own network namespace: its user namespace, and the one above.
+const CLIMB: &str = r#"
+import fcntl, os, sys
+net = os.open(sys.argv[1] + "/ns/net", 0)
+user = fcntl.ioctl(net, 0xb701)
+print(os.fstat(user).st_ino == os.stat(sys.argv[1] + "/ns/user").st_ino)
+try:
+    print(os.fstat(fcntl.ioctl(user, 0xb702)).st_ino)
+except OSError as e:
+    print(e.strerror)
+"#;
+
+/// What a script prints on such a host.
+fn on_own(script: &str) -> String {
+    let world = World::new();
+    // What the processes say to each other in files.
+    world.host(Host::MayChange);
+    for (name, text) in [("hear.py", HEAR), ("send.py", SEND), ("climb.py", CLIMB)] {
+        self::script(&world, name, text);
+    }
+    let words =
+        ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"];
+    let run = world.program("/usr/bin/unshare", words).args(["bash", "-c"]);
+    run.arg(format!("{OWN}{script}")).env("BRYO", bryo()).ends().succeeds().stdout()
+}
+
+/// A sandbox that is on both, on a host where each new network namespace forwards; and one who has, from outside, all power
+/// over its own network namespace, on the one.
+const BETWEEN: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal --subnet 10.98.$n.0/24 --subnet6 fd98:1:2:$n::/64 n$n >/dev/null; done
+start n1 --name both --ip 10.98.1.7 -- sh -c 'echo up; exec sleep 1001' >"$HOME/both" & both=$!
+start n1 --ip 10.98.1.8 -- sh -c 'echo up; exec sleep 1002' >"$HOME/thief" & thief=$!
+up both; up thief
+forwards() { within 1001 sh -c 'echo 1 >/proc/sys/net/ipv4/ip_forward; echo 1 >/proc/sys/net/ipv6/conf/all/forwarding'; }
+forwards
+"$BRYO" network connect --ip 10.98.2.7 n2 both
+within 1002 ip route add 10.98.2.0/24 via 10.98.1.7
+tries() {
+    start n2 --ip 10.98.2.9 -- python3 "$HOME/shown/hear.py" >"$HOME/heard" & hears=$!
+    up heard
+    within 1002 python3 "$HOME/shown/send.py" forged 10.98.2.9
+    within 1001 python3 "$HOME/shown/send.py" honest 10.98.2.9
+    wait $hears
+    echo $(cat "$HOME/heard")
+    rm "$HOME/heard"
+}
+tries
+forwards
+tries
+kill $both $thief; wait $both $thief || :
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_sandbox_on_two_networks_is_no_way_from_one_to_the_other() {
+    // The control is the second one: the way is there once it forwards.
+    assert_eq!(on_own(BETWEEN), "up honest\nup forged honest\n");
+}
+
+/// Payloads of two networks, whose holders share.
+const CLIMBS: &str = r#"
+for n in 1 2; do
+    "$BRYO" network create --internal n$n >/dev/null
+    start n$n -- sh -c "echo up; python3 $HOME/shown/climb.py /proc/self; exec sleep 100$n" >"$HOME/one$n" &
+    up one$n
+    until [ -n "$(inside 100$n)" ]; do sleep 0.05; done
+    cat "$HOME/one$n"
+done
+# The control: who is outside gets hold of it, and it is the same one.
+[ "$(above 1001)" -gt 0 ] && [ "$(above 1001)" = "$(above 1002)" ] && echo shared
+kill $(jobs -p); wait || :
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_member_does_not_get_hold_of_the_user_namespace_that_networks_share() {
+    let up = "up\nTrue\nOperation not permitted\n";
+    assert_eq!(on_own(CLIMBS), format!("{up}{up}shared\n"));
+}
+
+/// The holder that made the user namespace of all is killed, while another one lives.
+const FIRST_DIES: &str = r#"
+for n in 1 2 3; do "$BRYO" network create --internal n$n >/dev/null; done
+start n1 -- sh -c 'echo up; exec sleep 1001' >"$HOME/one" & one=$!
+up one; first=$(holders)
+start n2 --name web -- sh -c 'echo up; exec sleep 1002' >"$HOME/two" & two=$!
+up two
+space=$(above 1001)
+[ "$space" -gt 0 ] && [ "$space" = "$(above 1002)" ] && echo shared
+kill -9 $first
+while holders | grep -qx $first; do sleep 0.02; done
+run n2 -- sh -c 'getent hosts web | wc -l'
+"$BRYO" network connect --alias db n3 web
+start n3 -- sh -c 'echo up; exec sleep 1003' >"$HOME/three" & three=$!
+up three; [ "$space" = "$(above 1003)" ] && echo shared
+run n3 -- sh -c 'getent hosts web db | wc -l'
+kill $one $two $three; wait $one $two $three || :
+until "$BRYO" network rm n1 n2 n3 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn the_holder_that_made_the_user_namespace_is_not_needed_by_the_others() {
+    assert_eq!(on_own(FIRST_DIES), "shared\n1\nshared\n2\n");
+}
+
+/// A record that says of a sandbox without such a network that it is on one.
+const FORGED: &str = r#"
+"$BRYO" network create --internal n >/dev/null
+"$BRYO" run -q -d --name alone -w / -- sleep 1001 >/dev/null
+until [ -n "$(inside 1001)" ]; do sleep 0.05; done
+record=$(find "$HOME/.local/share/bryo" -name record.json)
+python3 - "$record" <<'P'
+import json, sys
+text = open(sys.argv[1]).read()
+record = json.loads(text)
+print(record["spec"]["network"])
+record["spec"]["network"] = {"bridge": "n"}
+open(sys.argv[1], "w").write(json.dumps(record))
+P
+"$BRYO" network connect n alone 2>&1 | head -1
+echo $(within 1001 cat /proc/net/dev | grep -c eth)
+"$BRYO" stop alone >/dev/null; "$BRYO" rm alone >/dev/null
+until "$BRYO" network rm n >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_forged_record_gives_no_way_into_a_sandbox_without_such_a_network() {
+    let told =
+        "none\nbryo: cannot find a program of sandbox `alone`, which is to be connected\n0\n";
+    assert_eq!(on_own(FORGED), told);
+}
