@@ -245,7 +245,7 @@ impl Group {
             None => Ok(()),
         };
         if base.manager.is_some() {
-            // systemd removes the scope.
+            base.remove_scope();
             return removed;
         }
         let restored = base.lock_again(PATIENCE).and_then(|()| base.restore());
@@ -267,6 +267,7 @@ pub fn remove_left(path: &HostPath, patience: Duration) -> Result<()> {
         Ok(mut base) => {
             let removed = remove_when_empty(&base.directory, name, patience);
             let restored = removed.and_then(|()| base.restore());
+            base.remove_scope();
             restored.and(base.unlock())
         }
     }

@@ -100,8 +100,8 @@ impl Health {
         Self { status: Status::Starting, failing: 0, checks: Vec::new() }
     }
 
-    /// What follows from a check, where `retries` failures in a row are too many; the status if it is another one.
-    pub fn learn(&mut self, check: Check, retries: u32, grace: Grace) -> Option<Status> {
+    /// What follows from a check, where `retries` failures in a row are too many.
+    pub fn learn(&mut self, check: Check, retries: u32, grace: Grace) {
         let before = self.status;
         if check.succeeded() {
             (self.status, self.failing) = (Status::Healthy, 0);
@@ -115,7 +115,6 @@ impl Health {
             self.checks.remove(0);
         }
         self.checks.push(check);
-        (self.status != before).then_some(self.status)
     }
 }
 
@@ -174,20 +173,24 @@ mod tests {
     #[test]
     fn failures_in_a_row_make_it_ill_and_one_success_well() {
         let mut health = Health::starting();
-        let mut learn = |exit, grace| health.learn(check(exit), 2, grace);
+        let mut learn = |exit, grace| {
+            health.learn(check(exit), 2, grace);
+            health.status
+        };
         // In the time of grace failures do not count, until something succeeded.
-        assert_eq!(learn(Some(1), Grace::Lasts), None);
-        assert_eq!(learn(None, Grace::Lasts), None);
-        assert_eq!(learn(Some(0), Grace::Lasts), Some(Status::Healthy));
-        assert_eq!(learn(Some(1), Grace::Lasts), None);
-        assert_eq!(learn(Some(0), Grace::Lasts), None);
-        assert_eq!(learn(None, Grace::Lasts), None);
-        assert_eq!(learn(Some(3), Grace::Over), Some(Status::Unhealthy));
-        assert_eq!(learn(Some(3), Grace::Over), None);
-        assert_eq!(learn(Some(0), Grace::Over), Some(Status::Healthy));
+        assert_eq!(learn(Some(1), Grace::Lasts), Status::Starting);
+        assert_eq!(learn(None, Grace::Lasts), Status::Starting);
+        assert_eq!(learn(Some(0), Grace::Lasts), Status::Healthy);
+        assert_eq!(learn(Some(1), Grace::Lasts), Status::Healthy);
+        assert_eq!(learn(Some(0), Grace::Lasts), Status::Healthy);
+        assert_eq!(learn(None, Grace::Lasts), Status::Healthy);
+        assert_eq!(learn(Some(3), Grace::Over), Status::Unhealthy);
+        assert_eq!(learn(Some(3), Grace::Over), Status::Unhealthy);
+        assert_eq!(learn(Some(0), Grace::Over), Status::Healthy);
         assert_eq!(health.checks.len(), MOST_CHECKS);
         assert_eq!(health.failing, 0);
         let mut health = Health::starting();
-        assert_eq!(health.learn(check(Some(1)), 1, Grace::Over), Some(Status::Unhealthy));
+        health.learn(check(Some(1)), 1, Grace::Over);
+        assert_eq!(health.status, Status::Unhealthy);
     }
 }

@@ -11,6 +11,7 @@
 //! - There is one at a time. One that cannot be ended (it waits for a file system that hangs) is not followed by
 //!   another: the checks that would be due fail.
 //! - While the sandbox is paused nothing is due, and the time of a check stands still.
+//! - A check that says now this and now that, as a payload can make it, does not fill the list of events: [`Pace`].
 //! - With a check that took too long its process group is killed. What else it has started is the sandbox's, counts as
 //!   its processes, and ends with it.
 
@@ -36,12 +37,35 @@ const PIECE: usize = 4096;
 /// Reads after the end: a full pipe. What still writes then is not waited for.
 const LAST_READS: usize = 16;
 
+/// Changes that are told as they come; with more of them, one each second.
+const AT_ONCE: u64 = 10;
+
+/// How often a change is told. What is held back is told after a later check, if it is still so.
+#[derive(Debug)]
+struct Pace {
+    left: u64,
+    since: Instant,
+}
+
+impl Pace {
+    fn lets(&mut self, now: Instant) -> bool {
+        let seconds = now.saturating_duration_since(self.since).as_secs();
+        if seconds > 0 {
+            self.left = self.left.saturating_add(seconds).min(AT_ONCE);
+            self.since = now;
+        }
+        let lets = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        lets
+    }
+}
+
 /// What is checked, and who is told.
 #[derive(Clone, Copy)]
 pub struct Checkup<'a> {
     /// How.
     pub wanted: &'a spec::Health,
-    /// Called at the beginning and after each check; with the status where it is another one.
+    /// Called at the beginning and after each check; with the status where it is news.
     pub told: &'a dyn Fn(&Known, Option<Status>),
 }
 
@@ -49,6 +73,9 @@ pub struct Checkup<'a> {
 pub(super) struct Health<'a> {
     checkup: Checkup<'a>,
     known: Known,
+    /// What others were told last, and how many changes they may be told.
+    told: Status,
+    pace: Pace,
     begun: Instant,
     due: Instant,
     current: Option<Current>,
@@ -69,8 +96,16 @@ impl<'a> Health<'a> {
     pub(super) fn begin(checkup: Checkup<'a>) -> Self {
         let (known, begun) = (Known::starting(), Instant::now());
         (checkup.told)(&known, None);
-        let mut health =
-            Self { checkup, known, begun, due: begun, current: None, was_paused: false };
+        let mut health = Self {
+            checkup,
+            told: known.status,
+            known,
+            pace: Pace { left: AT_ONCE, since: begun },
+            begun,
+            due: begun,
+            current: None,
+            was_paused: false,
+        };
         health.rest();
         health
     }
@@ -174,7 +209,11 @@ impl<'a> Health<'a> {
             exit: code,
             output: String::from_utf8_lossy(&current.output).into_owned(),
         };
-        let news = self.known.learn(check, wanted.retries, grace);
+        self.known.learn(check, wanted.retries, grace);
+        let status = self.known.status;
+        let is_news = status != self.told && self.pace.lets(Instant::now());
+        let news = is_news.then_some(status);
+        self.told = news.unwrap_or(self.told);
         (self.checkup.told)(&self.known, news);
         self.rest();
     }
@@ -221,4 +260,23 @@ fn stdio() -> Result<(OwnedFd, [OwnedFd; 3])> {
     set_nonblocking(&ours)?;
     let again = rustix::io::fcntl_dupfd_cloexec(&theirs, 3)?;
     Ok((ours, [null, theirs, again]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_are_told_as_they_come_and_with_many_once_a_second() {
+        let begun = Instant::now();
+        let mut pace = Pace { left: AT_ONCE, since: begun };
+        let mut told = |from: u64, to: u64| {
+            let times = (from..to).step_by(20).map(Duration::from_millis);
+            times.filter(|time| pace.lets(begun + *time)).count()
+        };
+        assert_eq!(told(0, 980), 10);
+        assert_eq!(told(1000, 11_000), 10);
+        // After a rest as at the beginning.
+        assert_eq!(told(100_000, 100_980), 10);
+    }
 }

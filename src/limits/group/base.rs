@@ -1,9 +1,11 @@
 //! The group in which the run's own is made: locked, vacated, swept, and put back.
 
+use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, unlinkat};
+use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, rmdir, unlinkat};
 
 use super::files::{open, open_directory, read, write};
 use super::{Failure, LEAF, PREFIX};
@@ -107,6 +109,16 @@ impl Base {
             })?;
         }
         Ok(())
+    }
+
+    /// Removes a scope of ours. systemd does so too, at this very moment, and gives up where it finds groups gone that
+    /// it saw a moment ago.
+    pub(super) fn remove_scope(&self) {
+        let name = self.path.file_name().map(OsStr::as_bytes).unwrap_or_default();
+        if name.starts_with(PREFIX.as_bytes()) && name.ends_with(b".scope") {
+            // One with something in it stays, and most are gone.
+            rmdir(self.path.as_path()).unwrap_or_default();
+        }
     }
 
     /// Gives the base its processes back, once nothing of ours is in it.
@@ -252,6 +264,18 @@ mod tests {
         assert_eq!(remove(&held, "bryo-a"), Ok(()));
         assert_eq!(remove(&held, "bryo-a"), Ok(()));
         assert!(!base.path().join("bryo-a").exists() && base.path().join("other/kept").exists());
+    }
+
+    #[test]
+    fn a_scope_of_ours_goes_with_its_group_and_no_other() {
+        let slice = tempfile::tempdir().unwrap();
+        for (scope, stays) in [("bryo-a.scope", false), ("run-b.scope", true), ("bryo-c", true)] {
+            let path = HostPath::new(slice.path().join(scope)).unwrap();
+            let group = path.join("bryo-x").unwrap();
+            std::fs::create_dir_all(group.as_path().join("sandbox/payload")).unwrap();
+            assert_eq!(remove_left(&group, Duration::ZERO), Ok(()));
+            assert_eq!(path.as_path().exists(), stays, "{scope}");
+        }
     }
 
     #[test]

@@ -46,6 +46,25 @@ fn what_checks_say_is_told_by_ps_inspect_and_events() {
 }
 
 #[test]
+fn a_check_that_says_now_this_and_now_that_does_not_fill_the_list_of_events() {
+    let world = World::new();
+    let check = "echo >>/tmp/n; [ -e /tmp/x ] && rm /tmp/x || { touch /tmp/x; exit 1; }";
+    let flags = ["--name", "h", "--health-cmd", check, "--health-interval", "1ms"];
+    let begun = std::time::Instant::now();
+    start(&world, &[&flags[..], &["--health-retries", "1"]].concat(), "exec sleep 1000");
+    until("sixty checks", || {
+        let count = bryo(&world, &["exec", "h", "sh", "-c", "wc -l </tmp/n || echo 0"]).stdout();
+        count.trim().parse::<u32>().unwrap_or(0) >= 60
+    });
+    bryo(&world, &["rm", "-f", "h"]).succeeds();
+    let seconds = usize::try_from(begun.elapsed().as_secs()).unwrap();
+    let since = ["events", "--since", "1h", "--until", "1ms", "-f", "event=health_status"];
+    let events = bryo(&world, &since).succeeds().stdout();
+    let told = events.lines().count();
+    assert!((10..=11 + seconds).contains(&told), "{told} in {seconds} s");
+}
+
+#[test]
 fn a_check_that_hangs_ends_with_its_pipeline_and_there_is_one_at_a_time() {
     let world = World::new();
     let hangs = "sleep 4711 | sleep 4711";

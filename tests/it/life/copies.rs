@@ -230,6 +230,76 @@ fn a_copy_that_is_interrupted_or_stopped_inside_ends_and_leaves_nothing() {
 }
 
 #[test]
+fn what_a_killed_copy_leaves_is_removed_by_the_next_one_and_no_other_is_in_its_way() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    let out = world.folder("out");
+    let running = sandbox(
+        &world,
+        "mkdir /dev/shm/d; yes | head -c 400M >/dev/shm/d/huge; echo small >/dev/shm/small",
+    );
+    let names = || -> Vec<String> {
+        let entries = std::fs::read_dir(&out).unwrap().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    let to = |name: &str| out.join(name).to_str().unwrap().to_owned();
+    for (source, into) in [("s:/dev/shm/d", "copy"), ("s:/dev/shm/d/huge", "")] {
+        let copying = world.bryo(["cp", source, &to(into)]).starts();
+        crate::apart::until("something is made", || !names().is_empty());
+        // It is at work, so its own is not taken for left.
+        cp(&world, &["s:/dev/shm/small", &to("one")]).succeeds();
+        copying.kill(Signal::STOP);
+        cp(&world, &["s:/dev/shm/small", &to("one")]).succeeds();
+        assert_eq!(names().len(), 2, "{:?}", names());
+        copying.kill(Signal::KILL);
+        copying.ends();
+        assert_eq!(names().len(), 2, "{:?}", names());
+        cp(&world, &["s:/dev/shm/small", &to("one")]).succeeds();
+        assert_eq!(names(), ["one"]);
+        std::fs::remove_file(out.join("one")).unwrap();
+    }
+    std::fs::remove_dir_all(out).unwrap();
+    end(running);
+}
+
+#[test]
+fn a_long_copy_is_told_on_a_terminal() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    let running = sandbox(&world, "true");
+    let slow = |flags: &str| {
+        let bryo = crate::support::bryo();
+        let script = format!(
+            "cd {} && head -c 100000 /dev/zero >f && tar cf a f && {{ head -c 20000; sleep 2; cat; }} <a | \
+             {} cp {flags} - s:/dev/shm && rm a f && echo over",
+            world.home().display(),
+            bryo.display()
+        );
+        world.program("/bin/sh", ["-c", &script]).on_terminal()
+    };
+    let mut told = slow("");
+    told.shows("bryo: ")
+        .shows(" copied\u{1b}[K")
+        .shows("\r\u{1b}[Kbryo: ")
+        .shows(" copied")
+        .shows("over");
+    told.ends().succeeds();
+    let mut quiet = slow("-q");
+    quiet.shows("over");
+    quiet.ends().succeeds().stdout_lacks("copied");
+    end(running);
+}
+
+#[test]
 fn of_one_that_ended_what_it_changed_is_copied() {
     if !applies() {
         return;

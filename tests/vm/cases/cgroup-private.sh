@@ -6,7 +6,7 @@ groups() { find /sys/fs/cgroup -name 'bryo-*' -type d 2>/tmp/e; }
 bomb='x = bytearray(100 << 20); print("survived", len(x))'
 # Everything of the topmost group into one below, as container engines do; then one with a limit.
 # shellcheck disable=SC2016
-take_over='cd /sys/fs/cgroup && mkdir own job && for p in $(cat cgroup.procs); do echo $p >own/cgroup.procs || :; done
+take_over='cd /sys/fs/cgroup && mkdir own job && for p in $(cat cgroup.procs); do echo $p >own/cgroup.procs; done 2>/dev/null
 	echo "+memory +pids" >cgroup.subtree_control && echo 32M >job/memory.max && echo 0 >job/memory.swap.max'
 limits=(--memory 256m --memory-swap 256m --cgroup private)
 
