@@ -23,6 +23,7 @@ use rustix::fs::{Mode, OFlags};
 use super::holder::Membership;
 use super::netstack::Netstack;
 use crate::net::dns::files::parse_servers;
+use crate::plan::traffic::Flow;
 use crate::sys::errno::Result;
 use crate::sys::netlink;
 
@@ -79,12 +80,19 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Hears what is asked, and looks. An error when nobody will ask any more.
-    pub fn hear(&mut self) -> Result<()> {
-        match self.asker {
-            Asker::Netstack(netstack) => netstack.hear_look()?,
-            Asker::Network(network) => network.hear_look()?,
+    /// Hears what is asked, and looks; or of a flow. An error when nobody will ask any more.
+    pub fn hear(&mut self) -> Result<Option<Flow>> {
+        let flow = match self.asker {
+            Asker::Netstack(netstack) => netstack.hear_said()?,
+            Asker::Network(network) => network.hear_look().map(|()| None)?,
+        };
+        if flow.is_none() {
+            self.look()?;
         }
+        Ok(flow)
+    }
+
+    fn look(&mut self) -> Result<()> {
         let now = Instant::now();
         if self.looked.is_some_and(|last| now.saturating_duration_since(last) < OFTEN) {
             return Ok(());

@@ -50,7 +50,7 @@ use super::channel::Inside;
 use super::holder::{receive, send};
 use super::{Host, LaunchError};
 use crate::plan::step::Plan;
-use crate::plan::traffic::Traffic;
+use crate::plan::traffic::{Flow, Traffic};
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -155,10 +155,12 @@ impl Netstack {
         self.tool.is_none()
     }
 
-    /// Hears that it asks to look which servers the host asks; an error when it has ended, or says something else.
-    pub(super) fn hear_look(&self) -> Result<()> {
+    /// Hears that it asks to look which servers the host asks, or of a flow; an error when it has ended, or says
+    /// something else.
+    pub(super) fn hear_said(&self) -> Result<Option<Flow>> {
         match receive::<Said>(&self.control)? {
-            Some((Said::Look, None)) => Ok(()),
+            Some((Said::Look, None)) => Ok(None),
+            Some((Said::Flow(flow), None)) => Ok(Some(*flow)),
             _ => Err(Errno::EPROTO),
         }
     }

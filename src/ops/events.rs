@@ -56,6 +56,8 @@ const WORDS: &[&str] = &[
     "detach",
     "kill",
     "stop",
+    "connect",
+    "refuse",
     "pause",
     "unpause",
     "rename",

@@ -32,6 +32,43 @@ pub struct Refused {
     pub count: u64,
 }
 
+/// A flow, as it is told of while the payload runs.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Flow {
+    /// The name that was asked for, or said, if one is known.
+    pub name: Option<HostName>,
+    /// The address; none where a name was only asked for.
+    pub address: Option<IpAddr>,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port, where the protocol has one.
+    pub port: Option<u16>,
+    /// Why it was not let out, as a part of a sentence; none when it was.
+    pub refused: Option<String>,
+    /// Flows before it that were too many to be told of.
+    pub skipped: u64,
+}
+
+impl Flow {
+    /// One that was let out, to nowhere yet.
+    pub fn new(name: Option<HostName>, protocol: Protocol, port: Option<u16>) -> Self {
+        Self { name, address: None, protocol, port, refused: None, skipped: 0 }
+    }
+}
+
+impl Protocol {
+    /// Its word.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Dns => "dns",
+            Self::Tcp => "tcp",
+            Self::Udp => "udp",
+            Self::Icmp => "icmp",
+        }
+    }
+}
+
 /// What was tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

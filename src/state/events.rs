@@ -68,6 +68,10 @@ pub enum What {
     Kill,
     /// It was asked to end, and has.
     Stop,
+    /// A flow of it was the first to a place, and was let out.
+    Connect,
+    /// A flow of it was the first to a place, and was not.
+    Refuse,
     /// None of its processes runs.
     Pause,
     /// They do again.
@@ -94,6 +98,8 @@ impl What {
         ("detach", Self::Detach),
         ("kill", Self::Kill),
         ("stop", Self::Stop),
+        ("connect", Self::Connect),
+        ("refuse", Self::Refuse),
         ("pause", Self::Pause),
         ("unpause", Self::Unpause),
         ("rename", Self::Rename),
@@ -118,7 +124,7 @@ pub struct Event {
     /// Its name then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// What else is to be known: `exit`, `signal`.
+    /// What else is to be known: `exit`, `signal`, `address`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub details: BTreeMap<String, String>,
 }

@@ -4,6 +4,7 @@
 
 mod door;
 mod jobs;
+mod link;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -282,13 +283,8 @@ impl Supervisor<'_> {
             Event::ControlRoom => self.control.send().map_err(SuperviseError::Control)?,
             Event::InitEnded => self.init_ended()?,
             Event::Memory => self.look_at_memory()?,
-            // Who asks no more, or says something else, is heard no more.
-            Event::Names => drop(self.names.take_if(|names| names.hear().is_err())),
-            Event::NetstackEnded => {
-                self.netstack = None;
-                // Where it cannot be done, they last until the payload's kernel gives up; the end of the run tells.
-                self.visits.cut_off().unwrap_or_default();
-            }
+            Event::Names => self.hear_names(),
+            Event::NetstackEnded => self.network_ended(),
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::Watch(event) => {
                 if let Some(how) = self.watch.handle(event, ready)? {
@@ -358,6 +354,7 @@ impl Supervisor<'_> {
     /// Every process of the sandbox has ended. Its last words may still be there to be heard.
     fn init_ended(&mut self) -> Result<(), SuperviseError> {
         while self.hear()? {}
+        self.hear_last();
         let exit = self.watch.reap().map_err(SuperviseError::End)?;
         self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));

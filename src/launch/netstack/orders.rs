@@ -3,11 +3,12 @@
 //! Decoding is total; what means nothing ends the netstack, as a supervisor that is gone does.
 
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::plan::traffic::Flow;
 use crate::sys::errno::Result;
 
 /// From the supervisor.
@@ -21,29 +22,41 @@ pub(in crate::launch) enum Order {
 }
 
 /// From the netstack.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(in crate::launch) enum Said {
     /// The payload asks for names: does the host still ask the same servers?
     Look,
+    /// This flow was let out, or was not.
+    Flow(Box<Flow>),
 }
 
 /// What says [`Said::Look`] over a socket. Where nobody listens, nobody is told.
 pub(super) fn looker(to: BorrowedFd<'_>) -> Result<Box<dyn FnMut()>> {
     let to = rustix::io::fcntl_dupfd_cloexec(to, 3)?;
-    Ok(Box::new(move || {
-        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-        let look = serde_json::to_vec(&Said::Look).unwrap_or_default();
-        rustix::net::send(to.as_fd(), &look, flags).unwrap_or_default();
-    }))
+    Ok(Box::new(move || say(&to, &Said::Look)))
+}
+
+/// What says [`Said::Flow`], the same way.
+pub(super) fn teller(to: BorrowedFd<'_>) -> Result<Box<dyn FnMut(&Flow)>> {
+    let to = rustix::io::fcntl_dupfd_cloexec(to, 3)?;
+    Ok(Box::new(move |flow| say(&to, &Said::Flow(Box::new(flow.clone())))))
+}
+
+fn say(to: &OwnedFd, what: &Said) {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    let bytes = serde_json::to_vec(what).unwrap_or_default();
+    rustix::net::send(to, &bytes, flags).unwrap_or_default();
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::launch::holder::{receive, send};
+    use crate::plan::traffic::Protocol;
     use crate::sys::errno::Errno;
     use crate::sys::socket;
+    use std::os::fd::AsFd;
 
     #[test]
     fn an_order_is_read_as_it_was_told_and_nonsense_is_an_error() {
@@ -60,6 +73,12 @@ mod tests {
         let mut look = looker(theirs.as_fd()).unwrap();
         look();
         assert_eq!(receive::<Said>(&ours).unwrap().unwrap().0, Said::Look);
+        let name = crate::spec::net::HostName::parse("a.test").ok();
+        let refused = Some("no rule allows it".to_owned());
+        let flow = Flow { refused, ..Flow::new(name, Protocol::Dns, None) };
+        teller(theirs.as_fd()).unwrap()(&flow);
+        let said = receive::<Said>(&ours).unwrap().unwrap().0;
+        assert_eq!(said, Said::Flow(Box::new(flow)));
         // Nobody reads: nobody waits.
         (0..100_000).for_each(|_| look());
         drop(ours);

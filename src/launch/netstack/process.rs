@@ -10,7 +10,7 @@ use landlock::{
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
-use super::orders::Order;
+use super::orders::{Order, teller};
 use crate::confine::capabilities;
 use crate::launch::channel::Inside;
 use crate::launch::holder::receive;
@@ -78,7 +78,9 @@ pub(super) fn run(order: Start<'_>) -> ! {
         .and_then(|bounds| {
             let capture = capture.map(|(file, _)| Capture::new(file, bounds.written));
             let link = open_link(plan, link, capture)?;
-            engine(plan, link, published, &[], bounds.files, control.as_fd())
+            let serving = engine(plan, link, published, &[], bounds.files, control.as_fd())?;
+            serving.1.tell_with(teller(control.as_fd())?);
+            Ok(serving)
         })
         .map_err(|errno| Failed::new(first, errno))
         .and_then(|engine| confine(plan, filter, Some(launcher)).map(|()| engine));

@@ -9,9 +9,10 @@ use super::inspect::{Heard, Listener};
 use super::ledger::{Attempt, Ledger};
 use super::policy::{Check, Pinned, Policy, Ruling, Service, Source};
 use super::reason::Reason;
+use super::teller::Teller;
 use super::{Destination, Egress, Inspect, Kind, Sight, Verdict};
 use crate::net::dns::{Action, Client, Families, Resolver, Settings};
-use crate::plan::traffic::Traffic;
+use crate::plan::traffic::{Flow, Traffic};
 use crate::spec::net::{Egress as Rules, HostName};
 
 /// Addresses inside that stand for something of ours.
@@ -124,6 +125,11 @@ impl Gate {
         self.0.borrow().resolver.deadline()
     }
 
+    /// Has `tell` told of flows, from now on: the first of each that is let out, and that is not.
+    pub fn tell_with(&self, tell: Box<dyn FnMut(&Flow)>) {
+        self.0.borrow_mut().ledger.teller = Some(Teller::new(tell, Instant::now()));
+    }
+
     /// What was refused and used so far.
     pub fn told(&self) -> Traffic {
         self.0.borrow().ledger.told()
@@ -185,6 +191,7 @@ impl Desk {
         let attempt = |name| Attempt { name, address: Some(address), service: Some(service) };
         match self.policy.decide(address, service, &pinned(names)) {
             Ruling::Dial { address, check } => {
+                self.ledger.tell(attempt(names.first().map(|(name, _)| name)), None);
                 if self.learn && names.is_empty() {
                     self.ledger.used(attempt(None));
                 }

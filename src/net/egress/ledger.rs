@@ -7,10 +7,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::policy::Service;
 use super::reason::Reason;
-use crate::plan::traffic::{Protocol, Refused, Traffic};
+use super::teller::Teller;
+use crate::plan::traffic::{Flow, Protocol, Refused, Traffic};
 use crate::spec::net::{HostName, Ports, Prefix, Rule, Target, Transport};
 use crate::spec::order;
 
@@ -25,6 +27,8 @@ pub struct Ledger {
     refused: BTreeMap<Key, Refused>,
     more: u64,
     used: BTreeSet<Rule>,
+    /// Who is told while it goes on, if anybody is.
+    pub(super) teller: Option<Teller>,
 }
 
 /// One flow or question, as it is noted.
@@ -45,6 +49,7 @@ impl Ledger {
             Reason::OtherName(said) => Some(said),
             _ => attempt.name,
         };
+        self.tell(Attempt { name, ..attempt }, Some(reason));
         let (protocol, port) = protocol_of(attempt.service);
         let key = (name.cloned(), attempt.address, protocol, port);
         if let Some(known) = self.refused.get_mut(&key) {
@@ -62,6 +67,16 @@ impl Ledger {
             self.refused.insert(key, refused);
         } else {
             self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// Tells of something that was let out, or was not for this reason.
+    pub(super) fn tell(&mut self, attempt: Attempt<'_>, refused: Option<&Reason>) {
+        if let Some(teller) = &mut self.teller {
+            let (protocol, port) = protocol_of(attempt.service);
+            let refused = refused.map(ToString::to_string);
+            let flow = Flow::new(attempt.name.cloned(), protocol, port);
+            teller.tell(Flow { address: attempt.address, refused, ..flow }, Instant::now);
         }
     }
 

@@ -15,6 +15,7 @@ mod kind;
 pub mod ledger;
 pub mod policy;
 mod reason;
+mod teller;
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

@@ -118,6 +118,34 @@ fn a_name_that_leads_to_this_host_leads_nowhere() {
 }
 
 #[test]
+fn events_tell_where_a_sandbox_connects_and_where_it_may_not() {
+    let what = "get good.test 80 good.test + get good.test 80 good.test + look evil.test + look evil.test + \
+                udp 198.51.100.8 9 + get good.test 80 evil.test";
+    let (told, _) = on_bed(|bryo, scripts| {
+        let run = format!("{bryo} run -q --rm --name web --dns 198.51.100.53 --allow good.test");
+        let form = "{{.Action}} {{.Name}} {{.Details}}";
+        let filters = "-f event=connect -f event=refuse -f sandbox=web";
+        let events = format!("{bryo} events --since 1h --until 1ms {filters} --format");
+        format!(
+            "{run} -- python3 {scripts}/payload.py '{what}' >/dev/null; sleep 0.1; {events} '{form}'; \
+             {events} json | grep -c '\"event\":\"refuse\"'"
+        )
+    });
+    let mut lines: Vec<&str> = told.lines().collect();
+    // Some C libraries ask for both families at once.
+    lines.dedup();
+    let expected = [
+        "connect web address=198.51.100.7,name=good.test,port=80,protocol=tcp",
+        "refuse web name=evil.test,protocol=dns,reason=no rule allows it",
+        "refuse web address=198.51.100.8,port=9,protocol=udp,reason=no rule allows it",
+        "refuse web address=198.51.100.7,name=evil.test,port=80,protocol=tcp,\
+         reason=it speaks to `evil.test`, which no rule allows",
+        "3",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
 fn an_alias_of_a_denied_name_is_none() {
     let what = "get alias.good.test 80 alias.good.test";
     let control = inside("--allow *.good.test", what);

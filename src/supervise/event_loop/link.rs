@@ -1,0 +1,71 @@
+//! The network of a run while it goes on: what is told of it, and its end.
+
+use std::time::Duration;
+
+use super::Supervisor;
+use crate::launch::Names;
+use crate::plan::traffic::Flow;
+use crate::state::events::What;
+use crate::sys::event::Poller;
+
+/// Most that is heard in one turn.
+const MOST: usize = 64;
+
+impl Supervisor<'_> {
+    /// There is no network any more, but the payload's kernel does not know.
+    pub(super) fn network_ended(&mut self) {
+        self.netstack = None;
+        // Where it cannot be done, connections last until that kernel gives up; the end of the run tells.
+        self.visits.cut_off().unwrap_or_default();
+    }
+
+    /// Hears what was said so far. Who says no more, or something else, is heard no more.
+    pub(super) fn hear_names(&mut self) {
+        for _ in 0..MOST {
+            let Some(names) = &mut self.names else { return };
+            match names.hear() {
+                Ok(flow) => {
+                    if let Some((flow, witness)) = flow.zip(self.witness) {
+                        let (what, details) = event(&flow);
+                        witness(what, &details);
+                    }
+                }
+                Err(_) => {
+                    self.names = None;
+                    return;
+                }
+            }
+            if !self.names.as_ref().is_some_and(is_said) {
+                return;
+            }
+        }
+    }
+
+    /// Hears what was said before the end.
+    pub(super) fn hear_last(&mut self) {
+        if self.names.as_ref().is_some_and(is_said) {
+            self.hear_names();
+        }
+    }
+}
+
+fn is_said(names: &Names<'_>) -> bool {
+    let mut poller = Poller::new();
+    poller.readable((), names.asks());
+    poller.wait(Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
+}
+
+/// A flow as an event.
+fn event(flow: &Flow) -> (What, Vec<(&'static str, String)>) {
+    let what = if flow.refused.is_some() { What::Refuse } else { What::Connect };
+    let skipped = Some(flow.skipped).filter(|skipped| *skipped > 0);
+    let all = [
+        ("name", flow.name.as_ref().map(ToString::to_string)),
+        ("address", flow.address.map(|address| address.to_string())),
+        ("port", flow.port.map(|port| port.to_string())),
+        ("protocol", Some(flow.protocol.word().to_owned())),
+        ("reason", flow.refused.clone()),
+        ("skipped", skipped.map(|skipped| skipped.to_string())),
+    ];
+    (what, all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+}
