@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::attach::{DetachKeys, Left, Wanted, attach};
 use crate::ops::start::start_attached;
@@ -34,8 +34,13 @@ pub fn command() -> Command {
         )
         .arg(switch("no-stdin", "Pass nothing on"))
         .arg(toggle("sig-proxy", "Pass signals on where it has no terminal: always so unless `=false`"))
-        .arg(value("detach-keys", "KEYS", "What is typed to leave, as in ctrl-x,x"))
+        .arg(detach_keys())
         .arg(sandbox())
+}
+
+/// `--detach-keys`, for who attaches.
+pub(super) fn detach_keys() -> Arg {
+    value("detach-keys", "KEYS", "What is typed to leave, as in ctrl-x,x")
 }
 
 /// Answers the words after `bryo attach`.
@@ -52,8 +57,9 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
 }
 
 /// `bryo start -a`.
-pub(super) fn start(here: &Here, name: &Text, input: bool) -> Result<Answer, Failure> {
-    let wanted = Wanted { input, signals: true, keys: DetachKeys::default() };
+pub(super) fn start(here: &Here, name: &Text, matches: &ArgMatches) -> Result<Answer, Failure> {
+    let keys = keys(matches).map_err(|error| Failure::new(&error))?;
+    let wanted = Wanted { input: is_set(matches, "interactive"), signals: true, keys };
     told(start_attached(&here.stores, name, wanted)?)
 }
 
@@ -70,17 +76,20 @@ fn told(left: Left) -> Result<Answer, Failure> {
     }
 }
 
-fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
-    let keys = match one(matches, "detach-keys") {
-        None => DetachKeys::default(),
+fn keys(matches: &ArgMatches) -> Result<DetachKeys, CliError> {
+    match one(matches, "detach-keys") {
+        None => Ok(DetachKeys::default()),
         Some(given) => given
             .to_str()
             .and_then(|text| DetachKeys::parse(text).ok())
-            .ok_or_else(|| bad("--detach-keys", given, ValueError::NotKeys))?,
-    };
+            .ok_or_else(|| bad("--detach-keys", given, ValueError::NotKeys)),
+    }
+}
+
+fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
     Ok(Wanted {
         input: !is_set(matches, "no-stdin"),
         signals: toggled(matches, "sig-proxy", "--sig-proxy")?.unwrap_or(true),
-        keys,
+        keys: keys(matches)?,
     })
 }

@@ -67,13 +67,20 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     Ok(Answer::text("").with_code(code))
 }
 
-/// Docker's flag for what no entry can have.
+/// Docker's flags for what no entry can have.
 fn refused(flag: &str) -> Option<CliError> {
-    (flag == "--privileged").then(|| CliError::Refused {
-        flag: flag.to_owned(),
-        why: "what enters a sandbox is confined as its own program is",
-        instead: "`bryo run` takes what is needed: `--write PATH`, `--device PATH`, `--cap-add CAP`",
-    })
+    let (why, instead) = match flag {
+        "--privileged" => (
+            "what enters a sandbox is confined as its own program is",
+            "`bryo run` takes what is needed: `--write PATH`, `--device PATH`, `--cap-add CAP`",
+        ),
+        "--detach-keys" => (
+            "what is started here ends with the command that started it",
+            "`--detach` starts it without a terminal, and leaves it alone",
+        ),
+        _ => return None,
+    };
+    Some(CliError::Refused { flag: flag.to_owned(), why, instead })
 }
 
 fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<(Wanted, Input), CliError> {

@@ -90,6 +90,7 @@ pub fn start_command() -> Command {
         .about("Run sandboxes that ended once more, each with its flags, on its layer")
         .arg(switch("attach", "Attach to it, and end with its exit status").short('a'))
         .arg(switch("interactive", "With --attach: pass on what is typed").short('i'))
+        .arg(super::attach::detach_keys())
         .arg(switch("foreground", "Run it here, as `bryo run` does, and end with its exit status"))
         .args(service::flags())
         .arg(sandboxes())
@@ -244,6 +245,10 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
         let flag = "--sdnotify, --listen-fds and --cgroups";
         return Err(Failure::new(&CliError::Alone { flag, needs: "--foreground" }));
     }
+    if !attached && typed("detach-keys") {
+        let (flag, needs) = ("--detach-keys", "--attach");
+        return Err(Failure::new(&CliError::Alone { flag, needs }));
+    }
     if attached && foreground {
         let (one, other) = ("--attach".to_owned(), "--foreground".to_owned());
         return Err(Failure::new(&CliError::Contradiction { one, other }));
@@ -258,7 +263,7 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
         return Err(Failure::new(&CliError::Contradiction { one, other }));
     }
     if let Some(name) = wanted.first().filter(|_| attached) {
-        return super::attach::start(&here, name, is_set(&matches, "interactive"));
+        return super::attach::start(&here, name, &matches);
     }
     let each = |name: &Text| start::start(&here.stores, name, None).map(drop);
     told(&wanted, wanted.iter().map(each).collect(), name_alone)

@@ -40,6 +40,15 @@ fn a_terminal_is_attached_left_and_attached_again() {
     one.types("exit 6\r");
     one.ends().exits_with(6);
     bryo(&world, &["wait", "tty"]).succeeds().stdout_is("6\n");
+    // Who starts it and attaches leaves it in the same way.
+    bryo(&world, &["start", "--detach-keys", "x", "tty"]).refuses_with(&["--attach"]);
+    let words = ["start", "-ai", "--detach-keys", "ctrl-x,x", "tty"];
+    world.bryo(["start", "tty"]).leaves().ends().succeeds();
+    let mut again = world.bryo(words).on_terminal();
+    again.types("echo s$((3+4))s\r").shows("s7s").types("\x18x");
+    again.ends().succeeds();
+    assert_eq!(field(&world, &id, "state"), "running");
+    bryo(&world, &["stop", "-t", "0", "tty"]).succeeds();
 }
 
 #[test]

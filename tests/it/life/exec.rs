@@ -100,6 +100,9 @@ fn privileges_are_refused_with_what_to_take_instead() {
     let words = exec(["--privileged", "s", "true"]);
     let parts = ["--privileged", "confined", "--cap-add"];
     World::new().bryo(words).ends().refuses_with(&parts);
+    // Nothing it would leave goes on without it.
+    let words = exec(["--detach-keys", "ctrl-x", "s", "true"]);
+    World::new().bryo(words).ends().refuses_with(&["ends with the command", "`--detach`"]);
 }
 
 #[test]

@@ -136,6 +136,11 @@ const REFUSED: &[Refused] = &[
         instead: "redirect what is not wanted, or `--detach`",
     },
     Refused {
+        names: &["--detach-keys"],
+        why: "a run in the foreground ends with its caller, who cannot leave it to itself",
+        instead: "`--detach`, then `bryo attach --detach-keys KEYS`",
+    },
+    Refused {
         names: &["--log-driver", "--log-opt"],
         why: "what a detached sandbox writes is kept by its own supervisor",
         instead: "`--log-max-size SIZE`, `bryo logs -f`",
