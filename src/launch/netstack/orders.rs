@@ -8,6 +8,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
 
+use crate::net::egress::Tell;
 use crate::plan::traffic::Flow;
 use crate::sys::errno::Result;
 
@@ -38,7 +39,7 @@ pub(super) fn looker(to: BorrowedFd<'_>) -> Result<Box<dyn FnMut()>> {
 }
 
 /// What says [`Said::Flow`], the same way.
-pub(super) fn teller(to: BorrowedFd<'_>) -> Result<Box<dyn FnMut(&Flow)>> {
+pub(super) fn teller(to: BorrowedFd<'_>) -> Result<Tell> {
     let to = rustix::io::fcntl_dupfd_cloexec(to, 3)?;
     Ok(Box::new(move |flow| say(&to, &Said::Flow(Box::new(flow.clone())))))
 }

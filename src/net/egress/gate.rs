@@ -9,10 +9,10 @@ use super::inspect::{Heard, Listener};
 use super::ledger::{Attempt, Ledger};
 use super::policy::{Check, Pinned, Policy, Ruling, Service, Source};
 use super::reason::Reason;
-use super::teller::Teller;
+use super::teller::{Tell, Teller};
 use super::{Destination, Egress, Inspect, Kind, Sight, Verdict};
 use crate::net::dns::{Action, Client, Families, Resolver, Settings};
-use crate::plan::traffic::{Flow, Traffic};
+use crate::plan::traffic::Traffic;
 use crate::spec::net::{Egress as Rules, HostName};
 
 /// Addresses inside that stand for something of ours.
@@ -126,7 +126,7 @@ impl Gate {
     }
 
     /// Has `tell` told of flows, from now on: the first of each that is let out, and that is not.
-    pub fn tell_with(&self, tell: Box<dyn FnMut(&Flow)>) {
+    pub fn tell_with(&self, tell: Tell) {
         self.0.borrow_mut().ledger.teller = Some(Teller::new(tell, Instant::now()));
     }
 

@@ -26,6 +26,7 @@ pub use gate::{Gate, Stands};
 pub use kind::Kind;
 pub use policy::Policy;
 pub use reason::Reason;
+pub use teller::Tell;
 
 /// Where a new flow wants to go, as the payload asked for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

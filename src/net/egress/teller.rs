@@ -18,9 +18,12 @@ const OFTEN: Duration = Duration::from_secs(10);
 /// Places that are known; with one more all are forgotten, so that they are told of again.
 const KNOWN: usize = 256;
 
+/// What is told of a flow.
+pub type Tell = Box<dyn FnMut(&Flow)>;
+
 /// See the module.
 pub(super) struct Teller {
-    tell: Box<dyn FnMut(&Flow)>,
+    tell: Tell,
     known: BTreeSet<Flow>,
     left: u32,
     since: Instant,
@@ -29,7 +32,7 @@ pub(super) struct Teller {
 
 impl Teller {
     /// To `tell`, from now on.
-    pub(super) fn new(tell: Box<dyn FnMut(&Flow)>, now: Instant) -> Self {
+    pub(super) fn new(tell: Tell, now: Instant) -> Self {
         Self { tell, known: BTreeSet::new(), left: MOST, since: now, skipped: 0 }
     }
 

@@ -23,17 +23,13 @@ impl Supervisor<'_> {
     pub(super) fn hear_names(&mut self) {
         for _ in 0..MOST {
             let Some(names) = &mut self.names else { return };
-            match names.hear() {
-                Ok(flow) => {
-                    if let Some((flow, witness)) = flow.zip(self.witness) {
-                        let (what, details) = event(&flow);
-                        witness(what, &details);
-                    }
-                }
-                Err(_) => {
-                    self.names = None;
-                    return;
-                }
+            let Ok(flow) = names.hear() else {
+                self.names = None;
+                return;
+            };
+            if let Some((flow, witness)) = flow.zip(self.witness) {
+                let (what, details) = event(&flow);
+                witness(what, &details);
             }
             if !self.names.as_ref().is_some_and(is_said) {
                 return;
