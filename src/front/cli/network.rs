@@ -1,5 +1,6 @@
 //! `bryo network create|ls|inspect|connect|disconnect|rm|prune`.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 
@@ -7,7 +8,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::discard;
-use crate::ops::network::{self, Filter, Networks, NetworksError, Wanted, parse_format};
+use crate::ops::network::{self, Filter, Wanted, parse_format};
 use crate::profile::network::{parse_host_entry, parse_rate, parse_rule, parse_server};
 use crate::profile::value::ValueError;
 use crate::report::Failure;
@@ -149,7 +150,7 @@ fn name(value: &'static str, help: &'static str) -> Arg {
 /// Answers the words after `bryo network`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let refused = |flag: &str, _: &[OsString]| refused(flag);
-    let asked = usage::matches(command(), arguments, refused).map_err(|e| Failure::new(&e))?;
+    let asked = usage::matches(command(), arguments, refused)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
         Asked::For(matches) => matches,
@@ -161,12 +162,13 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Some(("prune", matches)) => prune(matches),
         Some(("connect", matches)) => {
             let (network, sandbox) = both(matches)?;
-            let seat = seat::of_connect(matches).map_err(|error| Failure::new(&error))?;
-            failing(network::connect(&network, &sandbox, &seat)).map(|()| Answer::text(""))
+            network::connect(&network, &sandbox, &seat::of_connect(matches)?)?;
+            Ok(Answer::text(""))
         }
         Some(("disconnect", matches)) => {
             let (network, sandbox) = both(matches)?;
-            failing(network::disconnect(&network, &sandbox)).map(|()| Answer::text(""))
+            network::disconnect(&network, &sandbox)?;
+            Ok(Answer::text(""))
         }
         Some(("ls", matches)) => list(matches),
         // clap lets no other through.
@@ -191,22 +193,21 @@ fn refused(flag: &str) -> Option<CliError> {
     Some(CliError::Refused { flag: flag.to_owned(), why, instead })
 }
 
-fn both(matches: &ArgMatches) -> Result<(NetworkName, Text), Failure> {
+fn both(matches: &ArgMatches) -> Result<(NetworkName, Text), CliError> {
     let network = names(matches)?.pop().unwrap_or_default();
     Ok((network, one(matches, "sandbox").map(Text::from).unwrap_or_default()))
 }
 
 fn list(matches: &ArgMatches) -> Result<Answer, Failure> {
     let each = |given| parsed("--filter", given, Filter::parse);
-    let filters: Result<Vec<Filter>, CliError> = many(matches, "filter").map(each).collect();
-    let filters = filters.map_err(|error| Failure::new(&error))?;
+    let filters = many(matches, "filter").map(each).collect::<Result<Vec<Filter>, _>>()?;
     let format = match one(matches, "format") {
         Some(given) if given != "table" && given != "json" => {
-            Some(parsed("--format", given, parse_format).map_err(|error| Failure::new(&error))?)
+            Some(parsed("--format", given, parse_format)?)
         }
         _ => None,
     };
-    let mut rows = opened().and_then(|store| failing(network::list(&store)))?;
+    let mut rows = network::list(&network::open()?)?;
     rows.retain(|row| network::is_wanted(row, &filters));
     let is_json = is_set(matches, "json") || one(matches, "format").is_some_and(|f| f == "json");
     Ok(match format {
@@ -217,33 +218,24 @@ fn list(matches: &ArgMatches) -> Result<Answer, Failure> {
     })
 }
 
-fn opened() -> Result<Networks, Failure> {
-    failing(network::open())
-}
-
-fn failing<T>(result: Result<T, NetworksError>) -> Result<T, Failure> {
-    result.map_err(|error| Failure::new(&error))
-}
-
 fn json(value: &impl serde::Serialize) -> Result<Answer, Failure> {
-    discard::json(value).map(Answer::bytes).map_err(|error| Failure::new(&error))
+    Ok(Answer::bytes(discard::json(value)?))
 }
 
 fn create(matches: &ArgMatches) -> Result<Answer, Failure> {
-    let wanted = wanted(matches).map_err(|error| Failure::new(&error))?;
-    let store = opened()?;
-    failing(network::create(&store, &wanted))?;
+    let wanted = wanted(matches)?;
+    network::create(&network::open()?, &wanted)?;
     Ok(Answer::text(format!("{}\n", wanted.name)))
 }
 
 fn inspect(matches: &ArgMatches) -> Result<Answer, Failure> {
     let names = names(matches)?;
-    let store = opened()?;
+    let store = network::open()?;
     let (mut found, mut failures) = (Vec::new(), Vec::new());
     for name in &names {
         match network::inspect(&store, name) {
             Ok(detail) => found.push(detail),
-            Err(error) => failures.push(Failure::new(&error)),
+            Err(error) => failures.push(error.into()),
         }
     }
     // Those that there are, as Docker does.
@@ -251,7 +243,7 @@ fn inspect(matches: &ArgMatches) -> Result<Answer, Failure> {
         None => json(&found),
         Some(failure) => {
             if !found.is_empty() {
-                json(&found)?.print().map_err(|error| Failure::new(&error))?;
+                json(&found)?.print()?;
             }
             Err(failure)
         }
@@ -260,7 +252,7 @@ fn inspect(matches: &ArgMatches) -> Result<Answer, Failure> {
 
 fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
     let names = names(matches)?;
-    let store = opened()?;
+    let store = network::open()?;
     let mut lines = String::new();
     let mut failures = Vec::new();
     for name in &names {
@@ -268,20 +260,20 @@ fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
             // Writing to a string cannot fail.
             Ok(()) => writeln!(lines, "{name}").unwrap_or_default(),
             Err(error) if is_set(matches, "force") && network::is_missing(&error) => {}
-            Err(error) => failures.push(Failure::new(&error)),
+            Err(error) => failures.push(error.into()),
         }
     }
     match Failure::all(failures) {
         None => Ok(Answer::text(lines)),
         Some(failure) => {
-            Answer::text(lines).print().map_err(|error| Failure::new(&error))?;
+            Answer::text(lines).print()?;
             Err(failure)
         }
     }
 }
 
 fn prune(matches: &ArgMatches) -> Result<Answer, Failure> {
-    let gone = opened().and_then(|store| failing(network::prune(&store)))?;
+    let gone = network::prune(&network::open()?)?;
     if is_set(matches, "json") {
         return json(&gone);
     }
@@ -289,9 +281,8 @@ fn prune(matches: &ArgMatches) -> Result<Answer, Failure> {
     Ok(Answer::text(lines))
 }
 
-fn names(matches: &ArgMatches) -> Result<Vec<NetworkName>, Failure> {
-    let read = |given: &OsStr| read_name(given).map_err(|error| Failure::new(&error));
-    many(matches, "network").map(read).collect()
+fn names(matches: &ArgMatches) -> Result<Vec<NetworkName>, CliError> {
+    many(matches, "network").map(read_name).collect()
 }
 
 fn read_name(given: &OsStr) -> Result<NetworkName, CliError> {
@@ -307,6 +298,11 @@ fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
     let range = |text: &str| {
         Prefix::parse(text).map_err(|error| ValueError::Rule(RuleError::Address(error)))
     };
+    let mut labels = BTreeMap::new();
+    for given in many(matches, "label") {
+        let (name, label) = read_label(given)?;
+        labels.insert(name, label);
+    }
     Ok(Wanted {
         name,
         subnet: one_parsed(matches, "subnet", "--subnet", range)?,
@@ -314,7 +310,7 @@ fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
         range: one_parsed(matches, "ip-range", "--ip-range", range)?,
         subnet6: one_parsed(matches, "subnet6", "--subnet6", range)?,
         egress: egress(matches)?,
-        labels: many(matches, "label").map(read_label).collect::<Result<_, _>>()?,
+        labels,
     })
 }
 

@@ -42,21 +42,11 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
         (None, own) => return Err(refused(Elsewhere::Own(own.mode()))),
     }
     let id = record.id.as_str();
-    let place = place(network, record.spec.name.as_deref(), seat, &facts()?);
-    let place = place.map_err(|error| match error {
-        // It is its own name that is taken.
-        NetworksError::Holder(HolderError::Taken { .. }) if is_on(network, id) => {
-            NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() }
-        }
-        other => other,
-    })?;
-    if let Err(error) = place.know(id) {
-        return Err(if is_on(network, id) {
-            NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() }
-        } else {
-            error.into()
-        });
+    if is_on(network, id) {
+        return Err(NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() });
     }
+    let place = place(network, record.spec.name.as_deref(), seat, &facts()?)?;
+    place.know(id)?;
     // Known by its id it is seen on all of them by whoever connects it with another one now.
     if let Some(other) = find_overlap(&place, id)? {
         let (sandbox, network) = (sandbox.clone(), network.clone());

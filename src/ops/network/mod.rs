@@ -27,9 +27,6 @@ pub use error::NetworksError;
 pub use list::{NetworkDetail, NetworkRow, inspect, list, names, table};
 pub use place::{Place, place, preview};
 
-/// What holds the definitions of all networks.
-pub type Networks = Store;
-
 /// What a network is to be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
