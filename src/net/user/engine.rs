@@ -365,6 +365,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     fn work_stream(&mut self, token: Token) {
+        self.act(token, Stream::work);
+    }
+
+    /// Has a stream do something, and settles what comes of it.
+    fn act(&mut self, token: Token, deed: impl FnOnce(&mut Stream, &mut Means<'_>) -> Fate) {
         let mut means = Means {
             link: &self.link,
             pool: &mut self.pool,
@@ -373,7 +378,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         };
         let Some(stream) = self.streams.get(token) else { return };
         let dialled = stream.is_connecting();
-        let fate = stream.work(&mut means);
+        let fate = deed(stream, &mut means);
         if dialled && !stream.is_connecting() {
             self.dialling -= 1;
         }
@@ -423,17 +428,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             && when <= self.now
         {
             self.timers.pop();
-            let mut means = Means {
-                link: &self.link,
-                pool: &mut self.pool,
-                pace: self.pace.as_deref_mut(),
-                now: self.now,
-            };
-            let Some(stream) = self.streams.get(token) else { continue };
-            stream.armed = None;
-            let is_due = stream.deadline().is_some_and(|deadline| deadline <= self.now);
-            let fate = if is_due { stream.expire(&mut means) } else { Fate::Waits };
-            self.settle(token, fate);
+            self.act(token, |stream, means| {
+                stream.armed = None;
+                let is_due = stream.deadline().is_some_and(|deadline| deadline <= means.now);
+                if is_due { stream.expire(means) } else { Fate::Waits }
+            });
         }
         if self.next_round <= self.now {
             self.next_round = self.now + ROUND;

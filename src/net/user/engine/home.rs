@@ -14,7 +14,7 @@ use super::Engine;
 use crate::net::egress::{Destination, Egress};
 use crate::net::user::datagrams::Kind;
 use crate::net::user::dial::Dial;
-use crate::net::user::stream::Means;
+use crate::net::user::stream::Stream;
 use crate::net::user::table::Token;
 
 impl<E: Egress, D: Dial> Engine<E, D> {
@@ -38,15 +38,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         });
         let flows: Vec<Token> = flows.map(|(token, _)| token).collect();
         for token in streams {
-            let mut means = Means {
-                link: &self.link,
-                pool: &mut self.pool,
-                pace: self.pace.as_deref_mut(),
-                now: self.now,
-            };
-            let Some(stream) = self.streams.get(token) else { continue };
-            let fate = stream.refuse(&mut means);
-            self.settle(token, fate);
+            self.act(token, Stream::refuse);
         }
         for token in flows {
             self.forget_flow(token);

@@ -12,7 +12,6 @@ use std::time::Instant;
 use super::{Engine, FAREWELL};
 use crate::net::egress::Egress;
 use crate::net::user::dial::Dial;
-use crate::net::user::stream::Means;
 use crate::net::user::table::Token;
 
 /// Who has left, and how long their connections may take to end.
@@ -65,18 +64,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let streams = streams.filter(|(_, stream)| gone.contains(&stream.ends().inside.ip()));
         let streams: Vec<Token> = streams.map(|(token, _)| token).collect();
         for token in streams {
-            let mut means = Means {
-                link: &self.link,
-                pool: &mut self.pool,
-                pace: self.pace.as_deref_mut(),
-                now: self.now,
-            };
-            let Some(stream) = self.streams.get(token) else { continue };
-            // What it said in full leaves in order; what was cut off must not look as if it were whole.
-            let is_whole = stream.is_said() && !stream.is_connecting();
-            let fate =
-                if is_whole { stream.leave(&mut self.pool) } else { stream.refuse(&mut means) };
-            self.settle(token, fate);
+            self.act(token, |stream, means| {
+                // What it said in full leaves in order; what was cut off must not look as if it were whole.
+                let is_whole = stream.is_said() && !stream.is_connecting();
+                if is_whole { stream.leave(means.pool) } else { stream.refuse(means) }
+            });
         }
     }
 }

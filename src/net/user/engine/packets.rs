@@ -11,7 +11,7 @@ use crate::net::user::dial::{Dial, Progress};
 use crate::net::user::endpoint::Endpoint;
 use crate::net::user::frame::{Frame, Quote, Unreachable};
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
-use crate::net::user::stream::{self, Ends, Means, Stream};
+use crate::net::user::stream::{self, Ends, Stream};
 use crate::net::user::table::Token;
 use crate::spec::net::Prefix;
 use crate::sys::errno::Errno;
@@ -78,15 +78,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     fn take_segment(&mut self, ends: Ends, segment: &Segment<'_>) {
         if let Some(token) = self.streams.find(&ends) {
-            let mut means = Means {
-                link: &self.link,
-                pool: &mut self.pool,
-                pace: self.pace.as_deref_mut(),
-                now: self.now,
-            };
-            let Some(stream) = self.streams.get(token) else { return };
-            let fate = stream.receive(segment, &mut means);
-            return self.settle(token, fate);
+            return self.act(token, |stream, means| stream.receive(segment, means));
         }
         let opens = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
         if opens {
