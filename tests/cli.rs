@@ -177,6 +177,9 @@ fn a_slip_in_a_commands_name_gets_a_suggestion() {
     assert!(suggested.starts_with(
         "bryo: cannot find a command named `profil`\nhint: did you mean `bryo profile`?"
     ));
+    assert!(caller.failure(&["images"]).contains("hint: images are not there yet"));
+    assert!(caller.failure(&["login"]).contains("hint: images are not there yet"));
+    assert!(caller.failure(&["volume", "ls"]).contains("-v ./DIR:/PLACE"));
     assert!(caller.failure(&["make"]).contains("hint: to run a program, write `bryo run -- make`"));
     assert!(caller.failure(&["profile", "lsit"]).contains("did you mean `bryo profile list`?"));
     assert!(caller.failure(&["profile", "list", "--jsn"]).contains("did you mean `--json`?"));

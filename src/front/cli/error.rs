@@ -195,7 +195,9 @@ const LINE: usize = 200;
 impl Explain for CliError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::UnknownCommand { nearest, program, .. } => Some(meant(*nearest, program)),
+            Self::UnknownCommand { name, nearest, program } => {
+                Some(elsewhere(name).map_or_else(|| meant(*nearest, program), str::to_owned))
+            }
             Self::NoSubcommand { command, nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `bryo {command} {nearest}`?"))
             }
@@ -238,6 +240,33 @@ impl Explain for CliError {
             | Self::Output(_) => None,
         }
     }
+}
+
+/// What is here in the place of a command of Docker's.
+fn elsewhere(name: &Text) -> Option<&'static str> {
+    Some(match name.as_bytes() {
+        b"build" | b"buildx" | b"commit" | b"history" | b"image" | b"images" | b"import"
+        | b"load" | b"login" | b"logout" | b"pull" | b"push" | b"rmi" | b"save" | b"search"
+        | b"tag" => {
+            "images are not there yet: `bryo run --rootfs DIR` runs in a directory that holds an unpacked one"
+        }
+        b"volume" => "there are no named volumes yet: `bryo run -v ./DIR:/PLACE` shows a directory",
+        b"container" => {
+            "leave `container` out: `bryo ps`, `bryo rm`; `bryo help` lists the commands"
+        }
+        b"create" => "`bryo run -d --name NAME` starts one that `bryo stop` and `bryo start` take",
+        b"info" => {
+            "`bryo doctor` tells what this machine offers, `bryo system df` what sandboxes take"
+        }
+        b"update" => {
+            "limits hold from the start on: `bryo run --name NAME` goes on with other ones"
+        }
+        b"compose" | b"swarm" => {
+            "there is no daemon that would keep several: `bryo generate systemd` makes units"
+        }
+        b"list" | b"ls" => "did you mean `bryo ps`? `bryo help` lists the commands",
+        _ => return None,
+    })
 }
 
 /// What may have been meant by a word that is no command.

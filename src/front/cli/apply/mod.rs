@@ -147,7 +147,7 @@ fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
     })
 }
 
-/// 1 where something stays that was to be applied, or a path was named in which nothing changed.
+/// 1 where something stays that was to be applied.
 fn code_of(report: &Report) -> u8 {
     u8::from(!report.is_all())
 }

@@ -66,6 +66,14 @@ pub(super) fn apply(
         });
     }
     if let Some(file) = one(matches, "report") {
+        if file == "-" {
+            return Err(CliError::Unusable {
+                flag: "--report",
+                value: quoted(file),
+                why: "standard output is the program's",
+                instead: "name a file; one that is called so is `./-`",
+            });
+        }
         spec.lifetime.report = Some(caller.host_path("--report", file)?);
     }
     Ok(())

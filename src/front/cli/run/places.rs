@@ -9,6 +9,7 @@ use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, many, quoted, values};
 use crate::front::cli::surroundings::{Surroundings, split_once};
 use crate::profile::value::{ValueError, parse_size};
+use crate::spec::path::PathError;
 use crate::spec::rootfs::{Access, Origin, PathRequest, Volume, VolumeMode};
 use crate::spec::{SandboxPath, Spec};
 
@@ -162,7 +163,12 @@ fn parse_volume(text: &OsStr, caller: &Surroundings) -> Result<Volume, CliError>
             return Err(unusable("there is no such mode", "a mode is `rw`, `ro` or `cow`"));
         }
     };
-    let target =
-        SandboxPath::new(target).map_err(|error| bad("--volume", text, ValueError::Path(error)))?;
+    let target = SandboxPath::new(target).map_err(|error| match error {
+        PathError::Relative(_) | PathError::Climbs(_) => unusable(
+            "the place inside has to begin with `/` and have no `..`",
+            "`-v SRC:/DST`; a third part is a mode: `rw`, `ro` or `cow`",
+        ),
+        error => bad("--volume", text, ValueError::Path(error)),
+    })?;
     Ok(Volume { source: caller.host_path("--volume", source)?, target, mode })
 }

@@ -34,6 +34,30 @@ const REFUSED: &[Refused] = &[
         why: "the user namespace is what makes a sandbox without root",
         instead: "`--ids subid` maps more ids",
     },
+    Refused {
+        names: &["--ro-bind", "--bind", "--dev-bind", "--ro-bind-try", "--bind-try"],
+        why: "the host's tree is there, and a place is named once",
+        instead: "`--read PATH`, `--write PATH`, or `-v SRC:DST[:ro]` for another place",
+    },
+    Refused {
+        names: &[
+            "--unshare-all",
+            "--unshare-net",
+            "--unshare-pid",
+            "--unshare-user",
+            "--die-with-parent",
+            "--new-session",
+            "--proc",
+            "--dev",
+        ],
+        why: "it is always so",
+        instead: "leave it out; bubblewrap's other flags have other names here: `-e`, `-w`, `--tmpfs`",
+    },
+    Refused {
+        names: &["--share-net"],
+        why: "which network it is, is said",
+        instead: "`--network host`, or `user`",
+    },
     Refused { names: &["--uts"], why: "a sandbox always has its own", instead: "" },
     Refused {
         names: &["--cgroupns"],
