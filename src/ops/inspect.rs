@@ -33,7 +33,9 @@ pub fn formatted(records: &[Record], format: &Template) -> Result<String, OpsErr
             None => "<no value>".to_owned(),
             Some(value) if is_json => value,
             Some(value) if value == "null" => String::new(),
-            Some(value) => serde_json::from_str(&value).map_or(value, |text: String| escape(text)),
+            Some(value) => {
+                serde_json::from_slice(value.as_bytes()).map_or(value, |text: String| escape(text))
+            }
         }
     }))
 }

@@ -104,7 +104,8 @@ pub fn encode(resolved: &Resolved) -> Result<String, serde_json::Error> {
 /// Reads what [`encode`] wrote; none when it is something else.
 pub fn decode(text: &str) -> Option<Resolved> {
     let (head, lines) = text.split_once('\n').unwrap_or((text, ""));
-    let Head { name, description, row, mut settings } = serde_json::from_str(head).ok()?;
+    let Head { name, description, row, mut settings } =
+        serde_json::from_slice(head.as_bytes()).ok()?;
     let mut lists = Lists::take(&mut settings);
     for line in lines.split('\n').filter(|line| !line.is_empty()) {
         let (letter, entry) = line.split_at_checked(1)?;

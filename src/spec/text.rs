@@ -74,7 +74,45 @@ pub fn escape_json(json: &str) -> String {
 /// An answer for programs that people look at too: indented, escaped as [`escape_json`] does, one newline at its
 /// end.
 pub fn pretty_json(value: &impl Serialize) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(value).map(|text| escape_json(&text) + "\n")
+    serde_json::to_string(value).map(|text| escape_json(&indent(&text)) + "\n")
+}
+
+/// JSON without spaces, on as many lines as it has members, two spaces a level: what `serde_json`'s pretty printer
+/// makes, of which each type that is ever printed would bring a copy into the binary.
+fn indent(json: &str) -> String {
+    let mut out = String::with_capacity(2 * json.len());
+    let (mut level, mut in_string, mut is_escaped) = (0usize, false, false);
+    let begin_line = |out: &mut String, level| {
+        out.push('\n');
+        out.extend(std::iter::repeat_n("  ", level));
+    };
+    let mut rest = json.chars().peekable();
+    while let Some(c) = rest.next() {
+        if matches!(c, '}' | ']') && !in_string {
+            level = level.saturating_sub(1);
+            begin_line(&mut out, level);
+        }
+        out.push(c);
+        match c {
+            _ if in_string => {
+                in_string = is_escaped || c != '"';
+                is_escaped = c == '\\' && !is_escaped;
+            }
+            '"' => in_string = true,
+            ':' => out.push(' '),
+            ',' => begin_line(&mut out, level),
+            '{' | '[' => {
+                if let Some(end) = rest.next_if(|next| matches!(next, '}' | ']')) {
+                    out.push(end);
+                } else {
+                    level += 1;
+                    begin_line(&mut out, level);
+                }
+            }
+            _ => {}
+        }
+    }
+    out
 }
 
 /// A string of arbitrary bytes without NUL, as the kernel takes arguments and names.
@@ -194,5 +232,15 @@ mod tests {
             let json = serde_json::to_string(&text).unwrap();
             assert_eq!(serde_json::from_str::<Text>(&json).unwrap(), text, "{json}");
         }
+    }
+
+    #[test]
+    fn indented_json_is_what_serde_json_prints() {
+        let text = r#"{"a":[],"b":{},"c":[1,[{"x":null}],"{[,:]}"],"d \"\\":{"e":"\\","f":"\"\u0001ä"},"g":-1.5e3}"#;
+        let value: serde_json::Value = serde_json::from_str(text).unwrap();
+        let json = serde_json::to_string(&value).unwrap();
+        assert_eq!(indent(&json), serde_json::to_string_pretty(&value).unwrap());
+        assert_eq!(indent("[]"), "[]");
+        assert_eq!(indent("\"]\""), "\"]\"");
     }
 }

@@ -300,7 +300,7 @@ impl LockedNetwork {
 
     /// Whole or not at all.
     fn write(&self, record: &NetworkRecord) -> Result<(), Errno> {
-        let text = serde_json::to_vec_pretty(record).map_err(|_| Errno::INVAL)?;
+        let text = serde_json::to_vec(record).map_err(|_| Errno::INVAL)?;
         let flags =
             OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = openat(&self.directory, FRESH, flags, Mode::RUSR | Mode::WUSR)?;

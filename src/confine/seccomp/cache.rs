@@ -101,7 +101,7 @@ fn read(path: &Path) -> Option<Program> {
     if header != header_of(body) {
         return None;
     }
-    let kept: Kept = serde_json::from_str(body).ok()?;
+    let kept: Kept = serde_json::from_slice(body.as_bytes()).ok()?;
     let program = from_hex(&kept.program)?;
     from_bytes(&program).ok()?;
     Some(Program {

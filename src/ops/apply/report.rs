@@ -12,7 +12,7 @@ use crate::changes::{FileKind, Kind, Node};
 use crate::report::amount::{count, size};
 use crate::spec::HostPath;
 use crate::spec::order;
-use crate::spec::text::escape_json;
+use crate::spec::text::pretty_json;
 use crate::state::{Record, SandboxId};
 
 /// Of the JSON form.
@@ -131,8 +131,7 @@ impl Report {
 
     /// For programs: one object, indented.
     pub fn json(&self) -> Result<Vec<u8>, OpsError> {
-        let text = serde_json::to_string_pretty(self).map_err(OpsError::Json)?;
-        Ok((escape_json(&text) + "\n").into_bytes())
+        pretty_json(self).map(String::into_bytes).map_err(OpsError::Json)
     }
 
     /// For people: what was done, path by path where it was only looked at, and what stays, with both sides.

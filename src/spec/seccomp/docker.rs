@@ -144,12 +144,13 @@ pub fn parse(text: &str, origin: &str) -> Result<Policy, PolicyError> {
     if text.len() > MAX_FILE_BYTES {
         return Err(PolicyError::TooLong { name: name(), bytes: text.len() });
     }
-    let document: Document = serde_json::from_str(text).map_err(|error| PolicyError::Syntax {
-        name: name(),
-        line: error.line(),
-        column: error.column(),
-        said: escape(error.to_string()),
-    })?;
+    let document: Document =
+        serde_json::from_slice(text.as_bytes()).map_err(|error| PolicyError::Syntax {
+            name: name(),
+            line: error.line(),
+            column: error.column(),
+            said: escape(error.to_string()),
+        })?;
     for (key, value) in [
         ("listenerPath", &document.listener_path),
         ("listenerMetadata", &document.listener_metadata),
