@@ -236,9 +236,9 @@ fn a_definition_that_somebody_forged_is_refused_and_can_be_removed() {
     for (forged, told) in [
         ("{}".to_owned(), "cannot read the definition of the network `n`"),
         (good.replace("\"n\"", "\"m\""), "it is of another one"),
-        (good.replace("\"version\": 1", "\"version\": 2"), "newer than this bryo"),
+        (good.replace("\"version\":1", "\"version\":2"), "newer than this bryo"),
         (good.replace("\"n\"", "\"../n\""), "it is not a name"),
-        (good.replace("\"subnet\": \"10.", "\"subnet\": \"127."), "it is no private range"),
+        (good.replace("\"subnet\":\"10.", "\"subnet\":\"127."), "it is no private range"),
     ] {
         assert_ne!(forged, good);
         world.file(file, forged);
