@@ -1,13 +1,13 @@
 # A host at 198.51.100.1 whose `/etc` may be changed, and beside it, in a namespace of their own, real servers:
 # dnsmasq at 198.51.100.53; nginx, with and without TLS, at 198.51.100.7 and 2001:db8::7; iperf3; and `peer.py`.
 # $1: folder of the scripts; $2: folder for what is made here; then what is run, with $HERE that folder.
-# Servers that are wanted: $SERVERS, of `nginx`, `iperf3`, `peer`. What dnsmasq is asked stands in $HERE/asked.
+# Servers that are wanted: $SERVERS, of `nginx`, `iperf3`, `peer`; `badwire` for one that loses and delays (`wire.py`). What dnsmasq is asked stands in $HERE/asked.
 PATH=/usr/sbin:/sbin:/usr/bin:/bin
 scripts=$1 HERE=$2
 export HERE
 shift 2
 set -e
-trap 'kill -- -"$peers" 2>/dev/null' EXIT
+trap 'kill -- -"$peers" $wire 2>/dev/null' EXIT
 mkdir -p "$HERE/etc" "$HERE/work"
 # A resolv.conf as systemd-resolved has it: a link to a file that is replaced.
 mkdir "$HERE/run"
@@ -37,8 +37,18 @@ unshare -n setsid sh "$HERE/peers.sh" &
 peers=$!
 # Until it has a namespace of its own.
 while [ "$(readlink /proc/$peers/ns/net)" = "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
-ip link add up0 type veth peer name pe0
-ip link set pe0 netns "$peers"
+case "$SERVERS" in
+*badwire*)
+	python3 "$scripts/wire.py" "$peers" "$HERE/wire" &
+	wire=$!
+	until ip link show up0 >/dev/null 2>&1; do sleep 0.02; done
+	;;
+*)
+	wire=
+	ip link add up0 type veth peer name pe0
+	ip link set pe0 netns "$peers"
+	;;
+esac
 ip addr add 198.51.100.1/24 dev up0
 ip addr add 2001:db8::1/64 dev up0 nodad
 ip addr add 10.9.9.9/32 dev lo
@@ -57,6 +67,6 @@ case "$SERVERS" in *iperf3*) wait_for 5201 198.51.100.7 ;; esac
 case "$SERVERS" in *peer*) wait_for 7000 198.51.100.7 ;; esac
 "$@"
 status=$?
-kill -- -"$peers" "$peers" 2>/dev/null
+kill -- -"$peers" "$peers" $wire 2>/dev/null
 wait
 exit $status

@@ -14,6 +14,18 @@ fn a_large_upload_to_a_slow_reader_arrives_whole() {
 }
 
 #[test]
+fn bytes_arrive_whole_over_a_wire_that_loses_delays_and_reorders() {
+    let script = "head -c 1000000 /dev/urandom >sent; seq 60000 >lines
+        $RUN --allow good.test:7000-7001 -- sh -c 'nc -N good.test 7000 <sent & nc -N good.test 7001 <lines >back; cmp lines back; wait'
+        python3 -c 'import zlib; b = open(\"sent\", \"rb\").read(); print(len(b), zlib.crc32(b))'
+        cat $HERE/wire";
+    let told = among("peer badwire", script).succeeds().stdout();
+    let lines: Vec<&str> = told.lines().collect();
+    assert!(lines.len() == 3 && lines[0].starts_with("1000000 "), "{told}");
+    assert!(lines[0] == lines[1] && lines[2] == "lost and overtaken", "{told}");
+}
+
+#[test]
 fn a_session_that_was_idle_goes_on() {
     // Longer than anything is held for a name to come (10 s).
     let script = "$RUN --allow good.test:7001 --deny evil.test -- sh -c '(echo one; sleep 12; echo two) | nc -N good.test 7001'";

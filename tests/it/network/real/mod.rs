@@ -7,7 +7,7 @@ mod web;
 
 use crate::support::{Ended, Host, World};
 
-/// Carries `script` out on a host among `servers` (`nginx`, `iperf3`, `peer`; the name server is always there). In it `$RUN`
+/// Carries `script` out on a host among `servers` (`nginx`, `iperf3`, `peer`, and `badwire` between them and it; the name server is always there). In it `$RUN`
 /// begins a run in a sandbox with a network, `$BRYO` is the program and `$HERE` a folder with what the bed has made.
 fn among(servers: &str, script: &str) -> Ended {
     let world = World::new();
@@ -20,6 +20,7 @@ fn among(servers: &str, script: &str) -> Ended {
         ("hosts", include_str!("hosts")),
         ("nginx.conf", include_str!("nginx.conf")),
         ("peer.py", include_str!("peer.py")),
+        ("wire.py", include_str!("wire.py")),
     ] {
         std::fs::write(scripts.join(name), text).unwrap();
     }
