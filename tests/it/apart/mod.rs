@@ -8,6 +8,7 @@ mod logs;
 mod look;
 mod restart;
 mod start;
+mod states;
 mod stop;
 mod storm;
 
