@@ -26,6 +26,7 @@ mod members;
 mod moves;
 mod ports;
 mod publish;
+mod rate;
 mod real;
 mod several;
 mod share;

@@ -1,0 +1,53 @@
+//! `--net-rate` where several sandboxes share a network: it is for all of them together.
+
+use super::super::netstack::on_host;
+use crate::support::{Host, World, bryo};
+
+/// Two members of a network made with `$RATE`, then one more sandbox in the network of one that has it as a flag. Says how many
+/// milliseconds the two took together, each with its start, and how many seconds the third one, without it.
+const SHARE: &str = r#"
+bryo() { "$BRYO" "$@"; }
+run() { bryo run -q --rm -w / "$@"; }
+get() { run --network "$1" -- curl -sS -o /dev/null -w '%{size_download} %{time_total}\n' http://198.51.100.1:8080/large; }
+bryo network create $RATE n >/dev/null
+begin=$(date +%s%N)
+get bridge:n >one & one=$!; get bridge:n >two; wait $one
+echo $(( ($(date +%s%N) - begin) / 1000000 )) $(cat one two)
+until bryo network rm n >/dev/null 2>&1; do sleep 0.05; done
+"$BRYO" run -q --rm -w / --name t --network user $RATE -- sh -c 'echo up; exec sleep 100' >up & t=$!
+until grep -q up up; do sleep 0.05; done
+get sandbox:t
+kill $t; wait $t 2>/dev/null
+for network in bridge sandbox:t; do run --network $network --net-rate 1M -- true 2>&1 | head -1; done
+rm one two up
+"#;
+
+/// What the script prints: the milliseconds, the seconds of each download, and what is refused.
+fn shared(rate: &str) -> (u64, Vec<f64>, String) {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let script = world.program("sh", ["-c", SHARE]).env("BRYO", bryo()).env("RATE", rate);
+    let said = on_host(&world, script).ends().succeeds().stdout();
+    let (first, rest) = said.split_once('\n').unwrap();
+    let (alone, refused) = rest.split_once('\n').unwrap();
+    let (together, both) = first.split_once(' ').unwrap();
+    let words: Vec<&str> = both.split(' ').chain(alone.split(' ')).collect();
+    let took = words.chunks(2).map(|pair| {
+        assert_eq!(pair[0], "500000", "{said}");
+        pair[1].parse().unwrap()
+    });
+    (together.parse().unwrap(), took.collect(), refused.to_owned())
+}
+
+#[test]
+fn a_rate_is_that_of_all_who_share_a_network() {
+    let (_, control, _) = shared("");
+    assert!(control.iter().all(|seconds| *seconds < 1.9), "{control:?}");
+    // Eight megabits at two a second; what passes at once is none of them.
+    let (together, took, refused) = shared("--net-rate 2M/1M");
+    assert!((3_800..40_000).contains(&together), "{together}: {took:?}");
+    assert!((1.9..20.0).contains(&took[2]), "{took:?}");
+    let told = |why| format!("bryo: cannot take `1M` for `--net-rate`: {why}\n");
+    let whose = ["all members of a network have one way out", "that network is another sandbox's"];
+    assert_eq!(refused, whose.map(told).concat());
+}
