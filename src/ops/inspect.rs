@@ -50,8 +50,10 @@ fn part<'n>(json: &str, names: impl Iterator<Item = &'n str>) -> Option<String> 
         let lines = inside.split_inclusive('\n').take_while(|line| line.starts_with(&indent));
         let key = format!("{indent}\"{name}\": ");
         let mut before = 0;
-        let found =
-            lines.inspect(|line| before += line.len()).find(|line| line.starts_with(&key))?;
+        // Docker's names begin with capitals.
+        let is_it =
+            |line: &&str| line.get(..key.len()).is_some_and(|it| it.eq_ignore_ascii_case(&key));
+        let found = lines.inspect(|line| before += line.len()).find(is_it)?;
         rest = inside.get(before - found.len() + key.len()..)?;
     }
     let (first, others) = rest.split_once('\n').unwrap_or((rest, ""));
@@ -109,6 +111,7 @@ mod tests {
             );
             assert!(!found(path).unwrap().contains('\n'));
         }
+        assert_eq!(found("A.Name"), found("a.name"));
         for nothing in ["name", "list", "z", "a.b", "b.x", "c.x", "a.none.x", "a.name.x", "n.x"] {
             assert_eq!(found(nothing), None, "{nothing}");
         }
