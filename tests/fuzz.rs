@@ -197,6 +197,11 @@ fn every_message_has_one_spelling() {
 }
 
 #[test]
+fn every_archive_is_read_or_refused() {
+    hold("archive");
+}
+
+#[test]
 fn no_packets_end_the_netstack_or_make_it_grow() {
     hold("packets");
 }
