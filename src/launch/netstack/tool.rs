@@ -211,12 +211,27 @@ fn last_words(process: &Netstack) -> String {
     if lines.is_empty() { "nothing".to_owned() } else { lines.join("; ") }
 }
 
-/// Ends it.
+/// Ends it. Of one that was killed the interface goes, and with it may go the payload, before the process does.
 pub(super) fn end(process: Netstack) -> Result<End> {
-    match pidfd::try_wait(&process.pidfd)? {
+    let ended = match pidfd::try_wait(&process.pidfd)? {
+        None if is_ending(process.pid) => Some(pidfd::wait(&process.pidfd)?),
+        other => other,
+    };
+    match ended {
         Some(exit) => Ok(End::Lost(exit)),
         None => process.kill().map(|()| End::Complete),
     }
+}
+
+/// Whether a child has begun to end: `PF_EXITING` among the flags in `/proc/PID/stat`, behind the name, which may
+/// hold anything.
+fn is_ending(child: Pid) -> bool {
+    const PF_EXITING: u32 = 4;
+    let path = format!("/proc/{}/stat", child.as_raw_nonzero());
+    let stat = open::read_whole(&path, 512).unwrap_or_default();
+    let stat = String::from_utf8_lossy(&stat);
+    let flags = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(6)?.parse().ok());
+    flags.is_some_and(|flags: u32| flags & PF_EXITING != 0)
 }
 
 /// Becomes the program.
@@ -299,4 +314,29 @@ fn execute(order: &Order<'_>) -> Outcome<Infallible> {
     let program = cannot("name the program", program.map_err(|_| Errno::EINVAL))?;
     let image = ExecImage::new(words, Vec::new());
     Err(Failed("execute the program", image.exec_path(&program).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::alone;
+
+    #[test]
+    fn a_process_that_is_ending_is_known() {
+        alone(module_path!(), "a_process_that_is_ending_is_known", || {
+            let Cloned::Parent { pid, pidfd } = clone::fork().unwrap() else {
+                // A name that looks like the end of itself.
+                process::set_name(c"x) R 1 2 3 4 5").unwrap();
+                std::thread::sleep(PATIENCE);
+                exit_now(0)
+            };
+            assert!(!is_ending(pid));
+            rustix::process::pidfd_send_signal(&pidfd, rustix::process::Signal::KILL).unwrap();
+            // Readable is a child that has ended, and is not reaped.
+            assert!(pidfd::has_ended(&pidfd, PATIENCE).unwrap());
+            assert!(is_ending(pid));
+            pidfd::wait(&pidfd).unwrap();
+            assert!(!is_ending(pid));
+        });
+    }
 }
