@@ -19,10 +19,10 @@ use serde::{Deserialize, Serialize};
 
 use super::directory;
 use super::error::StateError;
-use super::layer::Names;
+use super::layer::names_there;
 use super::remove::remove_named;
 use super::sandbox::SandboxDirectory;
-use crate::plan::step::{Backend, LayerNumber};
+use crate::plan::step::LayerNumber;
 use crate::spec::Text;
 
 const COMING: &str = "coming";
@@ -104,10 +104,7 @@ impl SandboxDirectory {
 
     /// That of the layer, also between the two renames above.
     fn upper_name(&self, number: LayerNumber) -> Result<String, Errno> {
-        let served = Names::new(number, Backend::Fuse);
-        let own = served.own.as_deref().unwrap_or_default();
-        let is_served = directory::file_type(self.descriptor(), own)?.is_some();
-        Ok(if is_served { served.upper } else { Names::new(number, Backend::Kernel).upper })
+        Ok(names_there(self.descriptor(), number)?.upper)
     }
 
     /// Removes what is left of receiving. Errors: [`StateError::ForeignIds`] where it is not the caller's to

@@ -55,6 +55,15 @@ impl Names {
     }
 }
 
+/// What a layer of the sandbox whose directory is given is called there. One with a server has a directory of its
+/// own; whatever else has its number is then another run's.
+pub(super) fn names_there(directory: impl AsFd, number: LayerNumber) -> Result<Names, Errno> {
+    let served = Names::new(number, Backend::Fuse);
+    let own = served.own.as_deref().unwrap_or_default();
+    let is_served = directory::file_type(directory, own)?.is_some();
+    Ok(if is_served { served } else { Names::new(number, Backend::Kernel) })
+}
+
 /// Opens the upper directory of a layer of the sandbox whose directory is given; only to look at it
 /// where it cannot be read.
 pub(super) fn open_upper(
@@ -63,21 +72,16 @@ pub(super) fn open_upper(
     number: LayerNumber,
 ) -> Result<Option<OwnedFd>, StateError> {
     let failed = |source| StateError::OpenLayer { id, number, source };
-    for backend in [Backend::Kernel, Backend::Fuse] {
-        let name = Names::new(number, backend).upper;
-        let opened = match directory::open_if_there(&directory, &name) {
-            // The payload closed it to everybody, which is one more change.
-            Err(Errno::ACCESS) => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-                openat(&directory, name, flags, Mode::empty()).map(Some)
-            }
-            other => other,
-        };
-        if let Some(upper) = opened.map_err(failed)? {
-            return Ok(Some(upper));
+    let name = names_there(&directory, number).map_err(failed)?.upper;
+    let opened = match directory::open_if_there(&directory, &name) {
+        // The payload closed it to everybody, which is one more change.
+        Err(Errno::ACCESS) => {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            openat(&directory, name, flags, Mode::empty()).map(Some)
         }
-    }
-    Ok(None)
+        other => other,
+    };
+    opened.map_err(failed)
 }
 
 /// Clears the work directories of all layers of the kernel's: what an overlay leaves there is of no use to

@@ -135,6 +135,7 @@ impl SandboxDirectory {
         let names = Names::new(number, layer.backend);
         if let Some(own) = &names.own {
             mkdirat(&self.directory, own, Mode::RWXU).map_err(failed)?;
+            self.drop_spare(number).map_err(failed)?;
         }
         if !(self.from_spare && spare::has(&names)) {
             mkdirat(&self.directory, &names.work, Mode::RWXU).map_err(failed)?;
@@ -153,6 +154,17 @@ impl SandboxDirectory {
         let directories = LayerDirectories { upper, work, mark };
         self.layers.push(Made { names, mode });
         Ok(directories)
+    }
+
+    /// Removes the layer of the kernel's that came with a spare, where one with a server takes its number.
+    fn drop_spare(&self, number: LayerNumber) -> Result<(), Errno> {
+        let names = Names::new(number, Backend::Kernel);
+        if !(self.from_spare && spare::has(&names)) {
+            return Ok(());
+        }
+        spare::clear_work(&self.directory, &names.work)?;
+        unlinkat(&self.directory, &names.upper, AtFlags::REMOVEDIR)?;
+        unlinkat(&self.directory, &names.work, AtFlags::REMOVEDIR)
     }
 
     /// Where something of it is while it runs.

@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use bryo::plan::step::LayerNumber;
+use bryo::plan::step::{Backend, Layer, LayerNumber};
 use bryo::state::Effort;
 use rustix::fs::XattrFlags;
 
@@ -62,6 +62,27 @@ fn a_run_gets_the_directories_of_one_that_wrote_nothing_with_its_own_permissions
         assert!(sandbox.remove_if_untouched().unwrap().is_none());
     }
     assert_eq!(spares(&fixture).len(), 4);
+}
+
+#[test]
+fn a_layer_with_a_server_is_found_beside_what_a_run_without_one_left() {
+    let fixture = Fixture::new();
+    made(&fixture, 3);
+    let served =
+        Layer { backend: Backend::Fuse, ..plan(&fixture.path("over"), &[]).layers.remove(0) };
+    let mut sandbox = fixture.store().create(None).unwrap();
+    assert_eq!(spares(&fixture).len(), 2, "it has none of them");
+    let made = sandbox.make_layer(LayerNumber(0), &served).unwrap();
+    fs::write(made.upper.as_path().join("x"), "written").unwrap();
+    let opened = sandbox.open_upper(LayerNumber(0)).unwrap().unwrap();
+    assert_eq!(rustix::fs::fstat(&opened).unwrap().st_ino, inode(made.upper.as_path()));
+    // What an earlier version left beside it means nothing either.
+    let beside = made.upper.as_path().parent().unwrap().with_file_name("upper-0");
+    assert!(!beside.exists(), "nothing that is another run's stays");
+    fs::create_dir(&beside).unwrap();
+    let opened = sandbox.open_upper(LayerNumber(0)).unwrap().unwrap();
+    assert_eq!(rustix::fs::fstat(&opened).unwrap().st_ino, inode(made.upper.as_path()));
+    sandbox.remove_if_untouched().unwrap().expect("changed").remove().unwrap();
 }
 
 #[test]

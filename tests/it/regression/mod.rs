@@ -4,3 +4,4 @@ mod apply;
 mod files;
 mod memory;
 mod places;
+mod store;
