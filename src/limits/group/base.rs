@@ -1,6 +1,6 @@
 //! The group in which the run's own is made: locked, vacated, swept, and put back.
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
@@ -158,14 +158,15 @@ fn move_all(processes: &str, to: &OwnedFd) -> Result<()> {
 /// Removes a group with the groups in it, which a payload may have made as deep as its bound lets it; `EBUSY` while
 /// a process is in one. It holds two descriptors, however deep they are.
 fn remove(parent: impl AsFd, name: &str) -> Result<()> {
-    let enter = |above: BorrowedFd<'_>, name: &str| match open(above, name, GROUP) {
+    let enter = |above: BorrowedFd<'_>, name: &CStr| match open(above, name, GROUP) {
         Err(Errno::ENOENT) => Ok(None),
         other => other.map(Some),
     };
-    let Some(mut here) = enter(parent.as_fd(), name)? else { return Ok(()) };
+    let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
+    let Some(mut here) = enter(parent.as_fd(), &name)? else { return Ok(()) };
     // The way down: what each is called, and the group that it is in.
-    let mut way: Vec<(String, Identity)> = Vec::new();
-    loop {
+    let mut way: Vec<(CString, Identity)> = Vec::new();
+    for _ in 0..TURNS {
         if let Some(below) = first_below(&here)? {
             // systemd was faster, where it is gone.
             if let Some(deeper) = enter(here.as_fd(), &below)? {
@@ -174,7 +175,7 @@ fn remove(parent: impl AsFd, name: &str) -> Result<()> {
             }
             continue;
         }
-        let Some((below, above)) = way.pop() else { return remove_empty(parent.as_fd(), name) };
+        let Some((below, above)) = way.pop() else { return remove_empty(parent.as_fd(), &name) };
         let up = open(&here, "..", GROUP)?;
         if identity(&up)? != above {
             return Err(Errno::ESTALE);
@@ -182,7 +183,12 @@ fn remove(parent: impl AsFd, name: &str) -> Result<()> {
         remove_empty(up.as_fd(), &below)?;
         here = up;
     }
+    Err(Errno::EBUSY)
 }
+
+/// Steps of a removal, far more than the groups that a payload may have: whoever makes others meanwhile is not
+/// followed for ever.
+const TURNS: usize = 100_000;
 
 const GROUP: OFlags = OFlags::DIRECTORY.union(OFlags::RDONLY);
 
@@ -194,19 +200,19 @@ fn identity(group: &OwnedFd) -> Result<Identity> {
     Ok((stat.st_dev, stat.st_ino))
 }
 
-/// A group in this one.
-fn first_below(group: &OwnedFd) -> Result<Option<String>> {
+/// A group in this one, by the bytes that its maker chose.
+fn first_below(group: &OwnedFd) -> Result<Option<CString>> {
     for entry in rustix::fs::Dir::read_from(group)? {
         let entry = entry?;
-        let name = entry.file_name().to_string_lossy();
-        if entry.file_type() == rustix::fs::FileType::Directory && name != "." && name != ".." {
-            return Ok(Some(name.into_owned()));
+        let name = entry.file_name();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != c"." && name != c".." {
+            return Ok(Some(name.to_owned()));
         }
     }
     Ok(None)
 }
 
-fn remove_empty(parent: BorrowedFd<'_>, name: &str) -> Result<()> {
+fn remove_empty(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
     match unlinkat(parent, name, rustix::fs::AtFlags::REMOVEDIR) {
         // systemd was faster.
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
@@ -234,6 +240,18 @@ mod tests {
     use super::super::remove_left;
     use super::*;
     use crate::sys::resource::{Limit, Resource, set_limit};
+
+    #[test]
+    fn a_group_is_removed_whatever_it_is_called() {
+        let base = tempfile::tempdir().unwrap();
+        for name in [&b"a\xff"[..], b"a\xef\xbf\xbd", b"...", b"\n"] {
+            let name = std::path::Path::new("bryo-a").join(OsStr::from_bytes(name));
+            std::fs::create_dir_all(base.path().join(name)).unwrap();
+        }
+        let held = open_directory(&HostPath::new(base.path()).unwrap()).unwrap();
+        assert_eq!(remove(&held, "bryo-a"), Ok(()));
+        assert!(!base.path().join("bryo-a").exists());
+    }
 
     #[test]
     fn groups_hundreds_deep_are_removed_with_few_descriptors() {
