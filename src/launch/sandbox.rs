@@ -98,14 +98,8 @@ pub(super) fn run_entry(
     (namespaces, terminal): (&Joinable, Option<&Likeness>),
 ) -> ! {
     let built = prepare().and_then(|()| {
-        Mapped {
-            sockets: &sockets,
-            namespaces: Some(namespaces),
-            network: Network::Kept,
-            terminal,
-            processors: Processors::all(),
-        }
-        .build(plan, host)
+        Mapped { sockets: &sockets, namespaces: Some(namespaces), network: Network::Kept, terminal }
+            .build(plan, host)
     });
     match built {
         Ok(rooted) => rooted.fork(plan, host, payload, sockets),
@@ -161,7 +155,6 @@ struct Mapped<'a> {
     network: Network,
     /// What the pty of an entry is to be like.
     terminal: Option<&'a Likeness>,
-    processors: Processors,
 }
 
 impl<'a> Mapped<'a> {
@@ -176,7 +169,7 @@ impl<'a> Mapped<'a> {
         } else {
             Network::Kept
         };
-        Self { sockets, namespaces: None, network, terminal: None, processors }
+        Self { sockets, namespaces: None, network, terminal: None }
     }
 
     fn build(mut self, plan: &Plan, host: &Host<'_>) -> Result<Rooted, Failed> {
@@ -214,12 +207,7 @@ impl<'a> Mapped<'a> {
             Network::Entered(network) => network,
             Network::Kept | Network::Made(_) => None,
         };
-        Ok(Rooted {
-            slave,
-            network,
-            enters: self.namespaces.is_some(),
-            processors: self.processors,
-        })
+        Ok(Rooted { slave, network, enters: self.namespaces.is_some() })
     }
 
     /// Takes a step on the tree, and sends away what belongs outside.
@@ -333,7 +321,6 @@ struct Rooted {
     network: Option<OwnedFd>,
     /// It is somebody else's sandbox.
     enters: bool,
-    processors: Processors,
 }
 
 impl Rooted {
@@ -369,10 +356,10 @@ impl Rooted {
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
                 drop((report, payload, pidfd));
-                // What it may use is complete again long before it executes anything.
-                let placed = self.processors.apart(pid).end();
+                // It has more to do: where both wait for one processor, it goes first.
+                std::thread::yield_now();
                 let network = self.network.as_ref().map(AsFd::as_fd);
-                let told = control.tell(&FromSandbox::Rooted, network).and(placed);
+                let told = control.tell(&FromSandbox::Rooted, network);
                 drop(self.network);
                 let init = init::Init::new(pid, control, self.slave);
                 match told {

@@ -12,7 +12,9 @@
 //!   whatever the child has done meanwhile.
 //! - A caller that may not use every processor is left alone: a set that was asked for stays asked for when the
 //!   system's administrator later gives its group more, and "all there are" is the only set of which that is no loss.
-//! - It is a matter of speed alone: what the kernel refuses is left as it is.
+//! - It is a matter of speed alone: where the kernel refuses it, a child begins where the kernel puts it. That it
+//!   may use every processor again is none, and an error.
+//! - Nothing is said of a process that executes a payload: its own `taskset` could be undone.
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};

@@ -37,9 +37,15 @@ fn strace(signal: &str, (call, n): &Moment, descendants: bool) -> Vec<String> {
 
 /// So many moments of the launcher's life, the first to the last, taken from a run of its own.
 fn moments(world: &World, count: usize) -> Vec<Moment> {
-    let all = calls(world, &[], "true");
+    let all = calls(world, &[], WRITES);
+    usable_and_removed(world);
     assert!(all.len() > count, "only {} calls", all.len());
-    (0..count).map(|index| all[index * all.len() / count].clone()).collect()
+    // Some of them when the payload has ended: by then its changes are there.
+    let late = all.iter().rposition(|(call, _)| call == "waitid").map_or(0, |at| at + 1);
+    let spread = |calls: &[Moment], count: usize| -> Vec<Moment> {
+        (0..count).map(|index| calls[index * calls.len() / count].clone()).collect()
+    };
+    [spread(&all, count - count / 6), spread(&all[late..], count / 6)].concat()
 }
 
 /// All of them, of a run with these flags.
