@@ -3,7 +3,8 @@
 //! # Theory of operation
 //! A netstack opens no file. While its payload asks for names it asks whoever watches over the run, every few seconds, to
 //! look; `/etc/resolv.conf` is read, and its servers are told when they are others than those told last. The netstack of
-//! a network of several asks by way of its holder, which passes the question to one member after another.
+//! a network of several asks by way of its holder, which passes the question to one member after another: none of them knows
+//! what another has told, so each tells what there is.
 //!
 //! # Decisions
 //! - Read, and not watched: the file is often a link, to one that is replaced as the machine changes networks, on other
@@ -99,12 +100,13 @@ impl<'a> Names<'a> {
         }
         self.looked = Some(now);
         let servers = servers();
-        if servers.is_empty() || servers == self.told {
+        if servers.is_empty() {
             return Ok(());
         }
         match self.asker {
+            Asker::Network(network) => return network.servers_are(&servers),
+            Asker::Netstack(_) if servers == self.told => return Ok(()),
             Asker::Netstack(netstack) => netstack.servers_are(&servers)?,
-            Asker::Network(network) => network.servers_are(&servers)?,
         }
         self.told = servers;
         Ok(())
