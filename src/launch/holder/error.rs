@@ -59,6 +59,11 @@ pub enum HolderError {
     /// Somebody took it from the network meanwhile.
     #[error("cannot stay on the network `{0}`: it was disconnected meanwhile")]
     Dismissed(NetworkName),
+    /// The kernel lays no cable between them.
+    #[error(
+        "cannot connect a sandbox to the network `{0}`: each is in a user namespace of its own"
+    )]
+    Apart(NetworkName),
     /// It is on another, or on none.
     #[error("cannot disconnect it from the network `{0}`: it is not on it")]
     Absent(NetworkName),
@@ -93,6 +98,9 @@ impl HolderError {
             Self::Other(_) => {
                 "end the sandboxes on it first: `bryo network inspect` lists them".to_owned()
             }
+            Self::Apart(_) => "one was started inside `unshare` or the like: when it has ended, start it again from \
+                               where the other was"
+                .to_owned(),
             Self::Speak { .. }
             | Self::Failed { .. }
             | Self::NoIpv6 { .. }

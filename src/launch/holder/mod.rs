@@ -33,6 +33,8 @@
 //!   only be connected with a second network where its holder has power over the first. What this costs: a holder
 //!   that was taken over would reach every network, not one. Its netstack, which packets reach, could already:
 //!   it is in the host's namespaces, and only its filter keeps it. A payload gets hold of nothing above its own.
+//! - Where that one cannot be entered, as by who calls from a user namespace of their own, the holder makes another; then
+//!   no sandbox is on networks of both.
 //! - A sandbox on several networks forwards nothing, wherever the host does.
 //! - The holder keeps `CAP_NET_ADMIN` over its namespace and those below, and nothing else: no file but the
 //!   socket's to remove, no program, a filter of system calls.
@@ -254,7 +256,12 @@ impl Membership {
 
     /// Has a network namespace connected, by an interface of this number. One that was before is not any more.
     pub fn attach(&self, namespace: impl AsFd, port: u8) -> std::result::Result<(), HolderError> {
-        self.done(&Ask::Attach(port), Some(namespace.as_fd()))
+        self.done(&Ask::Attach(port), Some(namespace.as_fd())).map_err(|error| match error {
+            HolderError::Failed { network, source: Errno::EPERM, .. } => {
+                HolderError::Apart(network)
+            }
+            error => error,
+        })
     }
 
     /// Lets the place last as long as a process, whoever ends before.

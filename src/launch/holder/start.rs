@@ -10,7 +10,7 @@ use crate::launch::ids;
 use crate::launch::netstack::uplink;
 use crate::plan::step::{IdsStep, Link};
 use crate::spec::net::Segment;
-use crate::sys::clone::{self, Cloned};
+use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::pidfd::{self, Exit};
 use crate::sys::process::{self as own, exit_now};
@@ -43,6 +43,20 @@ pub struct Space {
     pub user: OwnedFd,
     /// Whether it has the caller's subordinate ids.
     pub subids: bool,
+}
+
+impl Space {
+    /// Whether this process has power over it: one in a user namespace beside or below it has none. Only in a process
+    /// with one thread.
+    pub fn may_be_entered(&self) -> bool {
+        match clone::fork() {
+            Ok(Cloned::Child) => {
+                exit_now(u8::from(clone::setns(&self.user, CloneFlags::NEW_USER).is_err()))
+            }
+            Ok(Cloned::Parent { pidfd, .. }) => matches!(pidfd::wait(&pidfd), Ok(Exit::Code(0))),
+            Err(_) => false,
+        }
+    }
 }
 
 /// Starts both. The network's directory is locked, and no holder has its socket.

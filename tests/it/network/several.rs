@@ -168,3 +168,23 @@ fn a_forged_record_gives_no_way_into_a_sandbox_without_such_a_network() {
         "none\nbryo: cannot find a program of sandbox `alone`, which is to be connected\n0\n";
     assert_eq!(on_own(FORGED), told);
 }
+
+/// One on a network, and who cannot enter the user namespace of its holder; and a cable from the one to the other.
+const APART: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal n$n >/dev/null; done
+start n1 --name one -- sh -c 'echo up; exec sleep 1001' >"$HOME/one" & one=$!
+up one
+(unshare -U --map-current-user -n "$BRYO" run -q --rm -w / --network bridge:n2 -- sh -c 'echo up; exec sleep 1002') >"$HOME/two" & two=$!
+up two
+"$BRYO" network connect n2 one 2>&1
+kill $(inside 1001) $(inside 1002); wait $one $two || :
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn who_cannot_enter_the_shared_user_namespace_has_a_network_of_another() {
+    let told = "bryo: cannot connect a sandbox to the network `n2`: each is in a user namespace of its own\n\
+                hint: one was started inside `unshare` or the like: when it has ended, start it again from where the \
+                other was\n";
+    assert_eq!(on_own(APART), told);
+}
