@@ -13,7 +13,6 @@
 //! named, takes no name that leads up, makes nothing but files, directories and links, and no file that runs as
 //! somebody else. Every name is one part at a time, by the descriptor of its directory.
 
-mod beside;
 pub mod errand;
 mod header;
 mod pack;

@@ -1,5 +1,6 @@
 //! Where the members of an archive go: a destination, and names below it.
 
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat};
@@ -142,4 +143,17 @@ pub(super) fn write_error(name: &[u8], source: Errno) -> UnpackError {
 pub(super) fn text(bytes: &[u8]) -> Text {
     let shown = bytes.get(..bytes.len().min(256)).unwrap_or_default();
     Text::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(shown).to_owned())
+}
+
+/// A name nobody knows.
+pub(super) fn beside() -> Result<String, Errno> {
+    let mut random = [0; 8];
+    rustix::rand::getrandom(&mut random, rustix::rand::GetRandomFlags::empty())?;
+    Ok(format!(".bryo-cp-{:016x}", u64::from_ne_bytes(random)))
+}
+
+/// Removes a tree of ours that is not in its place.
+pub(super) fn remove(parent: &OwnedFd, name: &str) -> io::Result<()> {
+    // A directory without its permissions is not in it: those are set last.
+    std::fs::remove_dir_all(format!("{}/{name}", crate::sys::open::fd_path(parent)))
 }

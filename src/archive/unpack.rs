@@ -2,8 +2,9 @@
 //!
 //! # Theory of operation
 //! What is new is made beside its place, under a name nobody knows, and takes the place when it is whole: of a copy that is
-//! interrupted, or fails, nothing is left but what was whole in a directory that was there before. What a copy left that
-//! was killed is removed by the next one to that directory ([`beside`](super::beside)).
+//! interrupted, or fails, nothing is left but what was whole in a directory that was there before.
+//! A copy that is killed leaves what it was at. Nobody removes that later: a name, or a mark that a payload could set too,
+//! does not tell what is ours from what is a user's.
 //!
 //! Names of members are relative, without `..`, and every part of one is a directory that is opened by the descriptor of
 //! the one above and no link. A file is never written where one is: a link that an earlier member planted, or that
@@ -15,14 +16,15 @@ use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chownat,
-    fchmod, fsetxattr, fstat, ftruncate, linkat, mkdirat, renameat, renameat_with, statat,
-    symlinkat, unlinkat, utimensat,
+    AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
+    chownat, fchmod, fsetxattr, fstat, ftruncate, linkat, mkdirat, openat, renameat, renameat_with,
+    statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::{Errno, pwrite};
 
-use super::beside::{beside, make_directory, make_file, remove, sweep};
-use super::place::{Missing, Place, UnpackError, descend, enter, parts, text, write_error};
+use super::place::{
+    Missing, Place, UnpackError, beside, descend, enter, parts, remove, text, write_error,
+};
 use super::read::{Member, MemberKind, ReadError, Reader};
 use super::write::{Extent, Kind};
 use super::{Told, Why};
@@ -94,7 +96,6 @@ impl Unpacking<'_> {
         parent: &OwnedFd,
         name: &[u8],
     ) -> Result<(), UnpackError> {
-        sweep(parent);
         if !parts(&first.name)?.is_empty() {
             return Err(ReadError::Malformed("its first member is not the whole").into());
         }
@@ -103,9 +104,13 @@ impl Unpacking<'_> {
             return end(reader);
         }
         let failed = |source| write_error(b"", source);
-        let (beside, directory) = make_directory(parent).map_err(failed)?;
-        self.directories.push((Vec::new(), first));
-        let moved = self.fill(reader, None, &directory).and_then(|()| {
+        let beside = beside().map_err(failed)?;
+        mkdirat(parent, &beside, Mode::RWXU).map_err(failed)?;
+        let filled = enter(parent, beside.as_bytes()).map_err(failed).and_then(|directory| {
+            self.directories.push((Vec::new(), first));
+            self.fill(reader, None, &directory)
+        });
+        let moved = filled.and_then(|()| {
             let flags = RenameFlags::NOREPLACE;
             match renameat_with(parent, &beside, parent, name, flags) {
                 // Not every file system knows the flag; a directory replaces an empty one at most.
@@ -128,7 +133,6 @@ impl Unpacking<'_> {
         mut first: Option<Member>,
         root: &OwnedFd,
     ) -> Result<(), UnpackError> {
-        sweep(root);
         let mut last: Option<(Vec<u8>, OwnedFd)> = None;
         loop {
             let member = match first.take() {
@@ -174,8 +178,7 @@ impl Unpacking<'_> {
         match mkdirat(parent, name, Mode::RWXU) {
             Ok(()) => self.directories.push((path.to_vec(), member.clone())),
             Err(Errno::EXIST) => {
-                let there = enter(parent, name);
-                sweep(&there.map_err(|errno| write_error(&member.name, errno))?);
+                enter(parent, name).map_err(|errno| write_error(&member.name, errno))?;
             }
             Err(errno) => return Err(write_error(&member.name, errno)),
         }
@@ -191,9 +194,7 @@ impl Unpacking<'_> {
         member: &Member,
     ) -> Result<(), UnpackError> {
         let failed = |source| write_error(&member.name, source);
-        // Held until it has its place.
-        let mut held = None;
-        let mut beside = beside().map_err(failed)?;
+        let beside = beside().map_err(failed)?;
         let made = match member.kind {
             MemberKind::Device => {
                 self.told.leave(&member.name, Why::Device);
@@ -209,11 +210,7 @@ impl Unpacking<'_> {
                     utimensat(parent, &beside, &times(member), AtFlags::SYMLINK_NOFOLLOW)
                 })
                 .map_err(failed),
-            MemberKind::Plain(Kind::File) => {
-                let file;
-                (beside, file) = make_file(parent).map_err(failed)?;
-                self.file(reader, (parent, &beside), held.insert(file), member)
-            }
+            MemberKind::Plain(Kind::File) => self.file(reader, parent, &beside, member),
         };
         let moved = made.and_then(|()| renameat(parent, &beside, parent, name).map_err(failed));
         if moved.is_err() {
@@ -226,23 +223,26 @@ impl Unpacking<'_> {
     fn file(
         &mut self,
         reader: &mut Reader<'_>,
-        (parent, beside): (BorrowedFd<'_>, &str),
-        file: &OwnedFd,
+        parent: BorrowedFd<'_>,
+        beside: &str,
         member: &Member,
     ) -> Result<(), UnpackError> {
         let failed = |source| write_error(&member.name, source);
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        let file = openat(parent, beside, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
+            .map_err(failed)?;
         match &member.extents {
-            None => self.content(reader, file, (0, member.size), member)?,
+            None => self.content(reader, &file, (0, member.size), member)?,
             Some(extents) => {
                 for extent in extents {
-                    self.content(reader, file, *extent, member)?;
+                    self.content(reader, &file, *extent, member)?;
                 }
             }
         }
-        ftruncate(file, member.size).map_err(failed)?;
+        ftruncate(&file, member.size).map_err(failed)?;
         self.own(parent, beside.as_bytes(), member).map_err(failed)?;
-        self.dress(file, member).map_err(failed)?;
-        let stat = fstat(file).map_err(failed)?;
+        self.dress(&file, member).map_err(failed)?;
+        let stat = fstat(&file).map_err(failed)?;
         self.made.insert((stat.st_dev, stat.st_ino));
         Ok(())
     }

@@ -230,16 +230,17 @@ fn a_copy_that_is_interrupted_or_stopped_inside_ends_and_leaves_nothing() {
 }
 
 #[test]
-fn what_a_killed_copy_leaves_is_removed_by_the_next_one_and_no_other_is_in_its_way() {
+fn nothing_is_removed_for_its_name_and_what_a_killed_copy_leaves_is_in_nobodys_way() {
     if !applies() {
         return;
     }
     let world = World::new();
     world.host(crate::support::Host::MayChange);
     let out = world.folder("out");
+    let name = ".bryo-cp-0123456789abcdef";
     let running = sandbox(
         &world,
-        "mkdir /dev/shm/d; yes | head -c 400M >/dev/shm/d/huge; echo small >/dev/shm/small",
+        "mkdir -p /dev/shm/d /dev/shm/s/t; yes | head -c 400M >/dev/shm/d/huge; echo small >/dev/shm/s/t/small",
     );
     let names = || -> Vec<String> {
         let entries = std::fs::read_dir(&out).unwrap().flatten();
@@ -249,20 +250,31 @@ fn what_a_killed_copy_leaves_is_removed_by_the_next_one_and_no_other_is_in_its_w
         names
     };
     let to = |name: &str| out.join(name).to_str().unwrap().to_owned();
+    // A user's own, of each kind, in each directory that a copy meets.
+    for folder in ["", "s", "s/t"] {
+        world.file(format!("out/{folder}/{name}/precious"), "kept");
+        world.file(format!("out/{folder}/.bryo-cp-0123456789abcdee"), "kept");
+    }
+    for (source, into) in
+        [("s:/dev/shm/s/t/small", ""), ("s:/dev/shm/s", ""), ("s:/dev/shm/s/.", "new")]
+    {
+        cp(&world, &[source, &to(into)]).succeeds();
+    }
+    assert_eq!(world.read("out/s/t/small"), "small\n");
+    for folder in ["", "s", "s/t"] {
+        assert_eq!(world.read(format!("out/{folder}/{name}/precious")), "kept");
+        assert_eq!(world.read(format!("out/{folder}/.bryo-cp-0123456789abcdee")), "kept");
+    }
     for (source, into) in [("s:/dev/shm/d", "copy"), ("s:/dev/shm/d/huge", "")] {
+        let before = names();
         let copying = world.bryo(["cp", source, &to(into)]).starts();
-        crate::apart::until("something is made", || !names().is_empty());
-        // It is at work, so its own is not taken for left.
-        cp(&world, &["s:/dev/shm/small", &to("one")]).succeeds();
-        copying.kill(Signal::STOP);
-        cp(&world, &["s:/dev/shm/small", &to("one")]).succeeds();
-        assert_eq!(names().len(), 2, "{:?}", names());
+        crate::apart::until("something is made", || names() != before);
         copying.kill(Signal::KILL);
         copying.ends();
-        assert_eq!(names().len(), 2, "{:?}", names());
-        cp(&world, &["s:/dev/shm/small", &to("one")]).succeeds();
-        assert_eq!(names(), ["one"]);
-        std::fs::remove_file(out.join("one")).unwrap();
+        let left = names();
+        assert_eq!(left.len(), before.len() + 1, "{left:?}");
+        cp(&world, &["s:/dev/shm/s/t/small", &to("small")]).succeeds();
+        assert_eq!(names(), left);
     }
     std::fs::remove_dir_all(out).unwrap();
     end(running);
