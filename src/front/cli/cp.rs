@@ -87,6 +87,16 @@ fn read(matches: &ArgMatches) -> Result<Wanted, CliError> {
     let example = "as in `bryo cp NAME:/path .`, or `bryo cp FILE NAME:/path`";
     let word = |id, what| one(matches, id).ok_or(CliError::Missing { what, example });
     let (source, dest) = (word("source", "a source")?, word("dest", "a destination")?);
+    if let Some((flag, _)) =
+        [("SOURCE", source), ("DEST", dest)].iter().find(|(_, word)| word.is_empty())
+    {
+        return Err(CliError::Unusable {
+            flag,
+            value: Text::default(),
+            why: "it is empty",
+            instead: "the directory you are in is `.`",
+        });
+    }
     let (way, (sandbox, inside), outside) = match (side(source), side(dest)) {
         (Side::Inside(sandbox, path), Side::Outside(to)) => (Way::Out, (sandbox, path), to),
         (Side::Outside(from), Side::Inside(sandbox, path)) => (Way::In, (sandbox, path), from),

@@ -90,6 +90,10 @@ fn copies_out_go_where_docker_puts_them() {
     for bad in [&["a", "b"][..], &["s:/a", "s:/b"], &["s:/a"], &["s:", "x"], &["-", "x"]] {
         cp(&world, bad).exits_with(125).stderr_has("cannot");
     }
+    // An empty variable of a script is not the directory one is in.
+    let tmp = inside(&world, "");
+    cp(&world, &["", &tmp]).exits_with(125).stderr_has("cannot take `` for `SOURCE`: it is empty");
+    cp(&world, &[&file, ""]).exits_with(125).stderr_has("cannot take `` for `DEST`: it is empty");
     cp(&world, &["nobody:/x", "x"]).refuses_with(&["nobody"]);
     std::fs::remove_dir_all(out).unwrap();
     end(running);
