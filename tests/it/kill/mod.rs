@@ -22,6 +22,9 @@ use crate::support::World;
 /// The payload of most runs here: it changes something, then ends by itself.
 const WRITES: &str = "echo written >x; echo up";
 
+/// One in so many moments, the last ones, is after the payload's end.
+const LATE: usize = 6;
+
 /// A system call, and how many calls of that name it is: 1 is the first.
 type Moment = (String, usize);
 
@@ -45,7 +48,7 @@ fn moments(world: &World, count: usize) -> Vec<Moment> {
     let spread = |calls: &[Moment], count: usize| -> Vec<Moment> {
         (0..count).map(|index| calls[index * calls.len() / count].clone()).collect()
     };
-    [spread(&all, count - count / 6), spread(&all[late..], count / 6)].concat()
+    [spread(&all, count - count / LATE), spread(&all[late..], count / LATE)].concat()
 }
 
 /// All of them, of a run with these flags.
