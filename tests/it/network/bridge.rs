@@ -176,10 +176,10 @@ two.sendto(b"honest", (to, 9000))
 "#;
 
 /// Prints what it is sent until somebody is honest.
-const HEAR: &str = r#"
+pub(super) const HEAR: &str = r#"
 import socket
 one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-one.bind(("::", 9000)); one.settimeout(20)
+one.bind(("::", 9000)); one.settimeout(30)
 print("up", flush=True)
 while True:
     got, _ = one.recvfrom(99)

@@ -1,20 +1,7 @@
 //! Networks whose holders are in one user namespace, and sandboxes that are on several: what leads from one to another.
 
-use super::bridge::script;
+use super::bridge::{HEAR, script};
 use crate::support::{Host, World, bryo};
-
-/// Prints what it is sent until somebody is honest.
-const HEAR: &str = r#"
-import socket
-one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-one.bind(("::", 9000)); one.settimeout(30)
-print("up", flush=True)
-while True:
-    got, _ = one.recvfrom(99)
-    print(got.decode(), flush=True)
-    if got == b"honest":
-        break
-"#;
 
 /// Sends `$1` to each address that follows.
 const SEND: &str = r#"
