@@ -10,7 +10,7 @@
 //! time: 0.1 to 0.3 ms on an idle machine, 4 ms on a busy one; a rename takes 0.02 ms.
 //!
 //! Whoever takes a spare, or cleans it, locks it first. What the overlay made in `work-0` is removed by
-//! [`clean`], which a run calls while its payload runs, so that runs in a row use the spares in turn and
+//! [`clean`], which a run calls while its tree is built, so that runs in a row use the spares in turn and
 //! wait for none.
 //!
 //! # Decisions
