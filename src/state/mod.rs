@@ -7,7 +7,7 @@
 //! Store::open → create → SandboxDirectory    made and locked
 //!    make_layer …                            before the clone
 //!    begin(record)                           while pid 1 mounts, before the payload starts
-//!    … Store::sweep                          while the payload runs
+//!    … Store::sweep                          while the tree is built
 //!    remove_if_untouched                     gone (a spare for the next run), or
 //!    keep(record) | remove                   after `changes` has looked at the layers
 //! ```

@@ -8,8 +8,8 @@
 //! unless there is something in a layer, because then a power cut took the record.
 //!
 //! # Decisions
-//! - `bryo run` sweeps while its payload runs, so that a start does not wait for it; every other command
-//!   that takes a sandbox sweeps first. It costs one directory with an entry per *running* sandbox and
+//! - `bryo run` sweeps while the sandbox builds its tree, `bryo exec` while its program runs, so that neither waits for
+//!   it; every other command that takes a sandbox sweeps first. It costs one directory with an entry per *running* sandbox and
 //!   one lock attempt each. What a run removes meanwhile is limited: the rest is left in `trash`.
 //! - What cannot be understood (a newer bryo's record) or removed is left as it is, for `bryo rm`.
 
