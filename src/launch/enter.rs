@@ -114,8 +114,14 @@ pub fn configure_port(door: &Door, link: &Link, port: u8) -> Result<(), Errno> {
     act(place, || {
         // A new network namespace forwards where the host does: it would, from one of its networks to another.
         bridge::forward(false, link.v6.is_some())?;
-        interface::configure(link, port)
+        interface::configure(link, port)?;
+        interface::keep_sources()
     })
+}
+
+/// Has what a sandbox that runs sends over IPv6 come from the addresses that it has now.
+pub fn keep_sources(door: &Door) -> Result<(), Errno> {
+    act((door.user.as_fd(), door.network()), interface::keep_sources)
 }
 
 fn enter(door: &Door) -> Result<(), Errno> {

@@ -67,7 +67,7 @@ use crate::sys::pty::{Likeness, Master};
 use crate::sys::seccomp::{Instruction, Listener};
 
 pub use door::{Below, Door};
-pub use enter::configure_port;
+pub use enter::{configure_port, keep_sources};
 pub use joinable::Joinable;
 pub use launcher::launch;
 pub use names::Names;

@@ -29,12 +29,33 @@ pub fn configure(link: &Link, port: u8) -> Result<()> {
     // The kernel takes 0 for 1024 where it is one of IPv6.
     let rank = if port == 0 { 0 } else { 1024 + u32::from(port) };
     let changes = link.families().fold(changes(link, index, rank), known);
-    changes.apply()?;
-    match link.v6 {
-        Some(v6) => Changes::default().only_source(v6.own),
-        None => Changes::default(),
+    changes.apply()
+}
+
+/// The first interface of a network namespace.
+pub fn configure_first(link: &Link) -> Result<()> {
+    configure(link, 0)?;
+    link.v6.map_or(Ok(()), |v6| netlink::only_sources(&[v6.own]))
+}
+
+/// Of IPv6, what leaves this network namespace comes from the addresses that it has now.
+pub fn keep_sources() -> Result<()> {
+    match std::fs::read_to_string("/proc/self/net/if_inet6") {
+        Ok(text) => netlink::only_sources(&parse_addresses(&text)),
+        // A kernel without IPv6.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)),
     }
-    .apply()
+}
+
+/// Of the file that lists them: 32 digits, and the scope in the fourth word. Those of the whole machine and beyond.
+fn parse_addresses(text: &str) -> Vec<Ipv6Addr> {
+    let of_line = |line: &str| {
+        let mut words = line.split_ascii_whitespace();
+        let address = u128::from_str_radix(words.next()?, 16).ok()?;
+        (words.nth(2)? == "00").then(|| Ipv6Addr::from(address))
+    };
+    text.lines().filter_map(of_line).collect()
 }
 
 /// Whatever is sent to a loopback address stays in this network namespace, also by a socket that is bound to the interface.
@@ -63,4 +84,18 @@ fn changes(link: &Link, index: u32, rank: u32) -> Changes {
     link.families().fold(up, |changes, (own, prefix, gateway)| {
         changes.add_address(index, own, prefix).add_default_route(index, gateway, rank)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_but_loopback_and_link_local_ones() {
+        let text = "fd980001000200030000000000000007 03 40 00 82     eth0\n\
+                    00000000000000000000000000000001 01 80 10 80       lo\n\
+                    fe800000000000000000000000000001 03 40 20 80     eth0\nrubbish\n";
+        assert_eq!(parse_addresses(text), ["fd98:1:2:3::7".parse::<Ipv6Addr>().unwrap()]);
+        assert!(parse_addresses("").is_empty());
+    }
 }

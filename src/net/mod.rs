@@ -25,6 +25,6 @@ pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {
         NetStep::Settings { echo_group } => settings::write(echo_group).map(|()| None),
         // The namespaces are the sandbox process's to give.
         NetStep::HandOver => Err(Errno::EINVAL),
-        NetStep::Port(link) => interface::configure(&link, 0).map(|()| None),
+        NetStep::Port(link) => interface::configure_first(&link).map(|()| None),
     }
 }

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice};
 
 use super::errno::{Errno, Result};
-pub use bridge::{Mac, Veth};
+pub use bridge::{Mac, Veth, only_sources};
 
 /// A change of the network namespace that the socket was opened in.
 #[derive(Debug, Default)]

@@ -98,8 +98,8 @@ impl HolderError {
             Self::Other(_) => {
                 "end the sandboxes on it first: `bryo network inspect` lists them".to_owned()
             }
-            Self::Apart(_) => "one was started inside `unshare` or the like: when it has ended, start it again from \
-                               where the other was"
+            Self::Apart(_) => "it was on no network for a while, or one of both was started inside `unshare` or the \
+                               like: start it again"
                 .to_owned(),
             Self::Speak { .. }
             | Self::Failed { .. }

@@ -18,7 +18,7 @@ use super::place::{Place, place};
 use super::{find, open};
 use crate::host::Probe;
 use crate::launch::holder::{self, HolderError};
-use crate::launch::{Below, Door, configure_port};
+use crate::launch::{Below, Door, configure_port, keep_sources};
 use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
 use crate::plan::facts::Facts;
@@ -54,6 +54,8 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
     }
     let (door, init) = door(&found, sandbox)?;
     let port = plug(&place, &door)?;
+    // What is written for the addresses there are, is for those of one command at a time.
+    let turn = open()?.take_turn()?;
     configure_port(&door, &place.lease().link, port).map_err(|source| {
         // What is not there any more cannot be configured.
         if place.is_taken_away() {
@@ -62,17 +64,26 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
             NetworksError::Plug { sandbox: sandbox.clone(), source }
         }
     })?;
+    drop(turn);
     Ok(place.stay(init)?)
 }
 
 /// Takes its place on a network from a running sandbox.
 pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksError> {
-    let (_, record) = running(sandbox, "disconnect")?;
+    let (found, record) = running(sandbox, "disconnect")?;
     let store = open()?;
     let locked = find(&store, network)?;
     let absent = || HolderError::Absent(network.clone());
     let holder = holder::connect(network, &locked)?.ok_or_else(absent)?;
-    Ok(holder::disconnect(network, &holder, record.id.as_str())?)
+    holder::disconnect(network, &holder, record.id.as_str())?;
+    // It has no interface there any more. From an address of it nothing is to leave by another; one that has ended
+    // meanwhile sends nothing.
+    let _turn = store.take_turn()?;
+    match door(&found, sandbox) {
+        Ok((door, _)) => keep_sources(&door)
+            .map_err(|source| NetworksError::Plug { sandbox: sandbox.clone(), source }),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Why a sandbox cannot be connected.

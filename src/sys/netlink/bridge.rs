@@ -1,15 +1,15 @@
 //! Messages about a bridge, its ports and what is behind them.
 
+use std::net::Ipv6Addr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
+use super::super::errno::{Errno, Result};
 use super::{ACKNOWLEDGE_NONE, Changes, EXCLUSIVE_CREATE, NEW_LINK, NEW_NEIGHBOUR, attribute};
 
 const DELETE_LINK: u16 = 17;
 const SET_LINK: u16 = 19;
 const NEW_RULE: u16 = 32;
-
-/// Also where there is one already.
-const CREATE: u16 = 0x400;
+const DELETE_RULE: u16 = 33;
 
 /// `NLA_F_NESTED`, which some of these messages must say.
 const NESTED: u16 = 0x8000;
@@ -142,41 +142,66 @@ impl Changes {
         self
     }
 
-    /// Lets packets of IPv6 leave from this source alone.
-    ///
-    /// Any program may bind a socket to an IPv6 address that the machine does not have (`IPV6_FREEBIND`) and send
-    /// from it; with IPv4 the kernel then finds no route. A look-up without a source yet, as for a socket
-    /// that is bound to none, matches no rule that names one.
-    #[must_use]
-    pub fn only_source(mut self, own: std::net::Ipv6Addr) -> Self {
-        const MAIN: u8 = 254;
-        const TO_TABLE: u8 = 1;
-        const UNREACHABLE: u8 = 7;
-        let mut rule = |priority: u32, source: std::net::Ipv6Addr, bits: u8, table, action| {
-            const SOURCE: u16 = 2;
-            const PRIORITY: u16 = 6;
-            let family = u8::try_from(libc::AF_INET6).unwrap_or(0);
-            // struct fib_rule_hdr
-            let mut body = vec![family, 0, bits, 0, table, 0, 0, action];
-            body.extend(0_u32.to_ne_bytes());
-            let attributes =
-                [attribute(SOURCE, &source.octets()), attribute(PRIORITY, &priority.to_ne_bytes())];
-            // Once is enough for what several interfaces have in common.
-            self.push(NEW_RULE, CREATE, &body, &attributes);
-        };
-        let upper = std::net::Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0);
-        rule(10, own, 128, MAIN, TO_TABLE);
-        rule(11, std::net::Ipv6Addr::UNSPECIFIED, 1, 0, UNREACHABLE);
-        rule(12, upper, 1, 0, UNREACHABLE);
+    fn rule(
+        mut self,
+        kind: u16,
+        priority: u32,
+        source: Option<(Ipv6Addr, u8)>,
+        to: [u8; 2],
+    ) -> Self {
+        const SOURCE: u16 = 2;
+        const PRIORITY: u16 = 6;
+        let family = u8::try_from(libc::AF_INET6).unwrap_or(0);
+        let [table, action] = to;
+        // struct fib_rule_hdr
+        let mut body = vec![family, 0, source.map_or(0, |(_, bits)| bits), 0, table, 0, 0, action];
+        body.extend(0_u32.to_ne_bytes());
+        let mut attributes = vec![attribute(PRIORITY, &priority.to_ne_bytes())];
+        attributes.extend(source.map(|(source, _)| attribute(SOURCE, &source.octets())));
+        self.push(kind, if kind == NEW_RULE { EXCLUSIVE_CREATE } else { 0 }, &body, &attributes);
         self
     }
+}
+
+/// Lets packets of IPv6 leave the calling network namespace from these sources alone, whichever they could leave from
+/// before. Those that stay can be used meanwhile. One at a time.
+///
+/// Any program may bind a socket to an IPv6 address that the machine does not have (`IPV6_FREEBIND`) and send
+/// from it; with IPv4 the kernel then finds no route. A look-up without a source yet, as for a socket
+/// that is bound to none, matches no rule that names one.
+pub fn only_sources(own: &[Ipv6Addr]) -> Result<()> {
+    const MAIN: [u8; 2] = [254, 1];
+    const UNREACHABLE: [u8; 2] = [0, 7];
+    const MEANWHILE: u32 = 9;
+    const FOR_GOOD: u32 = 10;
+    let make = |priority, source, bits, to| match Changes::default()
+        .rule(NEW_RULE, priority, Some((source, bits)), to)
+        .apply()
+    {
+        Err(Errno::EEXIST) => Ok(()),
+        done => done,
+    };
+    let upper = Ipv6Addr::new(0x8000, 0, 0, 0, 0, 0, 0, 0);
+    for (add, remove) in [(MEANWHILE, FOR_GOOD), (FOR_GOOD, MEANWHILE)] {
+        own.iter().try_for_each(|own| make(add, *own, 128, MAIN))?;
+        make(11, Ipv6Addr::UNSPECIFIED, 1, UNREACHABLE)?;
+        make(12, upper, 1, UNREACHABLE)?;
+        // Each time the first of that priority; `ENOENT` when there is none.
+        loop {
+            match Changes::default().rule(DELETE_RULE, remove, None, [0; 2]).apply() {
+                Ok(()) => {}
+                Err(Errno::ENOENT) => break,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::sys::clone::{CloneFlags, Cloned, clone3};
-    use crate::sys::errno::Errno;
     use crate::sys::namespace::{self, Namespace};
     use crate::sys::netlink::{LinkChange, index};
     use crate::sys::pidfd::Exit;
@@ -199,8 +224,8 @@ mod tests {
                     rustix::io::read(&read, &mut byte).unwrap();
                     let link = LinkChange { index: index("eth0").unwrap(), mtu, queue: 1 };
                     let own = "fd00::2".parse().unwrap();
-                    let up = Changes::default().bring_up(link, true).only_source(own);
-                    exit_now(u8::from(up.apply().is_err()));
+                    let up = Changes::default().bring_up(link, true).apply();
+                    exit_now(u8::from(up.and_then(|()| only_sources(&[own])).is_err()));
                 };
                 let member = namespace::open_proc_dir(pid).unwrap();
                 let member = namespace::open_ns(member, Namespace::Net).unwrap();
@@ -230,6 +255,37 @@ mod tests {
                 assert_eq!(ended.unwrap().unwrap().1.exit_status(), Some(0));
                 Changes::default().delete_link(port).apply().unwrap();
                 assert_eq!(index("p2"), Err(Errno::ENODEV));
+            });
+            assert_eq!(exit, Exit::Code(0));
+        });
+    }
+
+    #[test]
+    fn what_is_no_source_any_more_is_forgotten() {
+        alone(module_path!(), "what_is_no_source_any_more_is_forgotten", || {
+            ordinary_user();
+            let exit = mapped(CloneFlags::NEW_NET, 0, || {
+                let _tun = crate::sys::tun::create(c"tun0").unwrap();
+                let link = LinkChange { index: index("tun0").unwrap(), mtu: 9000, queue: 1 };
+                let all = ["fd00::2", "fd00::3", "fd00::4"];
+                let parsed = |at: &&str| at.parse::<Ipv6Addr>().unwrap();
+                let up = Changes::default().bring_up(link, true);
+                let add = |up: Changes, at| up.add_address(link.index, parsed(at).into(), 64);
+                all.iter().fold(up, add).apply().unwrap();
+                let goes = |from: &&str| {
+                    let socket = std::net::UdpSocket::bind((parsed(from), 0)).unwrap();
+                    socket.connect("[fd00::9]:9").is_ok()
+                };
+                assert!(all.iter().all(goes));
+                for sources in [&all[..2], &[all[0], all[2]], &all[2..]] {
+                    let own: Vec<_> = sources.iter().map(parsed).collect();
+                    for _ in 0..3 {
+                        only_sources(&own).unwrap();
+                    }
+                    for at in &all {
+                        assert_eq!(goes(at), sources.contains(at), "{at} {sources:?}");
+                    }
+                }
             });
             assert_eq!(exit, Exit::Code(0));
         });

@@ -41,7 +41,9 @@ fn on_own(script: &str) -> String {
     let world = World::new();
     // What the processes say to each other in files.
     world.host(Host::MayChange);
-    for (name, text) in [("hear.py", HEAR), ("send.py", SEND), ("climb.py", CLIMB)] {
+    for (name, text) in
+        [("hear.py", HEAR), ("send.py", SEND), ("climb.py", CLIMB), ("from.py", FROM)]
+    {
         self::script(&world, name, text);
     }
     let words =
@@ -171,7 +173,44 @@ until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
 #[test]
 fn who_cannot_enter_the_shared_user_namespace_has_a_network_of_another() {
     let told = "bryo: cannot connect a sandbox to the network `n2`: each is in a user namespace of its own\n\
-                hint: one was started inside `unshare` or the like: when it has ended, start it again from where the \
-                other was\n";
+                hint: it was on no network for a while, or one of both was started inside `unshare` or the like: start it \
+                again\n";
     assert_eq!(on_own(APART), told);
+}
+
+/// From which addresses a sandbox can send as it is connected, and disconnected, again and again.
+const SOURCES: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal --subnet6 fd98:1:2:$n::/64 n$n >/dev/null; done
+start n1 --name both --ip6 fd98:1:2:1::7 -- sh -c 'echo up; exec sleep 1001' >"$HOME/both" & both=$!
+up both
+told() { echo $(within 1001 python3 "$HOME/shown/from.py" 1::7 2::7 2::8 2::9) $(within 1001 ip -6 rule | wc -l); }
+for at in 7 8 9; do
+    "$BRYO" network connect --ip6 fd98:1:2:2::$at n2 both; told
+    "$BRYO" network disconnect n2 both; told
+done
+"$BRYO" network connect --ip6 fd98:1:2:2::9 n2 both; "$BRYO" network disconnect n1 both
+"$BRYO" network connect --ip6 fd98:1:2:1::7 n1 both; told
+kill $both; wait $both || :
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+/// Whether something could be sent from each address, by a socket that may have any.
+const FROM: &str = r#"
+import socket, sys
+for at in sys.argv[1:]:
+    one = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    one.setsockopt(socket.IPPROTO_IPV6, 78, 1)
+    one.bind(("fd98:1:2:" + at, 0))
+    try:
+        one.connect(("fd98:1:2:1::99", 9))
+        print("yes")
+    except OSError:
+        print("no")
+"#;
+
+#[test]
+fn an_address_that_was_given_up_is_no_source_any_more() {
+    let told = "yes yes no no 6\nyes no no no 5\nyes no yes no 6\nyes no no no 5\nyes no no yes 6\nyes no no no 5\n\
+                yes no no yes 6\n";
+    assert_eq!(on_own(SOURCES), told);
 }
