@@ -114,6 +114,7 @@ pub fn configure_port(door: &Door, link: &Link, port: u8) -> Result<(), Errno> {
     act(place, || {
         // A new network namespace forwards where the host does: it would, from one of its networks to another.
         bridge::forward(false, link.v6.is_some())?;
+        bridge::keep_apart()?;
         interface::configure(link, port)?;
         interface::keep_sources()
     })

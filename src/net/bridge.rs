@@ -5,6 +5,9 @@
 //!   but broadcasts, so a member gets what is for it and sends as itself.
 //! - Who has which address is known for good at both ends of what leaves and comes in: an answer to ARP or neighbour
 //!   discovery that somebody made up leads nobody astray.
+//! - A member that is on several networks has addresses that are none of this one's, and its kernel would send from them:
+//!   its port drops that, where no power over the member's own namespace changes it. Who is on one alone has no
+//!   other address, and pays for no filter.
 //! - Longest packets as long as those of the netstack's link: nothing is cut on the way out, and a cable within one
 //!   machine has no reason for less.
 
@@ -37,12 +40,24 @@ pub fn make(segment: &Segment, ipv6: bool) -> Result<u32> {
 
 /// Whether packets go from one interface of this network namespace to another.
 pub fn forward(passes: bool, ipv6: bool) -> Result<()> {
-    let write = |name: &str| {
-        std::fs::write(format!("/proc/sys/net/{name}"), if passes { "1" } else { "0" })
-            .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
-    };
-    write("ipv4/ip_forward")?;
-    if ipv6 { write("ipv6/conf/all/forwarding") } else { Ok(()) }
+    let value = if passes { "1" } else { "0" };
+    set("ipv4/ip_forward", value)?;
+    if ipv6 { set("ipv6/conf/all/forwarding", value) } else { Ok(()) }
+}
+
+/// Has this network namespace, which is on several networks, tell and take on each what is of its address there: ARP
+/// asks and answers so, and no sender leads a packet on to another address of it.
+pub fn keep_apart() -> Result<()> {
+    for (name, value) in [("arp_ignore", "1"), ("arp_announce", "2"), ("accept_source_route", "0")]
+    {
+        set(&format!("ipv4/conf/all/{name}"), value)?;
+    }
+    Ok(())
+}
+
+fn set(name: &str, value: &str) -> Result<()> {
+    std::fs::write(format!("/proc/sys/net/{name}"), value)
+        .map_err(|error| error.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
 /// What a cable to a member is like.
@@ -61,7 +76,7 @@ pub struct Cable {
 /// Lays a cable between a new port and a member's network namespace; the port's index.
 pub fn connect(bridge: u32, cable: &Cable, namespace: BorrowedFd<'_>) -> Result<u32> {
     let Cable { v4, v6, mtu, .. } = *cable;
-    let name = format!("p{:08x}", v4.to_bits());
+    let name = port_of(v4);
     let mac = mac_of(v4);
     let mut port_mac = mac;
     // The other end's, told apart by the second byte.
@@ -80,6 +95,21 @@ pub fn connect(bridge: u32, cable: &Cable, namespace: BorrowedFd<'_>) -> Result<
         disconnect(index).unwrap_or(());
     }
     bound.map(|()| index)
+}
+
+/// The name of a member's port.
+fn port_of(v4: Ipv4Addr) -> String {
+    format!("p{:08x}", v4.to_bits())
+}
+
+/// Lets a member send from its addresses on this network alone, whatever its kernel would.
+pub fn keep_to_addresses(v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
+    netlink::filter_port(&port_of(v4), v4, v6)
+}
+
+/// Forgets that of a port that was taken away.
+pub fn forget(v4: Ipv4Addr) -> Result<()> {
+    netlink::forget_port(&port_of(v4))
 }
 
 /// Takes a port away, and with it the other end.

@@ -7,14 +7,18 @@
 //!   one always: so the first answer that is an error, or the last one, is the outcome.
 
 mod bridge;
+mod filter;
 
 use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, netdevice,
+};
 
 use super::errno::{Errno, Result};
 pub use bridge::{Mac, Veth, only_sources};
+pub use filter::{filter_port, forget_port};
 
 /// A change of the network namespace that the socket was opened in.
 #[derive(Debug, Default)]
@@ -196,24 +200,28 @@ impl Changes {
     /// Has the kernel make the changes of the calling network namespace, in order. After an error, those
     /// behind it were made all the same.
     pub fn apply(mut self) -> Result<()> {
-        let Some(flags) = self.bytes.get_mut(self.last_flags..self.last_flags + 2) else {
-            return Ok(());
-        };
-        let last = u16::from_ne_bytes([flags[0], flags[1]]) | ACKNOWLEDGE;
+        // NETLINK_ROUTE is 0.
+        self.acknowledge_last().map_or(Ok(()), |last| self.exchange(None, last))
+    }
+
+    /// Has the kernel answer the last one; its number.
+    fn acknowledge_last(&mut self) -> Option<u32> {
+        let flags = self.bytes.get_mut(self.last_flags..self.last_flags + 2)?;
+        let last = u16::from_ne_bytes([*flags.first()?, *flags.get(1)?]) | ACKNOWLEDGE;
         flags.copy_from_slice(&last.to_ne_bytes());
-        let socket = rustix::net::socket_with(
-            AddressFamily::NETLINK,
-            SocketType::RAW,
-            SocketFlags::CLOEXEC,
-            // NETLINK_ROUTE is 0.
-            None,
-        )?;
+        Some(self.count)
+    }
+
+    /// Sends them all; the outcome is the first error, or the answer to `last`.
+    fn exchange(self, protocol: Option<Protocol>, last: u32) -> Result<()> {
+        let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
         rustix::net::send(&socket, &self.bytes, SendFlags::empty())?;
         loop {
             // An answer has the request's first bytes in it.
             let mut answer = vec![0; 1 << 12];
             let (length, _) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
-            if outcome(answer.get(..length).unwrap_or_default())? == self.count {
+            if outcome(answer.get(..length).unwrap_or_default())? == last {
                 return Ok(());
             }
         }

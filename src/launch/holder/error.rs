@@ -84,8 +84,11 @@ impl HolderError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Failed { source: Errno::EOPNOTSUPP, .. } => {
-                "`sudo modprobe -a bridge veth`, or take `--network user`".to_owned()
+            Self::Failed {
+                source: Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT | Errno::EAFNOSUPPORT,
+                ..
+            } => {
+                "`sudo modprobe -a bridge veth nf_tables`, or take `--network user`".to_owned()
             }
             Self::Full(_) => {
                 "make one with more addresses: `bryo network create --subnet 10.99.0.0/16 NAME`"

@@ -238,6 +238,19 @@ pub fn disconnect(
     }
 }
 
+/// Has who has this id send from its addresses on this network alone; also where it has left meanwhile.
+pub fn bind(
+    network: &NetworkName,
+    connection: &OwnedFd,
+    id: &str,
+) -> std::result::Result<(), HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    match ask(connection, &Ask::Bind(id.to_owned()), None).map_err(speak)? {
+        (Answer::Done | Answer::Absent, _) => Ok(()),
+        (answer, _) => Err(refusal(network, answer)),
+    }
+}
+
 impl Membership {
     /// The place.
     pub fn lease(&self) -> &Lease {
@@ -252,6 +265,11 @@ impl Membership {
     /// Lets the others know the sandbox by this id too.
     pub fn know(&self, id: &str) -> std::result::Result<(), HolderError> {
         self.done(&Ask::Known(id.to_owned()), None)
+    }
+
+    /// Has it send from its addresses here alone, as who is on other networks too. It is known by this id.
+    pub fn bind(&self, id: &str) -> std::result::Result<(), HolderError> {
+        self.done(&Ask::Bind(id.to_owned()), None)
     }
 
     /// Has a network namespace connected, by an interface of this number. One that was before is not any more.

@@ -7,7 +7,8 @@
 
 mod uplink;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -57,6 +58,8 @@ pub(super) struct Holder<'a> {
     ties: BTreeMap<u64, Tie>,
     /// The ports of the bridge that members are at, by their numbers.
     ports: BTreeMap<u64, u32>,
+    /// Those that are kept to their addresses.
+    bound: BTreeSet<u64>,
     /// How many ports of the host are open for them.
     published: BTreeMap<u64, usize>,
     next: u64,
@@ -74,6 +77,7 @@ impl<'a> Holder<'a> {
             members: Members::new(order.segment.clone(), order.uplink.v6.is_some()),
             ties: BTreeMap::new(),
             ports: BTreeMap::new(),
+            bound: BTreeSet::new(),
             published: BTreeMap::new(),
             next: 0,
             uplink_is_lost: false,
@@ -209,6 +213,7 @@ impl<'a> Holder<'a> {
             }
             (Ask::Withdraw, Some(told)) => self.withdraw(number, Some(&told)),
             (Ask::Disconnect(id), None) => self.disconnect(&id),
+            (Ask::Bind(id), None) => self.bind(&id),
             (Ask::Space, None) => Err(Answer::Space { subids: self.made.subids }),
             (Ask::Members(after), None) => Err(Answer::Members(self.members.list(after))),
             (Ask::Traffic, Some(to)) => self.tell_one(&Tell::Report, Some(&to)),
@@ -243,6 +248,20 @@ impl<'a> Holder<'a> {
         let cable = bridge::Cable { v4, v6, port, mtu };
         let port = bridge::connect(self.made.bridge, &cable, namespace.as_fd()).map_err(failed)?;
         self.ports.insert(number, port);
+        if self.bound.contains(&number) {
+            keep_to_addresses(v4, v6).inspect_err(|_| self.unplug(number))?;
+        }
+        Ok(())
+    }
+
+    /// One that is not at a port yet is bound there.
+    fn bind(&mut self, id: &str) -> Answered {
+        let number = self.members.number_of(id).ok_or(Answer::Absent)?;
+        let Member { v4, v6, .. } = *self.members.get(number).ok_or(Answer::Absent)?;
+        if self.ports.contains_key(&number) && !self.bound.contains(&number) {
+            keep_to_addresses(v4, v6)?;
+        }
+        self.bound.insert(number);
         Ok(())
     }
 
@@ -283,6 +302,7 @@ impl<'a> Holder<'a> {
         drop(self.withdraw(number, None));
         self.ties.remove(&number);
         self.unplug(number);
+        self.bound.remove(&number);
         if let Some(member) = self.members.remove(number) {
             self.tell_names(&member);
         }
@@ -293,6 +313,11 @@ impl<'a> Holder<'a> {
         if let Some(port) = self.ports.remove(&number) {
             bridge::disconnect(port).unwrap_or(());
         }
+        if self.bound.contains(&number)
+            && let Some(member) = self.members.get(number)
+        {
+            bridge::forget(member.v4).unwrap_or(());
+        }
     }
 
     /// Who has the names of this one now.
@@ -301,4 +326,9 @@ impl<'a> Holder<'a> {
             drop(self.tell_one(&tell, None));
         }
     }
+}
+
+fn keep_to_addresses(v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Answered {
+    bridge::keep_to_addresses(v4, v6)
+        .map_err(|errno| Answer::Failed(failure("keep a member to its addresses", errno)))
 }

@@ -15,7 +15,7 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::socket;
 
 /// Of these messages: raised when one means something else.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 /// Longest message: addresses of all members there can be, or [`PAGE`] of them with all names they can have.
 const LONGEST: usize = 192 << 10;
@@ -44,6 +44,8 @@ pub(super) enum Ask {
     Stay,
     /// To take its place from who has this id.
     Disconnect(String),
+    /// That who has this id sends from its addresses here alone: it is on other networks too.
+    Bind(String),
     /// For the user namespace, to make another network in it.
     Space,
     /// To let clients in by the port whose socket comes along.

@@ -23,7 +23,7 @@ use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
 use crate::plan::facts::Facts;
 use crate::spec::net::segment::overlap;
-use crate::spec::net::{NetworkName, Seat};
+use crate::spec::net::{NetworkName, Seat, Segment};
 use crate::spec::{Network, Text};
 use crate::state::{Found, Record, Store};
 use crate::sys::errno::Errno;
@@ -42,20 +42,31 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
         (None, own) => return Err(refused(Elsewhere::Own(own.mode()))),
     }
     let id = record.id.as_str();
-    if is_on(network, id) {
+    let store = open()?;
+    if on(&store, network, id)?.is_some() {
         return Err(NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() });
     }
     let place = place(network, record.spec.name.as_deref(), seat, &facts()?)?;
     place.know(id)?;
     // Known by its id it is seen on all of them by whoever connects it with another one now.
-    if let Some(other) = find_overlap(&place, id)? {
-        let (sandbox, network) = (sandbox.clone(), network.clone());
-        return Err(NetworksError::Theirs { sandbox, network, other });
+    let others = others(&store, network, id)?;
+    let own = segment(&store, network)?;
+    for (name, _) in &others {
+        let other = segment(&store, name)?;
+        if overlap(own.subnet, other.subnet) || overlap(own.subnet6, other.subnet6) {
+            let (sandbox, network, other) = (sandbox.clone(), network.clone(), name.clone());
+            return Err(NetworksError::Theirs { sandbox, network, other });
+        }
     }
     let (door, init) = door(&found, sandbox)?;
+    // With more addresses than one, its kernel would send from each into any of them.
+    for (name, holder) in &others {
+        holder::bind(name, holder, id)?;
+    }
+    place.bind(id)?;
     let port = plug(&place, &door)?;
     // What is written for the addresses there are, is for those of one command at a time.
-    let turn = open()?.take_turn()?;
+    let turn = store.take_turn()?;
     configure_port(&door, &place.lease().link, port).map_err(|source| {
         // What is not there any more cannot be configured.
         if place.is_taken_away() {
@@ -114,30 +125,33 @@ fn facts() -> Result<Facts, NetworksError> {
     Ok(probe.finish())
 }
 
-fn is_on(network: &NetworkName, id: &str) -> bool {
-    let members = || {
-        let store: Store = open().ok()?;
-        let locked = store.lock_network(network).ok()??;
-        let holder: OwnedFd = holder::connect(network, &locked).ok()??;
-        holder::members(network, &holder).ok()
-    };
-    members().is_some_and(|all| all.iter().any(|member| member.id.as_deref() == Some(id)))
+fn segment(store: &Store, network: &NetworkName) -> Result<Segment, NetworksError> {
+    Ok(find(store, network)?.record()?.segment)
 }
 
-/// Another network that it is on and that has addresses of this one: it could send to the members of the one as a
-/// member of the other.
-fn find_overlap(place: &Place, id: &str) -> Result<Option<NetworkName>, NetworksError> {
-    let store = open()?;
-    let own = &place.lease().network;
-    let Some(this) = store.read_network(own) else { return Ok(None) };
-    let overlaps = |name: &NetworkName| {
-        store.read_network(name).is_none_or(|other| {
-            overlap(this.segment.subnet, other.segment.subnet)
-                || overlap(this.segment.subnet6, other.segment.subnet6)
-        })
-    };
-    let others = store.networks()?.into_iter().filter(|name| name != own);
-    Ok(others.into_iter().find(|name| overlaps(name) && is_on(name, id)))
+/// The holder of a network that who has this id is on; none where it is not on it.
+fn on(store: &Store, network: &NetworkName, id: &str) -> Result<Option<OwnedFd>, NetworksError> {
+    // Removed meanwhile.
+    let Some(locked) = store.lock_network(network)? else { return Ok(None) };
+    let Some(holder) = holder::connect(network, &locked)? else { return Ok(None) };
+    let members = holder::members(network, &holder)?;
+    let is_there = members.iter().any(|member| member.id.as_deref() == Some(id));
+    Ok(is_there.then_some(holder))
+}
+
+/// The other networks that it is on. One that does not tell leaves that open: then nothing is done.
+fn others(
+    store: &Store,
+    besides: &NetworkName,
+    id: &str,
+) -> Result<Vec<(NetworkName, OwnedFd)>, NetworksError> {
+    let mut found = Vec::new();
+    for name in store.networks()?.into_iter().filter(|name| name != besides) {
+        if let Some(holder) = on(store, &name, id)? {
+            found.push((name, holder));
+        }
+    }
+    Ok(found)
 }
 
 /// Its namespaces, and its pid 1.

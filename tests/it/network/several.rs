@@ -21,6 +21,7 @@ up() { until grep -sq up "$HOME/$1"; do sleep 0.05; done; }
 # The process of the payload whose last argument is that, which no other has.
 inside() { for p in /proc/[0-9]*; do [ "$(tr '\0' ' ' <$p/cmdline 2>/dev/null)" = "sleep $1 " ] && echo ${p#/proc/}; done; }
 above() { until [ -n "$(inside $1)" ]; do sleep 0.05; done; python3 "$HOME/shown/climb.py" /proc/$(inside $1) | tail -1; }
+free() { for p in $(holders); do nsenter -t $p -U -n --preserve-credentials python3 "$HOME/shown/free.py"; done; }
 within() { p=$(inside $1); shift; nsenter -t $p -U -n --preserve-credentials "$@"; }
 "#;
 
@@ -41,9 +42,14 @@ fn on_own(script: &str) -> String {
     let world = World::new();
     // What the processes say to each other in files.
     world.host(Host::MayChange);
-    for (name, text) in
-        [("hear.py", HEAR), ("send.py", SEND), ("climb.py", CLIMB), ("from.py", FROM)]
-    {
+    for (name, text) in [
+        ("hear.py", HEAR),
+        ("send.py", SEND),
+        ("climb.py", CLIMB),
+        ("from.py", FROM),
+        ("as.py", AS),
+        ("free.py", FREE),
+    ] {
         self::script(&world, name, text);
     }
     let words =
@@ -74,6 +80,7 @@ tries() {
 }
 tries
 forwards
+free
 tries
 kill $both $thief; wait $both $thief || :
 until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
@@ -81,8 +88,8 @@ until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
 
 #[test]
 fn a_sandbox_on_two_networks_is_no_way_from_one_to_the_other() {
-    // The control is the second one: the way is there once it forwards.
-    assert_eq!(on_own(BETWEEN), "up honest\nup forged honest\n");
+    // The control is the second one: the way is there once it forwards, and its ports take what is from others.
+    assert_eq!(on_own(BETWEEN), "up honest\nerror 0\nerror 0\nup forged honest\n");
 }
 
 /// Payloads of two networks, whose holders share.
@@ -176,6 +183,76 @@ fn who_cannot_enter_the_shared_user_namespace_has_a_network_of_another() {
                 hint: it was on no network for a while, or one of both was started inside `unshare` or the like: start it \
                 again\n";
     assert_eq!(on_own(APART), told);
+}
+
+/// Sends `$1` to `$3` by the interface `$4`, from the address `$2` if the kernel lets it, and from its own.
+const AS: &str = r#"
+import socket, sys
+word, own, to, by = sys.argv[1:]
+family = socket.AF_INET6 if ":" in to else socket.AF_INET
+one = socket.socket(family, socket.SOCK_DGRAM)
+one.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, by.encode())
+# On the link, whatever the routes say.
+one.setsockopt(socket.SOL_SOCKET, socket.SO_DONTROUTE, 1)
+try:
+    if own: one.bind((own, 0))
+    one.sendto(word.encode(), (to, 9000))
+except OSError as e:
+    print(e)
+"#;
+
+/// Forgets, in its network namespace, what may come in by which port.
+const FREE: &str = r#"
+import socket, struct
+message = lambda kind, flags, body: struct.pack("=IHHII", 16 + len(body), kind, 1 | flags, 1, 0) + body
+table = struct.pack("=BBHHH", 5, 0, 0, 9, 1) + b"bryo\0\0\0\0"
+marks = [message(kind, 0, b"\0\0\0\x0a") for kind in (0x10, 0x11)]
+one = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 12)
+one.send(marks[0] + message(0xa02, 4, table) + marks[1])
+print("error", struct.unpack_from("=i", one.recv(999), 16)[0])
+"#;
+
+/// A sandbox on two networks that is given, from outside, all power over its own network namespace and uses it to send
+/// into each from its address on the other, from an address of nobody, and to take an address; then one beside it that asks
+/// for its address on the other; then the same when nothing holds it back.
+const MASQUERADE: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal --subnet 10.98.$n.0/24 --subnet6 fd98:1:2:$n::/64 n$n >/dev/null; done
+start n1 --name both --ip 10.98.1.7 --ip6 fd98:1:2:1::7 -- sh -c 'echo up; exec sleep 1001' >"$HOME/both" & both=$!
+up both
+"$BRYO" network connect --ip 10.98.2.7 --ip6 fd98:1:2:2::7 n2 both
+start n2 --ip 10.98.2.8 -- sh -c 'echo up; exec sleep 1002' >"$HOME/other" & other=$!
+up other
+send() { within 1001 python3 "$HOME/shown/as.py" "$@"; }
+tries() {
+    start n$1 --ip 10.98.$1.9 --ip6 fd98:1:2:$1::9 -- python3 "$HOME/shown/hear.py" >"$HOME/heard" & hears=$!
+    up heard; by=eth$(($1 - 1))
+    # Both know each other now.
+    send own6 fd98:1:2:$1::7 fd98:1:2:$1::9 $by; until grep -q own6 "$HOME/heard"; do sleep 0.05; done
+    send far4 10.98.$2.7 10.98.$1.9 $by
+    send far6 fd98:1:2:$2::7 fd98:1:2:$1::9 $by
+    send nobody 10.98.$1.77 10.98.$1.9 $by
+    send honest 10.98.$1.7 10.98.$1.9 $by
+    wait $hears
+    echo $(grep -v up "$HOME/heard")
+    rm "$HOME/heard"
+}
+asks() { within 1002 sh -c "ip neighbour flush all; python3 '$HOME/shown/as.py' x '' 10.98.1.7 eth0; sleep 1; ip neighbour show to 10.98.1.7 | grep -c lladdr"; }
+for n in 1 2; do within 1001 ip address add 10.98.$n.77/24 dev eth$(($n - 1)); done
+within 1001 sh -c 'ip -6 rule add priority 1 table main'
+tries 1 2; tries 2 1; asks
+within 1001 sh -c 'echo 0 >/proc/sys/net/ipv4/conf/all/arp_ignore'
+free
+tries 1 2; tries 2 1; asks
+kill $both $other; wait $both $other || :
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_sandbox_on_two_networks_is_one_machine_with_one_address_on_each() {
+    let kept = "own6 honest\nown6 honest\n0\n";
+    // The control.
+    let free = "own6 far4 far6 nobody honest\n";
+    assert_eq!(on_own(MASQUERADE), format!("{kept}error 0\nerror 0\n{free}{free}1\n"));
 }
 
 /// From which addresses a sandbox can send as it is connected, and disconnected, again and again.
