@@ -354,7 +354,7 @@ impl Supervisor<'_> {
     /// Every process of the sandbox has ended. Its last words may still be there to be heard.
     fn init_ended(&mut self) -> Result<(), SuperviseError> {
         while self.hear()? {}
-        self.hear_last();
+        self.hear_names();
         let exit = self.watch.reap().map_err(SuperviseError::End)?;
         self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));

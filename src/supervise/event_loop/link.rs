@@ -20,9 +20,11 @@ impl Supervisor<'_> {
     }
 
     /// Hears what was said so far. Who says no more, or something else, is heard no more.
+    ///
+    /// That something was said may be old news: when pid 1 has ended too, it was heard then.
     pub(super) fn hear_names(&mut self) {
         for _ in 0..MOST {
-            let Some(names) = &mut self.names else { return };
+            let Some(names) = self.names.as_mut().filter(|names| is_said(names)) else { return };
             let Ok(flow) = names.hear() else {
                 self.names = None;
                 return;
@@ -31,16 +33,6 @@ impl Supervisor<'_> {
                 let (what, details) = event(&flow);
                 witness(what, &details);
             }
-            if !self.names.as_ref().is_some_and(is_said) {
-                return;
-            }
-        }
-    }
-
-    /// Hears what was said before the end.
-    pub(super) fn hear_last(&mut self) {
-        if self.names.as_ref().is_some_and(is_said) {
-            self.hear_names();
         }
     }
 }
