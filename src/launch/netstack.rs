@@ -175,15 +175,26 @@ impl Netstack {
         self.pidfd.as_fd()
     }
 
+    /// Tells it to end once the last bytes have left. A program of others is not told.
+    pub fn finish(&self) -> Result<()> {
+        if self.tool.is_some() {
+            return Ok(());
+        }
+        match send(&self.control, &Order::Finish, None) {
+            // Gone, or already on its way.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(()),
+            Err(errno) => Err(errno),
+        }
+    }
+
     /// Tells it to end once the last bytes have left, and waits for that; kills it when it takes longer than
     /// `patience`.
     pub fn end(self, patience: Duration) -> Result<(End, Option<Traffic>)> {
         if self.tool.is_some() {
             return tool::end(self).map(|end| (end, None));
         }
-        match send(&self.control, &Order::Finish, None) {
-            Ok(()) | Err(Errno::EPIPE) => {}
-            Err(errno) => return self.kill().and(Err(errno)),
+        if let Err(errno) = self.finish() {
+            return self.kill().and(Err(errno));
         }
         let told = self.hear(patience)?;
         if !pidfd::has_ended(&self.pidfd, patience)? {

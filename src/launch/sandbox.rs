@@ -7,8 +7,11 @@
 //! # Decisions
 //! - The network namespace is not the clone's: it takes longer than all the others together, so a helper
 //!   makes it while the tree is built ([`NetworkBeside`]). It is entered before the first step that needs it,
-//!   and before the host's tree is gone. What fails there is told as the clone's failure.
+//!   and before the host's tree is gone. What fails there is told as the clone's failure. So it is with the interface
+//!   of a netstack, and the settings beside it: but for it there is a process to be forked, so it is asked for as soon
+//!   as it is there.
 
+mod network;
 mod steps;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -16,13 +19,14 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Gid, Mode, Uid};
 use rustix::process::Pid;
 
-use steps::{clone_step, exec_step, needs_network};
+use network::Network;
+use steps::{exec_step, needs_network, net_steps};
 
 use super::channel::Inside;
 use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
-use super::{Host, LayerDirectories, enter, fuse, init, netstack, payload};
-use crate::plan::step::{Action, FsStep, Namespaces, NetStep, Plan, ProcessStep, Stage};
+use super::{Host, LayerDirectories, enter, fuse, init, payload};
+use crate::plan::step::{Action, FsStep, Namespaces, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
 use crate::sys::beside::NetworkBeside;
 use crate::sys::clone::{self, CloneFlags, Cloned};
@@ -137,16 +141,6 @@ impl<'a> Unmapped<'a> {
     }
 }
 
-/// The network namespace of pid 1.
-enum Network {
-    /// It stays in the one it was cloned in.
-    Kept,
-    /// Its own is being made.
-    Made(NetworkBeside),
-    /// It is in its own; the descriptor is for those who join it later.
-    Entered(Option<OwnedFd>),
-}
-
 /// With ids: takes the steps.
 struct Mapped<'a> {
     sockets: &'a Sockets,
@@ -165,7 +159,9 @@ impl<'a> Mapped<'a> {
             |action: &Action| matches!(action, Action::Clone(Namespaces { net: true, .. }));
         let is_new = plan.of(Stage::Launch).any(|(_, action)| is_new(action));
         let network = if is_new && !enter::is_attached(plan) {
-            Network::Made(NetworkBeside::begin(&processors))
+            // What there is to say about it, its step says.
+            let uplink = net::uplink(net_steps(plan).map(|(_, step)| step)).unwrap_or(None);
+            Network::Made(NetworkBeside::begin(&processors, uplink))
         } else {
             Network::Kept
         };
@@ -177,7 +173,10 @@ impl<'a> Mapped<'a> {
         let mut slave = None;
         for (step, action) in plan.of(Stage::Sandbox) {
             let failed = |errno| Failed::new(step, errno);
-            if needs_network(action) {
+            if self.network.makes(action) {
+                continue;
+            }
+            if needs_network(action) || self.network.is_wanted() {
                 self.enter_network(plan)?;
             }
             match action {
@@ -204,7 +203,7 @@ impl<'a> Mapped<'a> {
         }
         self.enter_network(plan)?;
         let network = match self.network {
-            Network::Entered(network) => network,
+            Network::Entered { namespace, .. } => namespace,
             Network::Kept | Network::Made(_) => None,
         };
         Ok(Rooted { slave, network, enters: self.namespaces.is_some() })
@@ -239,35 +238,6 @@ impl<'a> Mapped<'a> {
 
     fn tell(&self, message: &FromSandbox, with: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
         self.sockets.control.tell(message, with)
-    }
-
-    /// Enters the network namespace that was being made, if there is one.
-    fn enter_network(&mut self, plan: &Plan) -> Result<(), Failed> {
-        match std::mem::replace(&mut self.network, Network::Kept) {
-            Network::Made(network) => {
-                let entered = network.enter();
-                let entered = entered.map_err(|errno| Failed::new(clone_step(plan), errno))?;
-                self.network = Network::Entered(entered);
-            }
-            other => self.network = other,
-        }
-        Ok(())
-    }
-
-    /// Takes a step on the network, and sends the netstack's end of the interface away: nothing inside ever holds it.
-    fn connect(&self, number: usize, step: NetStep) -> Result<(), Errno> {
-        if step == NetStep::LoopbackUp && matches!(self.network, Network::Made(_)) {
-            // That of a namespace that is being made is brought up there.
-            return Ok(());
-        }
-        let number = u16::try_from(number).map_err(|_| Errno::EOVERFLOW)?;
-        if step == NetStep::HandOver {
-            let Network::Entered(_) = self.network else { return Err(Errno::EINVAL) };
-            return netstack::hand_over(number, &self.sockets.control);
-        }
-        let Some(link) = net::apply(step)? else { return Ok(()) };
-        let step = number;
-        self.sockets.control.tell(&FromSandbox::Link { step }, Some(link.as_fd()))
     }
 
     fn take(&self, step: &ProcessStep, host: &Host<'_>) -> Result<Option<OwnedFd>, Errno> {

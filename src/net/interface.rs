@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 
 use crate::plan::step::Link;
 use crate::spec::net::segment::mac_of;
+use crate::sys::beside::Uplink;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::netlink::{self, Changes, LinkChange};
 use crate::sys::tun;
@@ -71,10 +72,13 @@ pub fn keep_loopback(name: &str) -> Result<()> {
 
 /// Makes it; gives the other end.
 pub fn make(link: &Link) -> Result<OwnedFd> {
+    plan_beside(link, Vec::new())?.make()
+}
+
+/// What [`make`] does, and then writes.
+pub(super) fn plan_beside(link: &Link, settings: Vec<(CString, String)>) -> Result<Uplink> {
     let name = CString::new(Link::NAME).map_err(|_| Errno::EINVAL)?;
-    let end = tun::create(&name)?;
-    changes(link, netlink::index(Link::NAME)?, 0).apply()?;
-    Ok(end)
+    Ok(Uplink { name, changes: changes(link, tun::INDEX, 0).ready(), settings })
 }
 
 /// Up, with addresses and default routes, which come after those with a smaller number.

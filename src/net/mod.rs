@@ -14,8 +14,22 @@ pub mod user;
 use std::os::fd::OwnedFd;
 
 use crate::plan::step::NetStep;
+use crate::sys::beside::Uplink;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::namespace;
+
+/// What makes these steps' interface while something else is done.
+pub fn uplink(steps: impl Iterator<Item = NetStep>) -> Result<Option<Uplink>> {
+    let (mut link, mut settings) = (None, Vec::new());
+    for step in steps {
+        match step {
+            NetStep::Tun(wanted) => link = Some(wanted),
+            NetStep::Settings { echo_group } => settings = settings::all(echo_group),
+            NetStep::LoopbackUp | NetStep::HandOver | NetStep::Port(_) => {}
+        }
+    }
+    link.map(|link| interface::plan_beside(&link, settings)).transpose()
+}
 
 /// Takes one step; gives the netstack's end of the interface, if one was made.
 pub fn apply(step: NetStep) -> Result<Option<OwnedFd>> {

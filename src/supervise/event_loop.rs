@@ -6,7 +6,7 @@ mod door;
 mod jobs;
 mod link;
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
@@ -22,6 +22,7 @@ use super::visits::{self, Visits};
 use super::watch::{self, WRITE_BACK, Watch};
 use super::{Duties, Ended, How, Lost, OpenDoor, SuperviseError, Witness};
 use crate::launch::fuse::{End, Server};
+use crate::launch::netstack::Netstack;
 use crate::launch::wire::{FromSandbox, ToSandbox};
 use crate::launch::{Names, Running};
 use crate::limits::group::Group;
@@ -89,8 +90,8 @@ struct Supervisor<'a> {
     /// When we were continued before the payload had stopped: its stop is over when we hear of it.
     overtaken: Option<Instant>,
     servers: Vec<Server>,
-    /// Readable when there is no network any more.
-    netstack: Option<BorrowedFd<'a>>,
+    /// Until there is no network any more.
+    netstack: Option<&'a Netstack>,
     /// Where the sandbox has one, init ends when it is told to.
     group: Option<&'a Group>,
     memory: Option<Memory>,
@@ -107,8 +108,8 @@ struct Supervisor<'a> {
 pub(super) struct Beside<'a> {
     /// Its control group.
     pub(super) group: Option<&'a Group>,
-    /// Readable when the netstack has ended.
-    pub(super) netstack: Option<BorrowedFd<'a>>,
+    /// The netstack, which ends later.
+    pub(super) netstack: Option<&'a Netstack>,
     /// Who asks where the host asks for names.
     pub(super) names: Option<Names<'a>>,
 }
@@ -269,7 +270,7 @@ impl Supervisor<'_> {
             }
         }
         if let Some(netstack) = self.netstack {
-            poller.readable(Event::NetstackEnded, netstack);
+            poller.readable(Event::NetstackEnded, netstack.pidfd());
         }
         if let Some(names) = &self.names {
             poller.readable(Event::Names, names.asks());
@@ -355,7 +356,9 @@ impl Supervisor<'_> {
     fn init_ended(&mut self) -> Result<(), SuperviseError> {
         while self.hear()? {}
         self.hear_names();
+        let finished = self.finish_network().map_err(SuperviseError::Netstack);
         let exit = self.watch.reap().map_err(SuperviseError::End)?;
+        finished?;
         self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));
         self.phase = Phase::Draining;

@@ -301,11 +301,10 @@ pub fn supervise(
 ) -> Result<Ended, SuperviseError> {
     // The last to end: what the payload wrote may still have to leave.
     let netstack = running.netstack.take();
-    let link = netstack.as_ref().map(netstack::Netstack::pidfd);
     // Gone with whatever is in it.
     let group = running.group.take();
     let names = Names::new(netstack.as_ref(), duties.place);
-    let beside = Beside { group: group.as_ref(), netstack: link, names };
+    let beside = Beside { group: group.as_ref(), netstack: netstack.as_ref(), names };
     let ended = event_loop::run(running, duties, signals, beside);
     let ended = end_netstack(netstack, ended);
     let removed = group.map_or(Ok(()), Group::remove).map_err(SuperviseError::Group);

@@ -127,6 +127,11 @@ unsafe impl GlobalAlloc for Global {
         unsafe { HEAP.dealloc(block, layout) }
     }
 
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        // SAFETY: as the caller vouches.
+        unsafe { HEAP.alloc_zeroed(layout) }
+    }
+
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: as the caller vouches.
         unsafe { HEAP.realloc(block, layout, size) }
@@ -274,6 +279,17 @@ unsafe impl GlobalAlloc for Heap {
             // SAFETY: not of the arena, so libc gave it out for this layout.
             _ => unsafe { System.dealloc(block, layout) },
         }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        if let Some(block) = class_of(layout).and_then(|class| self.take(class)) {
+            // SAFETY: a block of a class that holds the layout, and nobody else's.
+            unsafe { block.write_bytes(0, layout.size()) };
+            return block;
+        }
+        // What it has fresh from the kernel is zero, and stays untouched.
+        // SAFETY: the caller's layout, as the caller vouches for it.
+        unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {

@@ -199,9 +199,14 @@ impl Changes {
 
     /// Has the kernel make the changes of the calling network namespace, in order. After an error, those
     /// behind it were made all the same.
-    pub fn apply(mut self) -> Result<()> {
-        // NETLINK_ROUTE is 0.
-        self.acknowledge_last().map_or(Ok(()), |last| self.exchange(None, last))
+    pub fn apply(self) -> Result<()> {
+        self.ready().apply()
+    }
+
+    /// What is sent, from which nothing is missing any more.
+    pub fn ready(mut self) -> Ready {
+        let last = self.acknowledge_last();
+        Ready { bytes: self.bytes, last }
     }
 
     /// Has the kernel answer the last one; its number.
@@ -214,16 +219,36 @@ impl Changes {
 
     /// Sends them all; the outcome is the first error, or the answer to `last`.
     fn exchange(self, protocol: Option<Protocol>, last: u32) -> Result<()> {
-        let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
-        let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
-        rustix::net::send(&socket, &self.bytes, SendFlags::empty())?;
-        loop {
-            // An answer has the request's first bytes in it.
-            let mut answer = vec![0; 1 << 12];
-            let (length, _) = rustix::net::recv(&socket, &mut answer[..], RecvFlags::empty())?;
-            if outcome(answer.get(..length).unwrap_or_default())? == last {
-                return Ok(());
-            }
+        exchange(&self.bytes, protocol, last)
+    }
+}
+
+/// Changes as bytes.
+#[derive(Debug)]
+pub struct Ready {
+    bytes: Vec<u8>,
+    /// The number of the one that is answered, if there are any.
+    last: Option<u32>,
+}
+
+impl Ready {
+    /// As [`Changes::apply`]. Nothing is allocated.
+    pub fn apply(&self) -> Result<()> {
+        // NETLINK_ROUTE is 0.
+        self.last.map_or(Ok(()), |last| exchange(&self.bytes, None, last))
+    }
+}
+
+fn exchange(bytes: &[u8], protocol: Option<Protocol>, last: u32) -> Result<()> {
+    let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
+    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
+    rustix::net::send(&socket, bytes, SendFlags::empty())?;
+    loop {
+        // An answer has the request's first bytes in it.
+        let mut answer = [0; 1 << 12];
+        let (length, _) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
+        if outcome(answer.get(..length).unwrap_or_default())? == last {
+            return Ok(());
         }
     }
 }

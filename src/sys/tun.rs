@@ -14,8 +14,12 @@ use super::errno::{Errno, Result, check};
 /// The device that makes them.
 pub const DEVICE: &str = "/dev/net/tun";
 
-/// Makes a TUN device of this name in the calling network namespace; it goes when the descriptor is
-/// closed. Wants `CAP_NET_ADMIN` in the user namespace that owns it.
+/// The index of each: known beforehand, as one that the kernel chose would have to be asked for. Those that it chooses
+/// begin at 1, and a new namespace has a dozen at most.
+pub const INDEX: u32 = 100;
+
+/// Makes a TUN device of this name in the calling network namespace, as number [`INDEX`]; it goes when the descriptor
+/// is closed. Wants `CAP_NET_ADMIN` in the user namespace that owns it.
 ///
 /// Each read gives, and each write takes, one packet behind a `struct virtio_net_hdr` of ten bytes, in
 /// this machine's order. The kernel may leave the sums of TCP and UDP unfinished, and takes such packets as
@@ -23,7 +27,7 @@ pub const DEVICE: &str = "/dev/net/tun";
 /// block and closes on exec. It keeps the network namespace alive.
 ///
 /// `ENOENT`, `ENODEV` or `EACCES` where the machine does not let the caller have one; `EBUSY` when the
-/// name is taken.
+/// name or the index is taken. Nothing is allocated.
 pub fn create(name: &CStr) -> Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK;
     let fd = rustix::fs::open(DEVICE, flags, Mode::empty())?;
@@ -38,6 +42,9 @@ pub fn create(name: &CStr) -> Result<OwnedFd> {
     let kind = libc::IFF_TUN | libc::IFF_NO_PI | libc::IFF_VNET_HDR;
     request.ifr_ifru.ifru_flags = i16::try_from(kind).map_err(|_| Errno::EINVAL)?;
     let raw = fd.as_raw_fd();
+    let index = INDEX;
+    // SAFETY: an open descriptor; TUNSETIFINDEX reads one unsigned integer.
+    check(unsafe { libc::ioctl(raw, libc::TUNSETIFINDEX, &raw const index) })?;
     // SAFETY: an open descriptor; TUNSETIFF reads one ifreq and writes the name back into it.
     check(unsafe { libc::ioctl(raw, libc::TUNSETIFF, &raw mut request) })?;
     let offload = libc::c_ulong::from(libc::TUN_F_CSUM);
@@ -77,7 +84,8 @@ mod tests {
                     None,
                 );
                 let socket = socket.unwrap();
-                assert!(rustix::net::netdevice::name_to_index(&socket, "tun0").is_ok());
+                let index = rustix::net::netdevice::name_to_index(&socket, "tun0");
+                assert_eq!(index, Ok(INDEX));
                 assert_eq!(rustix::io::read(&fd, &mut [0; 64]), Err(rustix::io::Errno::AGAIN));
                 assert_eq!(create(c"tun0").unwrap_err(), Errno::EBUSY);
                 assert_eq!(create(c"a-name-of-sixteen").unwrap_err(), Errno::ENAMETOOLONG);

@@ -16,6 +16,14 @@ pub(super) fn needs_network(action: &Action) -> bool {
     }
 }
 
+/// The steps on the network, each with its index.
+pub(super) fn net_steps(plan: &Plan) -> impl Iterator<Item = (usize, NetStep)> {
+    plan.of(Stage::Sandbox).filter_map(|(step, action)| match action {
+        Action::Net(net) => Some((step, *net)),
+        _ => None,
+    })
+}
+
 /// The index of the step that says which namespaces there are.
 pub(super) fn clone_step(plan: &Plan) -> usize {
     let mut steps = plan.of(Stage::Launch);

@@ -6,6 +6,7 @@ use super::Supervisor;
 use crate::launch::Names;
 use crate::plan::traffic::Flow;
 use crate::state::events::What;
+use crate::sys::errno::Result;
 use crate::sys::event::Poller;
 
 /// Most that is heard in one turn.
@@ -33,6 +34,15 @@ impl Supervisor<'_> {
                 let (what, details) = event(&flow);
                 witness(what, &details);
             }
+        }
+    }
+
+    /// Lets what the payload said leave while the rest of the run is put away. Not before what it wrote is put away,
+    /// where others serve that: they end first.
+    pub(super) fn finish_network(&mut self) -> Result<()> {
+        match self.netstack.take_if(|_| self.servers.is_empty()) {
+            Some(netstack) => netstack.finish(),
+            None => Ok(()),
         }
     }
 }
