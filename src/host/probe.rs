@@ -43,7 +43,7 @@ impl Probe {
         Ok(Self::with(status::probe()?, kernel::probe_release()?))
     }
 
-    /// As [`Probe::begin`] where `/proc` is not there: what it would tell is unknown.
+    /// As [`Probe::begin`] where `/proc` is not there, or is not wanted: what it would tell is unknown.
     pub fn blind() -> Self {
         Self::with(ProcessStatus::default(), kernel::probe_release().unwrap_or_default())
     }
@@ -147,14 +147,20 @@ impl Probe {
     /// Directories that could hold layers, and what is remembered in the first that can be used.
     pub fn stores(&mut self) -> Result<(), HostError> {
         use crate::plan::facts::StoreState;
-        let variables = Variables::from_environment();
-        let homes = self.own_homes()?;
-        self.facts.stores =
-            store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
+        self.store_places()?;
         let first = self.facts.stores.iter().find(|store| store.state == StoreState::Usable);
         if let Some(store) = first {
             self.facts.refuted = refuted::recall(&store.path, &self.status);
         }
+        Ok(())
+    }
+
+    /// Where the caller's stores are: [`Self::stores`] for who starts nothing.
+    pub fn store_places(&mut self) -> Result<(), HostError> {
+        let variables = Variables::from_environment();
+        let homes = self.own_homes()?;
+        self.facts.stores =
+            store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
         Ok(())
     }
 

@@ -31,7 +31,7 @@ use crate::state::events::What;
 use crate::state::{Found, SandboxId};
 pub use crate::supervise::protocol::Keeper;
 use crate::supervise::protocol::{Message, Reply, Request};
-use crate::supervise::{self, Call, Duties, How, Signals, SuperviseError};
+use crate::supervise::{self, Call, Duties, How, Over, Signals, SuperviseError};
 use crate::sys::errno::{Errno, Result as SysResult};
 use crate::sys::pty::Master;
 
@@ -148,24 +148,26 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     let name = std::str::from_utf8(wanted.sandbox.as_bytes()).ok();
     let name = name.filter(|name| !found.id().as_str().starts_with(name));
     let line = wanted.entry([StdioPlan::Null; 3], None).line();
-    let tell = |what: What, more: &[(&str, String)]| {
-        found.tell(what, name, &[&[("command", line.clone())], more].concat());
+    let event = |what: What, more: &[(&str, String)]| {
+        found.event(what, name, &[&[("command", line.clone())], more].concat())
     };
-    tell(What::ExecCreate, &[]);
+    let asked = event(What::ExecCreate, &[]);
     if wanted.keeper == Keeper::Supervisor {
+        found.tell_of(&[asked]);
         let started = start_apart(wanted, &found);
         sweep_briefly(&here.stores);
         return started.map(|()| 0);
     }
     let started = start(wanted, &found);
-    if started.is_ok() {
-        tell(What::ExecStart, &[]);
+    match &started {
+        Ok(_) => found.tell_of(&[asked, event(What::ExecStart, &[])]),
+        Err(_) => found.tell_of(&[asked]),
     }
     // While it runs, or when it cannot.
     sweep_briefly(&here.stores);
     let (entered, ends, descriptors, signals) = started?;
     let how = watch(entered, ends, descriptors, signals)?;
-    tell(What::ExecDie, &[("exit", how.exit_code().to_string())]);
+    found.tell_of(&[event(What::ExecDie, &[("exit", how.exit_code().to_string())])]);
     match how {
         How::InitLost(_) => Err(ExecError::lost(&wanted.argv, &found)),
         how => Ok(how.exit_code()),
@@ -348,6 +350,7 @@ fn watch(
     // Refused calls are answered by the supervisor of the sandbox.
     let errno_for = |_: Call| Errno::EPERM;
     let duties = Duties {
+        over: Over::Entry,
         service: None,
         timeout: None,
         floor: None,

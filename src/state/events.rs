@@ -1,7 +1,7 @@
 //! What happened to sandboxes: who was started, stopped, ended, removed, and when.
 //!
 //! # Theory of operation
-//! `STORE/events`, one JSON object per line, each written with one append. A file that has grown beyond
+//! `STORE/events`, one JSON object per line, written with one append each, or several with one. A file that has grown beyond
 //! [`MOST`] bytes becomes `events.old`, in the place of the one before; so the newest of them are always there, and
 //! they never take more than twice that.
 //!
@@ -138,23 +138,33 @@ impl Found {
 
     /// Writes down what happened to it. What cannot be written is not.
     pub fn tell(&self, what: What, name: Option<&str>, details: &[(&str, String)]) {
-        let event = Event {
+        self.tell_of(&[self.event(what, name, details)]);
+    }
+
+    /// What happened to it, now, for [`Self::tell_of`].
+    pub fn event(&self, what: What, name: Option<&str>, details: &[(&str, String)]) -> Event {
+        let details = details.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
+        Event {
             time: Timestamp::now(),
             event: what,
             id: self.id(),
             name: name.map(str::to_owned),
-            details: details
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), value.clone()))
-                .collect(),
-        };
-        append(self.store(), &event).unwrap_or_default();
+            details: details.collect(),
+        }
+    }
+
+    /// Writes down what happened to it, all of it at once.
+    pub fn tell_of(&self, events: &[Event]) {
+        append(self.store(), events).unwrap_or_default();
     }
 }
 
-fn append(store: &Store, event: &Event) -> Result<(), Errno> {
-    let mut line = serde_json::to_vec(event).map_err(|_| Errno::INVAL)?;
-    line.push(b'\n');
+fn append(store: &Store, events: &[Event]) -> Result<(), Errno> {
+    let mut lines = Vec::new();
+    for event in events {
+        serde_json::to_writer(&mut lines, event).map_err(|_| Errno::INVAL)?;
+        lines.push(b'\n');
+    }
     let flags =
         OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let root = &store.0.root;
@@ -164,7 +174,7 @@ fn append(store: &Store, event: &Event) -> Result<(), Errno> {
         turn(store, &file)?;
         file = open()?;
     }
-    rustix::io::write(&file, &line).map(drop)
+    rustix::io::write(&file, &lines).map(drop)
 }
 
 /// Makes room, unless somebody else has just done so.

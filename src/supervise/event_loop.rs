@@ -20,7 +20,7 @@ use super::stage::Stage;
 use super::station::{self, Station};
 use super::visits::{self, Visits};
 use super::watch::{self, WRITE_BACK, Watch};
-use super::{Duties, Ended, How, Lost, OpenDoor, SuperviseError, Witness};
+use super::{Duties, Ended, How, Lost, OpenDoor, Over, SuperviseError, Witness};
 use crate::launch::fuse::{End, Server};
 use crate::launch::netstack::Netstack;
 use crate::launch::wire::{FromSandbox, ToSandbox};
@@ -69,6 +69,7 @@ enum Phase {
 
 /// A run that is watched over.
 struct Supervisor<'a> {
+    over: Over,
     phase: Phase,
     watch: Watch<'a>,
     control: Control,
@@ -124,8 +125,7 @@ pub(super) fn run(
     let Running { pidfd, control, listener, pty, relays, servers, namespaces, notify, .. } =
         running;
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
-    let watch = Watch::new(pidfd, denials);
-    let mut station = duties.station;
+    let (watch, mut station) = (Watch::new(pidfd, denials), duties.station);
     let stage = match &mut station {
         Some(station) => station
             .begin(relays, pty)
@@ -133,8 +133,8 @@ pub(super) fn run(
         None => Stage::new(pty, relays, duties.stdio, duties.foreground),
     };
     let voice = duties.service.map(|service| Voice::new(service, notify)).transpose();
-    let voice = voice.map_err(SuperviseError::Service);
-    let parts = parts(control, stage, group).and_then(|parts| Ok((parts, voice?)));
+    let parts = parts(control, stage, group)
+        .and_then(|parts| Ok((parts, voice.map_err(SuperviseError::Service)?)));
     let ((control, stage, memory), voice) = match parts {
         Ok(parts) => parts,
         Err(error) => {
@@ -144,6 +144,7 @@ pub(super) fn run(
     };
     let mut supervisor = Supervisor {
         phase: Phase::Running,
+        over: duties.over,
         watch,
         control,
         signals,
@@ -361,6 +362,12 @@ impl Supervisor<'_> {
         finished?;
         self.look_at_memory()?;
         self.how.get_or_insert(How::InitLost(exit));
+        self.close();
+        Ok(())
+    }
+
+    /// Nothing more can come; what was written before is left.
+    fn close(&mut self) {
         self.phase = Phase::Draining;
         self.health = None;
         self.visits.close();
@@ -369,7 +376,6 @@ impl Supervisor<'_> {
         }
         self.doomed = None;
         self.stuck = None;
-        Ok(())
     }
 
     /// One message of init; whether there was one.
@@ -407,6 +413,10 @@ impl Supervisor<'_> {
 
     fn ended(&mut self, how: How) -> Result<(), SuperviseError> {
         self.how.get_or_insert(how);
+        if self.over == Over::Entry {
+            self.close();
+            return Ok(());
+        }
         self.doom(LAST_WORD, how);
         if self.group.is_some() {
             self.look_at_memory()?;

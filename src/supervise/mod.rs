@@ -13,7 +13,7 @@
 //! Where the run is detached there is neither screen nor keys: the `station` has their place.
 //!
 //! A run goes through two phases. *Running* lasts until init's pidfd says that every process of the
-//! sandbox has ended. *Draining* writes what the payload had written until then, puts the terminal's
+//! sandbox has ended, for one more program in it until init's last word. *Draining* writes what the payload had written until then, puts the terminal's
 //! modes back, and ends; a signal that asks for an end cuts it short.
 //!
 //! **Stops.** Ctrl-Z becomes a signal in the pty and stops the payload; init tells; the supervisor writes
@@ -80,6 +80,8 @@ use crate::sys::signal::SignalNumber;
 
 /// What the supervisor is to do, as the plan has it.
 pub struct Duties<'a> {
+    /// What ends it.
+    pub over: Over,
     /// Kill the run after this time.
     pub timeout: Option<Duration>,
     /// Kill the run when the store has less room.
@@ -106,6 +108,15 @@ pub struct Duties<'a> {
     pub place: Option<&'a Membership>,
 }
 
+/// What is watched over, and so when it is at an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// A sandbox: when every process in it has ended.
+    Sandbox,
+    /// One more program in it: with the last word of who started it, who ends and is reaped without us.
+    Entry,
+}
+
 /// Writes down what happened, and what else is to be known of it.
 pub type Witness<'a> = dyn Fn(What, &[(&str, String)]) + 'a;
 
@@ -120,6 +131,7 @@ impl<'a> Duties<'a> {
         errno_for: &'a ErrnoFor<'a>,
     ) -> Result<Self, SuperviseError> {
         let mut duties = Self {
+            over: Over::Sandbox,
             timeout: None,
             floor: None,
             errno_for,

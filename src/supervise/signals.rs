@@ -2,8 +2,9 @@
 //!
 //! # Theory of operation
 //! They are blocked before the clone, so that none is lost between it and the loop, and read from a
-//! descriptor. What the caller has set to be ignored, as `nohup` does, stays ignored. Those that a
-//! fault raises, and those that cannot be blocked, are left alone.
+//! descriptor. What the caller has set to be ignored, as `nohup` does, stays ignored: a signal that is blocked
+//! comes all the same, and whether it is ignored is asked when it does, and not of each of them at every start.
+//! Those that a fault raises, and those that cannot be blocked, are left alone.
 //!
 //! | signal | answer |
 //! |---|---|
@@ -62,18 +63,19 @@ pub fn block_signals() -> std::result::Result<Signals, SuperviseError> {
 
 impl Signals {
     fn block() -> Result<Self> {
-        let mut taken = Vec::new();
-        for signal in SignalNumber::all() {
-            if !LEFT_ALONE.contains(&signal.raw()) && !signal::is_ignored(signal)? {
-                taken.push(signal);
-            }
-        }
+        let taken: Vec<_> =
+            SignalNumber::all().filter(|signal| !LEFT_ALONE.contains(&signal.raw())).collect();
         Ok(Self { fd: SignalFd::new(&SignalSet::of(&taken))? })
     }
 
-    /// The next one, if there is one now.
+    /// The next one that is not ignored, if there is one now.
     pub(super) fn next(&self) -> Result<Option<Received>> {
-        self.fd.read()
+        while let Some(received) = self.fd.read()? {
+            if !signal::is_ignored(received.signal)? {
+                return Ok(Some(received));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -194,9 +196,23 @@ impl Insistence {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::alone;
 
     const BY_USER: i32 = libc::SI_USER;
     const BY_KEY: i32 = libc::SI_KERNEL;
+
+    #[test]
+    fn what_the_caller_ignores_stays_ignored() {
+        alone(module_path!(), "what_the_caller_ignores_stays_ignored", || {
+            signal::ignore(SignalNumber::HUP).unwrap();
+            let signals = Signals::block().unwrap();
+            for signal in [SignalNumber::HUP, SignalNumber::USR1] {
+                signal::raise(signal).unwrap();
+            }
+            let next = || signals.next().unwrap().map(|received| received.signal);
+            assert_eq!((next(), next()), (Some(SignalNumber::USR1), None));
+        });
+    }
 
     #[test]
     fn a_signal_that_is_not_about_the_terminal_is_forwarded() {

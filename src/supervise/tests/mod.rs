@@ -176,6 +176,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
     // Something that nothing else would answer.
     let errno_for = |call: Call| Errno::from_raw(1000 + i32::try_from(call.number % 100).unwrap());
     let duties = Duties {
+        over: Over::Sandbox,
         checkup: None,
         witness: None,
         service: None,
