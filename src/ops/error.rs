@@ -22,6 +22,14 @@ pub enum OpsError {
     /// Neither a name nor a current directory.
     #[error("cannot tell which sandbox is meant: the current directory is not there")]
     NoWorkdir,
+    /// No part of a record has that name.
+    #[error("cannot find `{field}` in what is known of a sandbox")]
+    NoField {
+        /// The names that lead there, escaped.
+        field: String,
+        /// What there is beside the one that is not there, escaped; nothing where there is none.
+        there: String,
+    },
     /// A port that nobody can come to.
     #[error("cannot find a published port {port}/{transport} of sandbox `{id}`")]
     NotPublished {
@@ -218,6 +226,7 @@ impl Explain for OpsError {
             Self::State(error) => error.hint(),
             Self::KeptAside { source, .. } => source.hint(),
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
+            Self::NoField { there, .. } => (!there.is_empty()).then(|| format!("there is {there}")),
             Self::NotPublished { id, .. } => Some(format!("bryo port {id} lists all")),
             Self::Host(error) => error.hint(),
             Self::NotReviewed(id) => Some(format!(

@@ -4,6 +4,8 @@
 //! - A template's fields are looked up in the lines of the indented form, in which a name stands behind two blanks for
 //!   each object around it: a tree of all values, for this alone, would be a good part of the program's size.
 
+use std::cell::RefCell;
+
 use super::error::OpsError;
 use super::sweep::sweep;
 use super::template::Template;
@@ -11,10 +13,10 @@ use crate::spec::text::{escape, pretty_json};
 pub use crate::state::Record;
 use crate::state::{Stores, Which};
 
-/// Records as JSON with one newline at the end: one by itself, several as a list.
-pub fn json(records: &[Record]) -> Result<String, OpsError> {
+/// Records as JSON with one newline at the end: one by itself where one was asked for, several as a list.
+pub fn json(records: &[Record], asked: usize) -> Result<String, OpsError> {
     match records {
-        [one] => one.to_pretty_json(),
+        [one] if asked == 1 => one.to_pretty_json(),
         several => pretty_json(&several),
     }
     .map_err(OpsError::Json)
@@ -24,28 +26,35 @@ pub fn json(records: &[Record]) -> Result<String, OpsError> {
 pub fn formatted(records: &[Record], format: &Template) -> Result<String, OpsError> {
     let texts: Result<Vec<String>, _> = records.iter().map(Record::to_pretty_json).collect();
     let texts = texts.map_err(OpsError::Json)?;
-    Ok(format.render(texts.len(), &|row, field| {
+    let missing = RefCell::new(None);
+    let lines = format.render(texts.len(), &|row, field| {
         let (is_json, path) =
             field.strip_prefix("json ").map_or((false, field), |path| (true, path));
         let names = path.split('.').filter(|name| !name.is_empty());
-        match texts.get(row).and_then(|text| part(text, names)) {
-            // As Docker says it: a name that is written wrongly is not taken for one without a value.
-            None => "<no value>".to_owned(),
-            Some(value) if is_json => value,
-            Some(value) if value == "null" => String::new(),
-            Some(value) => {
+        match part(texts.get(row).map_or("", |text| text), names) {
+            // A name that is written wrongly is not taken for one without a value.
+            Err(there) => {
+                let (field, there) = (escape(path), escape(there));
+                missing.borrow_mut().get_or_insert(OpsError::NoField { field, there });
+                String::new()
+            }
+            Ok(value) if is_json => value,
+            Ok(value) if value == "null" => String::new(),
+            Ok(value) => {
                 serde_json::from_slice(value.as_bytes()).map_or(value, |text: String| escape(text))
             }
         }
-    }))
+    });
+    missing.into_inner().map_or(Ok(lines), Err)
 }
 
-/// The value at these names, on one line.
-fn part<'n>(json: &str, names: impl Iterator<Item = &'n str>) -> Option<String> {
+/// The value at these names, on one line; what names there are where one of them is not.
+fn part<'n>(json: &str, names: impl Iterator<Item = &'n str>) -> Result<String, String> {
     let (mut rest, mut indent) = (json, String::new());
     for name in names {
         // The last line of the object has fewer blanks.
-        let (_, inside) = rest.split_once('\n').filter(|(first, _)| first.ends_with('{'))?;
+        let (_, inside) =
+            rest.split_once('\n').filter(|(first, _)| first.ends_with('{')).unwrap_or_default();
         indent += "  ";
         let lines = inside.split_inclusive('\n').take_while(|line| line.starts_with(&indent));
         let key = format!("{indent}\"{name}\": ");
@@ -53,18 +62,24 @@ fn part<'n>(json: &str, names: impl Iterator<Item = &'n str>) -> Option<String> 
         // Docker's names begin with capitals.
         let is_it =
             |line: &&str| line.get(..key.len()).is_some_and(|it| it.eq_ignore_ascii_case(&key));
-        let found = lines.inspect(|line| before += line.len()).find(is_it)?;
-        rest = inside.get(before - found.len() + key.len()..)?;
+        let found = lines.clone().inspect(|line| before += line.len()).find(is_it);
+        let found = found.ok_or_else(|| {
+            let key_of =
+                |line| str::strip_prefix(line, &*indent)?.strip_prefix('"')?.split_once("\": ");
+            let there: Vec<&str> = lines.filter_map(key_of).map(|(name, _)| name).collect();
+            there.join(", ")
+        })?;
+        rest = inside.get(before - found.len() + key.len()..).unwrap_or_default();
     }
     let (first, others) = rest.split_once('\n').unwrap_or((rest, ""));
     if !first.ends_with(['{', '[']) {
-        return Some(first.trim_end_matches(',').to_owned());
+        return Ok(first.trim_end_matches(',').to_owned());
     }
     let inner = format!("{indent}  ");
     let mut lines = others.lines();
     let inside = lines.by_ref().take_while(|line| line.starts_with(&inner)).map(str::trim_start);
     let inside: Vec<&str> = inside.collect();
-    Some(format!("{first}{}{}", inside.join(" "), if first.ends_with('{') { '}' } else { ']' }))
+    Ok(format!("{first}{}{}", inside.join(" "), if first.ends_with('{') { '}' } else { ']' }))
 }
 
 /// The record of one sandbox, after sweeping: what it says of a run that was killed is right.
@@ -94,8 +109,8 @@ mod tests {
         }))
         .unwrap();
         let found = |path: &str| part(&json, path.split('.').filter(|name| !name.is_empty()));
-        assert_eq!(found("a.name").as_deref(), Some("\"in a\""));
-        assert_eq!(found("b").as_deref(), Some(r#""text, \" and {""#));
+        assert_eq!(found("a.name").as_deref(), Ok("\"in a\""));
+        assert_eq!(found("b").as_deref(), Ok(r#""text, \" and {""#));
         for (path, expected) in [
             ("", &json[..]),
             ("a.list", r#"[1,{"b":"}\n  \"z\": 9"}]"#),
@@ -112,8 +127,12 @@ mod tests {
             assert!(!found(path).unwrap().contains('\n'));
         }
         assert_eq!(found("A.Name"), found("a.name"));
-        for nothing in ["name", "list", "z", "a.b", "b.x", "c.x", "a.none.x", "a.name.x", "n.x"] {
-            assert_eq!(found(nothing), None, "{nothing}");
+        for nothing in ["name", "list", "z"] {
+            assert_eq!(found(nothing), Err("a, b, c, n".to_owned()), "{nothing}");
+        }
+        assert_eq!(found("a.b"), Err("list, name, none".to_owned()));
+        for nothing in ["b.x", "c.x", "a.none.x", "a.name.x", "n.x"] {
+            assert_eq!(found(nothing), Err(String::new()), "{nothing}");
         }
     }
 }

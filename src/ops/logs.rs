@@ -11,6 +11,7 @@
 mod sieve;
 
 use std::io;
+use std::time::Duration;
 
 pub use sieve::Form;
 use sieve::Sieve;
@@ -55,7 +56,9 @@ pub trait Sink {
 /// A moment: `2026-01-31T12:00:00Z`, seconds since 1970, or a time before now.
 pub fn parse_moment(text: &str) -> Option<Timestamp> {
     Timestamp::parse_any(text).or_else(|| {
-        let ago = parse_duration(text).ok()?;
+        // No time at all is no time limit, but a moment: now.
+        let is_now = text.trim_end_matches(|c: char| c.is_ascii_lowercase()) == "0";
+        let ago = if is_now { Duration::ZERO } else { parse_duration(text).ok()? };
         let ago = u64::try_from(ago.as_nanos()).ok()?;
         Some(Timestamp::from_nanoseconds(Timestamp::now().nanoseconds().saturating_sub(ago)))
     })

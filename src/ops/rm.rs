@@ -22,7 +22,7 @@ pub enum Running {
 }
 
 /// Removes each that is named, and goes on with the next when one fails. Gives a result for each, in
-/// their order.
+/// their order; none for one that is not there and was to be removed in any case.
 pub fn remove(
     stores: &Stores,
     wanted: &[Text],
@@ -49,5 +49,9 @@ pub fn remove(
         removal::remove(stores, sandbox, unfinished)?;
         Ok(found.id())
     };
-    Ok(wanted.iter().map(remove).collect())
+    let is_absent = |removed: &Result<SandboxId, OpsError>| {
+        matches!(removed, Err(OpsError::State(StateError::NotFound(_))))
+    };
+    let removed = wanted.iter().map(remove);
+    Ok(removed.filter(|one| running == Running::Refuse || !is_absent(one)).collect())
 }

@@ -76,7 +76,10 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let mut shown = Shown::new(is_set(&matches, "quiet"));
     let copied = copy(&wanted, &mut |bytes| shown.show(bytes));
     shown.clear();
-    let told = copied.map_err(|error| Failure::new(&error))?;
+    let told = match copied {
+        Err(error) if error.is_broken_pipe() => return Ok(Answer::text("")),
+        copied => copied.map_err(|error| Failure::new(&error))?,
+    };
     shown.end(&told);
     tell(&told);
     let code = if told.left.is_empty() { 0 } else { INCOMPLETE };

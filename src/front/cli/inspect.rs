@@ -2,10 +2,9 @@
 
 use std::ffi::OsString;
 
-use clap::{ArgMatches, Command};
+use clap::Command;
 
-use crate::ops::OpsError;
-use crate::ops::inspect::{Record, formatted, inspect, json};
+use crate::ops::inspect::{formatted, inspect, json};
 use crate::ops::ps::Template;
 use crate::ops::stores::Here;
 use crate::report::Failure;
@@ -29,7 +28,7 @@ pub fn command() -> Command {
             .short('f'),
         )
         .arg(switch("json", "Answer as JSON: always so"))
-        .after_help("Of several sandboxes it is a list.")
+        .after_help("Of several sandboxes it is a list, and of one that is not there nothing: that is told, and the status is 125.")
 }
 
 /// Answers the words after `bryo inspect`.
@@ -48,16 +47,28 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Template::parse(text, &[]).map_err(|source| Failure::new(&bad("--format", text, source)))
     });
     let format = format.transpose()?;
-    let text = records(&matches).and_then(|records| match format {
-        Some(format) => formatted(&records, &format),
-        None => json(&records),
-    });
-    text.map(|text| Answer::bytes(text.into_bytes())).map_err(Failure::from)
-}
-
-fn records(matches: &ArgMatches) -> Result<Vec<Record>, OpsError> {
     let here = Here::look()?;
-    let named: Vec<Option<Text>> = many(matches, "sandbox").map(|name| Some(name.into())).collect();
+    let named: Vec<Option<Text>> =
+        many(&matches, "sandbox").map(|name| Some(name.into())).collect();
     let named = if named.is_empty() { vec![None] } else { named };
-    named.iter().map(|name| inspect(&here.stores, here.which(name.as_ref())?)).collect()
+    let (mut records, mut failures) = (Vec::new(), Vec::new());
+    for name in &named {
+        match here.which(name.as_ref()).and_then(|which| inspect(&here.stores, which)) {
+            Ok(record) => records.push(record),
+            Err(error) => failures.push(Failure::new(&error)),
+        }
+    }
+    let text = match format {
+        Some(format) => formatted(&records, &format)?,
+        None if records.is_empty() => String::new(),
+        None => json(&records, named.len())?,
+    };
+    let answer = Answer::bytes(text.into_bytes());
+    match Failure::all(failures) {
+        None => Ok(answer),
+        Some(failure) => {
+            answer.print()?;
+            Err(failure)
+        }
+    }
 }

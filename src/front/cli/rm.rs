@@ -30,7 +30,7 @@ pub fn command() -> Command {
         .arg(switch(
                 "force",
                 "Kill those that run first; remove also those whose apply was interrupted, whatever \
-                 that left on the host",
+                 that left on the host. One that is not there is no failure",
             )
             .short('f'),
         )

@@ -89,7 +89,7 @@ pub fn start_command() -> Command {
     Command::new("start")
         .about("Run sandboxes that ended once more, each with its flags, on its layer")
         .arg(switch("attach", "Attach to it, and end with its exit status").short('a'))
-        .arg(switch("interactive", "With --attach: pass on what is typed").short('i'))
+        .arg(switch("interactive", "As --attach, and pass on what is typed").short('i'))
         .arg(super::attach::detach_keys())
         .arg(switch("foreground", "Run it here, as `bryo run` does, and end with its exit status"))
         .args(service::flags())

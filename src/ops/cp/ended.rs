@@ -87,7 +87,7 @@ fn carry(
             Outside::Path(to) => receive(&mut input, (wanted, shared), to),
             Outside::Stream => copy(&mut input, &mut std::io::stdout().lock())
                 .map(|_| Told::default())
-                .map_err(|error| CpError::Stream("to standard output", error)),
+                .map_err(|error| CpError::Stream(super::TO_STDOUT, error)),
         };
         drop(input);
         if let Some(halt) = halt {

@@ -39,7 +39,7 @@ pub(super) fn copy_out(
             let mut out = Pipe::new(rustix::stdio::stdout(), &begun.errand, None);
             copy(&mut input, &mut out)
                 .map(|_| Told::default())
-                .map_err(|error| CpError::Stream("to standard output", error))
+                .map_err(|error| CpError::Stream(super::TO_STDOUT, error))
         }
     };
     drop(input);
@@ -174,6 +174,8 @@ fn ends_early(error: &CpError) -> bool {
             ErrandError::Pack(PackError::Write(error)) => error.kind() == ErrorKind::BrokenPipe,
             _ => false,
         },
+        // That of standard output went by itself.
+        error if error.is_broken_pipe() => false,
         CpError::Stream(_, error) => error.kind() == ErrorKind::BrokenPipe,
         _ => false,
     }

@@ -153,6 +153,16 @@ pub enum CpError {
     Supervise(#[from] SuperviseError),
 }
 
+impl CpError {
+    /// Whether the reader of standard output went away, which is no reason to complain.
+    pub fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Stream(TO_STDOUT, error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
+
+/// Where [`CpError::Stream`] failed.
+const TO_STDOUT: &str = "to standard output";
+
 /// What came from inside, with every backslash as it is: names in it are escaped already.
 fn shown(text: &str) -> String {
     text.split('\\').map(escape).collect::<Vec<_>>().join("\\")

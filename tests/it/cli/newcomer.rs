@@ -33,10 +33,14 @@ fn run_diff_ps_inspect_and_rm_follow_each_other() {
     let parts =
         ["inspect", "--format", "{{.id}} {{.changes.added}} {{json .spec.profile}}{{.name}}"];
     world.bryo(parts).ends().succeeds().stdout_is(&format!("{id} 1 \"default\"\n"));
-    world.bryo(["inspect", "-f", "{{.nonesuch}}"]).ends().stdout_is("<no value>\n");
+    let unknown = world.bryo(["inspect", "-f", "{{.changes.nonesuch}}"]).ends();
+    unknown.refuses_with(&["cannot find `changes.nonesuch`", "hint: there is ", "added"]);
     let twice = world.bryo(["inspect", "--json", id, id]).ends().succeeds().stdout();
     let twice: serde_json::Value = serde_json::from_str(&twice).unwrap();
     assert_eq!(twice, serde_json::json!([record, record]));
+    let some = world.bryo(["inspect", "nonesuch", id]).ends().exits_with(125);
+    let found: serde_json::Value = serde_json::from_str(&some.stdout()).unwrap();
+    assert_eq!(found, serde_json::json!([record]));
     let one = world.bryo(["inspect", "-f", "json"]).ends().succeeds().stdout();
     assert_eq!(one.lines().count(), 1);
     assert_eq!(serde_json::from_str::<serde_json::Value>(&one).unwrap(), record);
@@ -114,6 +118,17 @@ fn a_shell_is_ones_own_and_ends_with_exit() {
         world.bryo(["shell", "--rm"]).env("SHELL", "/bin/sh").env("PS1", "> ").on_terminal();
     terminal.types("echo $((40 + 2)) $0\r").shows("42 /bin/sh").types("exit 3\r");
     terminal.ends().exits_with(3);
+    let run = ["shell", "--", "-c", "true"];
+    world.bryo(run).ends().refuses_with(&["cannot take `--`", "bryo shell -c COMMAND"]);
+}
+
+#[test]
+fn what_is_not_there_is_no_failure_for_rm_in_any_case() {
+    let world = World::new();
+    world.bryo(["rm", "nonesuch"]).ends().refuses_with(&["cannot find a sandbox `nonesuch`"]);
+    world.bryo(["rm", "-f", "nonesuch"]).ends().succeeds().stdout_is("").stderr_is("");
+    world.bryo(["network", "rm", "-f", "nonesuch"]).ends().succeeds().stdout_is("").stderr_is("");
+    world.bryo(["events", "--until", "0s"]).ends().succeeds().stdout_is("");
 }
 
 #[test]

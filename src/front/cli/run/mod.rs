@@ -143,7 +143,14 @@ pub fn parse(
         Kind::Run => command(),
         Kind::Shell => shell_command(),
     };
-    let refused = |flag: &str, _: &[OsString]| refused::refusal(flag);
+    let refused = |flag: &str, words: &[OsString]| match kind {
+        Kind::Shell if words.iter().any(|word| word == "--") => Some(CliError::Refused {
+            flag: "--".to_owned(),
+            why: "it is your shell that is run, and no other program",
+            instead: "`bryo shell -c COMMAND` runs a line in it, `bryo run -- PROGRAM` a program",
+        }),
+        _ => refused::refusal(flag),
+    };
     match usage::matches(command, arguments, refused)? {
         usage::Asked::Help(text) => Ok(usage::Asked::Help(text)),
         usage::Asked::For(matches) => read(kind, &matches, caller).map(usage::Asked::For),
