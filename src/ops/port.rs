@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::error::OpsError;
+use super::network::OpenPorts;
 use crate::plan::publish::PublishedPort;
 use crate::plan::step::Link;
 use crate::spec::net::{Ports, Transport};
@@ -53,7 +54,11 @@ pub fn ports(
     if !found.is_running()? {
         return Err(OpsError::NotRunning { verb: "tell the ports of", id });
     }
-    let mut published = found.record()?.published;
+    let record = found.record()?;
+    let mut published = record.published;
+    if !published.is_empty() && !OpenPorts::default().has(&record.spec.network, id.as_str()) {
+        published.clear();
+    }
     if let Some(PortOf { port, transport }) = port {
         published.retain(|one| one.port == port && one.transport == transport);
         if published.is_empty() {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::error::OpsError;
 use super::measure::complete;
+use super::network::OpenPorts;
 use super::sweep::sweep;
 use crate::limits::group::is_frozen;
 use crate::plan::publish::PublishedPort;
@@ -143,8 +144,9 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
     sweep(stores)?;
     let mut rows = Vec::new();
     let mut names = stores.names()?;
+    let mut open = OpenPorts::default();
     for found in stores.list()? {
-        rows.extend(row(&found, scope)?);
+        rows.extend(row(&found, scope, &mut open)?);
     }
     for row in &mut rows {
         row.name = names.remove(&row.id);
@@ -155,12 +157,19 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
 }
 
 /// What is to be said of one; nothing if it is gone meanwhile.
-fn row(found: &Found, scope: Scope) -> Result<Option<PsRow>, StateError> {
+fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow>, StateError> {
     let running = found.is_running()?;
     let id = found.id();
     let unknown = |state| PsRow::unknown(id, state);
     match found.summary() {
-        Ok(Some(summary)) => Ok(Some(known(found, summary, running, scope))),
+        Ok(Some(summary)) => {
+            let network = summary.wanted.network.clone();
+            let mut row = known(found, summary, running, scope);
+            if !row.ports.is_empty() && !open.has(&network, id.as_str()) {
+                row.ports.clear();
+            }
+            Ok(Some(row))
+        }
         Ok(None) if running => Ok(Some(unknown(PsState::Running))),
         Ok(None) if !found.is_there()? => Ok(None),
         Ok(None) | Err(StateError::ParseRecord { .. }) => {

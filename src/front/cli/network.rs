@@ -11,14 +11,12 @@ use crate::ops::discard;
 use crate::ops::network::{self, Filter, Wanted, parse_format};
 use crate::profile::network::{parse_host_entry, parse_rate, parse_rule, parse_server};
 use crate::profile::value::ValueError;
-use crate::report::Failure;
+use crate::report::{Failure, Look};
 use crate::spec::Text;
 use crate::spec::net::{Egress, NameCheck, NetworkName, Prefix, RuleError};
 
 use super::error::CliError;
-use super::flag::{
-    bad, is_set, many, one, one_parsed, parsed, sandbox, switch, text, value, values,
-};
+use super::flag::{bad, is_set, many, one, one_parsed, parsed, sandbox, switch, value, values};
 use super::output::Answer;
 use super::run::{read_label, seat};
 use super::usage::{self, Asked};
@@ -54,6 +52,7 @@ pub fn command() -> Command {
         .subcommand(
             Command::new("disconnect")
                 .about("Take a running sandbox from a network")
+                .arg(switch("force", "Do not mind one that is not on it").short('f'))
                 .arg(name("NETWORK", "Which"))
                 .arg(sandbox().required(true).help(SANDBOX)),
         )
@@ -150,6 +149,12 @@ fn name(value: &'static str, help: &'static str) -> Arg {
 /// Answers the words after `bryo network`.
 pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let refused = |flag: &str, _: &[OsString]| refused(flag);
+    // Who asks for help has no network of that name in mind.
+    let turned = ["create".into(), "--help".into()];
+    let arguments = match arguments {
+        [create, help] if create == "create" && help == "help" => &turned,
+        _ => arguments,
+    };
     let asked = usage::matches(command(), arguments, refused)?;
     let matches = match asked {
         Asked::Help(text) => return Ok(Answer::text(text)),
@@ -167,8 +172,12 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         }
         Some(("disconnect", matches)) => {
             let (network, sandbox) = both(matches)?;
-            network::disconnect(&network, &sandbox)?;
-            Ok(Answer::text(""))
+            match network::disconnect(&network, &sandbox) {
+                Err(error) if !(is_set(matches, "force") && error.is_absence()) => {
+                    Err(error.into())
+                }
+                _ => Ok(Answer::text("")),
+            }
         }
         Some(("ls", matches)) => list(matches),
         // clap lets no other through.
@@ -214,7 +223,7 @@ fn list(matches: &ArgMatches) -> Result<Answer, Failure> {
         _ if is_json => return json(&rows),
         _ if is_set(matches, "quiet") => Answer::text(network::names(&rows)),
         Some(format) => Answer::text(network::formatted(&rows, &format)),
-        None => Answer::text(network::table(&rows)),
+        None => Answer::text(network::table(&rows, Look::of_stdout().width)),
     })
 }
 
@@ -259,7 +268,7 @@ fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
         match network::remove(&store, name) {
             // Writing to a string cannot fail.
             Ok(()) => writeln!(lines, "{name}").unwrap_or_default(),
-            Err(error) if is_set(matches, "force") && network::is_missing(&error) => {}
+            Err(error) if is_set(matches, "force") && error.is_absence() => {}
             Err(error) => failures.push(error.into()),
         }
     }
@@ -287,7 +296,8 @@ fn names(matches: &ArgMatches) -> Result<Vec<NetworkName>, CliError> {
 
 fn read_name(given: &OsStr) -> Result<NetworkName, CliError> {
     const WHAT: &str = "NETWORK";
-    NetworkName::new(text(WHAT, given)?).map_err(|_| bad(WHAT, given, ValueError::NotANetwork))
+    let name = given.to_str().and_then(|name| NetworkName::new(name).ok());
+    name.ok_or_else(|| bad(WHAT, given, ValueError::NotANetwork))
 }
 
 fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
@@ -302,6 +312,9 @@ fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
     for given in many(matches, "label") {
         let (name, label) = read_label(given)?;
         labels.insert(name, label);
+    }
+    if one(matches, "ip-range").is_some() && one(matches, "subnet").is_none() {
+        return Err(CliError::Alone { flag: "--ip-range", needs: "--subnet" });
     }
     Ok(Wanted {
         name,

@@ -47,7 +47,7 @@ pub fn matches(
         {
             Ok(Asked::Help(ended(error.render().to_string())))
         }
-        Err(error) => Err(translate(&error, &command, arguments, refused)),
+        Err(error) => Err(translate(&error, below(&command, arguments), arguments, refused)),
     }
 }
 
@@ -55,6 +55,12 @@ pub fn matches(
 pub fn named(command: Command) -> Command {
     let name = format!("bryo {}", command.get_name());
     command.bin_name(name).no_binary_name(true).disable_version_flag(true)
+}
+
+/// The command that the words are for: one below, where the first one names it.
+fn below<'a>(command: &'a Command, arguments: &[OsString]) -> &'a Command {
+    let named = arguments.first().and_then(|word| command.find_subcommand(word));
+    named.unwrap_or(command)
 }
 
 fn translate(
@@ -80,6 +86,9 @@ fn translate(
         }
         ErrorKind::ArgumentConflict => {
             CliError::Contradiction { one: flag, other: first(error, ContextKind::PriorArg) }
+        }
+        ErrorKind::TooManyValues if !flag.starts_with('-') => {
+            CliError::Unexpected(quoted(first(error, ContextKind::InvalidValue)))
         }
         ErrorKind::TooManyValues => CliError::UnexpectedValue(flag),
         ErrorKind::InvalidSubcommand => {

@@ -32,6 +32,9 @@ pub enum HolderError {
     /// No address is left.
     #[error("cannot join the network `{0}`: every address is taken")]
     Full(NetworkName),
+    /// None is left of those that are given out.
+    #[error("cannot join the network `{0}`: every address of its `--ip-range` is taken")]
+    Spent(NetworkName),
     /// Nobody on it has such an address.
     #[error("cannot have `{at}` on the network `{network}`: it is no address of a member of it")]
     Outside {
@@ -94,6 +97,7 @@ impl HolderError {
                 "make one with more addresses: `bryo network create --subnet 10.99.0.0/16 NAME`"
                     .to_owned()
             }
+            Self::Spent(_) => "`--ip ADDRESS` takes one of its others".to_owned(),
             Self::Taken { .. } => "give it another name".to_owned(),
             Self::Outside { network, .. } | Self::Used { network, .. } => {
                 format!("`bryo network inspect {network}` has its addresses, and who has which")
@@ -120,6 +124,7 @@ pub fn no_place(network: &NetworkName, why: NoPlace) -> HolderError {
     let network = network.clone();
     match why {
         NoPlace::Full => HolderError::Full(network),
+        NoPlace::Spent => HolderError::Spent(network),
         NoPlace::Outside(at) => HolderError::Outside { network, at },
         NoPlace::Taken(at) => HolderError::Used { network, at },
         NoPlace::NoIpv6(at) => HolderError::NoIpv6 { network, at },

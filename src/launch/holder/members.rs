@@ -50,7 +50,7 @@ impl Members {
         let is_taken = |at| self.all.values().any(|member| addresses(member).contains(&at));
         let placed = self.segment.place(&seat, self.ipv6, self.last, is_taken);
         let (v4, v6) = placed.map_err(Answer::NoPlace)?;
-        let member = Member { id: None, name, aliases: seat.aliases, v4, v6 };
+        let member = Member { id: None, name, aliases: seat.aliases, v4, v6, published: 0 };
         if seat.v4.is_none() {
             self.last = Some(v4);
         }

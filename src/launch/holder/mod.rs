@@ -48,6 +48,8 @@ mod members;
 mod process;
 mod serve;
 mod start;
+#[cfg(test)]
+mod tests;
 mod wire;
 
 use std::cell::Cell;
@@ -127,19 +129,27 @@ fn address(directory: impl AsFd) -> Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(format!("/proc/self/fd/{number}/{SOCKET}"))?)
 }
 
-/// Asks, and waits for the answer.
+/// Asks, and waits for the answer. Who has ended without reading the question may have said why before.
 fn ask(
     connection: &OwnedFd,
     ask: &Ask,
     fd: Option<std::os::fd::BorrowedFd<'_>>,
 ) -> Result<(Answer, Option<OwnedFd>)> {
-    wire::send(connection, ask, fd)?;
+    let (mut lost, mut again) = (Errno::ECONNRESET, true);
+    match wire::send(connection, ask, fd) {
+        Err(errno @ (Errno::EPIPE | Errno::ECONNRESET)) => lost = errno,
+        sent => sent?,
+    }
     loop {
         readable(connection)?;
-        match wire::receive(connection)?.ok_or(Errno::ECONNRESET)? {
+        match wire::receive(connection) {
             // That one is asked in vain; another one will be.
-            (Answer::Look, _) => {}
-            answer => return Ok(answer),
+            Ok(Some((Answer::Look, _))) => {}
+            Ok(Some(answer)) => return Ok(answer),
+            Ok(None) => return Err(lost),
+            // Told once, and before what was said.
+            Err(Errno::ECONNRESET) if again => again = false,
+            Err(errno) => return Err(errno),
         }
     }
 }

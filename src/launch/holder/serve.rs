@@ -215,12 +215,22 @@ impl<'a> Holder<'a> {
             (Ask::Disconnect(id), None) => self.disconnect(&id),
             (Ask::Bind(id), None) => self.bind(&id),
             (Ask::Space, None) => Err(Answer::Space { subids: self.made.subids }),
-            (Ask::Members(after), None) => Err(Answer::Members(self.members.list(after))),
+            (Ask::Members(after), None) => Err(Answer::Members(self.list(after))),
             (Ask::Traffic, Some(to)) => self.tell_one(&Tell::Report, Some(&to)),
             // At the wrong time, or without what belongs to it.
             _ => Err(Answer::Unknown),
         };
         answered.map_or_else(|other| other, |()| Answer::Done)
+    }
+
+    /// Some members. Without a netstack no port is open.
+    fn list(&self, after: Option<u64>) -> Vec<(u64, Member)> {
+        let mut all = self.members.list(after);
+        for (number, member) in &mut all {
+            let open = self.published.get(number).filter(|_| !self.uplink_is_lost);
+            member.published = open.copied().unwrap_or_default();
+        }
+        all
     }
 
     fn lease(&self, member: &Member) -> Lease {

@@ -120,6 +120,14 @@ pub struct Member {
     /// Its address of IPv6.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub v6: Option<Ipv6Addr>,
+    /// How many ports of the host are open for it.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub published: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What the holder tells the netstack.

@@ -84,9 +84,12 @@ pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksE
     let (found, record) = running(sandbox, "disconnect")?;
     let store = open()?;
     let locked = find(&store, network)?;
-    let absent = || HolderError::Absent(network.clone());
+    let absent = || NetworksError::NotOn { sandbox: sandbox.clone(), network: network.clone() };
     let holder = holder::connect(network, &locked)?.ok_or_else(absent)?;
-    holder::disconnect(network, &holder, record.id.as_str())?;
+    match holder::disconnect(network, &holder, record.id.as_str()) {
+        Err(HolderError::Absent(_)) => return Err(absent()),
+        done => done?,
+    }
     // It has no interface there any more. From an address of it nothing is to leave by another; one that has ended
     // meanwhile sends nothing.
     let _turn = store.take_turn()?;

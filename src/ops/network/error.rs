@@ -57,6 +57,17 @@ pub enum NetworksError {
         #[source]
         source: SegmentError,
     },
+    /// There is no such network, and nothing to be done to one.
+    #[error("cannot find a network `{0}`")]
+    NotThere(NetworkName),
+    /// It is not on it.
+    #[error("cannot disconnect sandbox `{sandbox}` from the network `{network}`: it is not on it")]
+    NotOn {
+        /// Which.
+        sandbox: Text,
+        /// From which.
+        network: NetworkName,
+    },
     /// Sandboxes are on it.
     #[error("cannot remove the network `{name}`: {members} {} on it", if *members == 1 { "sandbox is" } else { "sandboxes are" })]
     Busy {
@@ -129,6 +140,13 @@ pub enum NetworksError {
     },
 }
 
+impl NetworksError {
+    /// Whether there is nothing of what was to be taken away.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, Self::NotThere(_) | Self::NotOn { .. })
+    }
+}
+
 impl Elsewhere {
     fn text(self) -> String {
         match self {
@@ -168,11 +186,14 @@ impl Explain for NetworksError {
             Self::Theirs { .. } => {
                 Some("make one with others: `bryo network create --subnet RANGE`".to_owned())
             }
-            Self::Segment { .. }
-            | Self::Start { .. }
-            | Self::Already { .. }
-            | Self::NoProgram(_)
-            | Self::Plug { .. } => None,
+            Self::NotThere(_) => Some("`bryo network ls` lists all".to_owned()),
+            Self::NotOn { network, .. } => {
+                Some(format!("`bryo network inspect {network}` lists those that are"))
+            }
+            Self::Segment { source, .. } => source.hint().map(str::to_owned),
+            Self::Start { .. } | Self::Already { .. } | Self::NoProgram(_) | Self::Plug { .. } => {
+                None
+            }
         }
     }
 }

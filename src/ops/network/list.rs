@@ -131,8 +131,8 @@ pub fn names(rows: &[NetworkRow]) -> String {
     rows.iter().fold(String::new(), |lines, row| lines + row.name.as_str() + "\n")
 }
 
-/// For people.
-pub fn table(rows: &[NetworkRow]) -> String {
+/// For people; of so many columns, where they look at a screen.
+pub fn table(rows: &[NetworkRow], screen: Option<usize>) -> String {
     let mut table = Table::new(["NAME", "SUBNET", "GATEWAY", "UPLINK", "SANDBOXES"]);
     for row in rows {
         table.row([
@@ -143,5 +143,36 @@ pub fn table(rows: &[NetworkRow]) -> String {
             row.sandboxes.to_string(),
         ]);
     }
+    if let Some(screen) = screen {
+        table.fit(screen, &["GATEWAY", "UPLINK", "SUBNET"]);
+    }
     table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_narrow_screen_has_what_matters_most() {
+        let row = NetworkRow {
+            name: NetworkName::default(),
+            subnet: Prefix::parse("10.102.135.0/24").unwrap(),
+            subnet6: Prefix::parse("fd00::/64").unwrap(),
+            gateway: "10.102.135.1".parse().unwrap(),
+            internal: false,
+            ip_range: None,
+            labels: BTreeMap::new(),
+            sandboxes: 2,
+            created: Timestamp::now(),
+        };
+        let titles = |screen| {
+            let table = table(std::slice::from_ref(&row), screen);
+            table.lines().next().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(titles(None), "NAME SUBNET GATEWAY UPLINK SANDBOXES");
+        assert_eq!(titles(Some(80)), titles(None));
+        assert_eq!(titles(Some(45)), "NAME SUBNET UPLINK SANDBOXES");
+        assert_eq!(titles(Some(20)), "NAME SANDBOXES");
+    }
 }

@@ -9,6 +9,7 @@ mod connect;
 mod error;
 mod list;
 mod place;
+mod ports;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -26,6 +27,7 @@ pub use connect::{connect, disconnect};
 pub use error::NetworksError;
 pub use list::{NetworkDetail, NetworkRow, inspect, list, names, table};
 pub use place::{Place, place, preview};
+pub use ports::OpenPorts;
 
 /// What a network is to be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -121,12 +123,7 @@ fn others(store: &Store) -> Result<Vec<Segment>, NetworksError> {
 
 /// Locks a network that has to be there.
 fn find(store: &Store, name: &NetworkName) -> Result<LockedNetwork, NetworksError> {
-    Ok(store.lock_network(name)?.ok_or_else(|| NetworkError::Missing(name.clone()))?)
-}
-
-/// Whether an error is that there is no such network.
-pub fn is_missing(error: &NetworksError) -> bool {
-    matches!(error, NetworksError::Network(NetworkError::Missing(_)))
+    store.lock_network(name)?.ok_or_else(|| NetworksError::NotThere(name.clone()))
 }
 
 /// How long a holder that nobody needs may take to end.
@@ -158,7 +155,7 @@ pub fn prune(store: &Store) -> Result<Vec<NetworkName>, NetworksError> {
     for name in store.networks()? {
         match remove(store, &name) {
             Ok(()) => gone.push(name),
-            Err(NetworksError::Busy { .. } | NetworksError::Network(NetworkError::Missing(_))) => {}
+            Err(NetworksError::Busy { .. } | NetworksError::NotThere(_)) => {}
             Err(error) => return Err(error),
         }
     }

@@ -131,6 +131,10 @@ fn launch_hint(error: &LaunchError) -> Option<String> {
         }
         LaunchError::Holder(error) => return error.hint(),
         LaunchError::Helper { .. } => "`bryo doctor` checks the helpers and your ranges of ids",
+        LaunchError::Enter(Errno::EPERM) => {
+            "they belong to another user namespace, as one of `unshare` or a container: start it where the others on \
+             that network were, or end those (`bryo network inspect`) and start them again from here"
+        }
         LaunchError::Lost => "was it killed? the kernel's log tells when memory ran out",
         LaunchError::Step { source, .. } if source.errno == Errno::ESTALE => {
             "something was mounted there meanwhile; try again"

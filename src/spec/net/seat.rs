@@ -42,6 +42,8 @@ pub enum NoPlace {
     NoIpv6(Ipv6Addr),
     /// Every address is taken.
     Full,
+    /// Every one that is given to who asks for none is.
+    Spent,
 }
 
 impl Seat {
@@ -83,7 +85,9 @@ impl Segment {
                 Some(at) => return Err(NoPlace::Taken(at)),
                 None => v4,
             },
-            None => self.next_free(last, |v4| taken(v4).is_some()).ok_or(NoPlace::Full)?,
+            None => self
+                .next_free(last, |v4| taken(v4).is_some())
+                .ok_or(if self.range.is_some() { NoPlace::Spent } else { NoPlace::Full })?,
         };
         Ok((v4, with(v4)))
     }

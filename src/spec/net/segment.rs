@@ -97,6 +97,28 @@ pub enum SegmentError {
     /// The part that is given out.
     #[error("the range that is given out is no part of its addresses")]
     Range,
+    /// So too.
+    #[error("the range that is given out is none of IPv4")]
+    Range6,
+    /// So too.
+    #[error("the range that is given out has no address for a member besides the gateway")]
+    RangeEmpty,
+}
+
+impl SegmentError {
+    /// What to do about it.
+    pub fn hint(self) -> Option<&'static str> {
+        match self {
+            Self::Range => Some("`--ip-range` is a part of `--subnet`"),
+            Self::Range6 => Some(
+                "who asks for no address of IPv6 has the one that goes with the other: `--ip-range` with a part of `--subnet`",
+            ),
+            Self::RangeEmpty => Some(
+                "take a longer `--ip-range`, or another `--gateway`; the first and the last address of `--subnet` are nobody's",
+            ),
+            Self::Subnet | Self::Subnet6 | Self::Gateway => None,
+        }
+    }
 }
 
 impl Segment {
@@ -108,9 +130,11 @@ impl Segment {
         match () {
             () if !self.is_address(self.gateway) => Err(SegmentError::Gateway),
             // One that has nothing to give is a mistake.
-            () if !is_range || self.next_free(None, |_| false).is_none() => {
-                Err(SegmentError::Range)
+            () if self.range.is_some_and(|range| range.address().is_ipv6()) => {
+                Err(SegmentError::Range6)
             }
+            () if !is_range => Err(SegmentError::Range),
+            () if self.next_free(None, |_| false).is_none() => Err(SegmentError::RangeEmpty),
             () => Ok(()),
         }
     }

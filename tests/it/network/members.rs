@@ -200,6 +200,49 @@ fn what_cannot_be_connected_is_told_why() {
 }
 
 #[test]
+fn what_is_wrong_with_the_words_is_told_of_them() {
+    let world = World::new();
+    network(&world, &["create", "--internal", "--subnet", "10.97.0.0/24", "n"]);
+    let range = |range| ["create", "--subnet", "10.98.0.0/24", "--ip-range", range, "x"];
+    for (words, told) in [
+        (&["disconnect"][..], ["<NETWORK>", "`bryo network disconnect --help`"]),
+        (&["connect", "n"], ["<SANDBOX>", "`bryo network connect --help`"]),
+        (&["rm", "--soon", "n"], ["`--soon` of `bryo network rm`", "`bryo network rm --help`"]),
+        (&["rm", "gone"], ["cannot find a network `gone`", "`bryo network ls` lists all"]),
+        (&["inspect", "gone"], ["cannot find a network `gone`", "`bryo network ls` lists all"]),
+        (&["rm", ""], ["cannot take `` for `NETWORK`: it is not the name of a network", "letters"]),
+        (&range("10.98.1.0/28"), ["is no part of its addresses", "is a part of `--subnet`"]),
+        (&range("fd00::/64"), ["is none of IPv4", "has the one that goes with the other"]),
+        (&range("10.98.0.1/32"), ["besides the gateway", "or another `--gateway`"]),
+        (&range("10.98.0.255/32"), ["besides the gateway", "are nobody's"]),
+        (
+            &["create", "--ip-range", "10.98.0.0/28", "x"],
+            ["cannot take `--ip-range` without `--subnet`", ""],
+        ),
+    ] {
+        world.bryo(["network"]).args(words).ends().refuses_with(&told);
+    }
+    world.bryo(["help", "network", "create", "x"]).ends().refuses_with(&["cannot use `x`"]);
+    for words in [["network", "create", "help"], ["network", "help", "create"]] {
+        world.bryo(words).ends().succeeds().stdout_has("--ip-range <RANGE>");
+    }
+    network(&world, &[&range("10.98.0.8/30")[..4], &["10.98.0.7/32", "one"]].concat());
+    let running = server(&world, "one", "web");
+    let spent = ["every address of its `--ip-range` is taken", "`--ip ADDRESS` takes one"];
+    member(&world, "one").run("true").refuses_with(&spent);
+    member(&world, "one").args(["--ip", "10.98.0.9"]).run("true").succeeds();
+    let leave = ["network", "disconnect", "n", "web"];
+    let absent = [
+        "cannot disconnect sandbox `web` from the network `n`: it is not on it",
+        "`bryo network inspect n`",
+    ];
+    world.bryo(leave).ends().refuses_with(&absent);
+    network(&world, &["disconnect", "-f", "n", "web"]);
+    end(running);
+    network(&world, &["rm", "n", "one"]);
+}
+
+#[test]
 fn the_list_has_what_is_asked_for() {
     let world = World::new();
     network(&world, &["create", "--internal", "--label", "of=a", "a"]);

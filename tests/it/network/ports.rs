@@ -114,6 +114,26 @@ kill $stays
 }
 
 #[test]
+fn a_member_that_was_disconnected_has_no_port_any_more_and_none_is_told() {
+    let world = World::new();
+    let script = r#"
+told() { echo "$($bryo port one | wc -l) $($bryo ps | grep -c '8000->80') $($bryo network inspect lab | grep -c published)"; }
+$member stays -- sleep 60 & stays=$!
+$member one -p 8000:80 -- $named one >/dev/null & one=$!
+reaches 8000; told
+$bryo network disconnect lab one; told
+$bryo port one 80/tcp 2>&1 | head -1 | sed 's/`[0-9a-f]*`/ID/'
+# On it again it has its address there, and no port.
+$bryo network connect lab one; told
+kill $one $stays; wait $one $stays
+"#;
+    assert_eq!(
+        on_lab(&world, script),
+        "2 1 1\n0 0 0\nbryo: cannot find a published port 80/tcp of sandbox ID\n0 0 0\n"
+    );
+}
+
+#[test]
 fn where_nothing_may_leave_nothing_is_published_and_rules_stay_the_networks() {
     let world = World::new();
     let script = r"
@@ -126,8 +146,8 @@ $bryo run -q --rm --network bridge:lab -p 8000:80 --allow a.test -- echo started
         on_lab(&world, script),
         "bryo: cannot publish a port on the network `shut`: it is internal, nothing comes or leaves\n\
          hint: leave out `--publish`, or make another: `bryo network create NAME` without `--internal` (`bryo network inspect shut`)\n\
-         bryo: cannot take both `--allow` and `--network bridge:lab`\n\
-         hint: keep one of the two\n"
+         bryo: cannot take `--allow`: the way out of a network of several is the network's, one for all on it\n\
+         hint: `bryo network create --allow RULE NAME` says what may leave; `--deny`, `--dns` and others are there too\n"
     );
 }
 

@@ -173,6 +173,7 @@ up one
 (unshare -U --map-current-user -n "$BRYO" run -q --rm -w / --network bridge:n2 -- sh -c 'echo up; exec sleep 1002') >"$HOME/two" & two=$!
 up two
 "$BRYO" network connect n2 one 2>&1
+unshare -U --map-current-user -n "$BRYO" run -q --rm -w / --network bridge:n1 -- true 2>&1
 kill $(inside 1001) $(inside 1002); wait $one $two || :
 until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
 "#;
@@ -181,7 +182,10 @@ until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
 fn who_cannot_enter_the_shared_user_namespace_has_a_network_of_another() {
     let told = "bryo: cannot connect a sandbox to the network `n2`: each is in a user namespace of its own\n\
                 hint: it was on no network for a while, or one of both was started inside `unshare` or the like: start it \
-                again\n";
+                again\n\
+                bryo: cannot enter the namespaces that are to be shared: EPERM (operation not permitted)\n\
+                hint: they belong to another user namespace, as one of `unshare` or a container: start it where the others \
+                on that network were, or end those (`bryo network inspect`) and start them again from here\n";
     assert_eq!(on_own(APART), told);
 }
 

@@ -127,8 +127,7 @@ fn apply_rules(
             if let Some(port) = published.first().filter(|_| !is_member) {
                 return Err(nobody_comes_in(port, &spec.network));
             }
-            let other = format!("--network {}", quoted(mode));
-            return Err(CliError::Contradiction { one: flag.to_owned(), other });
+            return Err(not_there(flag, mode, is_member));
         }
         spec.network = Network::User;
     }
@@ -151,6 +150,20 @@ fn apply_rules(
         egress.names = NameCheck::Any;
     }
     Ok(())
+}
+
+/// Why a network has no such rules of a sandbox's own.
+fn not_there(flag: &str, mode: &OsStr, is_member: bool) -> CliError {
+    let flag = flag.to_owned();
+    if is_member {
+        return CliError::Refused {
+            flag,
+            why: "the way out of a network of several is the network's, one for all on it",
+            instead: "`bryo network create --allow RULE NAME` says what may leave; `--deny`, `--dns` and others are there \
+                      too",
+        };
+    }
+    CliError::Contradiction { one: flag, other: format!("--network {}", quoted(mode)) }
 }
 
 /// Where names lead, and how they are made whole.
