@@ -3,8 +3,8 @@
 use bryo::plan::seccomp::Arch;
 use bryo::spec::Capability;
 use bryo::spec::seccomp::{
-    Abi32, Action, Argument, Call, Comparison, Errno, KernelVersion, MAX_FILE_BYTES, Operator,
-    Policy, PolicyError, PolicyVariant, docker, file,
+    Abi32, Action, Argument, Call, Comparison, Errno, KernelVersion, MAX_FILE_BYTES, Nesting,
+    Operator, Policy, PolicyError, PolicyVariant, docker, file,
 };
 
 fn ours(text: &str) -> Result<Policy, PolicyError> {
@@ -293,4 +293,30 @@ fn every_wrong_file_of_dockers_is_one_precise_error() {
     ] {
         assert!(message(theirs(text)).contains(expected), "{text}: {}", message(theirs(text)));
     }
+}
+
+#[test]
+fn whether_a_policy_gives_power_over_mounts_is_told_on_the_safe_side() {
+    let admin = Capability::from_name("SYS_ADMIN").unwrap();
+    let keeps =
+        PolicyVariant { capabilities: [admin].into_iter().collect(), ..PolicyVariant::default() };
+    let nests = PolicyVariant { nesting: Nesting::Allow, ..keeps };
+    for name in ["default", "strict"] {
+        let policy = file::builtin(name).unwrap().unwrap();
+        assert!(!policy.may_lift_masks(&keeps), "{name}");
+    }
+    assert!(file::builtin("default").unwrap().unwrap().may_lift_masks(&nests));
+    let rule = |rest: &str| ours(&format!("{HEAD}[[rule]]\n{rest}\nreason = 'x'\n")).unwrap();
+    for (rest, lifts) in [
+        ("calls = ['read']\naction = 'allow'", false),
+        ("calls = ['open_tree']\naction = 'errno EPERM'", false),
+        ("calls = ['read', 'open_tree']\naction = 'allow'", true),
+        ("calls = ['mount_setattr']\nargs = ['arg2 == 0']\naction = 'log'", true),
+        ("calls = ['mount']\nonly = { capabilities = ['CAP_SYS_ADMIN'] }\naction = 'allow'", true),
+        ("calls = ['mount']\nonly = { capabilities = ['CAP_CHOWN'] }\naction = 'allow'", false),
+    ] {
+        assert_eq!(rule(rest).may_lift_masks(&keeps), lifts, "{rest}");
+    }
+    let allows = theirs(r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[]}"#).unwrap();
+    assert!(allows.may_lift_masks(&keeps));
 }

@@ -13,6 +13,7 @@
 
 mod group;
 mod layers;
+mod mounting;
 mod order;
 mod sight;
 mod tree;
@@ -98,6 +99,14 @@ pub enum CheckError {
     /// A tree is bound as it is that others than root write.
     #[error("cannot accept the plan: `{0}` is bound as it is, sockets and FIFOs included")]
     Bare(HostPath),
+    /// The payload could undo the tree.
+    #[error(
+        "cannot accept step {number}: `CAP_SYS_ADMIN` stays, and no filter refuses mount calls"
+    )]
+    Mounting {
+        /// Which.
+        number: usize,
+    },
     /// Landlock grants more than the mounts.
     #[error("cannot accept the plan: Landlock lets `{0}` be written, and no mount does")]
     Landlock(SandboxPath),
@@ -111,6 +120,7 @@ pub fn check(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> 
     order::check_netstack(spec, plan)?;
     order::check_init(plan)?;
     order::check_payload(spec, plan)?;
+    mounting::check_mounting(plan)?;
     let tree = tree::built(plan)?;
     layers::check_layers(spec, facts, plan)?;
     sight::check_overlays(facts, &tree)?;

@@ -5,6 +5,8 @@
 //!   by Landlock's scope or, where the kernel has none, by refusing unix sockets in the filter;
 //!   with a filter that is not ours to change the run is refused.
 //! - `no_new_privs` holds for the payload and for init, always.
+//! - The payload's process is in the user namespace that owns the sandbox's mounts, so `CAP_SYS_ADMIN` is kept
+//!   only where the filter refuses every call that needs it on a mount. Landlock alone does not do.
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -75,6 +77,7 @@ pub(super) fn plan_filter(
     let refuse_unix = !spec.network.is_new() && !landlock::has_scopes(landlock::abi(spec, facts)?);
     let unix_sockets = if refuse_unix { UnixSockets::Refuse } else { UnixSockets::Allow };
     let variant = variant(spec, facts, listen, unix_sockets, draft);
+    refuse_power_over_mounts(spec, &variant)?;
     let program = match &spec.confine.seccomp {
         SeccompChoice::Unconfined if refuse_unix => return Err(PlanError::AbstractSocketsOpen),
         SeccompChoice::Unconfined => return Ok(()),
@@ -84,6 +87,20 @@ pub(super) fn plan_filter(
         }
     };
     draft.push(Stage::Payload, ConfineStep::Seccomp { program, listen });
+    Ok(())
+}
+
+/// Refuses a capability with which every mask is lifted.
+fn refuse_power_over_mounts(spec: &Spec, variant: &PolicyVariant) -> Result<(), PlanError> {
+    let allows = match &spec.confine.seccomp {
+        SeccompChoice::Unconfined => true,
+        SeccompChoice::Builtin(_) => spec.confine.nesting,
+        SeccompChoice::File { policy, .. } => policy.may_lift_masks(variant),
+    };
+    let keeps = spec.confine.capabilities.iter().any(|kept| kept.is_sys_admin());
+    if keeps && allows {
+        return Err(PlanError::LiftsMasks { nesting: spec.confine.nesting });
+    }
     Ok(())
 }
 

@@ -194,6 +194,12 @@ pub enum PlanError {
         /// What stands there.
         stands: Stdio,
     },
+    /// A capability that undoes what hides and protects.
+    #[error("cannot keep `CAP_SYS_ADMIN` where mount calls are allowed: it would lift every mask")]
+    LiftsMasks {
+        /// They are because of `nesting`; because of the system call filter otherwise.
+        nesting: bool,
+    },
     /// Landlock was required.
     #[error("cannot confine with Landlock: this kernel has none, or it is not enabled")]
     NoLandlock,

@@ -116,6 +116,11 @@ impl Capability {
         (0u8..).take(NAMES.len()).map(Self)
     }
 
+    /// `CAP_SYS_ADMIN`, with which mounts are made and undone.
+    pub fn is_sys_admin(self) -> bool {
+        self.0 == 21
+    }
+
     /// The kernel's number.
     pub fn number(self) -> u8 {
         self.0

@@ -58,6 +58,46 @@ pub struct Policy {
     pub rules: Vec<Rule>,
 }
 
+/// With `CAP_SYS_ADMIN` over the namespace that holds the mounts, each of these shows what a mount hides or
+/// lets be written what one forbids. `open_tree` copies a tree without the masks on it and `mount_setattr`
+/// lifts `read-only`; no security module is asked about either, so Landlock stops neither (Linux 6.18, tried).
+/// Since 6.11 `open_by_handle_at` asks for no more than that capability.
+const LIFT_MASKS: [&str; 13] = [
+    "mount",
+    "umount",
+    "umount2",
+    "pivot_root",
+    "fsopen",
+    "fsconfig",
+    "fsmount",
+    "fspick",
+    "move_mount",
+    "open_tree",
+    "open_tree_attr",
+    "mount_setattr",
+    "open_by_handle_at",
+];
+
+impl Policy {
+    /// Whether `CAP_SYS_ADMIN` gives a process under this policy power over the mounts of its namespace. One
+    /// that cannot be told for certain counts as one that does: a list of what is refused, a rule with numbers.
+    pub fn may_lift_masks(&self, variant: &PolicyVariant) -> bool {
+        let passes = |action: Action| matches!(action, Action::Allow | Action::Log);
+        let is_lift = |call: &Call| match call {
+            Call::Name(name) => LIFT_MASKS.contains(&name.as_str()),
+            Call::Number(_) => true,
+        };
+        let is_part = |only: &Conditions| {
+            let (arches, without_arches) = (Vec::new(), Vec::new());
+            Conditions { arches, without_arches, ..only.clone() }.hold(variant, "")
+        };
+        let lifts = |rule: &Rule| {
+            passes(rule.action) && rule.calls.iter().any(is_lift) && is_part(&rule.only)
+        };
+        passes(self.default) || passes(self.unknown) || self.rules.iter().any(lifts)
+    }
+}
+
 /// One decision about some calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

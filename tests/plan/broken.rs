@@ -2,11 +2,12 @@
 
 use bryo::plan::facts::Facts;
 use bryo::plan::step::{
-    Action, Allowed, ConfineStep, Cover, FsStep, IdsStep, LandlockGrant, LandlockPath, LayerNumber,
-    Lower, MountFlags, ProcessStep, ScratchEntry, Stage, Step, Upper,
+    Action, Allowed, ConfineStep, Cover, FilterProgram, FsStep, IdsStep, LandlockGrant,
+    LandlockPath, LayerNumber, Lower, MountFlags, ProcessStep, ScratchEntry, Stage, Step, Upper,
 };
 use bryo::plan::{Plan, check, plan};
-use bryo::spec::{Capability, HostPath, SandboxPath, Spec};
+use bryo::spec::seccomp::Nesting;
+use bryo::spec::{Capability, HostPath, SandboxPath, SeccompChoice, Spec};
 use toml::Table;
 
 fn at(path: &str) -> SandboxPath {
@@ -363,6 +364,32 @@ fn nothing_stays_that_the_spec_does_not_name() {
         }
     });
     assert_eq!(said, "cannot accept step : the spec does not say so: its namespaces");
+}
+
+#[test]
+fn power_over_the_mounts_stays_only_behind_a_filter() {
+    let mut spec: Spec = super::merged("spec.toml", Table::new());
+    spec.confine.capabilities = vec![Capability::from_name("SYS_ADMIN").unwrap()];
+    let facts: Facts = super::merged("facts.toml", Table::new());
+    let whole = plan(&spec, &facts).unwrap();
+    check(&spec, &facts, &whole).unwrap();
+    let mut nests = whole.clone();
+    let filter = find_confine(&nests, Stage::Payload, is_filter);
+    if let Action::Confine(ConfineStep::Seccomp {
+        program: FilterProgram::Builtin { variant, .. },
+        ..
+    }) = &mut nests.steps[filter].action
+    {
+        variant.nesting = Nesting::Allow;
+    }
+    let mut without = whole;
+    without.steps.remove(filter);
+    spec.confine.seccomp = SeccompChoice::Unconfined;
+    let said = check(&spec, &facts, &without).expect_err("no filter").to_string();
+    assert!(said.ends_with("`CAP_SYS_ADMIN` stays, and no filter refuses mount calls"), "{said}");
+    spec.confine.seccomp = SeccompChoice::Builtin("default".to_owned());
+    let said = check(&spec, &facts, &nests).expect_err("one that nests").to_string();
+    assert!(said.ends_with("`CAP_SYS_ADMIN` stays, and no filter refuses mount calls"), "{said}");
 }
 
 #[test]

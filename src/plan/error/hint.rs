@@ -95,6 +95,14 @@ impl PlanError {
             }
             Self::UnsuitableStdio { number: 0, .. } => "`</dev/null`".to_owned(),
             Self::UnsuitableStdio { .. } => "redirect it to a file or a pipe".to_owned(),
+            Self::LiftsMasks { nesting: true } => {
+                "`--cap-drop SYS_ADMIN`: `--nesting` needs no capability, also with `--user root`"
+                    .to_owned()
+            }
+            Self::LiftsMasks { nesting: false } => {
+                "`--cap-drop SYS_ADMIN`, or a seccomp policy that refuses them, as the built-in ones do"
+                    .to_owned()
+            }
             Self::NoLandlock => {
                 "boot with `lsm=landlock,…`, or take a profile that has it `if-available`"
                     .to_owned()

@@ -79,6 +79,63 @@ fn a_secret_is_not_below_its_mask_for_who_may_mount() {
     sandbox(&world).arg("--nesting").exec(nested).succeeds().stdout_is("");
 }
 
+/// Copies the tree at the first argument without what is mounted in it, and prints the second from the copy.
+const COPY: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    char text[64];
+    int tree = syscall(428, AT_FDCWD, argv[1], 1 /* OPEN_TREE_CLONE */);
+    int file = openat(tree, argv[2], O_RDONLY);
+    ssize_t length = read(file, text, sizeof text);
+    if (length > 0)
+        fwrite(text, 1, length, stdout);
+    puts("over");
+    return 0;
+}
+"#;
+
+#[test]
+fn a_capability_with_which_masks_are_lifted_does_not_stay() {
+    let world = World::new();
+    let hidden = world.file("shown/hid/one", "the key\n");
+    let hidden = hidden.parent().unwrap().to_str().unwrap().to_owned();
+    let shown = world.path("shown").to_str().unwrap().to_owned();
+    let lift = attack(&world, "lift", LIFT);
+    let copy = attack(&world, "copy", COPY);
+    // The control: with that capability over the namespace in which the mask was made.
+    let masked = "mount -t tmpfs x $1 && mount --bind /usr /usr && mount -o remount,bind,ro /usr && \
+                  mount -t tmpfs x /tmp && $2 $3 hid/one && exec $0 $1 /usr";
+    let own = ["-Urm", "/bin/sh", "-c", masked, &lift, &hidden, &copy, &shown];
+    let control = world.program("/usr/bin/unshare", own).ends().succeeds();
+    control.stdout_has("the key\n").stdout_has("mount_setattr\n").stdout_has("move_mount\n");
+    world.host(Host::MayChange);
+    let run =
+        |flags: &[&str]| sandbox(&world).args(["--write", &shown, "--hide", &hidden]).args(flags);
+    // Landlock is no answer to either call: it takes a filter.
+    for flags in [
+        &["--nesting", "--cap-add", "SYS_ADMIN"][..],
+        &["--nesting", "--cap-add", "SYS_ADMIN", "--user", "root"],
+        &["--cap-add", "all", "--seccomp", "unconfined", "--landlock", "off"],
+        &["--cap-add", "all", "--seccomp", "unconfined"],
+    ] {
+        let refused = run(flags).exec([&copy, &shown, "hid/one"]);
+        refused.exits_with(125).stdout_is("").stderr_has("would lift every mask");
+    }
+    for flags in [
+        &["--nesting"][..],
+        &["--cap-add", "all"],
+        &["--cap-add", "SYS_ADMIN", "--landlock", "off"],
+        &["--cap-add", "all", "--cap-drop", "SYS_ADMIN", "--nesting"],
+    ] {
+        run(flags).exec([&copy, &shown, "hid/one"]).succeeds().stdout_is("over\n");
+        run(flags).exec([&lift, &hidden, "/usr"]).succeeds().stdout_is("over\n");
+    }
+}
+
 /// Mounts a private file system on the first argument, gives up what that took, and goes on as who it
 /// was.
 const MOUNTED: &str = r#"
