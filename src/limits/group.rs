@@ -273,6 +273,16 @@ pub fn remove_left(path: &HostPath, patience: Duration) -> Result<()> {
     }
 }
 
+/// Removes the groups of a run that [`remove_left`] may not, or [`Group::remove`], for who may: those that a payload
+/// with subordinate ids has given to others of them. The base stays as it is.
+pub fn clear_left(path: &HostPath, patience: Duration) -> Result<()> {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+    let Some((name, base)) = name.filter(|name| name.starts_with(PREFIX)).zip(path.parent()) else {
+        return Ok(());
+    };
+    remove_when_empty(&files::open_directory(&base)?, name, patience)
+}
+
 /// Writes a limit and reads it back.
 fn set(group: &OwnedFd, limit: &GroupLimit) -> std::result::Result<String, Failure> {
     let (file, value) = (limit.file(), value(limit));

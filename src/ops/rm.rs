@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::error::OpsError;
+use super::foreign::remove_group;
 use super::removal::{self, Unfinished};
 use super::sweep::sweep;
-use crate::limits::group::remove_left;
 use crate::spec::Text;
 use crate::state::{SandboxId, StateError, Stores};
 
@@ -41,7 +41,7 @@ pub fn remove(
                 let locked = found.kill_and_lock()?;
                 if let Some(group) = group {
                     // Its supervisor does not, and no record will be there to tell the next command.
-                    remove_left(&group, GROUP).unwrap_or_default();
+                    remove_group(&group, GROUP).unwrap_or_default();
                 }
                 (locked, Unfinished::Remove)
             }

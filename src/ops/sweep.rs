@@ -11,13 +11,13 @@ use crate::state::{Effort, Record, SandboxDirectory, StateError, Store, Stores, 
 /// Sweeps one store.
 pub fn sweep_store(store: &Store, effort: Effort) -> Result<Swept, StateError> {
     let swept = store.sweep(&|sandbox, record| holds_changes(sandbox, record, effort), effort)?;
-    let patience = match effort {
-        Effort::Brief => Duration::ZERO,
-        Effort::Whole => Duration::from_secs(2),
-    };
     for group in &swept.groups {
+        let removed = match effort {
+            Effort::Brief => group::remove_left(group, Duration::ZERO),
+            Effort::Whole => foreign::remove_group(group, Duration::from_secs(2)),
+        };
         // One that cannot be removed holds nothing and bounds nobody; the next run in its base tries again.
-        group::remove_left(group, patience).unwrap_or_default();
+        removed.unwrap_or_default();
     }
     Ok(swept)
 }

@@ -501,6 +501,7 @@ impl Supervisor<'_> {
             servers: servers.map_err(SuperviseError::Servers)?,
             network: None,
             traffic: None,
+            group_left: None,
         })
     }
 }

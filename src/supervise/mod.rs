@@ -72,6 +72,7 @@ use crate::launch::{Names, Running};
 use crate::limits::group::{Group, Kills};
 use crate::plan::step::{Action, Plan, ProcessStep, Stage, StdioPlan, WatchStep};
 use crate::plan::traffic::Traffic;
+use crate::spec::HostPath;
 use crate::spec::service::Notify;
 use crate::state::events::What;
 use crate::sys::errno::Errno;
@@ -194,6 +195,8 @@ pub struct Ended {
     pub memory_kills: Option<Kills>,
     /// Output that could not be written, and not because its reader went away.
     pub lost: Vec<Lost>,
+    /// Its control group, where others own what is in it: it is still there, and the supervisor may not remove it.
+    pub group_left: Option<HostPath>,
 }
 
 /// Output that could not be written.
@@ -319,8 +322,14 @@ pub fn supervise(
     let beside = Beside { group: group.as_ref(), netstack: netstack.as_ref(), names };
     let ended = event_loop::run(running, duties, signals, beside);
     let ended = end_netstack(netstack, ended);
-    let removed = group.map_or(Ok(()), Group::remove).map_err(SuperviseError::Group);
-    ended.and_then(|ended| removed.map(|()| ended))
+    let place = group.as_ref().and_then(Group::path).cloned();
+    let removed = group.map_or(Ok(()), Group::remove);
+    let mut ended = ended?;
+    match removed {
+        Err(Errno::EACCES | Errno::EPERM) => ended.group_left = place,
+        removed => removed.map_err(SuperviseError::Group)?,
+    }
+    Ok(ended)
 }
 
 fn end_netstack(

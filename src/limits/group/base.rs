@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FlockOperation, Mode, OFlags, flock, mkdirat, rmdir, unlinkat};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, rmdir, unlinkat};
 
 use super::files::{open, open_directory, read, write};
 use super::{Failure, LEAF, PREFIX};
@@ -158,10 +158,6 @@ fn move_all(processes: &str, to: &OwnedFd) -> Result<()> {
 /// Removes a group with the groups in it, which a payload may have made as deep as its bound lets it; `EBUSY` while
 /// a process is in one. It holds two descriptors, however deep they are.
 fn remove(parent: impl AsFd, name: &str) -> Result<()> {
-    let enter = |above: BorrowedFd<'_>, name: &CStr| match open(above, name, GROUP) {
-        Err(Errno::ENOENT) => Ok(None),
-        other => other.map(Some),
-    };
     let name = CString::new(name).map_err(|_| Errno::EINVAL)?;
     let Some(mut here) = enter(parent.as_fd(), &name)? else { return Ok(()) };
     // The way down: what each is called, and the group that it is in.
@@ -184,6 +180,29 @@ fn remove(parent: impl AsFd, name: &str) -> Result<()> {
         here = up;
     }
     Err(Errno::EBUSY)
+}
+
+/// Opens a group to remove what is in it, whatever mode its maker has given it; none where it is gone. `EACCES` or
+/// `EPERM` where it is another's.
+fn enter(above: BorrowedFd<'_>, name: &CStr) -> Result<Option<OwnedFd>> {
+    let opened = match open(above, name, GROUP) {
+        // No group is a link, which this would follow.
+        Err(Errno::EACCES) => rustix::fs::chmodat(above, name, Mode::RWXU, AtFlags::empty())
+            .map_err(Errno::from)
+            .and_then(|()| open(above, name, GROUP)),
+        other => other,
+    };
+    match opened {
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(errno),
+        Ok(group) => {
+            let mode = Mode::from_raw_mode(rustix::fs::fstat(&group)?.st_mode);
+            if !mode.contains(Mode::RWXU) {
+                rustix::fs::fchmod(&group, Mode::RWXU)?;
+            }
+            Ok(Some(group))
+        }
+    }
 }
 
 /// Steps of a removal, far more than the groups that a payload may have: whoever makes others meanwhile is not
@@ -213,7 +232,7 @@ fn first_below(group: &OwnedFd) -> Result<Option<CString>> {
 }
 
 fn remove_empty(parent: BorrowedFd<'_>, name: &CStr) -> Result<()> {
-    match unlinkat(parent, name, rustix::fs::AtFlags::REMOVEDIR) {
+    match unlinkat(parent, name, AtFlags::REMOVEDIR) {
         // systemd was faster.
         Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(errno) => Err(errno.into()),

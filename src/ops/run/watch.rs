@@ -2,14 +2,21 @@
 
 use std::cell::Cell;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use super::RunError;
 use super::attempt::Prepared;
 use crate::launch::Running;
+use crate::ops::foreign::remove_group;
 use crate::spec::Spec;
 use crate::state::events::What;
 use crate::state::health::{Health, Status};
-use crate::supervise::{self, Call, Checkup, Duties, Ended, Model, Signals, Station, Witness};
+use crate::supervise::{
+    self, Call, Checkup, Duties, Ended, Model, Signals, Station, SuperviseError, Witness,
+};
+
+/// How long its processes may take to end.
+const GROUP: Duration = Duration::from_secs(2);
 
 impl Prepared {
     /// Until nothing of the run is left.
@@ -36,6 +43,9 @@ impl Prepared {
         let open_door = || self.open_door(spec).inspect(|_| has_door.set(true));
         duties.open_door = Some(&open_door);
         let ended = supervise::supervise(running, duties, signals)?;
+        if let Some(group) = &ended.group_left {
+            remove_group(group, GROUP).map_err(SuperviseError::Group)?;
+        }
         if let Some(directory) = self.directory.as_ref().filter(|_| has_door.get()) {
             directory.close_line()?;
         }

@@ -69,6 +69,15 @@ exits 0
 sleep 2
 ! groups | grep -v supervisor || not_so 'no group is left'
 
+# Whatever mode its payload gives a group, and to whichever of its ids, it is removed, and the status is the payload's.
+for theirs in 'chmod 0500 a; chmod 0 a/b' 'chown 5:5 a/b; chown 7:7 a'; do
+	try bryo run --rm --ids subid --user root --cap-add CAP_CHOWN --cgroup private -- \
+		sh -c "cd /sys/fs/cgroup && mkdir a a/b a/b/c && $theirs && exit 3"
+	exits 3
+	sleep 2
+	! groups | grep -v supervisor || not_so 'no group is left'
+done
+
 # Helpers are in a leaf of their own, within the limits.
 bryo run -d --name f --overlay fuse "${limits[@]}" -- sleep 1000 >/dev/null
 group=$(bryo inspect f | sed -n 's/^ *"cgroup": "\(.*\)",$/\1/p')
