@@ -40,7 +40,8 @@ fn gate() -> Gate {
     Gate::new(&rules(), Vec::new(), stands, names, Box::new(|| 7))
 }
 
-const CLIENT: Client = Client { flow: 1, over: Over::Datagram };
+const FROM: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 2, 100));
+const CLIENT: Client = Client { flow: 1, from: FROM, over: Over::Datagram };
 
 /// A message of a payload: what is asked of servers is about allowed names alone, and what is answered can be read.
 pub fn dns_query(data: &[u8]) {

@@ -6,6 +6,7 @@
 pub mod bridge;
 pub mod dns;
 pub mod egress;
+pub mod fair;
 pub mod interface;
 pub mod publish;
 mod settings;

@@ -40,6 +40,8 @@ pub enum Over {
 pub struct Client {
     /// The flow.
     pub flow: u64,
+    /// The address it comes from.
+    pub from: IpAddr,
     /// What it is.
     pub over: Over,
 }

@@ -12,9 +12,10 @@
 //!   hit port and id within one try.
 //! - Nothing of the question but its name and type is passed on: options of EDNS, bits, the case of letters
 //!   are ways to send bytes too.
-//! - Everything is bounded; what is too much is answered *server failure*.
+//! - Everything is bounded; what is too much is answered *server failure*, to whoever asks most.
 
 mod attempts;
+mod crowd;
 mod host;
 mod local;
 
@@ -136,12 +137,13 @@ impl Resolver {
         self.lookups.values().map(|lookup| lookup.deadline).min()
     }
 
-    /// A message of the payload: one datagram, or one message of a stream without its length.
-    pub fn ask(&mut self, policy: &Policy, client: Client, message: &[u8], now: Instant) {
+    /// A message of the payload: one datagram, or one message of a stream without its length. Whether there will be
+    /// a reply.
+    pub fn ask(&mut self, policy: &Policy, client: Client, message: &[u8], now: Instant) -> bool {
         let mut reader = Reader::new(message);
         let Some(header) = reader.header().filter(|header| header.flags & flag::RESPONSE == 0)
         else {
-            return;
+            return false;
         };
         let question = reader.question();
         let edns = question.as_ref().and_then(|_| edns_size(&mut reader, header.counts));
@@ -168,7 +170,8 @@ impl Resolver {
             Some(_) => None,
         };
         let (None, Some(question)) = (refusal, &question) else {
-            return self.send(client, simple(refusal.unwrap_or(Code::FormErr)));
+            self.send(client, simple(refusal.unwrap_or(Code::FormErr)));
+            return true;
         };
         let room = match client.over {
             Over::Stream => usize::from(u16::MAX),
@@ -181,7 +184,13 @@ impl Resolver {
             room,
             edns: edns.is_some(),
         };
+        // Asked again before it was answered: there is one reply. Each datagram is a client of its own.
+        let same = |lookup: &Lookup| lookup.waiting.contains(&waiting);
+        if client.over == Over::Stream && self.lookups.values().any(same) {
+            return false;
+        }
         self.look_up(policy, waiting, now);
+        true
     }
 
     fn look_up(&mut self, policy: &Policy, waiting: Waiting, now: Instant) {
@@ -205,14 +214,12 @@ impl Resolver {
         let same =
             |lookup: &&mut Lookup| lookup.name == name && lookup.question.kind == question.kind;
         if let Some(lookup) = self.lookups.values_mut().find(same) {
-            if lookup.waiting.contains(&waiting) {
-                return;
+            if let Some(gone) = lookup.join(waiting) {
+                self.give_up(&gone);
             }
-            if lookup.waiting.len() < WAITING {
-                lookup.waiting.push(waiting);
-                return;
-            }
-        } else if self.lookups.len() < LOOKUPS && !self.settings.servers.is_empty() {
+            return;
+        }
+        if !self.settings.servers.is_empty() && self.has_room(waiting.client.from) {
             let question =
                 Question { name: WireName::of(&name), kind: question.kind, class: INTERNET };
             let lookup = Lookup {
@@ -228,7 +235,7 @@ impl Resolver {
             };
             return self.send_lookup(lookup, now);
         }
-        self.reply(&waiting, &Answer::nothing(Code::ServFail, 0), 0);
+        self.give_up(&waiting);
     }
 
     /// Whether addresses of this kind lead nowhere.
@@ -351,7 +358,7 @@ impl Resolver {
 
     fn fail(&mut self, lookup: &Lookup) {
         for waiting in &lookup.waiting {
-            self.reply(waiting, &Answer::nothing(Code::ServFail, 0), 0);
+            self.give_up(waiting);
         }
     }
 

@@ -62,9 +62,9 @@ impl Gate {
         to.port() == 53 && self.0.borrow().stands.resolver.contains(&to.ip())
     }
 
-    /// A message of the payload to its name server.
-    pub fn ask(&self, client: Client, message: &[u8], now: Instant) {
-        self.with_resolver(|resolver, policy| resolver.ask(policy, client, message, now));
+    /// A message of the payload to its name server. Whether there will be a reply.
+    pub fn ask(&self, client: Client, message: &[u8], now: Instant) -> bool {
+        self.with_resolver(|resolver, policy| resolver.ask(policy, client, message, now))
     }
 
     /// What a server answered to a try.
@@ -135,14 +135,15 @@ impl Gate {
         self.0.borrow().ledger.told()
     }
 
-    fn with_resolver(&self, act: impl FnOnce(&mut Resolver, &Policy)) {
+    fn with_resolver<T>(&self, act: impl FnOnce(&mut Resolver, &Policy) -> T) -> T {
         let desk = &mut *self.0.borrow_mut();
-        act(&mut desk.resolver, &desk.policy);
+        let done = act(&mut desk.resolver, &desk.policy);
         for refused in desk.resolver.take_refused() {
             let attempt =
                 Attempt { name: Some(&refused.name), address: refused.address, service: None };
             desk.ledger.refuse(attempt, &refused.reason);
         }
+        done
     }
 }
 
@@ -307,7 +308,11 @@ mod tests {
         };
         let mut query = Writer::new(9, 0x100);
         query.question(&question);
-        gate.ask(Client { flow: 1, over: Over::Datagram }, &query.finish(), now);
+        gate.ask(
+            Client { flow: 1, from: ip("10.0.2.100"), over: Over::Datagram },
+            &query.finish(),
+            now,
+        );
         if let Some(Action::Send { number, bytes, .. }) = gate.action() {
             let id = Reader::new(&bytes).word().unwrap();
             let mut reply = Writer::new(id, 0x8180);

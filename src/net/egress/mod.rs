@@ -58,8 +58,6 @@ pub enum Verdict {
     Inspect(SocketAddr, Box<dyn Inspect>),
     /// It goes to the sandbox's name server, which is asked over TCP.
     Names,
-    /// It goes on here: the other end of this socket is ours.
-    Given(OwnedFd),
     /// Nothing listens there: TCP gets a reset, datagrams *port unreachable*.
     Closed,
     /// Not allowed: the payload gets *administratively prohibited*.
@@ -97,6 +95,12 @@ pub const HOLD: std::time::Duration = std::time::Duration::from_secs(10);
 pub trait Egress {
     /// A new flow, before anything of it left.
     fn open(&mut self, to: Destination) -> Verdict;
+
+    /// Takes a connection from `inside` to the name server; none when it takes no more. The other end of the socket is
+    /// ours.
+    fn connect(&mut self, _inside: IpAddr) -> Option<OwnedFd> {
+        None
+    }
 
     /// Whether the host got other addresses since this was asked last: then flows that were let out may lead to itself.
     fn host_changed(&mut self) -> bool {

@@ -9,31 +9,33 @@
 //! - Which servers the host asks is looked at as its own resolver does it: when a name is asked for, and not at every
 //!   one. Somebody else looks, and the answer does not wait for that; a laptop that nobody uses costs nothing.
 //! - Each datagram is a client of its own, and gets one reply or none; those that wait are bounded in number
-//!   and in time.
-//! - A client that takes no replies is dropped, not waited for.
+//!   and in time. What gets no reply is kept nowhere.
+//! - A client that takes no replies is dropped, not waited for; so is one that asks nothing (RFC 7766, section 6.2.3).
+//! - Above the bounds, whoever holds most makes room ([`fair`]); of connections those that were idle for longest.
+
+mod connections;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{Timespec, epoll};
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags};
 
 use super::dial::Dial;
 use super::pace::{CONNECTION, DATAGRAM};
-use crate::net::dns::{Action, Client, Framer, Over};
+use crate::net::dns::{Action, Client, Over};
 use crate::net::egress::{Destination, Egress, Ends, Gate, Verdict};
+use crate::net::fair;
 use crate::sys::errno::Result;
 use crate::sys::interfaces::Addresses;
+use connections::Connection;
 
 /// Datagrams that wait for a reply.
 const DATAGRAMS: usize = 1024;
-/// Connections of the payload.
-const STREAMS: usize = 32;
 /// How long a datagram waits: longer than the resolver tries.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Bytes that a connection may leave unread before it is dropped.
-const UNREAD: usize = 256 * 1024;
 /// Events that are taken in one turn.
 const EVENTS: usize = 64;
 /// Bit of an event that tells tries from connections.
@@ -60,13 +62,6 @@ pub struct Named<D> {
     /// Bytes to and from servers that nobody counted yet.
     passed: (usize, usize),
     room: Box<[u8]>,
-}
-
-/// A connection of the payload.
-struct Connection {
-    socket: OwnedFd,
-    framer: Framer,
-    unsent: Vec<u8>,
 }
 
 /// A question to a server.
@@ -109,14 +104,15 @@ impl<D: Dial> Named<D> {
         self.look = Some((look, Instant::now()));
     }
 
-    fn ask(&mut self, client: Client, message: &[u8], now: Instant) {
+    /// Whether there will be a reply.
+    fn ask(&mut self, client: Client, message: &[u8], now: Instant) -> bool {
         if let Some((look, last)) = &mut self.look
             && now.saturating_duration_since(*last) >= LOOK
         {
             *last = now;
             look();
         }
-        self.gate.ask(client, message, now);
+        self.gate.ask(client, message, now)
     }
 
     fn next_client(&mut self) -> u64 {
@@ -124,16 +120,22 @@ impl<D: Dial> Named<D> {
         self.clients
     }
 
-    /// The end of a new connection that the engine works with.
-    fn connect(&mut self) -> Result<OwnedFd> {
-        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-        let (theirs, ours) =
-            rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-        let number = self.next_client();
-        self.watch(&ours, number)?;
-        let connection = Connection { socket: ours, framer: Framer::default(), unsent: Vec::new() };
-        self.streams.insert(number, connection);
-        Ok(theirs)
+    /// Forgets one that waits for a reply, if there are too many; `flow` of `from` came last.
+    fn make_room(&mut self, flow: u64, from: IpAddr, now: Instant) {
+        if self.datagrams.len() > DATAGRAMS {
+            self.datagrams.retain(|_, (_, since)| now.saturating_duration_since(*since) < PATIENCE);
+        }
+        if self.datagrams.len() <= DATAGRAMS {
+            return;
+        }
+        let others = self.datagrams.iter().filter(|(number, _)| **number != flow);
+        let others = others.map(|(number, (ends, _))| (ends.inside.ip(), *number));
+        let others: Vec<(IpAddr, u64)> = others.collect();
+        let whose = fair::yields(others.iter().map(|(who, _)| *who).collect(), from);
+        let theirs = others.iter().filter(|(who, _)| Some(*who) == whose);
+        // What is too much is lost, as on any link: it will be asked again.
+        let lost = theirs.map(|(_, number)| *number).min().unwrap_or(flow);
+        self.datagrams.remove(&lost);
     }
 
     fn watch(&self, socket: &OwnedFd, number: u64) -> Result<()> {
@@ -150,38 +152,6 @@ impl<D: Dial> Named<D> {
             Ok(_) => events.iter().map(|event: &epoll::Event| event.data.u64()).collect(),
             // Nothing is lost: what is ready stays ready.
             Err(_) => Vec::new(),
-        }
-    }
-
-    /// Reads what the payload asks over a connection.
-    fn hear(&mut self, number: u64, now: Instant) {
-        loop {
-            let Some(connection) = self.streams.get_mut(&number) else { return };
-            match rustix::net::recv(&connection.socket, &mut *self.room, RecvFlags::empty()) {
-                Ok((_, length)) if length > 0 => {
-                    let bytes = self.room.get(..length).unwrap_or_default();
-                    let client = Client { flow: number, over: Over::Stream };
-                    for message in connection.framer.feed(bytes) {
-                        self.ask(client, &message, now);
-                    }
-                }
-                Err(rustix::io::Errno::AGAIN) => break,
-                Ok(_) | Err(_) => {
-                    self.streams.remove(&number);
-                    return;
-                }
-            }
-        }
-        self.tell(number, &[]);
-    }
-
-    /// Writes to a connection what it takes, and keeps the rest.
-    fn tell(&mut self, number: u64, bytes: &[u8]) {
-        let Some(connection) = self.streams.get_mut(&number) else { return };
-        connection.unsent.extend_from_slice(bytes);
-        let alive = flush(&connection.socket, &mut connection.unsent);
-        if !alive || connection.unsent.len() > UNREAD {
-            self.streams.remove(&number);
         }
     }
 
@@ -210,13 +180,13 @@ impl<D: Dial> Named<D> {
     fn carry_out(&mut self, now: Instant) {
         while let Some(action) = self.gate.action() {
             match action {
-                Action::Reply(Client { flow, over: Over::Datagram }, bytes) => {
+                Action::Reply(Client { flow, over: Over::Datagram, .. }, bytes) => {
                     if let Some((ends, _)) = self.datagrams.remove(&flow) {
                         self.replies.push((ends, bytes));
                     }
                 }
-                Action::Reply(Client { flow, over: Over::Stream }, bytes) => {
-                    self.tell(flow, &bytes);
+                Action::Reply(Client { flow, over: Over::Stream, .. }, bytes) => {
+                    self.tell(flow, &bytes, now);
                 }
                 Action::Close(number) => drop(self.tries.remove(&number)),
                 Action::Send { number, server, over, bytes } => {
@@ -257,12 +227,13 @@ impl<D: Dial> Named<D> {
 impl<D: Dial> Egress for Named<D> {
     fn open(&mut self, to: Destination) -> Verdict {
         match (self.gate.open(to), to) {
-            (Verdict::Names, Destination::Tcp(_)) if self.streams.len() < STREAMS => {
-                self.connect().map_or(Verdict::Closed, Verdict::Given)
-            }
-            (Verdict::Names, _) => Verdict::Closed,
+            (Verdict::Names, Destination::Udp(_) | Destination::Echo(_)) => Verdict::Closed,
             (verdict, _) => verdict,
         }
+    }
+
+    fn connect(&mut self, inside: IpAddr) -> Option<OwnedFd> {
+        self.accept(inside, Instant::now())
     }
 
     fn host_changed(&mut self) -> bool {
@@ -283,16 +254,12 @@ impl<D: Dial> Egress for Named<D> {
             return false;
         }
         let now = Instant::now();
-        if self.datagrams.len() >= DATAGRAMS {
-            self.datagrams.retain(|_, (_, since)| now.saturating_duration_since(*since) < PATIENCE);
-        }
-        // What is too much is lost, as on any link: it will be asked again.
-        if self.datagrams.len() < DATAGRAMS {
-            let flow = self.next_client();
+        let (flow, from) = (self.next_client(), ends.inside.ip());
+        if self.ask(Client { flow, from, over: Over::Datagram }, datagram, now) {
             self.datagrams.insert(flow, (ends, now));
-            self.ask(Client { flow, over: Over::Datagram }, datagram, now);
-            self.carry_out(now);
         }
+        self.carry_out(now);
+        self.make_room(flow, from, now);
         true
     }
 
@@ -320,10 +287,11 @@ impl<D: Dial> Egress for Named<D> {
         }
         self.gate.tick(now);
         self.carry_out(now);
+        self.close_idle(now);
     }
 
     fn deadline(&self) -> Option<Instant> {
-        self.gate.deadline()
+        self.gate.deadline().into_iter().chain(self.next_idle()).min()
     }
 }
 

@@ -1,5 +1,6 @@
 //! A resolver between a client and servers that are made here.
 
+mod crowd;
 mod given;
 
 use std::net::SocketAddr;
@@ -26,7 +27,12 @@ fn question(name: &str, kind: u16) -> Question {
     Question { name: Reader::new(&wire).name().unwrap(), kind, class: INTERNET }
 }
 
-const FLOW: Client = Client { flow: 5, over: Over::Datagram };
+const FLOW: Client = of(0, 5, Over::Datagram);
+
+/// A client at one of several addresses.
+const fn of(who: u8, flow: u64, over: Over) -> Client {
+    Client { flow, from: IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, who)), over }
+}
 
 /// A resolver, its policy and its clock.
 struct Bench {
@@ -282,7 +288,7 @@ fn what_did_not_fit_is_asked_for_again_over_tcp() {
 fn many_who_ask_the_same_are_one_question() {
     let mut bench = Bench::new(&["www.test"]);
     for flow in 0..200 {
-        bench.ask(Client { flow, over: Over::Stream }, "www.test", kind::A);
+        bench.ask(of(0, flow, Over::Stream), "www.test", kind::A);
     }
     let (number, _, _, query) = bench.sent().unwrap();
     let mut busy = 0;
@@ -359,8 +365,9 @@ fn an_address_that_was_told_has_the_name_it_was_told_for() {
 #[test]
 fn rubbish_from_the_payload_is_answered_or_dropped() {
     let mut bench = Bench::new(&["www.test"]);
-    bench.resolver.ask(&bench.policy, FLOW, b"\0", bench.now);
-    bench.resolver.ask(&bench.policy, FLOW, &Writer::new(1, flag::RESPONSE).finish(), bench.now);
+    for silent in [b"\0".to_vec(), Writer::new(1, flag::RESPONSE).finish()] {
+        assert!(!bench.resolver.ask(&bench.policy, FLOW, &silent, bench.now));
+    }
     assert_eq!(bench.resolver.action(), None);
     let code = |bench: &mut Bench, flags, class| {
         let mut writer = Writer::new(77, flags);

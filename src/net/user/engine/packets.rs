@@ -107,11 +107,12 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
             Verdict::Allow(to) => (self.dial.tcp(to), None),
             Verdict::Inspect(to, inspect) => (self.dial.tcp(to), Some(inspect)),
-            Verdict::Given(socket) => {
+            Verdict::Names => {
                 is_ours = true;
-                (Ok((socket, Progress::Connected)), None)
+                let given = self.egress.connect(ends.inside.ip()).ok_or(Errno::ECONNREFUSED);
+                (given.map(|socket| (socket, Progress::Connected)), None)
             }
-            Verdict::Closed | Verdict::Names => {
+            Verdict::Closed => {
                 return stream::refuse_syn(&ends, syn.seq, Errno::ECONNREFUSED, &self.link);
             }
             Verdict::Deny => {

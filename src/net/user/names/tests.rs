@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::thread;
 
+use super::connections::{IDLE, STREAMS};
 use super::*;
 use crate::net::dns::wire::{INTERNET, Question, Reader, WireName, kind};
 use crate::net::dns::write::Writer;
@@ -15,7 +16,7 @@ use crate::spec::net::{Egress as Rules, HostName, Rule};
 const RESOLVER: &str = "10.0.2.3:53";
 
 fn named(server: SocketAddr) -> Named<Host> {
-    let allow = vec![Rule::parse("good.test").unwrap()];
+    let allow = ["good.test", "*.good.test"].map(|rule| Rule::parse(rule).unwrap()).to_vec();
     let rules = Rules { allow, ..Rules::default() };
     let resolver: SocketAddr = RESOLVER.parse().unwrap();
     let stands = Stands { resolver: vec![resolver.ip()], host: Vec::new() };
@@ -122,7 +123,8 @@ fn a_connection_asks_and_what_does_not_fit_comes_over_tcp() {
         }
     });
     let to = Destination::Tcp(RESOLVER.parse().unwrap());
-    let Verdict::Given(socket) = named.open(to) else { panic!("not given") };
+    assert!(matches!(named.open(to), Verdict::Names));
+    let socket = named.connect([10, 0, 2, 100].into()).unwrap();
     let asked = stream::framed(&query("good.test"));
     let (one, two) = asked.split_at(5);
     rustix::net::send(&socket, one, SendFlags::NOSIGNAL).unwrap();
@@ -155,12 +157,111 @@ fn a_server_that_is_not_there_is_an_error_at_once() {
     assert!(start.elapsed() < Duration::from_secs(5));
 }
 
+/// The engine's end of a new connection of a member.
+fn connected(named: &mut Named<Host>, who: u8) -> Option<OwnedFd> {
+    let to = Destination::Tcp(RESOLVER.parse().unwrap());
+    assert!(matches!(named.open(to), Verdict::Names));
+    named.connect([10, 0, 2, who].into())
+}
+
+fn is_closed(socket: &OwnedFd) -> bool {
+    matches!(rustix::net::recv(socket, &mut [0; 1], RecvFlags::PEEK), Ok((_, 0)))
+}
+
+/// The sandbox's own datagrams are those of 100.
+fn of(who: u8, port: u16) -> Ends {
+    Ends { inside: SocketAddr::new([10, 0, 2, who].into(), port), ..ends(port) }
+}
+
 #[test]
-fn more_datagrams_than_fit_are_lost() {
+fn what_gets_no_reply_keeps_no_place() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let mut named = named(silent.local_addr().unwrap());
+    let response = Writer::new(7, 0x8100).finish();
     for port in 1..3000 {
-        assert!(named.take(ends(port), b"\0\x07"));
+        assert!(named.take(ends(port), if port % 2 == 0 { b"x" } else { &response }));
+    }
+    assert!(named.datagrams.is_empty());
+    assert!(named.take(ends(4000), &query("evil.test")));
+    assert_eq!(named.give().unwrap().0, ends(4000));
+}
+
+#[test]
+fn who_waits_most_is_forgotten_first() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut named = named(silent.local_addr().unwrap());
+    // As many names as everybody's questions need that wait for one answer each.
+    let asked: Vec<Vec<u8>> = (0..60).map(|n| query(&format!("a{n}.good.test"))).collect();
+    for port in 1..3000 {
+        assert!(named.take(of(100, port), &asked[usize::from(port) % asked.len()]));
     }
     assert_eq!(named.datagrams.len(), DATAGRAMS);
+    while named.give().is_some() {}
+    assert!(named.take(of(101, 1), &query("good.test")));
+    let waits = |named: &Named<Host>, who: u8| {
+        let inside: IpAddr = [10, 0, 2, who].into();
+        named.datagrams.values().filter(|(ends, _)| ends.inside.ip() == inside).count()
+    };
+    assert_eq!((waits(&named, 100), waits(&named, 101)), (DATAGRAMS - 1, 1));
+    // Refused names are answered at once, however many wait.
+    assert!(named.take(of(100, 9), &query("evil.test")));
+    assert_eq!(named.give().unwrap().0, of(100, 9));
+    assert_eq!(waits(&named, 101), 1);
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_one_that_waits_is_not() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut named = named(silent.local_addr().unwrap());
+    assert_eq!(named.deadline(), None);
+    let [idle, begun, waits] = [1, 1, 1].map(|who| connected(&mut named, who).unwrap());
+    let send = |socket: &OwnedFd, bytes: &[u8]| {
+        rustix::net::send(socket, bytes, SendFlags::NOSIGNAL).unwrap();
+    };
+    send(&waits, &stream::framed(&query("good.test")));
+    let start = Instant::now();
+    named.turn(start);
+    assert!(named.deadline().unwrap() < start + IDLE);
+    // A byte now and then is no question.
+    send(&begun, b"\0");
+    named.turn(start + IDLE / 2);
+    assert_eq!(named.streams.len(), 3);
+    send(&begun, b"\x20");
+    // The look-up begins its second try.
+    named.turn(start + IDLE);
+    assert_eq!(named.streams.len(), 1);
+    assert!(is_closed(&idle) && is_closed(&begun) && !is_closed(&waits));
+    // Four tries without an answer: then it is told so, and closed when it asks no more.
+    for seconds in (12..30).step_by(2) {
+        named.turn(start + Duration::from_secs(seconds));
+    }
+    let mut told = [0; 100];
+    let (_, length) = rustix::net::recv(&waits, &mut told, RecvFlags::empty()).unwrap();
+    assert_eq!((told[5] & 15, length > 12), (2, true));
+    assert!(named.streams.is_empty() && is_closed(&waits));
+    assert_eq!(named.deadline(), None);
+}
+
+#[test]
+fn the_connection_that_is_idle_for_longest_makes_room() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let mut named = named(silent.local_addr().unwrap());
+    let all: Vec<OwnedFd> = (0..STREAMS).map(|_| connected(&mut named, 1).unwrap()).collect();
+    let next = connected(&mut named, 1).unwrap();
+    assert!(is_closed(&all[0]) && all[1..].iter().all(|one| !is_closed(one)));
+    // Those that wait for a reply stay, but for somebody who has none.
+    for (n, one) in all[1..].iter().chain([&next]).enumerate() {
+        let asked = stream::framed(&query(&format!("a{n}.good.test")));
+        rustix::net::send(one, &asked, SendFlags::NOSIGNAL).unwrap();
+    }
+    named.turn(Instant::now());
+    assert!(connected(&mut named, 1).is_none());
+    let other = connected(&mut named, 2).unwrap();
+    assert_eq!(named.streams.len(), STREAMS);
+    assert!(!is_closed(&other));
+    // Whoever floods ends its own.
+    for _ in 0..100 {
+        connected(&mut named, 1);
+    }
+    assert!(!is_closed(&other));
 }
