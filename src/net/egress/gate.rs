@@ -263,6 +263,11 @@ impl Inspect for Tap {
         self.sight(heard)
     }
 
+    fn hear(&mut self, bytes: &[u8]) -> Option<Sight> {
+        let heard = self.listener.hear(bytes)?;
+        Some(self.sight(heard))
+    }
+
     fn end(&mut self) -> Sight {
         self.sight(self.listener.end())
     }

@@ -4,7 +4,7 @@
 //! The netstack sees every packet and knows no policy. For each flow it asks [`Egress::open`] once,
 //! before any socket is made. The answer names the address that is dialled: it is never looked up
 //! again. A flow whose bytes decide (a name in TLS or HTTP) comes with an [`Inspect`], which sees what the
-//! payload sends before anybody else does.
+//! payload sends, and what it is answered, before anybody else does.
 //!
 //! # Not here
 //! Packets and sockets (`net::user`).
@@ -82,6 +82,12 @@ pub trait Inspect: fmt::Debug {
     /// The next bytes, each byte once and in order. The netstack holds 64 KiB at most: whoever
     /// wants more has to refuse before that, or the flow is reset.
     fn look(&mut self, bytes: &[u8]) -> Sight;
+
+    /// The next bytes of the other side, before the payload has them: what becomes of those that are held, if that
+    /// can be told now.
+    fn hear(&mut self, _bytes: &[u8]) -> Option<Sight> {
+        None
+    }
 
     /// Nothing more comes: the payload closed its side, or has sent nothing for [`HOLD`] while bytes
     /// were held. Anything but [`Sight::Hold`] is done; `Hold` counts as a refusal.

@@ -89,6 +89,16 @@ fn a_greeting_must_name_an_allowed_host_in_whatever_pieces() {
 }
 
 #[test]
+fn a_second_greeting_must_name_an_allowed_host_too() {
+    let bad = "retry 198.51.100.7 good.test evil.test";
+    assert_eq!(on_host(bad), "again\n");
+    let what = format!("look good.test + retry 198.51.100.7 good.test good.test + {bad}");
+    assert_eq!(inside("--allow good.test", &what), "198.51.100.7\nagain\nrefused\n");
+    let denied = inside("--network user --deny evil.test", &what);
+    assert_eq!(denied, "198.51.100.7\nagain\nrefused\n");
+}
+
+#[test]
 fn forged_packets_reach_nobody_and_break_nothing() {
     let what = "forge 3000 + get 198.51.100.7 80 x + udp 198.51.100.7 9";
     let raw = inside("--network user --cap-add NET_RAW", what);

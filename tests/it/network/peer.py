@@ -1,5 +1,6 @@
 # The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's port 80 that
-# tell which Host they were asked for. Port 443 says how many bytes it has heard, and datagrams to ports 9 and
+# tell which Host they were asked for. Port 443 says that it has heard a greeting, and then that
+# something came again; datagrams to ports 9 and
 # 443 come back. Each question is written to the file that is named.
 import os, socket, struct, sys, threading
 
@@ -81,6 +82,9 @@ def listen_to_greetings():
                 held += more
             if held:
                 client.sendall(b'heard')
+            # What comes after the answer: a second greeting, say.
+            if client.recv(65536):
+                client.sendall(b'again')
         except OSError:
             pass
         client.close()

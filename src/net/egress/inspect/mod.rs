@@ -1,9 +1,10 @@
 //! What a connection says of itself: the name in TLS, the host of every HTTP request.
 //!
 //! # Theory of operation
-//! [`Listener::feed`] sees the payload's bytes before anybody else. The first ones tell the protocol. Of TLS the
-//! greeting is read, and what follows is not looked at. HTTP/1 is followed from request to request,
-//! through all bodies, for each request names a host of its own. What a proxy is asked for must be
+//! [`Listener::feed`] sees the payload's bytes before anybody else. The first ones tell the protocol. Of TLS every
+//! greeting is read until the server has taken one, which [`Listener::hear`] sees in its answer: the second one, which a
+//! server may ask for, can name another host (see `tls`). What follows is not looked at. HTTP/1 is followed from request
+//! to request, through all bodies, for each request names a host of its own. What a proxy is asked for must be
 //! allowed as if it were dialled; after `CONNECT` everything begins anew.
 //!
 //! Whatever the pieces in which bytes come: the same stream is refused, or not.
@@ -13,21 +14,24 @@
 //! - What could still become a request is held, not passed: the wait for more does not let it through.
 //! - `Upgrade` changes nothing: what follows must be requests, for whether the server agreed it alone knows.
 
+mod answers;
 mod head;
+mod protocol;
 mod tls;
 
 use super::policy::{Check, Other, Policy, Ruling, Service};
 use super::reason::Reason;
 use crate::spec::net::HostName;
-use head::{Authority, Body, Head, Host, Through, check_trailer, chunk_size, is_token};
-use tls::Hello;
+use answers::{Answers, Said};
+use head::{Authority, Body, Head, Host, Through, check_trailer, chunk_size};
+use protocol::{Protocol, protocol};
+use tls::{Client, Server};
 
 /// Longest head of a request.
 const HEAD: usize = 32 * 1024;
 /// Longest line before a chunk or after the last one.
 const LINE: usize = 4096;
-/// Longest method; and longest first line of a protocol that could be HTTP.
-const METHOD: usize = 32;
+/// Longest first line of a protocol that could be HTTP.
 const FIRST_LINE: usize = 16 * 1024;
 
 /// What is known after some bytes.
@@ -43,7 +47,7 @@ pub enum Heard {
     Refuse(Reason),
 }
 
-/// Follows one direction of one connection.
+/// Follows one connection.
 #[derive(Debug)]
 pub struct Listener {
     service: Service,
@@ -53,6 +57,7 @@ pub struct Listener {
     held: Vec<u8>,
     /// How much of it holds no end of a head.
     scanned: usize,
+    answers: Answers,
     said: Option<HostName>,
 }
 
@@ -60,7 +65,7 @@ pub struct Listener {
 enum State {
     /// The first bytes.
     First,
-    Tls(Hello),
+    Tls(Client),
     Head,
     Body(u64),
     ChunkSize,
@@ -83,7 +88,15 @@ impl Listener {
     /// For a flow to `service` that must say what `check` wants.
     pub fn new(service: Service, check: Check) -> Self {
         let held = Vec::new();
-        Self { service, check, state: State::First, held, scanned: 0, said: None }
+        Self {
+            service,
+            check,
+            state: State::First,
+            held,
+            scanned: 0,
+            answers: Answers::default(),
+            said: None,
+        }
     }
 
     /// The name that was said last.
@@ -102,6 +115,18 @@ impl Listener {
             }
             _ => self.held.extend_from_slice(bytes),
         }
+        self.judge_held(policy)
+    }
+
+    /// The next bytes of the other side. What it makes of those that wait, if they can be judged now.
+    pub fn hear(&mut self, bytes: &[u8]) -> Option<Heard> {
+        let mut rest = bytes;
+        match self.answers.read(&mut rest)? {
+            Said::Greeted => Some(Heard::Trust),
+        }
+    }
+
+    fn judge_held(&mut self, policy: &Policy) -> Heard {
         loop {
             match self.step(policy) {
                 Ok(Step::Go) => {}
@@ -114,8 +139,8 @@ impl Listener {
 
     /// Whether what came must wait. Parts of a line between chunks need not: they ask for nothing.
     fn holds(&self) -> bool {
-        match self.state {
-            State::Tls(_) => true,
+        match &self.state {
+            State::Tls(client) => client.holds(),
             State::First | State::Head => !self.held.is_empty(),
             State::Body(_)
             | State::ChunkSize
@@ -133,12 +158,14 @@ impl Listener {
     fn step(&mut self, policy: &Policy) -> Result<Step, Reason> {
         match &mut self.state {
             State::First => self.first(),
-            State::Tls(hello) => {
+            State::Tls(client) => {
                 let bytes = std::mem::take(&mut self.held);
-                match hello.feed(&bytes)? {
-                    Some(greeting) => self.greeted(policy, greeting.name),
-                    None => Ok(Step::Wait),
+                let mut rest = bytes.as_slice();
+                while let Some(greeting) = client.feed(&mut rest)? {
+                    self.answers = Answers::Hello(Server::default());
+                    check_name(policy, (self.service, self.check), greeting.name, &mut self.said)?;
                 }
+                Ok(Step::Wait)
             }
             State::Head => self.head(policy),
             State::Body(left) => {
@@ -182,7 +209,7 @@ impl Listener {
         match protocol(&self.held) {
             None if self.held.len() > FIRST_LINE => Err(Reason::TooLate),
             None => Ok(Step::Wait),
-            Some(Protocol::Tls) => Ok(self.then(State::Tls(Hello::default()))),
+            Some(Protocol::Tls) => Ok(self.then(State::Tls(Client::default()))),
             Some(Protocol::Http) if self.service == Service::Tcp(443) && self.must_name() => {
                 Err(Reason::NoProtocol)
             }
@@ -198,18 +225,6 @@ impl Listener {
 
     fn must_name(&self) -> bool {
         matches!(self.check, Check::Names { .. })
-    }
-
-    fn greeted(&mut self, policy: &Policy, name: Option<HostName>) -> Result<Step, Reason> {
-        match name {
-            Some(name) => {
-                policy.speaks(&name, self.service, self.check)?;
-                self.said = Some(name);
-                Ok(Step::Trust)
-            }
-            None if self.must_name() => Err(Reason::NoName),
-            None => Ok(Step::Trust),
-        }
     }
 
     /// Reads a head, once it is whole.
@@ -318,6 +333,24 @@ impl Listener {
     }
 }
 
+/// Whether the name in a greeting may be talked to.
+fn check_name(
+    policy: &Policy,
+    (service, check): (Service, Check),
+    name: Option<HostName>,
+    said: &mut Option<HostName>,
+) -> Result<(), Reason> {
+    match name {
+        Some(name) => {
+            policy.speaks(&name, service, check)?;
+            *said = Some(name);
+            Ok(())
+        }
+        None if matches!(check, Check::Names { .. }) => Err(Reason::NoName),
+        None => Ok(()),
+    }
+}
+
 /// Takes up to `left` bytes off; gives how many are still to come.
 fn skip(held: &mut Vec<u8>, left: u64) -> u64 {
     let here = usize::try_from(left).unwrap_or(usize::MAX).min(held.len());
@@ -332,51 +365,6 @@ fn bare_newline(held: &[u8]) -> Result<(), Reason> {
         return Err(Reason::Ambiguous("a line that ends in LF alone"));
     }
     Ok(())
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Protocol {
-    Tls,
-    Http,
-    Other,
-}
-
-/// Words that begin a request even where no version ends the line.
-const METHODS: [&[u8]; 10] = [
-    b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI",
-];
-
-/// The protocol that some first bytes are of; `None` while they could be of two.
-fn protocol(bytes: &[u8]) -> Option<Protocol> {
-    match *bytes {
-        [] | [22] => return None,
-        [22, 3, ..] => return Some(Protocol::Tls),
-        _ => {}
-    }
-    // Servers pass over blanks before a request.
-    let blank = bytes.iter().take_while(|byte| b"\r\n\t ".contains(byte)).count();
-    let rest = &bytes[blank..];
-    let word = rest.iter().take_while(|byte| is_token(**byte)).count();
-    let method = &rest[..word];
-    match rest.get(word) {
-        _ if word > METHOD => Some(Protocol::Other),
-        None => None,
-        Some(b' ' | b'\t' | 0x0b | 0x0c) if word > 0 => {
-            let known = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
-            let line = rest.iter().position(|byte| *byte == b'\n');
-            match line.map(|end| &rest[..end]) {
-                _ if known => Some(Protocol::Http),
-                None => None,
-                Some(line) if has_version(line) => Some(Protocol::Http),
-                Some(_) => Some(Protocol::Other),
-            }
-        }
-        Some(_) => Some(Protocol::Other),
-    }
-}
-
-fn has_version(line: &[u8]) -> bool {
-    line.windows(5).any(|five| five.eq_ignore_ascii_case(b"HTTP/"))
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! What connections may say, and every way to say two things at once.
+//!
+//! Long because the streams that are tried stand beside what becomes of them.
 
 use proptest::prelude::*;
 
@@ -83,8 +85,8 @@ fn tls_must_say_an_allowed_name() {
     for service in [HTTPS, Service::Tcp(8443)] {
         for check in [STRICT, LENIENT] {
             let heard = |bytes: &[u8]| hear(service, check, &[bytes]);
-            assert_eq!(heard(&hello("good.test")), Heard::Trust);
-            assert_eq!(heard(&hello("A.GOOD.test")), Heard::Trust);
+            assert_eq!(heard(&hello("good.test")), Heard::Pass);
+            assert_eq!(heard(&hello("A.GOOD.test")), Heard::Pass);
             let other =
                 |name: &str| Heard::Refuse(Reason::OtherName(HostName::parse(name).unwrap()));
             assert_eq!(heard(&hello("evil.test")), other("evil.test"));
@@ -99,14 +101,14 @@ fn tls_must_say_an_allowed_name() {
 fn a_greeting_is_put_together_from_records_and_pieces() {
     let message = greeting(&[extension(21, &[0; 9000]), sni(b"good.test")]);
     for size in [1000, 100, 16] {
-        assert_eq!(hear(HTTPS, STRICT, &[&records(&message, size)]), Heard::Trust, "{size}");
+        assert_eq!(hear(HTTPS, STRICT, &[&records(&message, size)]), Heard::Pass, "{size}");
     }
     let short = greeting(&[sni(b"evil.test")]);
     assert!(is_refused(&hear(HTTPS, STRICT, &[&records(&short, 1)])));
     let bytes = hello("good.test");
     for cut in 1..bytes.len() {
         assert_eq!(hear(HTTPS, STRICT, &[&bytes[..cut]]), Heard::More);
-        assert_eq!(hear(HTTPS, STRICT, &[&bytes[..cut], &bytes[cut..]]), Heard::Trust);
+        assert_eq!(hear(HTTPS, STRICT, &[&bytes[..cut], &bytes[cut..]]), Heard::Pass);
     }
 }
 
@@ -136,6 +138,76 @@ fn a_greeting_that_two_read_differently_is_refused() {
     }
     let small = records(&[vec![1, 0, 0x40, 0], vec![0; 16000]].concat(), 1);
     assert_eq!(hear(HTTPS, STRICT, &[&small]), Heard::Refuse(Reason::TooLate));
+}
+
+/// One record of this kind.
+fn record(kind: u8, content: &[u8]) -> Vec<u8> {
+    [vec![kind, 3, 3], counted(2, content)].concat()
+}
+
+/// An answer to a greeting with this random: `RETRY` asks for another one.
+fn answer(random: [u8; 32]) -> Vec<u8> {
+    let body = [vec![3, 3], random.to_vec(), counted(1, &[1; 32]), vec![0x13, 1, 0]].concat();
+    record(22, &[vec![2], counted(3, &body)].concat())
+}
+
+#[test]
+fn a_second_greeting_must_name_an_allowed_host_too() {
+    let (change, early) = (record(20, &[1]), record(23, &[9; 600]));
+    let evil = records(&greeting(&[sni(b"evil.test")]), 9);
+    let between: [&[u8]; 5] = [&[], &change, &early, &early.repeat(40), &record(21, &[1, 0])];
+    for before in between {
+        for check in [STRICT, LENIENT] {
+            let second = |then: &[u8]| {
+                let (policy, mut listener) = (good(), Listener::new(HTTPS, check));
+                assert_eq!(listener.feed(&policy, &hello("good.test")), Heard::Pass);
+                assert_eq!(listener.feed(&policy, before), Heard::Pass);
+                assert_eq!(listener.hear(&answer(tls::RETRY)), None);
+                let heard = listener.feed(&policy, &[before, then].concat());
+                let last = listener.hear(&answer([7; 32]));
+                (heard, last)
+            };
+            assert_eq!(second(&hello("good.test")), (Heard::Pass, Some(Heard::Trust)));
+            for bad in [&evil, &hello("evil.test"), &records(&greeting(&[]), 9999)] {
+                assert!(is_refused(&second(bad).0), "{before:?}");
+            }
+        }
+    }
+    let message = greeting(&[sni(b"good.test")]);
+    let two = [&message[..], &greeting(&[sni(b"evil.test")])].concat();
+    let within = [&hello("good.test")[..], &evil[..30], &change, &evil[30..]].concat();
+    let unasked = [&hello("good.test")[..], &record(22, &[16, 0, 0, 1, 7])].concat();
+    let strange = [&hello("good.test")[..], &record(24, &[1])].concat();
+    for bytes in
+        [&records(&two, 9999), &records(&two, message.len() - 1), &within, &unasked, &strange]
+    {
+        assert!(is_refused(&hear(HTTPS, STRICT, &[bytes])), "{bytes:?}");
+    }
+    let part = [&hello("good.test")[..], &evil[..3]].concat();
+    assert_eq!(hear(HTTPS, STRICT, &[&part]), Heard::More);
+}
+
+#[test]
+fn a_greeting_that_was_taken_is_the_last_and_nothing_else_counts_as_that() {
+    let greeted = || {
+        let (policy, mut listener) = (good(), Listener::new(HTTPS, STRICT));
+        assert_eq!(listener.hear(&answer([7; 32])), None);
+        assert_eq!(listener.feed(&policy, &hello("good.test")), Heard::Pass);
+        listener
+    };
+    let (retry, taken) = (answer(tls::RETRY), answer([7; 32]));
+    let both = [&record(21, &[1, 112])[..], &retry, &record(20, &[1]), &taken].concat();
+    for size in [1, 2, 7, 41, 9999] {
+        let mut listener = greeted();
+        let any = both.chunks(size).any(|piece| listener.hear(piece) == Some(Heard::Trust));
+        assert!(any, "{size}");
+    }
+    for other in [&retry[..], &record(22, &[11, 0, 0, 1, 7]), b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
+        let mut listener = greeted();
+        assert_eq!(listener.hear(other), None);
+        let later = listener.feed(&good(), &hello("evil.test"));
+        assert!(is_refused(&later), "{other:?}");
+    }
 }
 
 #[test]
@@ -240,8 +312,8 @@ fn what_a_proxy_is_asked_for_must_be_allowed_too() {
     assert_eq!(hear(&[absolute]), Heard::Pass);
     let connect = b"CONNECT good.test:443 HTTP/1.1\r\nHost: good.test:443\r\n\r\n";
     assert_eq!(hear(&[connect]), Heard::Pass);
-    assert_eq!(hear(&[connect, &hello("good.test")]), Heard::Trust);
-    assert_eq!(hear(&[&[&connect[..], &hello("good.test")].concat()]), Heard::Trust);
+    assert_eq!(hear(&[connect, &hello("good.test")]), Heard::Pass);
+    assert_eq!(hear(&[&[&connect[..], &hello("good.test")].concat()]), Heard::Pass);
     assert!(is_refused(&hear(&[connect, &hello("evil.test")])));
     assert!(is_refused(&hear(&[connect, b"\x01\x02\x03\x04"])));
     let address = b"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n\r\n";
@@ -312,8 +384,8 @@ fn what_is_too_long_is_refused_before_it_is_held_too_long() {
 #[test]
 fn a_denied_name_is_heard_and_all_else_passes() {
     let heard = |bytes: &[u8]| hear(HTTPS, Check::Denied, &[bytes]);
-    assert_eq!(heard(&hello("any.test")), Heard::Trust);
-    assert_eq!(heard(&records(&greeting(&[]), 9999)), Heard::Trust);
+    assert_eq!(heard(&hello("any.test")), Heard::Pass);
+    assert_eq!(heard(&records(&greeting(&[]), 9999)), Heard::Pass);
     assert_eq!(heard(b"SSH-2.0-x\r\n"), Heard::Trust);
     assert!(is_refused(&heard(&hello("bad.good.test"))));
     let get = b"GET / HTTP/1.1\r\nHost: bad.good.test\r\n\r\n";
@@ -330,6 +402,8 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
         Just(b"CONNECT good.test:443 HTTP/1.1\r\nHost: good.test\r\n\r\n".to_vec()),
         Just(hello("good.test")),
         Just(hello("evil.test")),
+        Just(record(20, &[1])),
+        Just(record(23, &[7; 30])),
         Just(records(&greeting(&[sni(b"good.test")]), 7)),
         prop::collection::vec(any::<u8>(), 0..20),
     ];

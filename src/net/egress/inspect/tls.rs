@@ -1,9 +1,14 @@
-//! The name in a TLS `ClientHello` (RFC 8446 section 4.1.2, RFC 6066 section 3).
+//! The names in TLS `ClientHello`s (RFC 8446 section 4.1.2, RFC 6066 section 3), and the answer to them.
 //!
 //! # Theory of operation
-//! [`Hello::feed`] takes a stream apart into records and puts the handshake message in them together;
-//! once it is whole, it is read to its last byte. What is read in one way only by some is refused:
-//! an extension twice, a list of several names, lengths that do not add up.
+//! [`Client::feed`] takes what the payload sends apart into records and puts the handshake messages in them together;
+//! each is read to its last byte once it is whole. What is read in one way only by some is refused: an
+//! extension twice, a list of several names, lengths that do not add up, a greeting with something else in its record.
+//!
+//! A server may answer `HelloRetryRequest`, and goes by what the second greeting says, which is in the clear, too. It can
+//! come behind any number of records of early data (section 4.2.10), so nothing that the client sends tells that there
+//! will be none. The server's answer does: [`Server::feed`] waits for a `ServerHello` that is no retry (its random says
+//! which). Until it is there, all records of the client's are followed, and every greeting among them is read.
 
 use super::super::reason::Reason;
 use crate::spec::net::HostName;
@@ -11,21 +16,86 @@ use crate::spec::net::HostName;
 /// Longest message, and longest stream of the records it comes in: one byte a record at worst is refused.
 const MESSAGE: usize = 16 * 1024;
 const STREAM: usize = 40 * 1024;
-/// Longest record, RFC 8446 section 5.1.
+/// Longest record in the clear, and longest encrypted one: RFC 8446 sections 5.1 and 5.2.
 const RECORD: usize = 1 << 14;
+const ENCRYPTED: usize = RECORD + 256;
 
+const CHANGE_CIPHER_SPEC: u8 = 20;
+const ALERT: u8 = 21;
 const HANDSHAKE: u8 = 22;
+const APPLICATION_DATA: u8 = 23;
+const HELLO_REQUEST: u8 = 0;
 const CLIENT_HELLO: u8 = 1;
+const SERVER_HELLO: u8 = 2;
 const SERVER_NAME: u16 = 0;
 
-/// A message that comes in pieces.
+/// The random of a `ServerHello` that asks for another greeting, RFC 8446 section 4.1.3.
+pub(super) const RETRY: [u8; 32] = [
+    0xcf, 0x21, 0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d, 0x8c, 0x02, 0x1e, 0x65, 0xb8, 0x91,
+    0xc2, 0xa2, 0x11, 0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
+];
+
+type Found<T> = Result<T, Reason>;
+
+/// A stream of records.
 #[derive(Debug, Default)]
-pub(super) struct Hello {
-    message: Vec<u8>,
-    /// The header of a record as far as it came, and what of its content is still to come.
+struct Records {
+    /// The header of a record as far as it came, or that of the one whose content comes.
     header: Vec<u8>,
+    /// What of its content is still to come.
     missing: usize,
+}
+
+impl Records {
+    /// The next part of a record's content and its kind; `None` when there is none in what came.
+    fn next<'a>(&mut self, rest: &mut &'a [u8]) -> Found<Option<(u8, &'a [u8])>> {
+        while self.missing == 0 && !rest.is_empty() {
+            if self.header.len() == 5 {
+                self.header.clear();
+            }
+            let (first, after) = rest.split_at(1);
+            self.header.extend_from_slice(first);
+            *rest = after;
+            self.check_header()?;
+        }
+        let (content, after) = rest.split_at(rest.len().min(self.missing));
+        *rest = after;
+        self.missing -= content.len();
+        let kind = self.header.first().copied();
+        Ok(kind.filter(|_| !content.is_empty()).map(|kind| (kind, content)))
+    }
+
+    /// Each byte of a header is checked as it comes.
+    fn check_header(&mut self) -> Found<()> {
+        let ambiguous = Err(Reason::Ambiguous("a TLS record that is none"));
+        let (length, most) = match *self.header.as_slice() {
+            [kind, ..] if !(CHANGE_CIPHER_SPEC..=APPLICATION_DATA).contains(&kind) => {
+                return ambiguous;
+            }
+            [_, major, ..] if major != 3 => return ambiguous,
+            [CHANGE_CIPHER_SPEC, _, _, high, low] => (u16::from_be_bytes([high, low]), 1),
+            [APPLICATION_DATA, _, _, high, low] => (u16::from_be_bytes([high, low]), ENCRYPTED),
+            [ALERT | HANDSHAKE, _, _, high, low] => (u16::from_be_bytes([high, low]), RECORD),
+            _ => return Ok(()),
+        };
+        self.missing = usize::from(length);
+        if self.missing == 0 || self.missing > most { ambiguous } else { Ok(()) }
+    }
+
+    /// The kind of the record whose header came in part.
+    fn begun(&self) -> Option<u8> {
+        self.header.first().copied().filter(|_| self.missing > 0 || self.header.len() < 5)
+    }
+}
+
+/// What a client sends until it was answered.
+#[derive(Debug, Default)]
+pub(super) struct Client {
+    records: Records,
+    message: Vec<u8>,
+    /// Bytes of records since the message began.
     seen: usize,
+    has_greeted: bool,
 }
 
 /// A message that is whole.
@@ -35,61 +105,103 @@ pub(super) struct Greeting {
     pub(super) name: Option<HostName>,
 }
 
-impl Hello {
-    /// The next bytes. `None`: more is needed.
-    pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<Option<Greeting>, Reason> {
-        let mut rest = bytes;
+impl Client {
+    /// The next bytes, up to the end of a greeting. `None`: there is none in what came.
+    pub(super) fn feed(&mut self, rest: &mut &[u8]) -> Found<Option<Greeting>> {
         while !rest.is_empty() {
-            if self.missing == 0 {
-                let (first, after) = rest.split_at(rest.len().min(5 - self.header.len()));
-                self.header.extend_from_slice(first);
-                self.seen += first.len();
-                rest = after;
-                self.check_header()?;
-            } else {
-                let (content, after) = rest.split_at(rest.len().min(self.missing));
-                self.message.extend_from_slice(content);
-                self.missing -= content.len();
-                self.seen += content.len();
-                rest = after;
-                if let Some(message) = self.whole()? {
-                    return read(message).map(|name| Some(Greeting { name }));
-                }
+            let before = rest.len();
+            let part = self.records.next(rest)?;
+            let is_greeting = self.records.header.first() == Some(&HANDSHAKE);
+            if !is_greeting && (!self.has_greeted || !self.message.is_empty()) {
+                return Err(Reason::Ambiguous("a TLS record that is none"));
             }
+            if !is_greeting {
+                continue;
+            }
+            self.seen += before - rest.len();
             if self.seen > STREAM {
                 return Err(Reason::TooLate);
+            }
+            let Some((_, content)) = part else { continue };
+            self.message.extend_from_slice(content);
+            if let Some(greeting) = self.whole()? {
+                return Ok(Some(greeting));
             }
         }
         Ok(None)
     }
 
-    /// Each byte of a header is checked as it comes.
-    fn check_header(&mut self) -> Result<(), Reason> {
-        let ambiguous = Err(Reason::Ambiguous("a TLS record that is none"));
-        match *self.header.as_slice() {
-            [kind, ..] if kind != HANDSHAKE => ambiguous,
-            [_, major, ..] if major != 3 => ambiguous,
-            [_, _, _, high, low] => {
-                self.missing = usize::from(high) << 8 | usize::from(low);
-                self.header.clear();
-                if self.missing == 0 || self.missing > RECORD { ambiguous } else { Ok(()) }
-            }
-            _ => Ok(()),
-        }
+    /// Whether what came could become a greeting that nobody has read.
+    pub(super) fn holds(&self) -> bool {
+        !self.has_greeted || !self.message.is_empty() || self.records.begun() == Some(HANDSHAKE)
     }
 
-    /// The body of the first handshake message, once it is there.
-    fn whole(&self) -> Result<Option<&[u8]>, Reason> {
-        match *self.message.as_slice() {
-            [kind, ..] if kind != CLIENT_HELLO => {
-                Err(Reason::Ambiguous("a TLS handshake that does not begin"))
-            }
-            [_, a, b, c, ref body @ ..] => {
-                let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                if length > MESSAGE { Err(Reason::TooLate) } else { Ok(body.get(..length)) }
-            }
-            _ => Ok(None),
+    /// The greeting, once it is there.
+    fn whole(&mut self) -> Found<Option<Greeting>> {
+        let [kind, ref rest @ ..] = *self.message.as_slice() else { return Ok(None) };
+        if kind != CLIENT_HELLO {
+            return Err(Reason::Ambiguous("a TLS handshake that does not begin"));
         }
+        let [a, b, c, ref body @ ..] = *rest else { return Ok(None) };
+        let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+        if length > MESSAGE {
+            return Err(Reason::TooLate);
+        }
+        if body.len() < length {
+            return Ok(None);
+        }
+        if body.len() > length || self.records.missing > 0 {
+            return Err(Reason::Ambiguous("a TLS greeting with more behind it"));
+        }
+        let name = read(body)?;
+        self.message.clear();
+        self.seen = 0;
+        self.has_greeted = true;
+        Ok(Some(Greeting { name }))
+    }
+}
+
+/// What a server answers.
+#[derive(Debug, Default)]
+pub(super) struct Server {
+    records: Records,
+    message: Vec<u8>,
+}
+
+impl Server {
+    /// The next bytes: whether the server has taken a greeting. What is no TLS is a reason to wait no longer.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Found<bool> {
+        let mut rest = bytes;
+        while let Some((kind, content)) = self.records.next(&mut rest)? {
+            if kind == HANDSHAKE {
+                self.message.extend_from_slice(content);
+                if self.has_agreed()? {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn has_agreed(&mut self) -> Found<bool> {
+        while let [kind, a, b, c, ref body @ ..] = *self.message.as_slice() {
+            let length = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+            let is_retry = match (kind, body.get(2..34)) {
+                _ if length > MESSAGE => return Err(Reason::TooLate),
+                (SERVER_HELLO, None) if length >= 34 => return Ok(false),
+                (SERVER_HELLO, Some(random)) if length >= 34 => random == RETRY,
+                (HELLO_REQUEST, _) => true,
+                _ => return Err(Reason::Ambiguous("a TLS answer that is none")),
+            };
+            if !is_retry {
+                return Ok(true);
+            }
+            if body.len() < length {
+                return Ok(false);
+            }
+            self.message.drain(..4 + length);
+        }
+        Ok(false)
     }
 }
 

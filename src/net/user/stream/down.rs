@@ -1,6 +1,9 @@
 //! What the host's other end sends, on its way to the payload.
 
+use std::time::Instant;
+
 use super::{DOWN, Direction, Ends, Means, Stream, TURN};
+use crate::net::egress::Sight;
 use crate::net::user::packet::Flags;
 use crate::sys::errno::Errno;
 
@@ -8,6 +11,7 @@ impl Stream {
     /// Reads from the host and sends to the payload; whether there may be more at once.
     pub(super) fn pump(&mut self, means: &mut Means<'_>) -> Result<bool, Errno> {
         let mut moved = 0;
+        let mut frees = false;
         while self.readable && !self.host_fin && self.endpoint.is_open() {
             if moved >= TURN {
                 return Ok(true);
@@ -34,6 +38,7 @@ impl Stream {
                     self.readable = length == want || self.hung_up;
                     let offset = self.down.len();
                     self.down.filled(length);
+                    frees |= self.hear(offset, length, means.now)?;
                     self.send_bytes(offset, length, means);
                     self.passed(Direction::Down, length, means);
                     moved += length;
@@ -51,7 +56,20 @@ impl Stream {
             self.say(&control, means);
             self.endpoint.sent_fin(means.now);
         }
-        Ok(false)
+        Ok(frees)
+    }
+
+    /// Has the inspection hear new bytes of `down`; whether what it held can go on now.
+    fn hear(&mut self, offset: usize, length: usize, now: Instant) -> Result<bool, Errno> {
+        let Some(inspect) = &mut self.inspect else { return Ok(false) };
+        let (first, second) = self.down.slices(offset, length);
+        let mut sight = inspect.hear(first);
+        if !second.is_empty() && !matches!(sight, Some(Sight::Trust | Sight::Refuse)) {
+            sight = inspect.hear(second).or(sight);
+        }
+        let Some(sight) = sight else { return Ok(false) };
+        self.judge(sight, now)?;
+        Ok(self.hold_until.is_none() && !self.up.is_empty())
     }
 
     /// Sends new bytes of `down` as segments, as many at once as the link takes.
