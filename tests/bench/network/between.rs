@@ -10,6 +10,9 @@ use crate::tools::Tools;
 
 const NETWORK: &str = "bench";
 const VETH: &str = "veth";
+const SUBNET: &str = "10.97.5.0/24";
+/// The other sandbox's address, whoever of both came first.
+const SERVER: &str = "10.97.5.7";
 
 /// How long the other sandbox may take until it answers.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -28,13 +31,15 @@ pub(super) fn rows(tools: &Tools) -> Vec<Row> {
 }
 
 fn measured(bed: &Bed) -> Result<Vec<Row>, String> {
-    let network = Network::make(bed)?;
+    let _network = Network::make(bed)?;
     let sides = [bed.on_bridge(NETWORK), bed.behind_nothing(VETH)];
-    let server = network.server_of(&sides[0])?;
+    answers(&sides[0], SERVER)?;
+    // What it is compared with is there on every machine: without it nothing is told.
+    answers(&sides[1], PEER)?;
     let aims = [Aim::AtLeast { to: VETH, least: 0.8 }];
     let row = |title: &str, unit, order: &str, aims: &[Aim]| {
         let ask = |side: &Contestant| {
-            let to = if side.name == VETH { PEER } else { &server };
+            let to = if side.name == VETH { PEER } else { SERVER };
             side.order(&order.replace("PEER", to))
         };
         let sides = sides.iter().map(|side| Side::new(side.name, move || ask(side))).collect();
@@ -50,34 +55,29 @@ fn measured(bed: &Bed) -> Result<Vec<Row>, String> {
 
 impl<'a> Network<'a> {
     fn make(bed: &'a Bed<'a>) -> Result<Self, String> {
-        let made = bed.network(&["create", "--internal", NETWORK])?;
+        let made = bed.network(&["create", "--internal", "--subnet", SUBNET, NETWORK])?;
         if made.trim_end() != NETWORK {
             return Err(format!("cannot make the network: {made}"));
         }
-        let mut command = bed.member(NETWORK);
+        let mut command = bed.member(NETWORK, &["--ip", SERVER]);
         command.arg("serve").stderr(Stdio::null());
         let server = command.spawn().map_err(|e| e.to_string())?;
         Ok(Self { bed, server })
     }
+}
 
-    /// The server's address, once it answers.
-    fn server_of(&self, client: &Contestant) -> Result<String, String> {
-        let began = Instant::now();
-        loop {
-            let listed = self.bed.network(&["inspect", NETWORK])?;
-            let first = listed.split_once("\"v4\": \"").and_then(|(_, rest)| rest.split_once('"'));
-            let answered = match first {
-                Some((address, _)) => {
-                    client.order(&format!("echo {address} 1")).map(|_| address.to_owned())
-                }
-                None => Err("nobody is on the network".to_owned()),
-            };
-            if answered.is_ok() || began.elapsed() > PATIENCE {
-                return answered;
+/// Waits until everything that is measured answers there: each listens by itself, and a side that fails once is left out.
+fn answers(client: &Contestant, server: &str) -> Result<(), String> {
+    let began = Instant::now();
+    for order in ["echo PEER 1", "up PEER 1 10", "short PEER 4"] {
+        while let Err(text) = client.order(&order.replace("PEER", server)) {
+            if began.elapsed() > PATIENCE {
+                return Err(format!("{}: nobody answers at {server}: {text}", client.name));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
+    Ok(())
 }
 
 impl Drop for Network<'_> {

@@ -48,22 +48,22 @@ impl<'a> Bed<'a> {
     }
 
     /// `bryo run --network NETWORK -- PROGRAM`.
-    pub(super) fn bryo(&self, network: &str, program: impl AsRef<Path>) -> Command {
+    pub(super) fn bryo(&self, network: &str, flags: &[&str], program: &Path) -> Command {
         let mut command = self.command(self.tools.bryo_path());
-        command.args(["run", "--rm", "-q", "--network", network, "--read"]);
-        command.arg(self.tools.home().join("bin")).arg("--").arg(program.as_ref());
+        command.args(["run", "--rm", "-q", "--network", network]).args(flags).arg("--read");
+        command.arg(self.tools.home().join("bin")).arg("--").arg(program);
         command
     }
 
     pub(super) fn behind_bryo(&self) -> Contestant {
-        let mut command = self.bryo("user", &self.peer);
+        let mut command = self.bryo("user", &[], &self.peer);
         command.arg("agent");
         Contestant::new(self, "bryo", command, "bryo-netstack")
     }
 
     /// The peer's program on a network of bryo's.
-    pub(super) fn member(&self, network: &str) -> Command {
-        self.bryo(&format!("bridge:{network}"), &self.peer)
+    pub(super) fn member(&self, network: &str, flags: &[&str]) -> Command {
+        self.bryo(&format!("bridge:{network}"), flags, &self.peer)
     }
 
     /// What `bryo network` answers.
@@ -77,7 +77,7 @@ impl<'a> Bed<'a> {
 
     /// On a network of bryo's: no netstack has anything to do.
     pub(super) fn on_bridge(&self, network: &str) -> Contestant {
-        let mut command = self.member(network);
+        let mut command = self.member(network, &[]);
         command.arg("agent");
         Contestant::new(self, "bryo", command, "peer")
     }

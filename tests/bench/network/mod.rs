@@ -9,6 +9,8 @@
 mod between;
 mod contest;
 
+use std::path::Path;
+
 use contest::{Bed, Contestant};
 
 use crate::row::{Aim, Row, Side};
@@ -169,8 +171,10 @@ fn held(side: &Contestant) -> Result<f64, String> {
 /// What the network costs at the start: both kinds in turns, and the median of the differences.
 fn start(tools: &Tools) -> Vec<Row> {
     on_bed(tools, |bed| {
-        let run =
-            |network| seconds(&mut bed.bryo(network, "/bin/true")).map(|seconds| seconds * 1e3);
+        let run = |network| {
+            seconds(&mut bed.bryo(network, &[], Path::new("/bin/true")))
+                .map(|seconds| seconds * 1e3)
+        };
         let sides = vec![
             Side::new("bryo", || Ok(run("user")? - run("none")?)),
             Side::new("a whole run with `none`", || run("none")),
