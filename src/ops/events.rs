@@ -58,6 +58,8 @@ const WORDS: &[&str] = &[
     "stop",
     "connect",
     "refuse",
+    "network_connect",
+    "network_disconnect",
     "pause",
     "unpause",
     "rename",

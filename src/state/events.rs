@@ -72,6 +72,12 @@ pub enum What {
     Connect,
     /// A flow of it was the first to a place, and was not.
     Refuse,
+    /// It is on one more network.
+    #[serde(rename = "network_connect")]
+    NetworkConnect,
+    /// It was taken from a network.
+    #[serde(rename = "network_disconnect")]
+    NetworkDisconnect,
     /// None of its processes runs.
     Pause,
     /// They do again.
@@ -100,6 +106,8 @@ impl What {
         ("stop", Self::Stop),
         ("connect", Self::Connect),
         ("refuse", Self::Refuse),
+        ("network_connect", Self::NetworkConnect),
+        ("network_disconnect", Self::NetworkDisconnect),
         ("pause", Self::Pause),
         ("unpause", Self::Unpause),
         ("rename", Self::Rename),

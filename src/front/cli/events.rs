@@ -26,7 +26,7 @@ pub fn command() -> Command {
         .arg(value("since", "TIME", "Also what happened since then, as in 10m or 2026-01-31T12:00"))
         .arg(value("until", "TIME", "Only what happened before then, and no longer"))
         .arg(
-            values("filter", "KEY=VALUE", "event=WORD, sandbox=NAME|ID; repeatable. Words are Docker's (start, die, exec_die, health_status, oom, …), and for --network user connect and refuse").short('f'),
+            values("filter", "KEY=VALUE", "event=WORD, sandbox=NAME|ID; repeatable. Words are Docker's (start, die, exec_die, health_status, oom, …), network_connect and network_disconnect, and for --network user connect and refuse").short('f'),
         )
         .arg(value(
             "format",

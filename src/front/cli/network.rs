@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
+use std::io::Write as _;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
@@ -66,7 +67,7 @@ fn connect_command() -> Command {
         .after_help(
             "It must have been started on such a network (`--network bridge:NAME`). What leaves the sandbox goes by \
              the first one it is on, whose name server it asks; those on this one find it, and it them by their \
-             addresses, until it ends.",
+             addresses, until it ends: started again, it is on the first one alone.",
         )
         .args(seat::addresses())
         .arg(values("alias", "NAME", "Be found there by this name too; several sandboxes may have it"))
@@ -167,7 +168,9 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Some(("prune", matches)) => prune(matches),
         Some(("connect", matches)) => {
             let (network, sandbox) = both(matches)?;
-            network::connect(&network, &sandbox, &seat::of_connect(matches)?)?;
+            if network::connect(&network, &sandbox, &seat::of_connect(matches)?)? {
+                say_how_long(&network, &sandbox);
+            }
             Ok(Answer::text(""))
         }
         Some(("disconnect", matches)) => {
@@ -183,6 +186,16 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         // clap lets no other through.
         _ => Ok(Answer::text("")),
     }
+}
+
+/// Docker keeps it.
+fn say_how_long(network: &NetworkName, sandbox: &Text) {
+    let text = format!(
+        "sandbox {sandbox} is on `{network}` until this run ends: started again, it is on its first network alone"
+    );
+    let text = Look::of_stderr().paragraph("bryo: ", &text);
+    // There is nobody left to tell that stderr is closed.
+    std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 /// What Docker has, and no network here.

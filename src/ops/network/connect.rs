@@ -25,14 +25,15 @@ use crate::plan::facts::Facts;
 use crate::spec::net::segment::overlap;
 use crate::spec::net::{NetworkName, Seat, Segment};
 use crate::spec::{Network, Text};
+use crate::state::events::What;
 use crate::state::{Found, Record, Store};
 use crate::sys::errno::Errno;
 
 /// Interfaces that a sandbox has at most.
 const PORTS: u8 = 16;
 
-/// Connects a running sandbox with one more network.
-pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(), NetworksError> {
+/// Connects a running sandbox with one more network. Whether it may be started again, and is not on it then.
+pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<bool, NetworksError> {
     let (found, record) = running(sandbox, "connect")?;
     let refused =
         |why| NetworksError::Elsewhere { sandbox: sandbox.clone(), network: network.clone(), why };
@@ -76,7 +77,12 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
         }
     })?;
     drop(turn);
-    Ok(place.stay(init)?)
+    place.stay(init)?;
+    let address = place.lease().link.v4.own.to_string();
+    let details = [("network", network.to_string()), ("address", address)];
+    found.tell_as_called(What::NetworkConnect, &details);
+    let life = &record.spec.lifetime;
+    Ok(life.detached.is_some() || !life.restart.is_no())
 }
 
 /// Takes its place on a network from a running sandbox.
@@ -90,6 +96,7 @@ pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksE
         Err(HolderError::Absent(_)) => return Err(absent()),
         done => done?,
     }
+    found.tell_as_called(What::NetworkDisconnect, &[("network", network.to_string())]);
     // It has no interface there any more. From an address of it nothing is to leave by another; one that has ended
     // meanwhile sends nothing.
     let _turn = store.take_turn()?;

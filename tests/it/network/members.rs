@@ -154,6 +154,18 @@ fn a_sandbox_that_runs_is_connected_and_disconnected() {
     network(&world, &["disconnect", "one", "web"]);
     assert_eq!(ask("one", "web"), "no such name\n");
     assert_eq!(ask("lab", "web"), "hello\n");
+    let since = ["events", "--since", "1h", "--until", "1ms", "-f", "event=network_connect"];
+    let words = [&since[..], &["-f", "event=network_disconnect"]].concat();
+    let told = world.bryo(words).ends().succeeds().stdout();
+    assert_eq!(told.lines().count(), 4, "{told}");
+    for (line, words) in told.lines().zip([
+        &["network_connect", "web", "network=lab", "address=10.98.1.9"][..],
+        &["network_disconnect", "web", "network=lab"],
+        &["network_connect", "network=lab", "address=10.98.1."],
+        &["network_disconnect", "network=one"],
+    ]) {
+        assert!(words.iter().all(|word| line.contains(word)), "{told}");
+    }
     end(running);
     let mut gone = network(&world, &["prune"]);
     gone.push_str(&network(&world, &["prune"]));
@@ -197,6 +209,22 @@ fn what_cannot_be_connected_is_told_why() {
     overlap.refuses_with(&["it is on `x`, which has the same addresses"]);
     end(running);
     assert_eq!(network(&world, &["rm", "-f", "x", "gone", "y", "n"]), "x\ny\nn\n");
+}
+
+#[test]
+fn who_may_be_started_again_is_told_that_it_is_on_its_first_network_then() {
+    let world = World::new();
+    for name in ["one", "two"] {
+        internal(&world, name);
+    }
+    let words = ["run", "-q", "-d", "--rm", "--name", "web", "-w", "/", "--network", "bridge:one"];
+    world.bryo(words).args(["--", "sleep", "1000"]).leaves().ends().succeeds();
+    let connected = world.bryo(["network", "connect", "two", "web"]).leaves().ends();
+    connected.succeeds().stderr_has("until this run ends");
+    world.bryo(["stop", "-t", "0", "web"]).ends().succeeds();
+    let mut gone = network(&world, &["prune"]);
+    gone.push_str(&network(&world, &["prune"]));
+    assert_eq!(gone, "one\ntwo\n");
 }
 
 #[test]
