@@ -24,6 +24,7 @@ pub mod mount;
 pub mod namespace;
 pub mod netlink;
 pub mod open;
+pub mod pages;
 pub mod pidfd;
 pub mod process;
 pub mod processors;

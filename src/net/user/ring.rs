@@ -5,8 +5,14 @@
 //! and the pool knows how much is out: above its limit no ring grows, and a flow without a
 //! buffer gets one of the smallest only as long as there is some reserve. So the memory of all flows
 //! together is bounded, whatever a payload does.
+//!
+//! # Decisions
+//! - Buffers are the kernel's and no heap's: after a thousand slow connections at once a heap keeps what they had, since
+//!   something small lies above it, and what is used again lies elsewhere each time.
 
 use std::io::{IoSlice, IoSliceMut};
+
+use crate::sys::pages::Pages;
 
 /// The sizes of buffers: each four times the one before.
 const SIZES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
@@ -16,8 +22,8 @@ pub fn size_for(bytes: usize) -> usize {
     SIZES.into_iter().find(|size| *size >= bytes).unwrap_or(SIZES[SIZES.len() - 1])
 }
 
-/// Buffers of one size that are kept for the next flow.
-const KEPT: usize = 8;
+/// Buffers of each size that are kept for the next flows: 12 MiB.
+const KEPT: [usize; SIZES.len()] = [64, 16, 8, 8];
 
 /// Bytes of all buffers that are out: above this, rings do not grow.
 const LIMIT: usize = 96 << 20;
@@ -28,29 +34,30 @@ const RESERVE: usize = LIMIT + (32 << 20);
 /// Hands out buffers.
 #[derive(Debug, Default)]
 pub struct Pool {
-    free: [Vec<Box<[u8]>>; SIZES.len()],
+    free: [Vec<Pages>; SIZES.len()],
     out: usize,
 }
 
 impl Pool {
     /// A buffer of a size; none when too much is out.
-    fn get(&mut self, size: usize) -> Option<Box<[u8]>> {
+    fn get(&mut self, size: usize) -> Option<Pages> {
         let length = *SIZES.get(size)?;
         let most = if size == 0 { RESERVE } else { LIMIT };
         if self.out + length > most {
             return None;
         }
+        let buffer = self.free.get_mut(size)?.pop().or_else(|| Pages::new(length))?;
         self.out += length;
-        let kept = self.free.get_mut(size)?.pop();
-        Some(kept.unwrap_or_else(|| vec![0; length].into_boxed_slice()))
+        Some(buffer)
     }
 
-    fn put(&mut self, buffer: Box<[u8]>) {
+    fn put(&mut self, buffer: Pages) {
         self.out = self.out.saturating_sub(buffer.len());
-        let size = SIZES.iter().position(|size| *size == buffer.len());
-        let free = size.and_then(|size| self.free.get_mut(size));
-        if let Some(free) = free.filter(|free| free.len() < KEPT) {
-            free.push(buffer);
+        let sizes = SIZES.iter().zip(KEPT).zip(&mut self.free);
+        for ((_, kept), free) in sizes.filter(|((size, _), _)| **size == buffer.len()) {
+            if free.len() < kept {
+                return free.push(buffer);
+            }
         }
     }
 
@@ -63,7 +70,7 @@ impl Pool {
 /// A queue of bytes.
 #[derive(Debug, Default)]
 pub struct Ring {
-    buffer: Option<Box<[u8]>>,
+    buffer: Option<Pages>,
     start: usize,
     length: usize,
     /// The most there was since the buffer was taken, and in the time before: a flow that gives its buffer
@@ -229,6 +236,7 @@ mod tests {
             ring.release(&mut pool);
         }
         assert_eq!(pool.out(), 0);
-        assert!(pool.free.iter().all(|free| free.len() <= KEPT));
+        assert!(pool.free.iter().zip(KEPT).all(|(free, kept)| free.len() <= kept));
+        assert!(!pool.free[0].is_empty());
     }
 }
