@@ -78,6 +78,12 @@ impl Invocation {
         self
     }
 
+    /// It may take as long as that.
+    pub(crate) fn may_take(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
     /// One more argument.
     pub(crate) fn arg(self, arg: impl AsRef<OsStr>) -> Self {
         self.args([arg])

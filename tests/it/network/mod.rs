@@ -22,6 +22,7 @@
 
 mod attacks;
 mod bridge;
+mod endure;
 mod members;
 mod moves;
 mod ports;
