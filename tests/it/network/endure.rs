@@ -141,13 +141,11 @@ fn after_rounds(rounds: usize, keeps: u32) -> Vec<(u64, u64)> {
 fn growth(all: &[(u64, u64)]) -> (u64, u64) {
     const WARM: usize = 3;
     const SOME: usize = 3;
-    let (first, last) = (&all[WARM..WARM + SOME], &all[all.len() - SOME..]);
-    let least =
-        |of: &[(u64, u64)], pick: fn(&(u64, u64)) -> u64| of.iter().map(pick).min().unwrap();
-    let most = |pick: fn(&(u64, u64)) -> u64| first.iter().map(pick).max().unwrap();
-    (least(last, |one| one.0).saturating_sub(most(|one| one.0)), {
-        least(last, |one| one.1).saturating_sub(least(first, |one| one.1))
-    })
+    let (begin, end) = (&all[WARM..WARM + SOME], &all[all.len() - SOME..]);
+    let fewest = |of: &[(u64, u64)]| of.iter().map(|one| one.0).min().unwrap();
+    let least = |of: &[(u64, u64)]| of.iter().map(|one| one.1).min().unwrap();
+    let most = begin.iter().map(|one| one.0).max().unwrap();
+    (fewest(end).saturating_sub(most), least(end).saturating_sub(least(begin)))
 }
 
 /// Bytes of the smallest thing that could be left behind by each flow.
