@@ -106,6 +106,14 @@ pub enum OpsError {
         /// Which.
         id: SandboxId,
     },
+    /// It ended, and is about to be started again.
+    #[error("cannot {verb} sandbox `{id}`: it ended, and waits for its restart")]
+    Restarting {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+    },
     /// There is nothing that could be frozen as one.
     #[error("cannot {verb} sandbox `{0}`: it has no control group of its own", verb = motion(*.1))]
     NoGroup(SandboxId, Motion),
@@ -249,6 +257,7 @@ impl Explain for OpsError {
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
             Self::Within { above, .. } => Some(discards(above)),
             Self::Paused { .. }
+            | Self::Restarting { .. }
             | Self::NoGroup(..)
             | Self::NotRunning { .. }
             | Self::Foreground { .. }
@@ -284,6 +293,9 @@ impl OpsError {
     fn hint_about_running(&self) -> Option<String> {
         match self {
             Self::Paused { id, .. } => Some(format!("bryo unpause {id} lets it go on")),
+            Self::Restarting { id, .. } => Some(format!(
+                "bryo logs {id} tells why it ends; bryo restart {id} starts it at once"
+            )),
             Self::NoGroup(..) => Some(
                 "any limit that takes one makes it possible, from the start on: --cpu-weight 100 leaves its share of \
                  the processors as it is"

@@ -145,8 +145,7 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     let here = Here::look()?;
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
     // By an id it may have a name all the same, which is not looked for.
-    let name = std::str::from_utf8(wanted.sandbox.as_bytes()).ok();
-    let name = name.filter(|name| !found.id().as_str().starts_with(name));
+    let name = found.wanted_name();
     let line = wanted.entry([StdioPlan::Null; 3], None).line();
     let event = |what: What, more: &[(&str, String)]| {
         found.event(what, name, &[&[("command", line.clone())], more].concat())
@@ -304,7 +303,7 @@ fn ask(
         (Heard::Reply(Reply::Failed { text, hint, code }), _) => {
             Err(ExecError::Failed { text, hint, code })
         }
-        (Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused)), _) => {
+        (Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused | Reply::Restarting)), _) => {
             Err(refusal(reply, verb, found).into())
         }
         // It was asked: whether the program ran nobody knows.

@@ -187,7 +187,7 @@ pub(super) fn ask(
     verb: &'static str,
 ) -> Result<Heard, OpsError> {
     match supervisor.ask(request).map_err(|source| failed(found, source))? {
-        Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused)) => {
+        Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused | Reply::Restarting)) => {
             Err(refusal(reply, verb, found))
         }
         Heard::Nothing => Err(failed(found, Errno::ETIMEDOUT)),
@@ -199,6 +199,7 @@ pub(super) fn ask(
 pub(super) fn refusal(reply: Reply, verb: &'static str, found: &Found) -> OpsError {
     match reply {
         Reply::Paused => OpsError::Paused { verb, id: found.id() },
+        Reply::Restarting => OpsError::Restarting { verb, id: found.id() },
         Reply::Refused { why } => OpsError::Refused { verb, id: found.id(), why: why.into() },
         _ => failed(found, Errno::EPROTO),
     }

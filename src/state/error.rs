@@ -159,12 +159,12 @@ pub enum StateError {
     Ambiguous {
         /// What was asked for.
         prefix: Text,
-        /// All whose ids begin so, sorted.
+        /// All whose ids or names begin so, sorted.
         candidates: Vec<SandboxId>,
     },
-    /// Too few characters of an id to remove anything by.
+    /// Too few characters of an id or a name to remove anything by.
     #[error(
-        "cannot remove anything by `{prefix}` alone: of an id it takes {shortest} characters or more"
+        "cannot remove anything by `{prefix}` alone: of an id or a name it takes {shortest} characters or more"
     )]
     TooShort {
         /// What was asked for.
@@ -345,7 +345,7 @@ impl StateError {
             Self::NotFound(_) | Self::NoneFrom(_) | Self::TooShort { .. } => {
                 "bryo ps -a lists all sandboxes".to_owned()
             }
-            Self::Ambiguous { .. } => "give more digits of the id".to_owned(),
+            Self::Ambiguous { .. } => "give more of the id or the name".to_owned(),
             Self::Running(id) => format!("bryo stop {id} ends it first"),
             Self::NoLauncher(_) => {
                 "it was started in another container or PID namespace: end it there".to_owned()

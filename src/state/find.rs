@@ -1,10 +1,10 @@
-//! Finds sandboxes: by id, by the beginning of an id, by name, or the newest of a directory.
+//! Finds sandboxes: by name, by id, by the beginning of either, or the newest of a directory.
 //!
-//! A name goes before the beginning of an id: a sandbox that is called `abc` is always found as `abc`.
+//! A whole name goes before the beginning of anything: a sandbox that is called `abc` is always found as `abc`.
 //!
 //! # Decisions
-//! - What is to be removed is found by no fewer than [`SHORTEST`] characters of an id. One or two often are an id's
-//!   beginning by chance: of a slip, or of a sandbox that was to be removed and is gone already.
+//! - What is to be removed is found by no fewer than [`SHORTEST`] characters of an id or a name. One or two often are
+//!   the beginning of one by chance: of a slip, or of a sandbox that was to be removed and is gone already.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -17,15 +17,15 @@ use super::found::Found;
 use super::id::{SandboxId, is_prefix};
 use super::store::{Place, Store};
 use crate::spec::order;
-use crate::spec::{HostPath, Text};
+use crate::spec::{HostPath, Text, is_valid_name};
 
-/// Fewest characters of an id by which a sandbox is found to be removed.
+/// Fewest characters of an id or a name by which a sandbox is found to be removed.
 const SHORTEST: usize = 3;
 
 /// Which sandbox a command is about.
 #[derive(Debug, Clone, Copy)]
 pub enum Which<'a> {
-    /// The one with this name, id, or beginning of an id.
+    /// The one with this name or id, or with one that begins so.
     Named(&'a Text),
     /// The newest one that was started from this directory.
     NewestFrom(&'a HostPath),
@@ -87,24 +87,26 @@ impl Stores {
         for store in &self.0 {
             let failed = |source| StateError::List { store: store.path().clone(), source };
             if let Some(id) = store.by_name(name).map_err(failed)? {
-                return Ok(Some(Found::new(store, id)));
+                return Ok(Some(Found::new(store, id).called(String::from_utf8_lossy(name))));
             }
         }
         Ok(None)
     }
 
-    /// The one sandbox that `wanted` is: its name, its id, or the beginning of its id.
+    /// The one sandbox that `wanted` is: its name, its id, or the beginning of one of them.
     pub fn find(&self, wanted: &[u8]) -> Result<Found, StateError> {
         let text = || Text::from(OsStr::from_bytes(wanted).to_owned());
         if let Some(found) = self.named(wanted)? {
             return Ok(found);
         }
-        if !is_prefix(wanted) {
-            return Err(StateError::NotFound(text()));
-        }
-        let mut found = self.list()?;
-        found.retain(|found| found.id().as_str().as_bytes().starts_with(wanted));
+        // Neither the beginning of an id nor of a name.
+        let mut found = if std::str::from_utf8(wanted).is_ok_and(is_valid_name) {
+            self.that_begin(wanted)?
+        } else {
+            Vec::new()
+        };
         order::sort_by_key(&mut found, Found::id);
+        found.dedup_by_key(|found| found.id());
         match found.len() {
             0 => Err(StateError::NotFound(text())),
             1 => Ok(found.remove(0)),
@@ -115,15 +117,38 @@ impl Stores {
         }
     }
 
+    /// Those whose id or name begins so.
+    fn that_begin(&self, wanted: &[u8]) -> Result<Vec<Found>, StateError> {
+        let mut found = Vec::new();
+        for store in &self.0 {
+            let named = store.names_by_id()?.into_iter();
+            let named = named.filter(|(_, name)| name.as_bytes().starts_with(wanted));
+            for (id, name) in named {
+                let failed = |source| StateError::List { store: store.path().clone(), source };
+                if store.exists(id).map_err(failed)? {
+                    found.push(Found::new(store, id).called(name));
+                }
+            }
+            if is_prefix(wanted) {
+                let mut others = store.list()?;
+                others.retain(|found| found.id().as_str().as_bytes().starts_with(wanted));
+                found.append(&mut others);
+            }
+        }
+        Ok(found)
+    }
+
     /// As [`Stores::find`], of what is to lose something.
     ///
     /// Errors: [`StateError::TooShort`] beside those.
     pub fn find_to_remove(&self, wanted: &[u8]) -> Result<Found, StateError> {
-        if wanted.len() < SHORTEST && is_prefix(wanted) && self.named(wanted)?.is_none() {
+        let found = self.find(wanted)?;
+        let is_whole = found.wanted_name().is_some_and(|name| name.as_bytes() == wanted);
+        if wanted.len() < SHORTEST && !is_whole {
             let prefix = Text::from(OsStr::from_bytes(wanted).to_owned());
             return Err(StateError::TooShort { prefix, shortest: SHORTEST });
         }
-        self.find(wanted)
+        Ok(found)
     }
 
     /// The newest sandbox that was started from `directory`. What cannot be read is passed over.
@@ -167,7 +192,7 @@ impl Store {
 
     fn by_name(&self, wanted: &[u8]) -> Result<Option<SandboxId>, Errno> {
         let Ok(name) = std::str::from_utf8(wanted) else { return Ok(None) };
-        if !crate::spec::is_valid_name(name) {
+        if !is_valid_name(name) {
             return Ok(None);
         }
         let Some(id) = self.named(name)? else { return Ok(None) };

@@ -40,11 +40,22 @@ const PAUSE: Duration = Duration::from_millis(2);
 pub struct Found {
     store: Store,
     id: SandboxId,
+    name: Option<String>,
 }
 
 impl Found {
     pub(super) fn new(store: &Store, id: SandboxId) -> Self {
-        Self { store: store.clone(), id }
+        Self { store: store.clone(), id, name: None }
+    }
+
+    /// One that was found by its name.
+    pub(super) fn called(self, name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..self }
+    }
+
+    /// Its name, where it was found by that.
+    pub fn wanted_name(&self) -> Option<&str> {
+        self.name.as_deref()
     }
 
     pub(super) fn store(&self) -> &Store {

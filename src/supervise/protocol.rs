@@ -94,6 +94,8 @@ pub enum Reply {
     },
     /// It is not: the sandbox is paused.
     Paused,
+    /// It is not: the sandbox ended, and waits to be started again.
+    Restarting,
     /// Attached.
     Attached {
         /// Whether the payload has a terminal.
@@ -201,7 +203,9 @@ mod tests {
             let bytes = Message::Request(request.clone()).encode();
             assert_eq!(Message::decode(&bytes), Some(Message::Request(request)));
         }
-        for reply in [Reply::Refused { why: "x".to_owned() }, Reply::Paused, Reply::Done] {
+        for reply in
+            [Reply::Refused { why: "x".to_owned() }, Reply::Paused, Reply::Restarting, Reply::Done]
+        {
             assert_eq!(Reply::decode(&reply.encode()), Some(reply));
         }
         assert_eq!(Message::decode(&Message::Input(b"\0x").encode()), Some(Message::Input(b"\0x")));

@@ -157,7 +157,7 @@ fn a_killed_server_ends_the_run_with_an_error() {
         kill_process(server, Signal::KILL).unwrap();
     }
     running.ends().exits_with(125);
-    world.bryo(["ps", "-a"]).ends().succeeds().stdout_has("lost");
+    world.bryo(["ps", "-a"]).ends().succeeds().stdout_has("died");
     world.bryo(["inspect"]).ends().succeeds().stdout_has("server-lost");
 }
 

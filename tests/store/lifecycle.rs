@@ -185,9 +185,31 @@ fn what_is_removed_is_named_by_more_than_two_characters_of_an_id() {
         assert!(matches!(found, Err(StateError::TooShort { .. })), "{found:?}");
     }
     assert_eq!(stores.find_to_remove(&id.as_bytes()[..3]).unwrap().id(), other.id());
-    // A name may be as short as it likes.
-    let (named, _) = fixture.started(Some("a"));
-    assert_eq!(stores.find_to_remove(b"a").unwrap().id(), named.id());
+    // A whole name may be as short as it likes.
+    let (named, _) = fixture.started(Some("x"));
+    assert_eq!(stores.find_to_remove(b"x").unwrap().id(), named.id());
+    // What is not there at all is told as that.
+    let missing = stores.find_to_remove(b"zz");
+    assert!(matches!(missing, Err(StateError::NotFound(_))), "{missing:?}");
+}
+
+#[test]
+fn a_name_is_found_by_its_beginning_where_that_is_one_sandbox_alone() {
+    let fixture = Fixture::new();
+    let (web, _) = fixture.started(Some("web-server"));
+    let (worker, _) = fixture.started(Some("worker"));
+    let stores = fixture.stores();
+    let found = stores.find(b"web").unwrap();
+    assert_eq!((found.id(), found.wanted_name()), (web.id(), Some("web-server")));
+    assert_eq!(stores.find(b"wo").unwrap().id(), worker.id());
+    let both = stores.find(b"w");
+    assert!(matches!(both, Err(StateError::Ambiguous { .. })), "{both:?}");
+    let short = stores.find_to_remove(b"wo");
+    assert!(matches!(short, Err(StateError::TooShort { .. })), "{short:?}");
+    assert_eq!(stores.find_to_remove(b"wor").unwrap().id(), worker.id());
+    // A whole name goes before all that begin so.
+    let (other, _) = fixture.started(Some("w"));
+    assert_eq!(stores.find(b"w").unwrap().id(), other.id());
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub fn command() -> Command {
         .arg(word(
             "words",
             "SANDBOX] [PATH",
-            "Names, ids, or beginnings of ids of three characters or more; the newest one started from here otherwise. Words with a slash \
+            "Names, ids, or beginnings of them of three characters or more; the newest one started from here otherwise. Words with a slash \
              are paths: only these, and what lies below, of one sandbox",
         ))
         .arg(word("path", "PATH", "Only paths follow").last(true))

@@ -22,7 +22,7 @@ pub fn command() -> Command {
         .arg(
             Arg::new("sandbox")
                 .value_name("SANDBOX")
-                .help("Names, ids, or beginnings of ids of three characters or more")
+                .help("Names, ids, or beginnings of them of three characters or more")
                 .num_args(1..)
                 .required(true)
                 .value_parser(ValueParser::os_string()),

@@ -37,7 +37,7 @@ pub fn command() -> Command {
         .arg(
             Arg::new("sandbox")
                 .value_name("SANDBOX")
-                .help("Names, ids, or beginnings of ids; all that run otherwise")
+                .help("Names, ids, or beginnings of them; all that run otherwise")
                 .num_args(0..)
                 .value_parser(ValueParser::os_string()),
         )

@@ -23,11 +23,11 @@ use super::run::{parse_patience, parse_signal, service};
 use super::surroundings::Surroundings;
 use super::usage::{self, Asked};
 
-/// Names, ids, or beginnings of ids; one at least.
+/// Names, ids, or beginnings of them; one at least.
 pub fn sandboxes() -> Arg {
     Arg::new("sandbox")
         .value_name("SANDBOX")
-        .help("Names, ids, or beginnings of ids")
+        .help("Names, ids, or beginnings of them")
         .num_args(1..)
         .required(true)
         .value_parser(ValueParser::os_string())

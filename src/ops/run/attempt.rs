@@ -22,8 +22,8 @@ use crate::plan::step::{
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, Spec};
 use crate::state::{
-    Beginning, Effort, Launcher, Mark, Record, SandboxDirectory, SandboxId, StateError, Store,
-    Timestamp,
+    Beginning, Effort, Enforced, Launcher, Mark, Record, SandboxDirectory, SandboxId, StateError,
+    Store, Timestamp,
 };
 use crate::supervise::{Call, Model, Signals};
 use crate::sys::errno::Errno;
@@ -134,6 +134,7 @@ pub(super) fn carry_out(
     }
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);
+    prepared.show(desk.is_some().then_some(&enforced), &mut record);
     let model = Model { plan, host: &host, explain: &explain::visit };
     let station = desk.and_then(Desk::station);
     let held = running.held.take();
@@ -150,6 +151,15 @@ pub(super) fn carry_out(
 }
 
 impl Prepared {
+    /// Writes what is enforced, for who looks while it runs, or after this process was killed. Without it the run is
+    /// no other.
+    fn show(&self, enforced: Option<&Vec<Enforced>>, record: &mut Record) {
+        if let (Some(directory), Some(enforced)) = (&self.directory, enforced) {
+            record.enforced.clone_from(enforced);
+            directory.replace_record(record).unwrap_or_default();
+        }
+    }
+
     fn new(spec: &Spec, plan: &Plan, again: Option<&Again>) -> Result<Self, RunError> {
         let mut prepared = Self::default();
         // Before anything is made that would have to be removed.

@@ -17,7 +17,7 @@ use crate::state::{Found, Record};
 /// What a run joins.
 pub(super) enum Joined {
     /// The network of a sandbox.
-    Sandbox(Shared),
+    Sandbox(Box<Shared>),
     /// One of several sandboxes, by the place that is held on it.
     Network(Place),
 }
@@ -26,7 +26,7 @@ impl Joined {
     /// Finds the sandbox, or takes the place; none for a run with a network of its own.
     pub(super) fn find(spec: &Spec, facts: &Facts) -> Result<Option<Self>, RunError> {
         match &spec.network {
-            Network::Sandbox(wanted) => Shared::find(wanted).map(Self::Sandbox).map(Some),
+            Network::Sandbox(wanted) => Ok(Some(Self::Sandbox(Shared::find(wanted)?.into()))),
             Network::Bridge(network) => {
                 let name = spec.name.as_deref();
                 Ok(Some(Self::Network(place(network, name, &spec.seat, facts)?)))

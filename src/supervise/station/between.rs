@@ -20,6 +20,13 @@ pub enum Next {
 impl Station {
     /// Waits so long, unless somebody asks for an end.
     pub fn pause(&mut self, time: Duration, signals: &Signals) -> Result<Next, SuperviseError> {
+        self.resting = true;
+        let next = self.rest(time, signals);
+        self.resting = false;
+        next
+    }
+
+    fn rest(&mut self, time: Duration, signals: &Signals) -> Result<Next, SuperviseError> {
         let until = Instant::now() + time;
         loop {
             let left = until.saturating_duration_since(Instant::now());

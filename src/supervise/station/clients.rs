@@ -97,9 +97,10 @@ impl Station {
             Ok((length, fds)) => match bytes.get(..length).and_then(Message::decode) {
                 Some(Message::Input(input)) => self.take_input(&client, input),
                 Some(Message::Request(Request::Enter { .. } | Request::Attach))
-                    if self.motion == Motion::Frozen =>
+                    if self.resting || self.motion == Motion::Frozen =>
                 {
-                    let told = socket::send(&client.socket, &Reply::Paused.encode(), &[]);
+                    let reply = if self.resting { Reply::Restarting } else { Reply::Paused };
+                    let told = socket::send(&client.socket, &reply.encode(), &[]);
                     told.map_or(Then::Goes, |()| Then::Stays(None))
                 }
                 // Answered when the start has come to its end.

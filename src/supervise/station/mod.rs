@@ -101,6 +101,8 @@ pub struct Station {
     deadline: Option<Instant>,
     /// Somebody asked it to end: it is not started again.
     stopped: bool,
+    /// It has ended, and waits to be started again: nobody enters what is not there.
+    resting: bool,
 }
 
 impl Station {
@@ -127,6 +129,7 @@ impl Station {
             last_client: 0,
             deadline: None,
             stopped: false,
+            resting: false,
         }
     }
 

@@ -46,6 +46,18 @@ fn who_works_is_told_from_who_sleeps() {
 }
 
 #[test]
+fn what_is_enforced_is_told_while_it_runs() {
+    let world = World::new();
+    let id = start(&world, &["--pids-limit", "77"], "echo up; exec sleep 1000");
+    until("the record has it", || {
+        let record = super::record(&world, &id);
+        let steps = record["enforced"].as_array().unwrap();
+        steps.iter().any(|step| step["title"].as_str().unwrap().contains("77"))
+    });
+    end(&world, &[&id]);
+}
+
+#[test]
 fn a_stream_ends_with_those_that_were_named() {
     let world = World::new();
     let id = start(&world, &["--name", "s"], "echo up; exec sleep 1000");

@@ -37,6 +37,25 @@ fn what_is_stopped_is_not_started_again_while_it_runs_or_waits() {
 }
 
 #[test]
+fn nobody_enters_what_waits_for_its_restart() {
+    let world = World::new();
+    world.keeps(1);
+    start(&world, &["--restart", "always", "--name", "again"], "exit 3");
+    world.file("project/note", "x");
+    let commands: [&[&str]; 3] = [
+        &["exec", "again", "true"],
+        &["exec", "-d", "again", "true"],
+        &["cp", "note", "again:/tmp/"],
+    ];
+    for command in commands {
+        until("it is refused, and at once", || {
+            bryo(&world, command).stderr().contains("it ended, and waits for its restart")
+        });
+    }
+    bryo(&world, &["stop", "again"]).succeeds();
+}
+
+#[test]
 fn what_would_be_removed_at_its_end_is_not_ended_to_be_started_again() {
     let world = World::new();
     let id = start(&world, &["--rm", "--name", "short"], "echo run; exec sleep 1000");
