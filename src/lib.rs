@@ -29,7 +29,7 @@
 //! | 4 | `changes`, `report` | what lies below |
 //! | 5 | `ops` | everything below |
 //! | 6 | `front` | `ops`, `profile`, `spec`, `report` |
-//! | 7 | `main` | `front`, `report`, and the heap of `sys` |
+//! | 7 | `main` | `front`, `report`, and the heap and a signal of `sys` |
 //!
 //! `tests/layering.rs` holds this table.
 //!

@@ -7,11 +7,15 @@ use std::process::ExitCode;
 use bryo::front::cli;
 use bryo::report::Look;
 use bryo::sys::heap;
+use bryo::sys::signal::{SignalNumber, ignore};
 
 #[global_allocator]
 static HEAP: heap::Global = heap::Global;
 
 fn main() -> ExitCode {
+    // Where the size of files is limited, a write that is too large fails with its reason instead. It
+    // fails for no signal there is; payloads begin with every signal as it was made.
+    ignore(SignalNumber::XFSZ).unwrap_or_default();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match cli::main(&arguments) {
         Ok(code) => ExitCode::from(code),

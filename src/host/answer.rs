@@ -76,6 +76,7 @@ impl Probe {
             self.subids()?;
         }
         self.answer_network(needs);
+        self.ceilings(&needs.ceilings);
         Ok(())
     }
 

@@ -6,9 +6,11 @@ use std::os::unix::ffi::OsStrExt;
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
-use crate::plan::facts::{Caller, Workdir};
+use crate::plan::facts::{Caller, Ceiling, Workdir};
 use crate::spec::HostPath;
+use crate::spec::limits::Resource;
 use crate::spec::order;
+use crate::sys::resource::get_limit;
 
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
@@ -28,7 +30,18 @@ pub(super) fn probe(status: &ProcessStatus, resolver: &mut Resolver) -> Caller {
         home_spelt,
         workdir: probe_workdir(),
         umask: status.umask.unwrap_or(NARROWEST_UMASK),
+        ceilings: Vec::new(),
     }
+}
+
+/// The hard limits of these that end somewhere.
+pub(super) fn probe_ceilings(resources: &[Resource]) -> Vec<Ceiling> {
+    let ceiling = |resource: &Resource| {
+        // Both fail only for what is no resource.
+        let limit = get_limit(None, resource.name().parse().ok()?).ok()?;
+        Some(Ceiling { resource: *resource, most: limit.hard? })
+    };
+    resources.iter().filter_map(ceiling).collect()
 }
 
 /// Supplementary groups, the effective one left out.

@@ -52,6 +52,13 @@ pub(super) fn assume_seccomp_notify(kernel: Kernel, status: &ProcessStatus) -> b
     kernel.at_least(5, 6) && status.seccomp
 }
 
+/// Whether what dies is handed to a program (core(5)), or to a socket of one (since Linux 6.16). Where
+/// nobody tells, it may be.
+pub(super) fn probe_core_handler() -> bool {
+    std::fs::read("/proc/sys/kernel/core_pattern")
+        .map_or(true, |pattern| matches!(pattern.first(), Some(b'|' | b'@')))
+}
+
 /// Places of procfs that are empty for ever, so that what is mounted there hides nothing.
 const EMPTY_IN_PROC: [&str; 2] = ["sys/fs/binfmt_misc", "fs/nfsd"];
 

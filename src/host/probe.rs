@@ -8,6 +8,7 @@ use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount, NetworkTool};
 use crate::spec::HostPath;
+use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
 use crate::spec::order;
 use crate::spec::rootfs::Pattern;
@@ -256,6 +257,14 @@ impl Probe {
     pub fn weighers(&mut self) {
         if let Some(groups) = &mut self.facts.groups {
             groups.weighers = disk::probe_weighers(groups.mount.as_ref());
+        }
+    }
+
+    /// The caller's own limits, and who gets core dumps where they allow no files of them.
+    pub fn ceilings(&mut self, resources: &[Resource]) {
+        self.facts.caller.ceilings = caller::probe_ceilings(resources);
+        if self.facts.caller.ceiling(Resource::Core) == Some(0) {
+            self.facts.core_handler = Some(kernel::probe_core_handler());
         }
     }
 

@@ -140,6 +140,14 @@ pub enum PlanError {
     /// A soft limit above its hard one.
     #[error("cannot set the limit `{}`: its soft value is above its hard one", _0.name())]
     SoftAboveHard(Resource),
+    /// More than the caller may have.
+    #[error("cannot set the limit `{}`: your own is {most}, and cannot be raised", resource.name())]
+    AboveOwnLimit {
+        /// Of what.
+        resource: Resource,
+        /// The caller's hard limit.
+        most: u64,
+    },
     /// No control group can be made.
     #[error("cannot enforce `{flag}`: {}", why.text())]
     NoGroup {

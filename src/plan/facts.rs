@@ -19,6 +19,7 @@ pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Mana
 pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
 pub use target::{Lease, Target};
 
+use crate::spec::limits::Resource;
 use crate::spec::net::Lookup;
 use crate::spec::{HostPath, SandboxPath, Text};
 
@@ -84,6 +85,10 @@ pub struct Facts {
     pub lookup: Option<Lookup>,
     /// Whether a procfs can be mounted inside; false where the outer one is masked.
     pub procfs_mountable: Option<bool>,
+    /// Whether the kernel hands what dies to a program. Probed where the caller's limit of core files is
+    /// 0, which keeps files away but no program.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub core_handler: Option<bool>,
     /// Control groups, and who may make some.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Groups>,
@@ -139,6 +144,26 @@ pub struct Caller {
     pub workdir: Workdir,
     /// File mode creation mask.
     pub umask: u32,
+    /// The hard limits that the plan needs to know of, where there are some: they can only be lowered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ceilings: Vec<Ceiling>,
+}
+
+/// A hard limit of the caller's, in the unit of `setrlimit(2)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ceiling {
+    /// Of what.
+    pub resource: Resource,
+    /// How far it goes.
+    pub most: u64,
+}
+
+impl Caller {
+    /// How far a limit of the caller's goes; none where it does not end.
+    pub fn ceiling(&self, resource: Resource) -> Option<u64> {
+        self.ceilings.iter().find(|known| known.resource == resource).map(|known| known.most)
+    }
 }
 
 /// The caller's current directory.

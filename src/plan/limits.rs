@@ -4,7 +4,11 @@
 //! - `RLIMIT_NPROC` is set inside the new user namespace, where it counts that namespace alone. The
 //!   kernel does not hold user 0 of the host to it: a flag takes a control group there (`group`), a
 //!   default is left out.
-//! - `RLIMIT_CORE` is 1: with 0 a core handler behind a pipe is still started, with 1 it is not.
+//! - `RLIMIT_CORE` is 1: with 0 a core handler behind a pipe is still started, with 1 it is not
+//!   (`fs/coredump.c`). Where the caller's own limit is 0 it stays, for nobody may raise it, and then nothing
+//!   keeps a handler away: exec makes every process dumpable again. The record tells.
+//! - A caller's own limit that is stricter than what is wanted holds in its place. One that was named with
+//!   `--ulimit` is not given less of, but refused.
 //! - The counters of `/proc/sys/user` are per user of the host: a payload could starve the caller's
 //!   desktop of inotify watches. They are written while the host's procfs still stands at `/proc`.
 
@@ -54,14 +58,19 @@ pub(super) fn plan_rlimits(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
         if limit.resource == Resource::Nproc && facts.caller.uid == 0 {
             return Err(PlanError::RootHasNoProcessLimit);
         }
-        set(draft, without_handler(*limit));
+        verify_ceiling(*limit, facts)?;
+        if limit.resource != Resource::Core {
+            set(draft, *limit);
+        }
     }
     let is_asked = |resource| asked.iter().any(|limit| limit.resource == resource);
-    if !is_asked(Resource::Core) {
-        set(draft, Rlimit { resource: Resource::Core, soft: Some(1), hard: Some(1) });
-    }
-    if let Some(most) = spec.limits.processes.filter(|_| !is_asked(Resource::Nproc)) {
+    plan_core(asked, facts, draft);
+    if let Some(wanted) = spec.limits.processes.filter(|_| !is_asked(Resource::Nproc)) {
         if facts.caller.uid != 0 && spec.limits.processes_need != Need::Off {
+            let most = facts.caller.ceiling(Resource::Nproc).unwrap_or(wanted).min(wanted);
+            if most < wanted && spec.limits.processes_need == Need::Required {
+                draft.notice(Notice::OwnLimit { resource: Resource::Nproc, most });
+            }
             set(draft, Rlimit { resource: Resource::Nproc, soft: Some(most), hard: Some(most) });
         } else if super::group::group_counts_processes(spec, facts) {
             // The group does, or there is no plan.
@@ -72,15 +81,39 @@ pub(super) fn plan_rlimits(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
     Ok(())
 }
 
-/// No core file at all is asked for with 0, which starts a handler all the same.
-fn without_handler(limit: Rlimit) -> Rlimit {
-    let at_least_one = |value: Option<u64>| value.map(|bytes| bytes.max(1));
-    match limit.resource {
-        Resource::Core => {
-            Rlimit { soft: at_least_one(limit.soft), hard: at_least_one(limit.hard), ..limit }
-        }
-        _ => limit,
+/// What a plan for this spec may limit.
+pub(super) fn limited(spec: &Spec) -> impl Iterator<Item = Resource> {
+    let always = [Resource::Core, Resource::Nproc];
+    let asked = spec.limits.rlimits.iter().map(|limit| limit.resource);
+    always.into_iter().chain(asked.filter(move |resource| !always.contains(resource)))
+}
+
+/// What was named is given as it was named. Of core files the least there is means none.
+fn verify_ceiling(limit: Rlimit, facts: &Facts) -> Result<(), PlanError> {
+    let Some(most) = facts.caller.ceiling(limit.resource) else { return Ok(()) };
+    let wanted = limit.hard.unwrap_or(u64::MAX);
+    let is_none = limit.resource == Resource::Core && wanted <= NO_CORE;
+    if wanted <= most || is_none {
+        return Ok(());
     }
+    Err(PlanError::AboveOwnLimit { resource: limit.resource, most })
+}
+
+/// A limit of core files under which nothing is written and nobody is called.
+const NO_CORE: u64 = 1;
+
+/// The limit of core files: the smallest that keeps handlers away, unless more was asked for.
+fn plan_core(asked: &[Rlimit], facts: &Facts, draft: &mut Draft) {
+    let resource = Resource::Core;
+    let asked = asked.iter().find(|limit| limit.resource == resource);
+    let ceiling = facts.caller.ceiling(resource).unwrap_or(u64::MAX);
+    let value = |value: Option<u64>| value.map(|bytes| bytes.max(NO_CORE).min(ceiling));
+    let (soft, hard) = asked.map_or((Some(NO_CORE), Some(NO_CORE)), |one| (one.soft, one.hard));
+    let (soft, hard) = (value(soft), value(hard));
+    if hard == Some(0) && facts.core_handler != Some(false) {
+        draft.notice(Notice::Missing(Missing::CoreHandler));
+    }
+    draft.push(Stage::Sandbox, LimitStep::Rlimit { resource, soft, hard });
 }
 
 /// Appends what is watched while the payload runs.

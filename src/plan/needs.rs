@@ -13,6 +13,7 @@ use super::error::PlanError;
 use super::facts::{Facts, Kind};
 use super::view::{Rule, Rules, View};
 use super::{fs, identity, mounts::MountTable};
+use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
 use crate::spec::rootfs::{Access, Base, OverlayChoice, Pattern, VolumeMode};
 use crate::spec::{HostPath, IdMode, Need, Network, SeccompChoice, Spec, User};
@@ -65,6 +66,8 @@ pub struct Needs {
     pub lookup: bool,
     /// [`Facts::procfs_mountable`].
     pub procfs_mountable: bool,
+    /// For [`Caller::ceilings`](super::facts::Caller::ceilings) and [`Facts::core_handler`].
+    pub ceilings: Vec<Resource>,
 }
 
 /// A place to look at.
@@ -139,6 +142,7 @@ pub fn needs(spec: &Spec) -> Needs {
         network_tool: tool,
         lookup: has_netstack(spec) || tool.is_some() || matches!(spec.network, Network::Sandbox(_)),
         procfs_mountable: true,
+        ceilings: super::limits::limited(spec).collect(),
     }
 }
 

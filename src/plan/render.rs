@@ -209,6 +209,11 @@ impl fmt::Display for Notice {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")?;
                 file.as_ref().map_or(Ok(()), |file| write!(f, ", as `{file}`"))
             }
+            Self::OwnLimit { resource, most } => write!(
+                f,
+                "your own limit of `{}` holds, which is stricter than what was asked for: {most}",
+                resource.name()
+            ),
             Self::Missing(missing) => missing.fmt(f),
             Self::ReadOnlyFile(path) => {
                 write!(
@@ -248,6 +253,9 @@ impl fmt::Display for Missing {
             Self::SeccompNotify => "refused system calls cannot be named: another filter listens",
             Self::Procfs => "no procfs can be mounted here: `/proc` is empty",
             Self::ProcessLimit => "the kernel does not hold root to a number of processes",
+            Self::CoreHandler => {
+                "this host's core handler is given what crashes: your own limit of core files is 0"
+            }
             Self::Group => "no limits by a control group: none can be made here",
             Self::Disk => {
                 "what is written is not bounded: this host has no means, or not so much memory"

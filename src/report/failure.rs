@@ -39,9 +39,10 @@ pub struct Failure {
 impl Failure {
     /// From any error of ours.
     pub fn new(error: &impl Explain) -> Self {
+        let text = bounded(chain(error));
         Self {
-            text: bounded(chain(error)),
-            hint: error.hint().map(bounded),
+            hint: hint_of_size(&text).or_else(|| error.hint().map(bounded)),
+            text,
             exit_code: error.exit_code(),
             others: Vec::new(),
         }
@@ -70,6 +71,16 @@ impl<E: Explain> From<E> for Failure {
     fn from(error: E) -> Self {
         Self::new(&error)
     }
+}
+
+/// What to do where a write ended at the caller's own limit, as any of ours may: `EFBIG`, at the root of
+/// the chain.
+fn hint_of_size(text: &str) -> Option<String> {
+    text.trim_end_matches(')').ends_with("file too large").then(|| {
+        "the limit of the size of files (`ulimit -f`) holds for bryo too: raise it, and give the program \
+         its own with `--ulimit fsize=BYTES`"
+            .to_owned()
+    })
 }
 
 /// An error and its causes in one line.
@@ -158,6 +169,18 @@ mod tests {
         let text = bounded(format!("cannot read `{}`: too long", "x".repeat(1 << 20)));
         assert!(text.starts_with("cannot read `x") && text.ends_with("x`: too long"));
         assert!(text.chars().count() < 1100);
+    }
+
+    #[test]
+    fn a_write_that_a_limit_ends_names_the_limit() {
+        let too_large = std::io::Error::from_raw_os_error(27);
+        for text in
+            [chain(&too_large), crate::sys::errno::Errno::from(rustix::io::Errno::FBIG).to_string()]
+        {
+            let hint = hint_of_size(&format!("cannot write the record: {text}"));
+            assert!(hint.is_some_and(|hint| hint.contains("`ulimit -f`")), "{text}");
+        }
+        assert_eq!(hint_of_size("cannot write `file too large`: EPERM"), None);
     }
 
     #[test]

@@ -30,11 +30,12 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::Weigher
             | Missing::Controller(_)
             | Missing::ProcessLimit
+            | Missing::CoreHandler
             | Missing::UserCounts => Weight::Detail,
         },
         Notice::SharedNetwork(_) => Weight::Detail,
         // A name that is written wrongly hides nothing.
-        Notice::LostWorkdir | Notice::HidesNothing(_) => Weight::Needed,
+        Notice::LostWorkdir | Notice::HidesNothing(_) | Notice::OwnLimit { .. } => Weight::Needed,
         Notice::LoopbackReachable
         | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)

@@ -90,6 +90,10 @@ impl PlanError {
                 "a sandbox that was started with `--ids subid` has more ids than one".to_owned()
             }
             Self::BadHostname(_) => "letters, digits, `-` and `.`, at most 64".to_owned(),
+            Self::AboveOwnLimit { resource, most } => format!(
+                "`--ulimit {}={most}` at most, or let limits.conf(5) give you more",
+                resource.name()
+            ),
             Self::RootHasNoProcessLimit => {
                 "run bryo as an ordinary user, or with `--pids-limit -1`".to_owned()
             }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::Controller;
+use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
 use crate::spec::{HostPath, SandboxPath, Text};
 
@@ -43,6 +44,13 @@ pub enum Notice {
     ForeignIds(HostPath),
     /// The payload may nest sandboxes: no file system rules of Landlock, and mounts are allowed.
     Nesting,
+    /// A limit of the caller's own is stricter than the one that was asked for, and holds.
+    OwnLimit {
+        /// Of what.
+        resource: Resource,
+        /// Where it is.
+        most: u64,
+    },
     /// The network is that of this sandbox, with its rules.
     SharedNetwork(Text),
 }
@@ -77,6 +85,8 @@ pub enum Missing {
     Procfs,
     /// A ceiling for processes: the kernel does not hold root to it.
     ProcessLimit,
+    /// A limit that keeps the host's core handler away: it is 1, and the caller's own is 0.
+    CoreHandler,
     /// Ceilings for inotify and namespaces: `/proc/sys` of this host cannot be written.
     UserCounts,
     /// Control groups: nothing of what they bound is bounded.

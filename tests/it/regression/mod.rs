@@ -2,6 +2,7 @@
 
 mod apply;
 mod files;
+mod limits;
 mod memory;
 mod places;
 mod store;
