@@ -385,6 +385,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--json"], "cannot take `--json` without `--dry-run`"),
     (&["-q", "--verbose"], "cannot take both `--quiet` and `--verbose`"),
     (&["-q", "-q"], "cannot take `--quiet` twice"),
+    (&["--rm", "--rm=false"], "cannot take `--rm` twice"),
     (&["--quiet=yes"], "cannot take a value for `--quiet`"),
     (&["--raed", "/x"], "cannot find a flag `--raed` of `bryo run`"),
     (&["--privileged"], "cannot take `--privileged`: a sandbox without walls is none"),

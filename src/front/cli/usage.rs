@@ -70,7 +70,7 @@ fn translate(
     refused: impl Fn(&str, &[OsString]) -> Option<CliError>,
 ) -> CliError {
     let argument = first(error, ContextKind::InvalidArg);
-    let flag = argument.split([' ', '=']).next().unwrap_or_default().to_owned();
+    let flag = argument.split([' ', '=', '[']).next().unwrap_or_default().to_owned();
     match error.kind() {
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             refused(&flag, arguments).unwrap_or_else(|| unknown_flag(&argument, command))
@@ -85,7 +85,10 @@ fn translate(
             CliError::Repeated(flag)
         }
         ErrorKind::ArgumentConflict => {
-            CliError::Contradiction { one: flag, other: first(error, ContextKind::PriorArg) }
+            // Of a flag that may have a value, as `--rm[=<BOOL>]`, people know the name.
+            let mut other = first(error, ContextKind::PriorArg);
+            other.truncate(other.find('[').unwrap_or(other.len()));
+            CliError::Contradiction { one: flag, other }
         }
         ErrorKind::TooManyValues if !flag.starts_with('-') => {
             CliError::Unexpected(quoted(first(error, ContextKind::InvalidValue)))
