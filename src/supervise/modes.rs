@@ -8,6 +8,8 @@
 //! It also notes whether the payload asked the terminal something: an answer that comes when the
 //! payload is gone would be typed into the shell.
 //!
+//! Long because it is one reader with its tables.
+//!
 //! # Decisions
 //! * Sequences are read in their seven-bit form and in UTF-8, not as single bytes above 7F: those are
 //!   parts of characters nearly everywhere, and what is missed here is a nuisance, not a danger.
@@ -21,7 +23,7 @@ const PARAMETERS: usize = 24;
 #[rustfmt::skip]
 const PRIVATE: &[(u32, bool)] = &[
     (1, false), (3, false), (5, false), (6, false), (7, true), (9, false),
-    (12, false), (25, true), (45, false), (47, false), (66, false), (69, false),
+    (12, false), (25, true), (45, false), (47, false), (66, false), (67, false), (69, false),
     (1000, false), (1001, false), (1002, false), (1003, false), (1004, false), (1005, false),
     (1006, false), (1007, true), (1015, false), (1016, false), (1047, false), (1049, false),
     (2004, false), (2026, false), (2031, false), (2048, false),
@@ -33,6 +35,9 @@ const PLAIN: &[u32] = &[2, 4, 20];
 /// What else can be changed, and what puts it back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Other {
+    Printer,
+    Encoding,
+    AutoPrint,
     Keypad,
     Attributes,
     Charset,
@@ -48,6 +53,10 @@ enum Other {
 }
 
 const OTHERS: &[(Other, &[u8])] = &[
+    // First of all: what follows it would be printed, not carried out.
+    (Other::Printer, b"\x1b[4i"),
+    (Other::Encoding, b"\x1b%G"),
+    (Other::AutoPrint, b"\x1b[?4i"),
     (Other::Keypad, b"\x1b>"),
     (Other::Attributes, b"\x1b[0m"),
     (Other::Charset, b"\x1b(B"),
@@ -62,6 +71,10 @@ const OTHERS: &[(Other, &[u8])] = &[
     (Other::Background, b"\x1b]111\x07"),
     (Other::CursorColour, b"\x1b]112\x07"),
 ];
+
+/// Which of them come before all modes, and are not put back by a reset of the terminal: a printer takes
+/// the order for text.
+const FIRST: u64 = 0b11;
 
 /// Where in a sequence the reader is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -148,6 +161,7 @@ impl Modes {
             // CAN ends any sequence, and the end of a string ends those that do not know it.
             out.extend_from_slice(b"\x18\x1b\\");
         }
+        put_back(self.others & FIRST, &mut out);
         for (at, (mode, at_prompt)) in PRIVATE.iter().enumerate() {
             if self.private & (1 << at) != 0 {
                 let letter = if *at_prompt { 'h' } else { 'l' };
@@ -159,11 +173,7 @@ impl Modes {
                 out.extend_from_slice(format!("\x1b[{mode}l").as_bytes());
             }
         }
-        for (at, (_, back)) in OTHERS.iter().enumerate() {
-            if self.others & (1 << at) != 0 {
-                out.extend_from_slice(back);
-            }
-        }
+        put_back(self.others & !FIRST, &mut out);
         out
     }
 
@@ -236,6 +246,8 @@ impl Modes {
         match byte {
             0x00..=0x2f => return State::EscapeIntermediate(first),
             _ if first == b'(' => self.note(Other::Charset, byte != b'B'),
+            // Of all encodings UTF-8 alone is the one of a shell.
+            _ if first == b'%' => self.note(Other::Encoding, byte != b'G'),
             _ => {}
         }
         State::Ground
@@ -278,6 +290,7 @@ impl Modes {
                 let last = self.parameters[..self.count].last();
                 self.note(Other::Attributes, last != Some(&0));
             }
+            (0 | b'?', 0, b'i') => self.print(),
             (0, 0, b'r') => self.note(Other::Margins, self.parameters[..2] != [0, 0]),
             (0, b' ', b'q') => self.note(Other::Cursor, first != 0),
             (b'>' | b'=', 0, b'u') => self.note(Other::KittyKeyboard, true),
@@ -304,6 +317,16 @@ impl Modes {
             if let Some(at) = PLAIN.iter().position(|mode| mode == wanted) {
                 set_bit(&mut self.plain, at, on);
             }
+        }
+    }
+
+    /// Media copy: 5 hands what follows to a printer, alone or as well; 4 no longer does.
+    fn print(&mut self) {
+        let what = if self.prefix == 0 { Other::Printer } else { Other::AutoPrint };
+        if self.parameters[..self.count].contains(&5) {
+            self.note(what, true);
+        } else if self.parameters[0] == 4 {
+            self.note(what, false);
         }
     }
 
@@ -353,7 +376,7 @@ impl Modes {
     }
 
     fn all_reset(&mut self) {
-        (self.private, self.plain, self.others) = (0, 0, 0);
+        (self.private, self.plain, self.others) = (0, 0, self.others & FIRST);
     }
 }
 
@@ -369,6 +392,15 @@ fn is_question(prefix: u8, intermediate: u8, last: u8, first: u32) -> bool {
         (0, b'u' | b'm' | b'S') => prefix == b'?',
         (b'$', b'p') | (b'*', b'y') => true,
         _ => false,
+    }
+}
+
+/// Those of the others that these bits mean.
+fn put_back(others: u64, out: &mut Vec<u8>) {
+    for (at, (_, back)) in OTHERS.iter().enumerate() {
+        if others & (1 << at) != 0 {
+            out.extend_from_slice(back);
+        }
     }
 }
 

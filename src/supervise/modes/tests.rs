@@ -26,6 +26,9 @@ fn what_was_switched_on_is_switched_off() {
         (b"\x1b[2;5r", "\x1b7\x1b[r\x1b8"),
         (b"\x1b[5 q\x1b[>1u\x1b[>4;2m", "\x1b[0 q\x1b[<99u\x1b[>4;0m"),
         (b"\x1b]11;#000000\x1b\\\x1b]4;1;red\x07", "\x1b]104\x07\x1b]111\x07"),
+        (b"\x1b[?5i\x1b[?67h\x1b[5i\x1b%@", "\x1b[4i\x1b%G\x1b[?67l\x1b[?4i"),
+        // A printer takes the reset for text.
+        (b"\x1b[?25l\x1b[5i\x1bc", "\x1b[4i"),
         (b"\x1b]0;never ended", "\x18\x1b\\"),
         (b"\x1b", "\x18\x1b\\"),
     ] {
@@ -40,6 +43,7 @@ fn what_was_switched_back_needs_nothing() {
         b"\x1b[31mred\x1b[m\x1b[1m\x1b[0m\x1b[32m\x1b[1;0m",
         b"\x1b[?1000h\x1b[?1006hx\x1b[?1006;1000l",
         b"\x1b[?1h\x1b=\x1bc",
+        b"\x1b[5ia\x1b[4i\x1b[i\x1b[?5i\x1b[?4i\x1b%@\x1b%G",
         b"\x1b[4h\x1b[!p",
         b"\x1b]11;?\x07\x1b]0;[?25l\x07",
         b"\x1b]11;red\x07\x1b]111\x07",
@@ -83,7 +87,7 @@ proptest! {
     #[test]
     fn after_its_reset_nothing_is_left(bytes in proptest::collection::vec(
         prop_oneof![
-            proptest::sample::select(b"\x1b[]?0123456789;hlmurq=>c(\x07\\ P_!$p".as_slice()),
+            proptest::sample::select(b"\x1b[]?0123456789;hlmuriq=>c(%@\x07\\ P_!$p".as_slice()),
             any::<u8>(),
         ],
         0..200,

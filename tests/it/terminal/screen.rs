@@ -78,6 +78,8 @@ fn modes_that_the_payload_left_are_switched_off() {
     terminal.types(&format!("\"$@\" -- {leaves}\r"));
     terminal.shows("\u{1b}[31m.\u{1b}[?25h\u{1b}[?1003l\u{1b}[?1049l\u{1b}[?2004l\u{1b}[0m");
     terminal.shows("prompt> ");
+    terminal.types("\"$@\" -- printf '\\033%%@\\033[?67h\\033[5i:'\r");
+    terminal.shows("\u{1b}[5i:\u{1b}[4i\u{1b}%G\u{1b}[?67l").shows("prompt> ");
     // Nothing is added where nothing was left.
     terminal.types("\"$@\" -- printf 'x\\033[1my\\033[0mz'\r").shows("x\u{1b}[1my\u{1b}[0mz");
     terminal.shows("prompt> ");
