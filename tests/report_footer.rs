@@ -195,6 +195,8 @@ fn what_the_network_refused_has_its_flag() {
     assert_eq!(said(&record, Kept::No), "");
     record.spec.egress.learn = true;
     assert_eq!(said(&record, Kept::No), "bryo: this run used: --allow a.test:443\n");
+    let least = footer(&record, Kept::No, Detail::Least, &Look::plain());
+    assert_eq!(least, "bryo: this run used: --allow a.test:443\n");
 
     record.spec.egress.learn = false;
     let file = HostPath::new("/x/pack\x1bets").unwrap();

@@ -70,6 +70,10 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
         lines.extend(changes(record, kept));
         lines.extend(denials(&record.denied, record, kept));
         lines.extend(traffic::loss(record));
+    }
+    // Asked for, and so said wherever that is heard.
+    lines.extend(traffic::learnt(record));
+    if detail != Detail::Least {
         lines.extend(traffic::lines(record, kept));
         lines.extend(variables(record));
     }

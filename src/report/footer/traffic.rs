@@ -8,17 +8,20 @@ use crate::spec::net::Rule;
 use crate::spec::text::escape;
 use crate::state::Record;
 
-/// What the network refused, and what was used where that was to be learnt.
+/// What was used, where that was to be learnt.
+pub(super) fn learnt(record: &Record) -> Option<String> {
+    let traffic = record.traffic.as_ref().filter(|_| record.spec.egress.learn)?;
+    Some(if traffic.used.is_empty() {
+        "this run used no network".to_owned()
+    } else {
+        format!("this run used: {}", flags(traffic.used.iter()))
+    })
+}
+
+/// What the network refused.
 pub(super) fn lines(record: &Record, kept: Kept) -> Vec<String> {
     let Some(traffic) = &record.traffic else { return Vec::new() };
     let mut lines = Vec::new();
-    if record.spec.egress.learn {
-        lines.push(if traffic.used.is_empty() {
-            "this run used no network".to_owned()
-        } else {
-            format!("this run used: {}", flags(traffic.used.iter()))
-        });
-    }
     if !traffic.refused.is_empty() {
         lines.push(refused(traffic, record, kept));
     }
