@@ -12,6 +12,7 @@ use crate::spec::limits::Resource;
 use crate::spec::order;
 use crate::sys::resource::get_limit;
 
+use super::passwd;
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
 
@@ -21,9 +22,14 @@ const NARROWEST_UMASK: u32 = 0o077;
 /// Ids, groups, home and current directory.
 pub(super) fn probe(status: &ProcessStatus, resolver: &mut Resolver) -> Caller {
     let gid = rustix::process::getegid().as_raw();
-    let (home, home_spelt) = probe_home(std::env::var_os("HOME"), resolver);
+    let uid = rustix::process::geteuid().as_raw();
+    let variable = std::env::var_os("HOME").filter(|home| !home.is_empty());
+    let (home, home_spelt) = match variable {
+        Some(home) => probe_home(Some(home), resolver),
+        None => probe_home(passwd::probe_home(uid), resolver),
+    };
     Caller {
-        uid: rustix::process::geteuid().as_raw(),
+        uid,
         gid,
         groups: probe_groups(gid),
         home,

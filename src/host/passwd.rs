@@ -7,7 +7,7 @@
 //! - Homes come from the file alone: a directory service is not walked through.
 
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 
@@ -146,6 +146,16 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
+/// Where the file says that somebody is at home; not where that is `/`, which is said of who has none.
+pub(super) fn probe_home(uid: u32) -> Option<OsString> {
+    home_of(&read_passwd().ok()?, uid)
+}
+
+fn home_of(passwd: &[u8], uid: u32) -> Option<OsString> {
+    let user = parse_users(passwd).find(|user| user.uid == uid)?;
+    (user.home != b"/").then(|| OsStr::from_bytes(user.home).to_owned())
+}
+
 /// The caller's own homes by passwd, links resolved, without `$HOME` and `/`: whoever sets `$HOME` to
 /// something else, as services and `env -i` do, still has secrets in these.
 pub(super) fn probe_own_homes(
@@ -225,6 +235,13 @@ mod tests {
         assert_eq!(account.shell, SandboxPath::new("/bin/zsh").ok());
         let nobody = Caller { uid: 4_000_000, ..Caller::default() };
         assert_eq!(super::account(&nobody, PASSWD_TEXT, b"").name, None);
+    }
+
+    #[test]
+    fn a_home_is_that_of_the_first_line_and_never_the_root() {
+        assert_eq!(home_of(PASSWD_TEXT, 1000), Some("/home/al".into()));
+        assert_eq!(home_of(PASSWD_TEXT, 7), None);
+        assert_eq!(home_of(b"d:x:7:7::/:/bin/sh\n", 7), None);
     }
 
     #[test]

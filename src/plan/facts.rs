@@ -136,7 +136,8 @@ pub struct Caller {
     pub gid: u32,
     /// Supplementary groups, sorted, the effective one left out.
     pub groups: Vec<u32>,
-    /// `$HOME`, links resolved; none when unset, relative, or not a directory.
+    /// `$HOME`, links resolved, or what passwd says where it is unset or empty; none when relative or
+    /// not a directory.
     pub home: Option<HostPath>,
     /// `$HOME` as it is spelt, when links make that another path.
     pub home_spelt: Option<HostPath>,

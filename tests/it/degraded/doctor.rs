@@ -128,7 +128,7 @@ fn a_store_on_a_file_system_that_holds_no_upper_is_told_with_its_path() {
 #[test]
 fn without_a_home_the_store_is_elsewhere() {
     let world = World::new();
-    let ended = world.bryo(["doctor", "--json"]).env_remove("HOME").ends().succeeds();
+    let ended = world.bryo(["doctor", "--json"]).env("HOME", "/nonexistent").ends().succeeds();
     assert_eq!(said(&ended, "home").0, "missing");
     let (state, detail) = said(&ended, "store");
     assert!(state == "ok" && detail.starts_with("/var/tmp/bryo-"), "{detail}");

@@ -44,7 +44,7 @@ fn without_a_home_the_current_directory_is_copy_on_write() {
     let world = World::new();
     let project = world.project().display().to_string();
     with_the_store_of_the_user(&world, |store| {
-        let run = passing(&world).env_remove("HOME").env_remove("XDG_RUNTIME_DIR");
+        let run = passing(&world).env("HOME", "/nonexistent").env_remove("XDG_RUNTIME_DIR");
         run.run(WRITES).succeeds().stdout_is(&format!("{project}\ninside\n")).stderr_is("");
         let mode = std::fs::metadata(store).unwrap().permissions().mode();
         assert_eq!(mode & 0o7777, 0o700, "{store}");
