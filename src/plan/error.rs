@@ -5,6 +5,7 @@ mod hint;
 use super::disk::DiskObstacle;
 use super::facts::{Controller, Kind, Stdio};
 use super::group::GroupObstacle;
+use super::process::LONGEST_STRING;
 use super::step::IdKind;
 use crate::spec::limits::Resource;
 use crate::spec::{HostPath, SandboxPath, Text};
@@ -126,6 +127,22 @@ pub enum PlanError {
     /// A variable's name or an argument cannot be passed.
     #[error("cannot pass `{0}`: it contains a NUL byte or `=` where none may be")]
     BadText(Text),
+    /// An argument that no exec takes.
+    #[error("cannot pass an argument of {bytes} bytes: the kernel takes {LONGEST_STRING} in one")]
+    LongArgument {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// A variable that no exec takes.
+    #[error(
+        "cannot pass the variable `{name}`, {bytes} bytes long: the kernel takes {LONGEST_STRING} in one"
+    )]
+    LongVariable {
+        /// Which.
+        name: Text,
+        /// How long it is, with its name.
+        bytes: usize,
+    },
     /// An id that has no meaning in the sandbox.
     #[error("cannot become {} {id}: the sandbox does not map it", kind_named(*kind))]
     NotMapped {

@@ -20,6 +20,9 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 /// The longest host name of Linux.
 const LONGEST_HOSTNAME: usize = 64;
 
+/// The longest argument or variable that execve(2) takes (`MAX_ARG_STRLEN`), its NUL left out.
+pub(super) const LONGEST_STRING: usize = 128 * 1024 - 1;
+
 /// The host name inside.
 pub(super) fn hostname(spec: &Spec) -> Result<&str, PlanError> {
     let name = spec.hostname.as_deref().unwrap_or(HOSTNAME);
@@ -49,6 +52,9 @@ pub(super) fn verify_strings(
     if argv.first().is_none_or(|program| program.as_bytes().is_empty()) {
         return Err(PlanError::EmptyCommand);
     }
+    if let Some(long) = argv.iter().find(|text| text.as_bytes().len() > LONGEST_STRING) {
+        return Err(PlanError::LongArgument { bytes: long.as_bytes().len() });
+    }
     let has_nul = |text: &&Text| text.as_bytes().contains(&0);
     if let Some(bad) = argv.iter().find(has_nul) {
         return Err(PlanError::BadText(bad.clone()));
@@ -60,6 +66,11 @@ pub(super) fn verify_strings(
         }
         if has_nul(&&variable.value) {
             return Err(PlanError::BadText(variable.value.clone()));
+        }
+        // With the sign between them.
+        let bytes = name.len() + 1 + variable.value.as_bytes().len();
+        if bytes > LONGEST_STRING {
+            return Err(PlanError::LongVariable { name: variable.name.clone(), bytes });
         }
     }
     Ok(())
@@ -115,4 +126,22 @@ pub(super) fn search(environment: &[EnvironmentVariable]) -> Vec<Text> {
         .map(|directory| if directory.is_empty() { b"." } else { directory })
         .map(|directory| Text::from(OsStr::from_bytes(directory).to_owned()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_string_that_no_exec_takes_is_refused_with_its_name() {
+        let text = |length: usize| Text::from(OsStr::from_bytes(&vec![b'x'; length]).to_owned());
+        let variable = |length| EnvironmentVariable { name: "BIG".into(), value: text(length) };
+        let most = LONGEST_STRING;
+        let verify =
+            |argument, value| verify_strings(&["true".into(), text(argument)], &[variable(value)]);
+        assert_eq!(verify(most, most - 4), Ok(()));
+        assert_eq!(verify(most + 1, 0), Err(PlanError::LongArgument { bytes: most + 1 }));
+        let long = PlanError::LongVariable { name: "BIG".into(), bytes: most + 1 };
+        assert_eq!(verify(0, most - 3), Err(long));
+    }
 }

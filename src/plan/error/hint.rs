@@ -86,6 +86,9 @@ impl PlanError {
     fn hint_about_the_rest(&self) -> Option<String> {
         Some(match self {
             Self::EmptyCommand => "give a command after `--`, as in `bryo run -- make`".to_owned(),
+            Self::LongArgument { .. } | Self::LongVariable { .. } => {
+                "give it in a file, or on standard input".to_owned()
+            }
             Self::NotMapped { .. } => {
                 "a sandbox that was started with `--ids subid` has more ids than one".to_owned()
             }
