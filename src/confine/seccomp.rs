@@ -52,7 +52,9 @@ use crate::plan::seccomp::{
     Arch, Denial, Denials, LowerError, ProgramError, SyscallTables, emit, lower, to_bytes, verify,
 };
 use crate::plan::step::FilterProgram;
-use crate::spec::seccomp::{Errno, Matching, Policy, PolicyError, PolicyVariant};
+use crate::spec::seccomp::{
+    Action, Call, Errno, Matching, Policy, PolicyError, PolicyVariant, Rule,
+};
 use crate::spec::text::escape;
 use crate::sys::seccomp::Instruction;
 use builtin::{NATIVE, builtin_policy};
@@ -120,6 +122,17 @@ pub enum SeccompError {
     /// A table that is part of bryo.
     #[error("cannot read the built-in system call tables")]
     Tables(#[source] crate::plan::seccomp::TableError),
+    /// Nothing could be started under it.
+    #[error(
+        "cannot start a program under seccomp policy `{}`: it refuses `{call}`, without which nothing starts",
+        escape(name)
+    )]
+    NoStart {
+        /// The policy.
+        name: String,
+        /// What it refuses.
+        call: &'static str,
+    },
     /// libseccomp refused a rule.
     #[error("cannot compile seccomp policy `{}` with libseccomp", escape(name))]
     Library {
@@ -183,6 +196,9 @@ impl SeccompError {
             Self::Policy { source: LowerError::UnknownName(_), .. } => {
                 Some("check the spelling, or give the call by its number")
             }
+            Self::NoStart { .. } => Some(
+                "allow `execve` and `sendmsg`: who executes the program is under the policy already",
+            ),
             Self::Program { source: ProgramError::Size(_), .. } => {
                 Some("the kernel takes 4,096 instructions; use fewer rules with arguments")
             }
@@ -207,8 +223,32 @@ pub fn program(wanted: &FilterProgram, folder: Option<&Path>) -> Result<Program,
             Some(program) => Ok(program),
             None => compile_cached(&builtin_policy(name)?, *variant, folder),
         },
-        FilterProgram::Custom { policy, variant } => compile_cached(policy, *variant, folder),
+        FilterProgram::Custom { policy, variant } => {
+            if let Some(call) = refused_start(policy, *variant) {
+                return Err(SeccompError::NoStart { name: policy.name.clone(), call });
+            }
+            compile_cached(policy, *variant, folder)
+        }
     }
+}
+
+/// What the payload's process does under its policy before it is a program: it tells that it is confined.
+const START: [&str; 2] = ["execve", "sendmsg"];
+
+/// A call that the start takes and that the policy never lets through. A notified one is refused by the
+/// supervisor, or hangs: nobody listens yet.
+fn refused_start(policy: &Policy, variant: PolicyVariant) -> Option<&'static str> {
+    let lets = |action: Action| matches!(action, Action::Allow | Action::Log);
+    START.into_iter().find(|call| {
+        let names = |one: &Call| matches!(one, Call::Name(name) if name == call);
+        // Which call a number is does not matter: it may be this one.
+        let may_mean = |one: &Call| names(one) || matches!(one, Call::Number(_));
+        let of_run =
+            || policy.rules.iter().filter(|rule| rule.only.hold(&variant, NATIVE.docker_name()));
+        let let_through = of_run().any(|rule| lets(rule.action) && rule.calls.iter().any(may_mean));
+        let always = |rule: &Rule| rule.args.is_empty() && rule.calls.iter().any(names);
+        !let_through && (!lets(policy.default) || of_run().any(always))
+    })
 }
 
 /// Compiles a policy for this machine.
@@ -226,4 +266,30 @@ pub fn compile(policy: &Policy, variant: PolicyVariant) -> Result<Program, Secco
         denials: Cow::Owned(lowered.denials),
         unknown_names: lowered.unknown_names,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::seccomp::docker;
+
+    #[test]
+    fn a_policy_under_which_nothing_starts_is_told_with_the_call() {
+        let refused = |json: &str| {
+            let policy = docker::parse(json, "p").unwrap();
+            refused_start(&policy, PolicyVariant::default())
+        };
+        let rule = |names: &str, action: &str| {
+            format!(r#"{{"defaultAction":"{action}","syscalls":[{names}]}}"#)
+        };
+        let allows = |names: &str| format!(r#"{{"names":[{names}],"action":"SCMP_ACT_ALLOW"}}"#);
+        for action in ["SCMP_ACT_KILL", "SCMP_ACT_NOTIFY", "SCMP_ACT_ERRNO"] {
+            assert_eq!(refused(&rule("", action)), Some("execve"), "{action}");
+            assert_eq!(refused(&rule(&allows(r#""execve""#), action)), Some("sendmsg"));
+            assert_eq!(refused(&rule(&allows(r#""sendmsg","execve""#), action)), None);
+        }
+        assert_eq!(refused(&rule("", "SCMP_ACT_ALLOW")), None);
+        let kills = r#"{"names":["execve"],"action":"SCMP_ACT_KILL"}"#;
+        assert_eq!(refused(&rule(kills, "SCMP_ACT_ALLOW")), Some("execve"));
+    }
 }
