@@ -411,6 +411,10 @@ impl<'a> Start<'a> {
             Some(Action::Process(ProcessStep::Exec { argv, .. })) => {
                 let program = argv.first().cloned().unwrap_or_default();
                 match errno {
+                    Errno::ENOENT if !note.is_empty() => {
+                        let interpreter = String::from_utf8_lossy(note).into_owned().into();
+                        LaunchError::NoInterpreter { program, interpreter }
+                    }
                     Errno::ENOENT => LaunchError::NotFound(program),
                     source => LaunchError::Exec { program, source },
                 }

@@ -267,6 +267,14 @@ pub enum LaunchError {
     /// The program was not executed: not there.
     #[error("cannot find `{0}` in the sandbox")]
     NotFound(Text),
+    /// It is a script, and what is to read it is not there.
+    #[error("cannot find `{interpreter}` in the sandbox, the interpreter of `{program}`")]
+    NoInterpreter {
+        /// The script.
+        program: Text,
+        /// What its first line names.
+        interpreter: Text,
+    },
     /// The program was not executed: for another reason.
     #[error("cannot execute `{program}`")]
     Exec {

@@ -3,11 +3,11 @@
 //! Everything that can be prepared is prepared by the launcher before the clone: strings, search
 //! path, filter. What is left are the plan's steps, one call or few each.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Access, Mode, OFlags};
 
 use super::channel::Inside;
 use super::sandbox::Failed;
@@ -80,7 +80,7 @@ impl<'a> Prepared<'a> {
                         &FromSandbox::Confined { listener: listener.is_some() },
                         listener.as_ref().map(AsFd::as_fd),
                     ) {
-                        Ok(()) => Failed::new(step, self.exec()),
+                        Ok(()) => self.exec(step),
                         Err(errno) => Failed::new(step, errno),
                     };
                 }
@@ -200,19 +200,36 @@ impl<'a> Prepared<'a> {
     }
 
     /// Returns why it failed: `ENOENT` when no place has it; `EACCES` wins over later places' `ENOENT`,
-    /// as execvp(3) has it.
-    fn exec(&self) -> Errno {
-        let Some(image) = &self.image else { return Errno::EINVAL };
-        let mut found = Errno::ENOENT;
+    /// as execvp(3) has it. What is said is the interpreter that a script wants and that is not there.
+    fn exec(&self, step: usize) -> Failed {
+        let Some(image) = &self.image else { return Failed::new(step, Errno::EINVAL) };
+        let mut found = Failed::new(step, Errno::ENOENT);
         for place in &self.places {
             match image.exec_path(place) {
+                Errno::ENOENT if found.said.is_empty() => {
+                    found.said = missing_interpreter(place).unwrap_or_default();
+                }
                 Errno::ENOENT | Errno::ENOTDIR => {}
-                Errno::EACCES => found = Errno::EACCES,
-                other => return other,
+                Errno::EACCES => found.errno = Errno::EACCES,
+                other => return Failed::new(step, other),
             }
         }
         found
     }
+}
+
+/// What the first line of a script names, where nothing is there.
+fn missing_interpreter(script: &CStr) -> Option<String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(script, flags, Mode::empty()).ok()?;
+    // As much as the kernel looks at.
+    let mut line = [0; 256];
+    let length = rustix::io::read(&file, &mut line).ok()?;
+    let line = line.get(..length)?.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
+    let mut words = line.split(|byte| matches!(byte, b' ' | b'\t' | 0));
+    let interpreter = words.find(|word| !word.is_empty())?;
+    let is_missing = rustix::fs::access(interpreter, Access::EXISTS).is_err();
+    is_missing.then(|| String::from_utf8_lossy(interpreter).into_owned())
 }
 
 /// Does it and ends; or says why not. Everything but descriptors 0 to 2 is closed: no exec does that here, and what the

@@ -78,7 +78,7 @@ impl Explain for RunError {
 
 fn launch_exit_code(error: &LaunchError) -> u8 {
     match error {
-        LaunchError::NotFound(_) => EXIT_NOT_FOUND,
+        LaunchError::NotFound(_) | LaunchError::NoInterpreter { .. } => EXIT_NOT_FOUND,
         LaunchError::Exec { .. } => EXIT_NOT_EXECUTABLE,
         _ => EXIT_FAILED,
     }
@@ -117,7 +117,7 @@ fn launch_hint(error: &LaunchError) -> Option<String> {
             "it reads like an image: those will be named by `--image`, which is not there yet; \
              `--rootfs DIR` runs a program of a directory that holds an unpacked one"
         }
-        LaunchError::NotFound(_) => {
+        LaunchError::NotFound(_) | LaunchError::NoInterpreter { .. } => {
             "is it installed below a place that the sandbox shows? `bryo run --dry-run` lists them; \
              `--read PATH` shows one more"
         }

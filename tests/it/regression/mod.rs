@@ -5,4 +5,5 @@ mod files;
 mod limits;
 mod memory;
 mod places;
+mod start;
 mod store;
