@@ -370,9 +370,10 @@ impl Supervisor<'_> {
     fn close(&mut self) {
         self.phase = Phase::Draining;
         self.health = None;
-        self.visits.close();
+        let asked = self.visits.close();
         if let Some(station) = &mut self.station {
             station.drain();
+            station.owe(asked);
         }
         self.doomed = None;
         self.stuck = None;
@@ -476,7 +477,7 @@ impl Supervisor<'_> {
 
     fn end(mut self, outcome: Result<(), SuperviseError>) -> Result<Ended, SuperviseError> {
         self.thaw();
-        self.visits.close();
+        drop(self.visits.close());
         let (how, memory_kills) = (self.how(), self.memory.as_ref().map(Memory::kills));
         let outcome = outcome.map_err(|error| match self.phase {
             Phase::Running => self.watch.kill_after(std::mem::take(&mut self.servers), error),

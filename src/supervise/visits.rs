@@ -61,6 +61,9 @@ pub enum VisitError {
     /// The launcher's own `/proc` would not give them when the sandbox was started.
     #[error("cannot enter the sandbox: its namespaces could not be opened when it was started")]
     NoNamespaces,
+    /// Somebody asked while its end is seen to.
+    #[error("cannot enter the sandbox: it has ended")]
+    Over,
     /// A bound that keeps the supervisor's memory small.
     #[error("cannot enter the sandbox: {MOST} programs were started in it already")]
     TooMany,
@@ -120,6 +123,8 @@ pub(super) struct Visits<'a> {
     model: Option<Model<'a>>,
     /// Held, they keep the tree mounted, and the servers of its overlays would not end.
     namespaces: Option<Joinable>,
+    /// The sandbox has ended.
+    is_over: bool,
     group: Option<&'a Group>,
     starting: Vec<Start<'a>>,
     inside: Vec<Inside>,
@@ -148,7 +153,8 @@ impl<'a> Visits<'a> {
         namespaces: Option<Joinable>,
         group: Option<&'a Group>,
     ) -> Self {
-        Self { model, namespaces, group, starting: Vec::new(), inside: Vec::new(), last: 0 }
+        let (starting, inside) = (Vec::new(), Vec::new());
+        Self { model, namespaces, is_over: false, group, starting, inside, last: 0 }
     }
 
     /// Starts an entry for a client: from a file that says which, and what it has at 0 to 2.
@@ -176,7 +182,7 @@ impl<'a> Visits<'a> {
         stdio: &[OwnedFd; 3],
     ) -> Result<(), VisitError> {
         let (Some(model), Some(namespaces)) = (self.model, &self.namespaces) else {
-            return Err(VisitError::NoNamespaces);
+            return Err(if self.is_over { VisitError::Over } else { VisitError::NoNamespaces });
         };
         if self.starting.len() + self.inside.len() >= MOST {
             return Err(VisitError::TooMany);
@@ -206,10 +212,15 @@ impl<'a> Visits<'a> {
 
     /// The sandbox has ended, and what was in it: nothing enters any more, and nothing of ours is left to a
     /// supervisor that starts the sandbox again.
-    pub(super) fn close(&mut self) {
-        self.namespaces = None;
+    ///
+    /// Returns who asked for a start that had not come to its end.
+    pub(super) fn close(&mut self) -> Vec<u64> {
+        (self.namespaces, self.is_over) = (None, true);
+        let mut asked = Vec::new();
         for start in self.starting.drain(..) {
-            // Who asked hears of the end.
+            if let Whose::Client(client) | Whose::Apart(client, _) = start.whose {
+                asked.push(client);
+            }
             drop(start.entering.give_up(LaunchError::Lost));
         }
         let until = Instant::now() + LEAVING;
@@ -221,6 +232,7 @@ impl<'a> Visits<'a> {
                 pidfd::wait(&pidfd).map(drop).unwrap_or_default();
             }
         }
+        asked
     }
 
     /// What is told of a start that failed.

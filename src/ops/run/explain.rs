@@ -96,7 +96,7 @@ impl Explain for VisitError {
             Self::Plan(error) => error.hint(),
             Self::Launch(error) => launch_hint(error),
             Self::TooMany => Some("end some of them first".to_owned()),
-            Self::NoNamespaces | Self::Malformed => None,
+            Self::Over | Self::NoNamespaces | Self::Malformed => None,
         }
     }
 

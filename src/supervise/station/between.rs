@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::Station;
 use crate::supervise::SuperviseError;
+use crate::supervise::protocol::Reply;
 use crate::supervise::signals::{Signals, asks_for_an_end};
 use crate::sys::event::Poller;
 
@@ -21,6 +22,9 @@ impl Station {
     /// Waits so long, unless somebody asks for an end.
     pub fn pause(&mut self, time: Duration, signals: &Signals) -> Result<Next, SuperviseError> {
         self.resting = true;
+        for client in std::mem::take(&mut self.owed) {
+            self.tell(client, &Reply::Restarting, &[]);
+        }
         let next = self.rest(time, signals);
         self.resting = false;
         next

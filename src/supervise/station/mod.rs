@@ -103,6 +103,8 @@ pub struct Station {
     stopped: bool,
     /// It has ended, and waits to be started again: nobody enters what is not there.
     resting: bool,
+    /// Those who asked to enter and had no answer when it ended.
+    owed: Vec<u64>,
 }
 
 impl Station {
@@ -130,6 +132,7 @@ impl Station {
             deadline: None,
             stopped: false,
             resting: false,
+            owed: Vec::new(),
         }
     }
 
@@ -236,6 +239,11 @@ impl Station {
         (self.pty, self.input) = (None, None);
         self.pending.clear();
         self.set_freezer(None);
+    }
+
+    /// These wait for an answer: of the end they hear when this one ends, and otherwise of the restart.
+    pub(super) fn owe(&mut self, clients: Vec<u64>) {
+        self.owed.extend(clients);
     }
 
     /// Why some of the output is missing in the log.
