@@ -101,6 +101,18 @@ pub enum PlanError {
         /// The secret.
         secret: HostPath,
     },
+    /// A flag that names a secret by a link alone.
+    #[error("cannot use `{asked}` with {flag}: it leads to `{real}`, and `{secret}` holds secrets")]
+    LinkToSecret {
+        /// As it was asked for.
+        asked: HostPath,
+        /// Where that leads.
+        real: HostPath,
+        /// The secret.
+        secret: HostPath,
+        /// The flag.
+        flag: &'static str,
+    },
     /// The current directory lies in a place that every sandbox has its own of.
     #[error("cannot start in `{0}`: every sandbox has its own there")]
     WorkdirOwn(HostPath),

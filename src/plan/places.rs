@@ -47,8 +47,12 @@ pub(super) fn request_rules(
                 rules.add(rule);
             }
             Ok(None) => {}
-            Err(PlanError::NotFound(_) | PlanError::Forbidden(_) | PlanError::OwnPlace { .. })
-                if request.origin == Origin::Profile => {}
+            Err(
+                PlanError::NotFound(_)
+                | PlanError::Forbidden(_)
+                | PlanError::OwnPlace { .. }
+                | PlanError::LinkToSecret { .. },
+            ) if request.origin == Origin::Profile => {}
             Err(error) => return Err(error),
         }
     }
@@ -93,6 +97,9 @@ fn request_rule(
         _ => {}
     }
     refuse_own(&place.real, access, flag(access))?;
+    if !need_not_exist {
+        refuse_link(place, flag(access), facts)?;
+    }
     if request.origin == Origin::Flag && !need_not_exist {
         refuse_store(&place.real, facts)?;
     }
@@ -110,6 +117,26 @@ fn refuse_store(real: &HostPath, facts: &Facts) -> Result<(), PlanError> {
         return Err(PlanError::StoreStaysHidden(real.clone()));
     }
     Ok(())
+}
+
+/// A secret is opened by its name. What reaches one only through a link is refused: an earlier payload may have
+/// planted that in a place that it could write.
+fn refuse_link(place: &Place, flag: &'static str, facts: &Facts) -> Result<(), PlanError> {
+    let secret_of =
+        |path: &HostPath| facts.secrets.iter().find(|secret| path.starts_with(&secret.path));
+    let Some(secret) = secret_of(&place.real) else { return Ok(()) };
+    let caller = &facts.caller;
+    let spelt = caller.home_spelt.as_ref().zip(caller.home.as_ref());
+    let named = spelt.and_then(|(spelt, home)| place.asked.moved(spelt, home));
+    if secret_of(named.as_ref().unwrap_or(&place.asked)).is_some() {
+        return Ok(());
+    }
+    Err(PlanError::LinkToSecret {
+        asked: place.asked.clone(),
+        real: place.real.clone(),
+        secret: secret.path.clone(),
+        flag,
+    })
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden. What every sandbox
@@ -177,6 +204,7 @@ pub(super) fn volume_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Res
         for path in [&place.real, &volume.target.same_on_host()] {
             refuse_own(path, Access::Write, "--volume")?;
         }
+        refuse_link(place, "--volume", facts)?;
         let view = match (volume.mode, &place.kind) {
             (_, Kind::Absent) => return Err(PlanError::NotFound(volume.source.clone())),
             (_, Kind::Forbidden) => return Err(PlanError::Forbidden(volume.source.clone())),

@@ -39,6 +39,9 @@ impl PlanError {
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
+            Self::LinkToSecret { real, flag, .. } => {
+                format!("to show it all the same, name it without the link: `{flag} {real}`")
+            }
             Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) => {
                 "go to another directory, or give one with `--workdir`".to_owned()
             }

@@ -103,6 +103,34 @@ fn a_secret_can_be_opened_by_name_and_only_that_one() {
 }
 
 #[test]
+fn a_flag_opens_no_secret_through_a_link_that_was_planted() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file(".aws/credentials", MARK);
+    let w = world.folder("project/w").to_str().unwrap().to_owned();
+    let plant = "ln -s ../../.aws w/o2; ln -s ../.. w/up";
+    sandbox(&world).args(["--write", &w]).run(plant).succeeds();
+    // The control: who follows it outside reads the secret; and it can be opened by its name.
+    world.outside("cat ~/project/w/o2/credentials").stdout_is(MARK);
+    let attack = "cat ~/.aws/credentials w/o2/credentials /mnt/credentials; true";
+    sandbox(&world).arg("--read").arg(world.path(".aws")).run(attack).stdout_has(MARK);
+    for through in ["o2", "up/.aws", "o2/credentials"] {
+        let link = format!("{w}/{through}");
+        for flag in ["--read", "--cow", "--write", "-v"] {
+            if flag == "--cow" && through == "o2/credentials" {
+                continue;
+            }
+            let value = if flag == "-v" { format!("{link}:/mnt") } else { link.clone() };
+            let refused = sandbox(&world).args([flag, &value]).run(attack);
+            refused.exits_with(125).stdout_is("").stderr_has("holds secrets").stderr_has("/.aws");
+        }
+    }
+}
+
+#[test]
 fn moving_what_is_around_a_secret_does_not_show_it() {
     if !home_is_a_copy() {
         return;
