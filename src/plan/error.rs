@@ -101,6 +101,14 @@ pub enum PlanError {
         /// The secret.
         secret: HostPath,
     },
+    /// What a flag hides is not there, and could appear.
+    #[error("cannot hide `{path}`: it is not there, and `{written}` is written straight to the host")]
+    CannotHide {
+        /// What is to be hidden.
+        path: HostPath,
+        /// What is written around it.
+        written: HostPath,
+    },
     /// A flag that names a secret by a link alone.
     #[error("cannot use `{asked}` with {flag}: it leads to `{real}`, and `{secret}` holds secrets")]
     LinkToSecret {

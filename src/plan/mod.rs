@@ -98,6 +98,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     confine::plan_init(&mut draft);
     plan_payload(spec, facts, &rules, &mut draft)?;
     draft.warn(facts, &rules);
+    draft.tell_of_secrets_to_come(&rules);
     if spec.rootfs.base == Base::Host {
         draft.tell_of_absent(&rules);
     }
@@ -138,6 +139,7 @@ fn rules(
         Base::Directory(_) => {}
     }
     places::refuse_stores(spec, facts, &rules)?;
+    places::refuse_to_hide_nothing(&rules)?;
     Ok(rules)
 }
 
@@ -166,6 +168,16 @@ impl Draft {
         };
         for rule in rules.iter().filter(is_absent) {
             self.notice(Notice::HidesNothing(rule.from.clone()));
+        }
+    }
+
+    /// Names what is written straight to the host and could get a secret that is not there now.
+    fn tell_of_secrets_to_come(&mut self, rules: &Rules) {
+        let is_absent = |rule: &&Rule| rule.rank == Rank::Secret && rule.kind == Kind::Absent;
+        for rule in rules.iter().filter(is_absent) {
+            if let Some(written) = places::written_around(rules, &rule.at) {
+                self.notice(Notice::SecretsToCome(written.from.clone()));
+            }
         }
     }
 

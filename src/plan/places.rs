@@ -296,6 +296,26 @@ pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     }
 }
 
+/// Where a place would be written straight to the host if it appeared.
+pub(super) fn written_around<'r>(rules: &'r Rules, at: &SandboxPath) -> Option<&'r Rule> {
+    let around = at.ancestors().find_map(|above| rules.at(&above));
+    around.filter(|rule| rule.view == View::Write)
+}
+
+/// What is not there can be hidden by a mask alone, and what is written straight to the host has none.
+pub(super) fn refuse_to_hide_nothing(rules: &Rules) -> Result<(), PlanError> {
+    let is_absent = |rule: &&Rule| {
+        rule.rank == Rank::Flag && rule.view == View::Hidden && rule.kind == Kind::Absent
+    };
+    for rule in rules.iter().filter(is_absent) {
+        if let Some(written) = written_around(rules, &rule.at) {
+            let (path, written) = (rule.from.clone(), written.from.clone());
+            return Err(PlanError::CannotHide { path, written });
+        }
+    }
+    Ok(())
+}
+
 /// No rule shows the store, or a part of it, under any name. Below the host's tree and below volumes it
 /// is hidden where it stands; a directory that is the sandbox's root has no secrets of its own to hide,
 /// so one that holds the store is refused.

@@ -204,6 +204,10 @@ impl fmt::Display for Notice {
             Self::HidesNothing(path) => {
                 write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
             }
+            Self::SecretsToCome(path) => write!(
+                f,
+                "what appears below `{path}` meanwhile is seen, secrets too: it is written straight to the host"
+            ),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
             Self::Fuse { at, why, file } => {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")?;

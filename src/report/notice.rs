@@ -40,6 +40,7 @@ pub fn weight(notice: &Notice) -> Weight {
         | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)
         | Notice::NoWorkdir
+        | Notice::SecretsToCome(_)
         | Notice::Warned(_)
         | Notice::Fuse { .. }
         | Notice::ReadOnlyFile(_)

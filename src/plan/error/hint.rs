@@ -39,6 +39,9 @@ impl PlanError {
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
+            Self::CannotHide { path, .. } => {
+                format!("make it first, as a file or a directory: `mkdir -p {path}`")
+            }
             Self::LinkToSecret { real, flag, .. } => {
                 format!("to show it all the same, name it without the link: `{flag} {real}`")
             }

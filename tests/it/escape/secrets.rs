@@ -91,6 +91,33 @@ fn a_secret_that_appears_while_the_payload_runs_is_hidden() {
 }
 
 #[test]
+fn what_is_not_there_is_not_called_hidden_below_what_is_written_straight() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    let out = world.folder("out").to_str().unwrap().to_owned();
+    let later = format!("{out}/later");
+    let hide = || sandbox(&world).args(["--hide", &later]);
+    let attack = format!("echo {MARK} >{later}; cat {later}");
+    // The control: a place that is there is hidden; one that is not cannot be, and the payload would make it.
+    let refused = hide().args(["--write", &out]).run(&attack);
+    refused.exits_with(125).stdout_is("").stderr_has("cannot hide").stderr_has("mkdir -p");
+    sandbox(&world).args(["--write", &out]).run(&attack).stdout_has(MARK);
+    hide().args(["--write", &out]).run(&attack).stdout_is("");
+    std::fs::remove_file(&later).unwrap();
+    // In a copy it stays hidden, whoever makes it.
+    let (stdin, go) = std::io::pipe().unwrap();
+    let stdin = crate::support::Stdin::File(std::os::fd::OwnedFd::from(stdin).into());
+    let running = hide().stdin(stdin).start(&format!("echo ready; read go; cat {later}; true"));
+    running.says("ready");
+    world.file("out/later", MARK);
+    drop(go);
+    running.ends().stdout_is("ready\n");
+}
+
+#[test]
 fn a_secret_can_be_opened_by_name_and_only_that_one() {
     if !home_is_a_copy() {
         return;
