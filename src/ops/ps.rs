@@ -131,7 +131,7 @@ pub fn names(stores: &Stores, is_wanted: impl Fn(bool) -> bool) -> Result<String
     let mut names = stores.names()?;
     let mut lines = String::new();
     for found in stores.list()? {
-        if is_wanted(found.is_running()?) {
+        if found.is_running().is_ok_and(&is_wanted) {
             lines += &names.remove(&found.id()).unwrap_or_else(|| found.id().to_string());
             lines.push('\n');
         }
@@ -158,9 +158,12 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
 
 /// What is to be said of one; nothing if it is gone meanwhile.
 fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow>, StateError> {
-    let running = found.is_running()?;
     let id = found.id();
     let unknown = |state| PsRow::unknown(id, state);
+    let running = match found.is_running() {
+        Err(error) if error.is_no_sandbox() => return Ok(Some(unknown(PsState::Unreadable))),
+        other => other?,
+    };
     match found.summary() {
         Ok(Some(summary)) => {
             let network = summary.wanted.network.clone();

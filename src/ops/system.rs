@@ -75,7 +75,11 @@ pub fn disk(stores: &Stores) -> Result<Disk, OpsError> {
     let mut sandboxes = Vec::new();
     for row in rows {
         let Some(found) = found.iter().find(|found| found.id() == row.id) else { continue };
-        sandboxes.push(SandboxDisk { usage: found.usage()?.into(), row });
+        let usage = match found.usage() {
+            Err(error) if error.is_no_sandbox() => continue,
+            other => other?,
+        };
+        sandboxes.push(SandboxDisk { usage: usage.into(), row });
     }
     let mut parts = Vec::new();
     for store in stores.iter() {

@@ -321,6 +321,14 @@ fn list(ids: &[SandboxId]) -> String {
 }
 
 impl StateError {
+    /// Whether what has the name of a sandbox is none: a link, a file.
+    pub fn is_no_sandbox(&self) -> bool {
+        matches!(
+            self,
+            Self::Lock { source: Errno::NOTDIR, .. } | Self::ReadRecord { source: Errno::NOTDIR, .. }
+        )
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -329,6 +337,9 @@ impl StateError {
             }
             Self::OpenStore { .. } | Self::MakeStore { .. } | Self::ForeignStore { .. } => {
                 "name another directory in BRYO_STORE".to_owned()
+            }
+            _ if self.is_no_sandbox() => {
+                "what has that name in the store is nothing of bryo's: remove it there".to_owned()
             }
             Self::NameTaken { name, .. } => {
                 format!(
