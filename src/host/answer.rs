@@ -46,6 +46,9 @@ impl Probe {
             self.root_entries()?;
         }
         self.answer_paths(needs)?;
+        if needs.settings {
+            self.settings();
+        }
         if needs.other_homes {
             self.other_homes()?;
         }

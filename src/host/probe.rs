@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount, NetworkTool};
+use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Match, Mount, NetworkTool};
 use crate::spec::HostPath;
 use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
@@ -163,6 +163,17 @@ impl Probe {
         self.facts.stores =
             store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
         Ok(())
+    }
+
+    /// The folder of bryo's own settings.
+    pub fn settings(&mut self) {
+        let variable = std::env::var_os("XDG_CONFIG_HOME").and_then(|dir| HostPath::new(dir).ok());
+        let home = self.facts.caller.home.as_ref();
+        let folder = variable.or_else(|| home?.join(".config").ok());
+        if let Some(path) = folder.and_then(|folder| folder.join("bryo").ok()) {
+            let found = self.resolver.resolve(&path, Last::Follow);
+            self.facts.settings = Some(Match { path: found.real, kind: found.kind });
+        }
     }
 
     /// The ABI of Landlock; 0 when the kernel has none, or a filter hides it.

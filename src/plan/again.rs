@@ -130,8 +130,10 @@ pub fn plan_again(plan: Plan, ids: Ids, earlier: &Earlier<'_>) -> Result<Plan, A
         *action = match action.clone() {
             StoreStep::Open { store } => StoreStep::Take { store, sandbox: sandbox() },
             StoreStep::Layer(number) => StoreStep::LayerAgain(number),
-            other
-            @ (StoreStep::Take { .. } | StoreStep::LayerAgain(_) | StoreStep::Mask { .. }) => other,
+            other @ (StoreStep::Take { .. }
+            | StoreStep::Directory { .. }
+            | StoreStep::LayerAgain(_)
+            | StoreStep::Mask { .. }) => other,
         };
     }
     for (layer, had) in layers.iter_mut().zip(earlier.layers) {

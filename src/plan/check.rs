@@ -96,6 +96,12 @@ pub enum CheckError {
         /// On the host.
         what: HostPath,
     },
+    /// What is hidden could be moved to where it is not.
+    #[error("cannot accept the plan: a directory that holds `{what}` could be renamed with it")]
+    Movable {
+        /// On the host.
+        what: HostPath,
+    },
     /// A tree is bound as it is that others than root write.
     #[error("cannot accept the plan: `{0}` is bound as it is, sockets and FIFOs included")]
     Bare(HostPath),
@@ -126,6 +132,7 @@ pub fn check(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> 
     sight::check_overlays(facts, &tree)?;
     sight::check_binds(spec, facts, &tree)?;
     sight::check_writes(spec, facts, &tree)?;
+    sight::check_kept(facts, &tree)?;
     sight::check_hidden(spec, facts, &tree)?;
     sight::check_landlock(plan, &tree)
 }

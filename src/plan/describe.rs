@@ -1,5 +1,4 @@
-//! Says in a few words what a step does: for `--dry-run`, and for the text of an error, which is
-//! `cannot ` and these words.
+//! Says what a step does: for `--dry-run`, and after `cannot ` in the text of an error.
 //!
 //! Every name in the text is escaped: it may hold a terminal's escape sequences.
 
@@ -70,6 +69,7 @@ impl fmt::Display for StoreStep {
             Self::Take { store, sandbox } => {
                 write!(f, "take sandbox `{sandbox}` in the store `{store}`")
             }
+            Self::Directory { path } => write!(f, "make the directory `{path}` on the host"),
             Self::LayerAgain(number) => write!(f, "take layer {} as it is", number.0),
             Self::Layer(number) => write!(f, "make layer {}", number.0),
             Self::Mask { store, layer, .. } => {

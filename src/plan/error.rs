@@ -101,8 +101,20 @@ pub enum PlanError {
         /// The secret.
         secret: HostPath,
     },
+    /// What later runs trust lies in a place that is written straight to the host, and the payload may mount.
+    #[error(
+        "cannot let `{written}` be written with --nesting: `{trusted}` below it is what later runs trust"
+    )]
+    NestingAround {
+        /// What is written.
+        written: HostPath,
+        /// The store, or the folder of settings.
+        trusted: HostPath,
+    },
     /// What a flag hides is not there, and could appear.
-    #[error("cannot hide `{path}`: it is not there, and `{written}` is written straight to the host")]
+    #[error(
+        "cannot hide `{path}`: it is not there, and `{written}` is written straight to the host"
+    )]
     CannotHide {
         /// What is to be hidden.
         path: HostPath,

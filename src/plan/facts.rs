@@ -45,6 +45,10 @@ pub struct Facts {
     pub secrets: Vec<Match>,
     /// Hidden-by-default places that exist.
     pub hidden: Vec<Match>,
+    /// The folder of bryo's own settings, from which later runs take profiles, links resolved: where something
+    /// is written straight to the host.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Match>,
     /// Patterns without wildcards that matched nothing: hidden all the same, should they appear.
     /// Links of the parents that exist are resolved. Left out where nothing can appear: below a file
     /// or a directory that the caller may not enter.

@@ -98,7 +98,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     confine::plan_init(&mut draft);
     plan_payload(spec, facts, &rules, &mut draft)?;
     draft.warn(facts, &rules);
-    draft.tell_of_secrets_to_come(&rules);
+    draft.tell_of_secrets_to_come(facts, &rules);
     if spec.rootfs.base == Base::Host {
         draft.tell_of_absent(&rules);
     }
@@ -140,6 +140,7 @@ fn rules(
     }
     places::refuse_stores(spec, facts, &rules)?;
     places::refuse_to_hide_nothing(&rules)?;
+    places::settings_rules(spec, facts, &mut rules)?;
     Ok(rules)
 }
 
@@ -172,8 +173,11 @@ impl Draft {
     }
 
     /// Names what is written straight to the host and could get a secret that is not there now.
-    fn tell_of_secrets_to_come(&mut self, rules: &Rules) {
-        let is_absent = |rule: &&Rule| rule.rank == Rank::Secret && rule.kind == Kind::Absent;
+    fn tell_of_secrets_to_come(&mut self, facts: &Facts, rules: &Rules) {
+        let settings = facts.settings.as_ref().map(|found| &found.path);
+        let is_absent = |rule: &&Rule| {
+            rule.rank == Rank::Secret && rule.kind == Kind::Absent && settings != Some(&rule.from)
+        };
         for rule in rules.iter().filter(is_absent) {
             if let Some(written) = places::written_around(rules, &rule.at) {
                 self.notice(Notice::SecretsToCome(written.from.clone()));

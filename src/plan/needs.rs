@@ -32,6 +32,8 @@ pub struct Needs {
     pub secrets: Vec<Pattern>,
     /// For [`Facts::hidden`] and [`Facts::absent`].
     pub hidden: Vec<Pattern>,
+    /// [`Facts::settings`].
+    pub settings: bool,
     /// For [`Facts::warned`].
     pub warned: Vec<Pattern>,
     /// [`Facts::other_homes`].
@@ -121,6 +123,8 @@ pub fn needs(spec: &Spec) -> Needs {
         places: places(spec),
         secrets: if shows_homes { rootfs.secrets.clone() } else { Vec::new() },
         hidden: if on_host { rootfs.hidden.clone() } else { Vec::new() },
+        settings: rootfs.requests.iter().any(|request| request.access == Access::Write)
+            || rootfs.volumes.iter().any(|volume| volume.mode == VolumeMode::Rw),
         warned: if shows_host { rootfs.warned.clone() } else { Vec::new() },
         other_homes: on_host,
         account: on_host.then(|| match spec.ids.user {

@@ -13,6 +13,7 @@ use super::step::{
     Action, ConfineStep, FilterProgram, FsStep, IdsStep, LandlockGrant, Layer, Lower, Missing,
     Notice, Plan, ProcessStep, ScratchEntry, Stage, StoreStep, Upper,
 };
+use crate::spec::HostPath;
 use crate::spec::seccomp::{
     Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes, UnixSockets,
 };
@@ -204,10 +205,8 @@ impl fmt::Display for Notice {
             Self::HidesNothing(path) => {
                 write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
             }
-            Self::SecretsToCome(path) => write!(
-                f,
-                "what appears below `{path}` meanwhile is seen, secrets too: it is written straight to the host"
-            ),
+            Self::MadeSettings(path) => made_settings(path, f),
+            Self::SecretsToCome(path) => secrets_to_come(path, f),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
             Self::Fuse { at, why, file } => {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")?;
@@ -219,12 +218,10 @@ impl fmt::Display for Notice {
                 resource.name()
             ),
             Self::Missing(missing) => missing.fmt(f),
-            Self::ReadOnlyFile(path) => {
-                write!(
-                    f,
-                    "`{path}` is read-only: it cannot be copied on write, and is too large to copy"
-                )
-            }
+            Self::ReadOnlyFile(path) => write!(
+                f,
+                "`{path}` is read-only: it cannot be copied on write, and is too large to copy"
+            ),
             Self::ForeignIds(path) => write!(
                 f,
                 "writes below `{path}` may fail with EOVERFLOW: it holds files of other ids, and \
@@ -235,6 +232,17 @@ impl fmt::Display for Notice {
             ),
         }
     }
+}
+
+fn made_settings(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "`{path}` is made, and hidden: later runs take profiles from there")
+}
+
+fn secrets_to_come(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "what appears below `{path}` meanwhile is seen, secrets too: it is written straight to the host"
+    )
 }
 
 impl fmt::Display for super::step::FuseReason {

@@ -126,6 +126,11 @@ pub enum StoreStep {
         /// The sandbox's id.
         sandbox: Text,
     },
+    /// Makes a directory of bryo's own, and those above it, for the caller alone; left as it is where it is there.
+    Directory {
+        /// Where; links resolved.
+        path: HostPath,
+    },
     /// Takes layer `N` of that sandbox as it is.
     LayerAgain(LayerNumber),
     /// Makes `layers/N/upper` and `layers/N/work` in the sandbox's directory.

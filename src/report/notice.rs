@@ -34,8 +34,11 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::UserCounts => Weight::Detail,
         },
         Notice::SharedNetwork(_) => Weight::Detail,
-        // A name that is written wrongly hides nothing.
-        Notice::LostWorkdir | Notice::HidesNothing(_) | Notice::OwnLimit { .. } => Weight::Needed,
+        // A name that is written wrongly hides nothing; a directory of the host was made.
+        Notice::LostWorkdir
+        | Notice::HidesNothing(_)
+        | Notice::MadeSettings(_)
+        | Notice::OwnLimit { .. } => Weight::Needed,
         Notice::LoopbackReachable
         | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)

@@ -27,6 +27,15 @@ pub enum StateError {
         /// Why.
         source: Errno,
     },
+    /// A directory of bryo's own cannot be made.
+    #[error("cannot make the directory `{path}`, which no payload may put another in place of")]
+    MakeOwn {
+        /// Where.
+        path: HostPath,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
     /// The store is not the caller's alone.
     #[error("cannot use `{store}` as the store: {fault}")]
     ForeignStore {
@@ -325,7 +334,8 @@ impl StateError {
     pub fn is_no_sandbox(&self) -> bool {
         matches!(
             self,
-            Self::Lock { source: Errno::NOTDIR, .. } | Self::ReadRecord { source: Errno::NOTDIR, .. }
+            Self::Lock { source: Errno::NOTDIR, .. }
+                | Self::ReadRecord { source: Errno::NOTDIR, .. }
         )
     }
 

@@ -56,7 +56,7 @@ pub use networks::{LockedNetwork, NetworkError, NetworkRecord};
 pub use record::{Beginning, EarlierRun, Enforced, Exit, Mark, Outcome, Record};
 pub use remove::make_accessible;
 pub use sandbox::{LayerDirectories, SandboxDirectory};
-pub use store::Store;
+pub use store::{Store, make_own};
 pub use summary::Summary;
 pub use sweep::{Effort, HoldsChanges, Swept};
 pub use timestamp::Timestamp;

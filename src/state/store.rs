@@ -273,6 +273,11 @@ fn spread(directory: &OwnedFd) -> Result<(), Errno> {
     ioctl_setflags(directory, ioctl_getflags(directory)? | IFlags::TOPDIR)
 }
 
+/// Makes a directory of bryo's own, and what is missing above it, where it is not there.
+pub fn make_own(path: &HostPath) -> Result<(), StateError> {
+    make(path).map_err(|source| StateError::MakeOwn { path: path.clone(), source })
+}
+
 /// Makes the store, and what is missing above it, entered by the caller alone.
 fn make(path: &HostPath) -> Result<(), Errno> {
     match mkdirat(CWD, path.as_path(), Mode::RWXU) {

@@ -104,6 +104,22 @@ fn processes_of_the_host_are_not_shown() {
 }
 
 #[test]
+fn a_directory_around_what_is_hidden_cannot_be_renamed() {
+    let asked = "rootfs.requests = [{ path = '~', access = 'write', origin = 'flag' }]";
+    let spec: Spec = super::merged("spec.toml", toml::from_str(asked).unwrap());
+    let facts: Facts = super::merged("facts.toml", Table::new());
+    for kept in ["/home/al/.local", "/home/al/.local/share"] {
+        let mut plan = plan(&spec, &facts).unwrap();
+        check(&spec, &facts, &plan).unwrap();
+        let step =
+            find_fs(&plan, |s| matches!(s, FsStep::Bind { from, .. } if *from == host(kept)));
+        plan.steps.remove(step);
+        let said = check(&spec, &facts, &plan).expect_err("it can be renamed").to_string();
+        assert!(said.ends_with("could be renamed with it"), "{said}");
+    }
+}
+
+#[test]
 fn a_device_that_nobody_asked_for_is_not_bound() {
     let said = verdict(|plan| {
         let flags = MountFlags { devices: Allowed::Yes, ..MountFlags::READ_ONLY };

@@ -214,6 +214,7 @@ impl Prepared {
                 self.layers.push(made.upper, made.work);
                 self.marks.push(made.mark);
             }
+            StoreStep::Directory { path } => crate::state::make_own(path)?,
             StoreStep::Mask { store, layer, mode, entries } => {
                 let own = self.store.as_ref().filter(|own| own.path() == store);
                 let kept = match own {

@@ -121,7 +121,8 @@ pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
                     let real = facts.place(&volume.source).map(|place| &place.real);
                     volume.mode == VolumeMode::Rw && volume.target == *at && real == Some(from)
                 });
-                if !by_volume && !asked(spec, facts, from, &[Access::Write]) {
+                let by_itself = || is_onto_itself(tree, mounted, from);
+                if !by_volume && !asked(spec, facts, from, &[Access::Write]) && !by_itself() {
                     return Err(CheckError::Written { what: (*from).clone() });
                 }
             }
@@ -145,6 +146,44 @@ pub(super) fn check_writes(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
                 }
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Whether a mount shows what the one that it stands on, written to the host like it, shows there.
+fn is_onto_itself(tree: &Tree<'_>, mounted: &Mounted<'_>, from: &HostPath) -> bool {
+    let below = mounted.at.parent().and_then(|parent| tree.mount_of(parent.as_bytes()));
+    below.is_some_and(|below| match &below.what {
+        What::Bind { from: around, .. } => {
+            below.access == MountAccess::Writable
+                && mounted.at.moved(&below.at, around).as_ref() == Some(from)
+        }
+        _ => false,
+    })
+}
+
+/// What is hidden in a tree that is written straight to the host stays where it is: every directory on the way to it
+/// is a mount, so that no other can be put in its place.
+pub(super) fn check_kept(facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckError> {
+    let there = facts.secrets.iter().chain(&facts.settings);
+    let there = there.filter(|found| !matches!(found.kind, Kind::Absent | Kind::Link(_)));
+    let hidden = there.map(|found| &found.path);
+    for hidden in hidden.chain(facts.stores.iter().map(|store| &store.path)) {
+        for mounted in &tree.mounts {
+            let What::Bind { from, .. } = &mounted.what else { continue };
+            if mounted.access == MountAccess::ReadOnly || !hidden.is_below(from) {
+                continue;
+            }
+            let Some(at) = seen_at(hidden, from, &mounted.at) else { continue };
+            // One that was asked for by name is not hidden.
+            if tree.shows(mounted, &at) || tree.mount_at(&at).is_some() {
+                continue;
+            }
+            let mut way = at.ancestors().take_while(|above| above.is_below(&mounted.at));
+            if way.any(|above| tree.shows(mounted, &above)) {
+                return Err(CheckError::Movable { what: hidden.clone() });
+            }
         }
     }
     Ok(())

@@ -171,7 +171,7 @@ impl<'p> Tree<'p> {
     }
 
     /// The mount that a place is on.
-    fn mount_of(&self, at: &[u8]) -> Option<&Mounted<'p>> {
+    pub(super) fn mount_of(&self, at: &[u8]) -> Option<&Mounted<'p>> {
         let index = way(at).find_map(|place| self.by_place.get(place))?;
         self.mounts.get(*index)
     }

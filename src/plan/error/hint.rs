@@ -39,6 +39,9 @@ impl PlanError {
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
+            Self::NestingAround { .. } => {
+                "let a directory beside it be written, or a copy: `--cow`".to_owned()
+            }
             Self::CannotHide { path, .. } => {
                 format!("make it first, as a file or a directory: `mkdir -p {path}`")
             }

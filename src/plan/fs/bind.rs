@@ -6,12 +6,17 @@
 //!   trees that root alone writes are bound, and the sockets known below them are covered.
 //! - Where something has to be mounted on a name that such a tree does not have, it becomes a read-only
 //!   overlay, which brings the mount point along.
+//! - What is hidden below a directory that is written straight to the host is kept in its place: the directories on
+//!   the way to it are bound onto themselves, as no mount point can be renamed or removed. Renaming across them
+//!   answers `EXDEV`. What later runs trust, the store and bryo's settings, is made first where it is missing.
 //! - An automount point below is covered: to look at it would have the host mount something.
 
+use std::collections::BTreeSet;
+
 use super::super::error::PlanError;
-use super::super::facts::Kind;
-use super::super::step::{Cover, FsStep, MountFlags};
-use super::super::view::View;
+use super::super::facts::{Kind, Match};
+use super::super::step::{Cover, FsStep, MountAccess, MountFlags, Notice, Stage, StoreStep};
+use super::super::view::{Rank, View};
 use super::{Ground, Node, Trees, is_directory, on_host};
 use crate::spec::{HostPath, SandboxPath};
 
@@ -39,11 +44,14 @@ impl Trees<'_> {
         let rule = &node.rule;
         self.point(node, ground);
         self.draft.fs(FsStep::Bind { from: rule.from.clone(), at: rule.at.clone(), flags });
+        if flags.access == MountAccess::Writable {
+            self.keep_in_place(node, flags)?;
+        }
         for child in &node.children {
             if child.is_seen() {
                 self.point_exists(node, child)?;
                 self.place(child, Ground::There)?;
-            } else if let Some(with) = cover(&child.rule.kind) {
+            } else if let Some(with) = self.cover(child, flags) {
                 self.draft.fs(FsStep::Cover { at: child.rule.at.clone(), with });
             }
         }
@@ -60,6 +68,53 @@ impl Trees<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Makes every directory on the way to what is hidden or read-only a mount of its own, so that it cannot be
+    /// renamed with what it holds, and another be put in its place.
+    fn keep_in_place(&mut self, node: &Node<'_>, flags: MountFlags) -> Result<(), PlanError> {
+        let mut kept = BTreeSet::new();
+        for child in &node.children {
+            let is_kept = match child.rule.view {
+                View::Hidden => self.cover(child, flags).is_some(),
+                _ => matches!(child.rule.view, View::Read | View::System),
+            };
+            if !is_kept {
+                continue;
+            }
+            if self.is_ours_to_make(child) {
+                let path = child.rule.from.clone();
+                if self.facts.settings.as_ref().is_some_and(|found| found.path == path) {
+                    self.draft.notice(Notice::MadeSettings(path.clone()));
+                }
+                self.draft.push(Stage::Prepare, StoreStep::Directory { path });
+            }
+            let way = child.rule.at.ancestors().take_while(|above| above.is_below(&node.rule.at));
+            kept.extend(way);
+        }
+        // Sorted by names: what lies in another comes after it.
+        for at in kept {
+            let from = on_host(node.rule, &at)?;
+            self.draft.fs(FsStep::Bind { from, at, flags });
+        }
+        Ok(())
+    }
+
+    /// Whether what is hidden is bryo's own, and has to be there to be covered: a name that is free could be taken
+    /// for it. A store is made at the latest when it is used.
+    fn is_ours_to_make(&self, child: &Node<'_>) -> bool {
+        let is_settings = |found: &Match| found.path == child.rule.from;
+        child.rule.rank == Rank::Store
+            || child.rule.kind == Kind::Absent
+                && self.facts.settings.as_ref().is_some_and(is_settings)
+    }
+
+    /// What covers a hidden place in a bind with these flags.
+    fn cover(&self, child: &Node<'_>, flags: MountFlags) -> Option<Cover> {
+        if flags.access == MountAccess::Writable && self.is_ours_to_make(child) {
+            return Some(Cover::Directory);
+        }
+        cover(&child.rule.kind)
     }
 
     /// What stands at the mount point of a child, on the host.

@@ -23,6 +23,8 @@ pub enum Notice {
     LostWorkdir,
     /// A place that the command line hides is not there.
     HidesNothing(HostPath),
+    /// The folder of bryo's settings was made, as it would have been written straight to the host.
+    MadeSettings(HostPath),
     /// A place that is written straight to the host, in which secrets that appear are seen.
     SecretsToCome(HostPath),
     /// A file that may hold secrets is visible.

@@ -22,6 +22,39 @@ fn plant() -> String {
     LATER.map(one).concat() + "true"
 }
 
+/// Takes what is around the store, the settings and a secret away, and puts others there.
+const REPLACE: &str = "mv ~/.config ~/c2; mv ~/.local/share ~/.local/old; mv ~/.local ~/l2; \
+    mkdir -p ~/.config/bryo/profiles ~/.local/share/bryo/kept; echo >~/.config/bryo/profiles/x.toml; \
+    echo >~/.local/share/bryo/kept/forged; rm -rf ~/.config; true";
+
+#[test]
+fn what_later_runs_trust_is_not_replaced_from_a_directory_that_is_written() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file(".config/gh/hosts.yml", "the key\n");
+    world.file(".config/mine", "mine\n");
+    let home = world.home().to_str().unwrap().to_owned();
+    let there = "ls -A ~/c2 ~/l2 ~/.local/old ~/.config/bryo ~/.local/share/bryo/kept/forged 2>/dev/null; \
+                 cat ~/.config/gh/hosts.yml; true";
+    let run = || sandbox(&world).args(["--write", &home]);
+    run().run(REPLACE).succeeds().stderr_has("later runs take profiles from there");
+    let left = world.outside(there).stdout();
+    assert!(left.ends_with("the key\n"), "{left}");
+    assert!(!["c2", "l2", "old", "profiles", "forged"].iter().any(|n| left.contains(n)), "{left}");
+    // What is beside it can be written, and moved out of there.
+    let uses = "echo new >~/.config/new && mv ~/.config/new ~/moved && cat ~/moved";
+    run().run(uses).succeeds().stdout_is("new\n");
+    run().arg("--nesting").run("true").exits_with(125).stderr_has("what later runs trust");
+    // The control: without a sandbox all of it is done.
+    world.outside(REPLACE);
+    let left = world.outside(there).stdout();
+    assert!(["c2", "l2"].iter().all(|name| left.contains(name)), "{left}");
+    world.outside("rm -r ~/.local").succeeds();
+}
+
 #[test]
 fn what_would_run_later_is_not_planted_on_the_host() {
     if !home_is_a_copy() {
