@@ -1,5 +1,7 @@
 //! Everything `doctor` looks at, read and tried once.
 
+use rustix::net::{AddressFamily, SocketType, ipproto, socket};
+
 use crate::host::fuse::{self, Device, Version};
 use crate::host::missing::{MissingCall, probe_missing_call};
 use crate::host::subid::first_free;
@@ -39,6 +41,8 @@ pub struct Machine {
     pub service_manager: bool,
     /// Whether `/dev/net/tun` can be opened.
     pub tun: bool,
+    /// Whether an echo socket can be had (`net.ipv4.ping_group_range`).
+    pub ping: bool,
     /// The programs that could connect a network, where each is, and what it says that it is.
     pub tools: Vec<(Tool, Option<HostPath>, Option<String>)>,
     /// What fuse-overlayfs says that it is.
@@ -91,6 +95,7 @@ impl Machine {
             }),
             service_manager,
             tun: Device::Tun.can_open(),
+            ping: can_ping(),
             tools: tools.to_vec(),
             fuse_version: facts
                 .fuse
@@ -113,6 +118,11 @@ fn look_at_store(facts: &Facts) -> Option<(HostPath, Result<Told, TrialError>)> 
     let mut above = std::iter::once(store.path.clone()).chain(store.path.ancestors());
     let directory = above.find(|path| path.as_path().is_dir())?;
     Some((store.path.clone(), try_store(&directory)))
+}
+
+/// Opens one and closes it; nothing is sent.
+fn can_ping() -> bool {
+    socket(AddressFamily::INET, SocketType::DGRAM, Some(ipproto::ICMP)).is_ok()
 }
 
 /// Where this program lies; the link is the kernel's own.

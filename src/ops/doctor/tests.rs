@@ -87,6 +87,7 @@ fn well() -> Machine {
         subids: Some(Ok(IdRanges { uids: true, gids: true })),
         service_manager: true,
         tun: true,
+        ping: true,
         tools: Tool::ALL
             .map(|tool| (tool, Some(path(&format!("/usr/bin/{}", tool.name()))), None))
             .to_vec(),
@@ -396,6 +397,7 @@ fn every_id_stands_once_and_the_json_form_stays() {
             "cgroups",
             "service-manager",
             "tun",
+            "ping",
             "bridge",
             "pasta",
             "slirp4netns"
@@ -440,4 +442,13 @@ fn lines_are_broken_for_a_terminal_but_never_a_command() {
         ["                                  fix:  sudo usermod --add-subuids 165536-231071 al"]
     );
     assert!(text.contains("cost: `--ids subid` is\n"), "{text}");
+}
+
+#[test]
+fn who_may_send_no_echoes_reads_which_setting_allows_it() {
+    let report = diagnose(&Machine { ping: false, ..well() });
+    let ping = finding(&report, "ping");
+    assert_eq!(ping.state, State::Missing);
+    let remedy = format!("{:?}", ping.remedy);
+    assert!(remedy.contains("net.ipv4.ping_group_range"), "{remedy}");
 }

@@ -31,6 +31,7 @@ pub(super) fn all(machine: &Machine) -> Vec<Finding> {
         services::control_groups(machine),
         services::service_manager(machine),
         services::tun(machine),
+        services::ping(machine),
         services::bridge(machine),
     ];
     findings.into_iter().chain(services::tools(machine)).chain(services::unread(machine)).collect()

@@ -128,6 +128,19 @@ pub(super) fn tun(machine: &Machine) -> Finding {
         .remedy(Remedy::device("/dev/net/tun", "tun"))
 }
 
+pub(super) fn ping(machine: &Machine) -> Finding {
+    let finding = |detail: &str| Finding::ok("ping", "echoes (ping)", detail);
+    if machine.ping {
+        return finding("can be sent");
+    }
+    finding("not for your groups")
+        .but(
+            State::Missing,
+            "with `--network user` and on networks of several `ping` gets no answer from outside",
+        )
+        .remedy(Remedy::by_hand("sudo sysctl -w net.ipv4.ping_group_range='0 2147483647'"))
+}
+
 /// Programs of others; nothing of ours wants one.
 pub(super) fn tools(machine: &Machine) -> impl Iterator<Item = Finding> + '_ {
     machine.tools.iter().map(|(tool, program, version)| {
