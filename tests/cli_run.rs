@@ -439,7 +439,10 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--network", "pasta", "--allow", "x.org"], "it passes on everything"),
     (&["--network", "slirp4netns", "--net-rate", "1M"], "what that program passes"),
     (&["--network", "pasta", "-p", "80"], "which ports that program has opened"),
-    (&["--network", "bridge", "--pcap", "x"], "cannot take both `--pcap` and `--network bridge`"),
+    (
+        &["--network", "bridge", "--pcap", "x"],
+        "the way out of a network of several is the network's",
+    ),
     (&["--network", "host", "--pcap", "x"], "cannot take both `--pcap` and `--network host`"),
     (&["--pcap-size", "1m"], "cannot go on without --pcap"),
     (&["--allow", "127.1:80"], "cannot take `127.1:80` for `--allow`"),

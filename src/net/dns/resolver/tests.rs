@@ -1,4 +1,6 @@
 //! A resolver between a client and servers that are made here.
+//!
+//! Long because each answer is put together where it is given.
 
 mod crowd;
 mod given;
