@@ -165,7 +165,7 @@ impl Egress for Gate {
             Ok((address, check)) => {
                 let name = names.into_iter().next().map(|(name, _)| name);
                 let listener = Listener::new(service, check);
-                let tap = Tap { gate: self.clone(), listener, address, service, name };
+                let tap = Tap { gate: self.clone(), listener, address, service, check, name };
                 Verdict::Inspect(SocketAddr::new(address, port), Box::new(tap))
             }
             Err(()) => Verdict::Deny,
@@ -228,6 +228,7 @@ struct Tap {
     listener: Listener,
     address: IpAddr,
     service: Service,
+    check: Check,
     name: Option<HostName>,
 }
 
@@ -250,21 +251,23 @@ impl Tap {
             address: Some(self.address),
             service: Some(self.service),
         };
-        self.gate.0.borrow_mut().ledger.refuse(attempt, reason);
+        let ledger = &mut self.gate.0.borrow_mut().ledger;
+        // Where names are denied, connections to addresses are looked at, too.
+        match self.check {
+            Check::Denied => ledger.refuse_for_good(attempt, reason),
+            Check::Names { .. } | Check::Nothing => ledger.refuse(attempt, reason),
+        }
     }
 }
 
 impl Inspect for Tap {
     fn look(&mut self, bytes: &[u8]) -> Sight {
-        let heard = {
-            let desk = self.gate.0.borrow();
-            self.listener.feed(&desk.policy, bytes)
-        };
+        let heard = self.listener.feed(&self.gate.0.borrow().policy, bytes);
         self.sight(heard)
     }
 
     fn hear(&mut self, bytes: &[u8]) -> Option<Sight> {
-        let heard = self.listener.hear(bytes)?;
+        let heard = self.listener.hear(&self.gate.0.borrow().policy, bytes)?;
         Some(self.sight(heard))
     }
 

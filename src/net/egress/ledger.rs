@@ -45,6 +45,20 @@ pub struct Attempt<'a> {
 impl Ledger {
     /// Notes that something was refused.
     pub fn refuse(&mut self, attempt: Attempt<'_>, reason: &Reason) {
+        self.note(attempt, reason, remedy);
+    }
+
+    /// The same, where no rule lets it through.
+    pub fn refuse_for_good(&mut self, attempt: Attempt<'_>, reason: &Reason) {
+        self.note(attempt, reason, |_, _| None);
+    }
+
+    fn note(
+        &mut self,
+        attempt: Attempt<'_>,
+        reason: &Reason,
+        remedy: fn(Attempt<'_>, &Reason) -> Option<Rule>,
+    ) {
         let name = match reason {
             Reason::OtherName(said) => Some(said),
             _ => attempt.name,
@@ -132,6 +146,7 @@ fn remedy(attempt: Attempt<'_>, reason: &Reason) -> Option<Rule> {
         Reason::NotPublic(_)
         | Reason::NoName
         | Reason::NoProtocol
+        | Reason::Http2
         | Reason::Ambiguous(_)
         | Reason::TooLate => rule(Attempt { name: None, ..attempt }),
     }
@@ -179,6 +194,8 @@ mod tests {
         assert_eq!(allow(name, address, web, &Reason::NoName), "192.0.2.7:443");
         assert_eq!(allow(name, address, Some(Service::Tcp(22)), &Reason::NoProtocol), "a.test:22");
         assert_eq!(allow(name, address, web, &Reason::NoProtocol), "192.0.2.7:443");
+        let other = Some(Service::Tcp(8088));
+        assert_eq!(allow(name, address, other, &Reason::Http2), "192.0.2.7:8088");
         let rule = Rule::parse("a.test").unwrap();
         assert_eq!(allow(name, address, web, &Reason::Denied(rule)), "-");
     }

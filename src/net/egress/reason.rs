@@ -22,6 +22,8 @@ pub enum Reason {
     NoName,
     /// The protocol is one in which no name can be found.
     NoProtocol,
+    /// It is HTTP/2 in the clear: names are compressed in it.
+    Http2,
     /// What the connection says can be read in more than one way; this one.
     Ambiguous(&'static str),
     /// The name does not come within the bytes or the time there is for it.
@@ -38,6 +40,7 @@ impl fmt::Display for Reason {
             Self::OtherName(name) => write!(f, "it speaks to `{name}`, which no rule allows"),
             Self::NoName => f.write_str("it does not say to whom it speaks"),
             Self::NoProtocol => f.write_str("it is neither TLS nor HTTP"),
+            Self::Http2 => f.write_str("it is HTTP/2 without TLS, in which no name can be read"),
             Self::Ambiguous(what) => write!(f, "it can be read in two ways: {what}"),
             Self::TooLate => f.write_str("it does not say in time to whom it speaks"),
         }

@@ -99,6 +99,25 @@ fn a_second_greeting_must_name_an_allowed_host_too() {
 }
 
 #[test]
+fn a_tunnel_that_is_not_made_hides_no_request() {
+    let to = |name| format!("198.51.100.7 80 203.0.113.5:443 {name}");
+    let bad = format!("tunnel {} + behind {}", to("evil.test"), to("evil.test"));
+    assert_eq!(on_host(&bad), lines("served evil.test", 2));
+    let what = format!("look good.test + tunnel {} + {bad}", to("good.test"));
+    let tried = inside("--allow good.test --allow 203.0.113.5", &what);
+    assert_eq!(tried, "198.51.100.7\nserved good.test\nrefused\nrefused\n");
+}
+
+#[test]
+fn a_web_socket_passes_where_its_host_is_allowed_and_http_2_in_the_clear_does_not() {
+    let what = "frame good.test 80 good.test + frame good.test 80 evil.test + prior good.test 80";
+    assert_eq!(inside("--network user", what), "framed\nframed\nheard\n");
+    for flags in ["--allow good.test", "--network user --deny evil.test"] {
+        assert_eq!(inside(flags, what), "framed\nrefused\nrefused\n", "{flags}");
+    }
+}
+
+#[test]
 fn forged_packets_reach_nobody_and_break_nothing() {
     let what = "forge 3000 + get 198.51.100.7 80 x + udp 198.51.100.7 9";
     let raw = inside("--network user --cap-add NET_RAW", what);

@@ -1,6 +1,10 @@
 # Tries what its arguments say, one after another, and prints one line for each.
 #   look NAME               its addresses
 #   get HOST PORT HOSTS..   one connection; a request for each of HOSTS, in one write
+#   tunnel HOST PORT TO NAME  a CONNECT to TO, and once it was answered, a request for NAME
+#   behind HOST PORT TO NAME  the same in one write
+#   frame HOST PORT NAME    a frame of a WebSocket of NAME, and its answer
+#   prior HOST PORT         HTTP/2 without TLS
 #   tcp ADDRESS PORT        a connection, and no byte
 #   udp ADDRESS PORT        a datagram, and its answer
 #   ping ADDRESS            an echo
@@ -29,6 +33,54 @@ def get(host, port, *names):
             raise OSError('closed')
         text += more
     return ','.join(line.decode() for line in text.split(b'\n') if line.startswith(b'served '))
+
+
+def behind(host, port, to, name):
+    return tunnel(host, port, to, name, False)
+
+
+def tunnel(host, port, to, name, waits=True):
+    peer = socket.create_connection((host, int(port)), timeout=5)
+    ask = b'CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n' % (to.encode(), to.encode())
+    then, heard = b'GET / HTTP/1.1\r\nHost: %s\r\n\r\n' % name.encode(), b''
+    peer.sendall(ask if waits else ask + then)
+    while waits and b'\r\n\r\n' not in heard:
+        heard += peer.recv(4096) or b'\r\n\r\n'
+    if waits:
+        peer.sendall(then)
+    text = b''
+    while b'\n' not in text.partition(b'served')[2]:
+        more = peer.recv(4096)
+        if not more:
+            raise OSError('closed')
+        text += more
+    return 'served' + text.partition(b'served')[2].decode().rstrip()
+
+
+def frame(host, port, name):
+    peer = socket.create_connection((host, int(port)), timeout=5)
+    ask = b'GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
+    peer.sendall(ask % name.encode())
+    text = b''
+    while b'\r\n\r\n' not in text:
+        more = peer.recv(4096)
+        if not more:
+            raise OSError('closed')
+        text += more
+    peer.sendall(b'\x81\x84\0\0\0\0ping')
+    while not text.endswith(b'ping'):
+        more = peer.recv(4096)
+        if not more:
+            raise OSError('closed')
+        text += more
+    return 'framed'
+
+
+def prior(host, port):
+    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer.sendall(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
+    peer.recv(1)
+    return 'heard'
 
 
 def tcp(address, port):

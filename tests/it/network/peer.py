@@ -1,5 +1,5 @@
 # The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's port 80 that
-# tell which Host they were asked for. Port 443 says that it has heard a greeting, and then that
+# tell which Host they were asked for, know no CONNECT, and take a WebSocket whose first frame they give back. Port 443 says that it has heard a greeting, and then that
 # something came again; datagrams to ports 9 and
 # 443 come back. Each question is written to the file that is named.
 import os, socket, struct, sys, threading
@@ -60,6 +60,13 @@ def serve_web():
                 held += more
                 while b'\r\n\r\n' in held:
                     head, held = held.split(b'\r\n\r\n', 1)
+                    if head.startswith(b'CONNECT'):
+                        client.sendall(b'HTTP/1.1 405 Method Not Allowed\r\nContent-Length: 0\r\n\r\n')
+                        continue
+                    if b'\r\nUpgrade: websocket' in head:
+                        client.sendall(b'HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\n')
+                        client.sendall(b'\x81\x04' + client.recv(99)[-4:])
+                        continue
                     hosts = [line[6:] for line in head.split(b'\r\n') if line.lower().startswith(b'host: ')]
                     body = b'served ' + b' '.join(hosts) + b'\n'
                     client.sendall(b'HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n' % len(body) + body)

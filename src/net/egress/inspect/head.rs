@@ -19,6 +19,16 @@ pub(super) struct Head {
     pub(super) through: Option<Through>,
     /// How its body ends.
     pub(super) body: Body,
+    /// To what the connection is to change.
+    pub(super) upgrade: Option<Upgrade>,
+}
+
+/// Another protocol, in which no further host is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Upgrade {
+    WebSocket,
+    /// Nothing is known of it.
+    Other,
 }
 
 /// What a proxy is asked for.
@@ -103,7 +113,25 @@ impl Head {
         if matches!(through, Some(Through::Connection(_))) && body != Body::Bytes(0) {
             return ambiguous("a tunnel with a body");
         }
-        Ok(Self { to: host, through, body })
+        // Answers to others have bodies or not, by rules of their own.
+        let plain = through.is_none() && body == Body::Bytes(0) && minor == b'1';
+        let upgrade = fields.upgrade.filter(|_| plain && matches!(method, b"GET" | b"POST"));
+        Ok(Self { to: host, through, body, upgrade: upgrade.and_then(Upgrade::read) })
+    }
+}
+
+impl Upgrade {
+    /// `None` for a choice of several, and for what names hosts by itself: HTTP/2 and what came before it, TLS.
+    fn read(value: &[u8]) -> Option<Self> {
+        let name = value.split(|byte| *byte == b'/').next()?.to_ascii_lowercase();
+        match name.as_slice() {
+            b"websocket" => Some(Self::WebSocket),
+            b"h2" | b"h2c" | b"http" | b"https" | b"tls" | b"spdy" => None,
+            name if !name.is_empty() && value.iter().all(|b| is_token(*b) || *b == b'/') => {
+                Some(Self::Other)
+            }
+            _ => None,
+        }
     }
 }
 
@@ -138,6 +166,7 @@ struct Fields<'a> {
     host: Option<&'a [u8]>,
     length: Option<&'a [u8]>,
     encoding: Option<&'a [u8]>,
+    upgrade: Option<&'a [u8]>,
 }
 
 impl<'a> Fields<'a> {
@@ -147,6 +176,11 @@ impl<'a> Fields<'a> {
             b"host" => &mut self.host,
             b"content-length" => &mut self.length,
             b"transfer-encoding" => &mut self.encoding,
+            b"upgrade" => {
+                // Several are a list, which is no protocol.
+                self.upgrade = Some(if self.upgrade.is_some() { b"," } else { value });
+                return Ok(());
+            }
             _ => return Ok(()),
         };
         if place.replace(value).is_some() {
@@ -157,7 +191,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Lines that end in CR LF; neither of the two stands anywhere else.
-fn lines(bytes: &[u8]) -> Found<Vec<&[u8]>> {
+pub(super) fn lines(bytes: &[u8]) -> Found<Vec<&[u8]>> {
     let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
     let last = lines.len().saturating_sub(1);
     for (at, line) in lines.iter_mut().enumerate() {
@@ -175,7 +209,7 @@ fn lines(bytes: &[u8]) -> Found<Vec<&[u8]>> {
 }
 
 /// Name and value of a field.
-fn field(line: &[u8]) -> Found<(&[u8], &[u8])> {
+pub(super) fn field(line: &[u8]) -> Found<(&[u8], &[u8])> {
     let colon = line.iter().position(|byte| *byte == b':');
     let Some((name, value)) = colon.and_then(|at| line.split_at_checked(at)) else {
         return ambiguous("a field without a colon");
@@ -284,4 +318,20 @@ fn port_of(text: &str) -> Found<Option<u16>> {
         Some(0) | None => ambiguous("the port of a host"),
         port => Ok(port),
     }
+}
+
+/// Takes up to `left` bytes off; gives how many are still to come.
+pub(super) fn skip(held: &mut Vec<u8>, left: u64) -> u64 {
+    let here = usize::try_from(left).unwrap_or(usize::MAX).min(held.len());
+    held.drain(..here);
+    left - here as u64
+}
+
+/// A head that has a line ending in LF alone will not become a good one.
+pub(super) fn bare_newline(held: &[u8]) -> Result<(), Reason> {
+    let bare = held.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r');
+    if bare || held.starts_with(b"\n") {
+        return Err(Reason::Ambiguous("a line that ends in LF alone"));
+    }
+    Ok(())
 }

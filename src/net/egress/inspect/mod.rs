@@ -5,14 +5,17 @@
 //! greeting is read until the server has taken one, which [`Listener::hear`] sees in its answer: the second one, which a
 //! server may ask for, can name another host (see `tls`). What follows is not looked at. HTTP/1 is followed from request
 //! to request, through all bodies, for each request names a host of its own. What a proxy is asked for must be
-//! allowed as if it were dialled; after `CONNECT` everything begins anew.
+//! allowed as if it were dialled; once it has agreed to a `CONNECT`, everything begins anew. Behind a `WebSocket` that was
+//! agreed to is nothing to look for. Whether something was agreed to, its answer says (see `answers`), and what the payload
+//! sends before that is refused: a server that does not know `CONNECT` or `Upgrade` goes on with what it takes for requests.
 //!
 //! Whatever the pieces in which bytes come: the same stream is refused, or not.
 //!
 //! # Decisions
 //! - HTTP/2 without TLS is refused: its names are compressed, and one connection serves many.
 //! - What could still become a request is held, not passed: the wait for more does not let it through.
-//! - `Upgrade` changes nothing: what follows must be requests, for whether the server agreed it alone knows.
+//! - Other protocols of an `Upgrade` pass where they would without one; HTTP/2 and TLS never, they name hosts of their own.
+//!   `CONNECT` and `Upgrade` are the first of a connection, or follow one that was declined with an answer of a plain length.
 
 mod answers;
 mod head;
@@ -22,8 +25,11 @@ mod tls;
 use super::policy::{Check, Other, Policy, Ruling, Service};
 use super::reason::Reason;
 use crate::spec::net::HostName;
-use answers::{Answers, Said};
-use head::{Authority, Body, Head, Host, Through, check_trailer, chunk_size};
+use answers::{Answers, Said, Wanted};
+use head::{
+    Authority, Body, Head, Host, Through, Upgrade, bare_newline, check_trailer, chunk_size,
+    is_token, skip,
+};
 use protocol::{Protocol, protocol};
 use tls::{Client, Server};
 
@@ -67,6 +73,8 @@ enum State {
     First,
     Tls(Client),
     Head,
+    /// Until a tunnel to there, or another protocol, was agreed to or not.
+    Asked(Option<(Service, Check)>),
     Body(u64),
     ChunkSize,
     Chunk(u64),
@@ -118,12 +126,26 @@ impl Listener {
         self.judge_held(policy)
     }
 
-    /// The next bytes of the other side. What it makes of those that wait, if they can be judged now.
-    pub fn hear(&mut self, bytes: &[u8]) -> Option<Heard> {
-        let mut rest = bytes;
-        match self.answers.read(&mut rest)? {
-            Said::Greeted => Some(Heard::Trust),
+    /// The next bytes of the other side: what becomes of the payload's, where that changes it.
+    pub fn hear(&mut self, policy: &Policy, bytes: &[u8]) -> Option<Heard> {
+        let (mut rest, mut is_new) = (bytes, false);
+        while let Some(said) = self.answers.read(&mut rest) {
+            is_new = true;
+            self.state = match (said, &self.state) {
+                (Said::Greeted, _) | (Said::Agreed, State::Asked(None)) => {
+                    return Some(Heard::Trust);
+                }
+                (Said::Agreed, State::Asked(Some((service, check)))) => {
+                    (self.service, self.check) = (*service, *check);
+                    State::First
+                }
+                _ => State::Head,
+            };
         }
+        is_new.then(|| match self.check {
+            Check::Nothing => Heard::Trust,
+            _ => self.judge_held(policy),
+        })
     }
 
     fn judge_held(&mut self, policy: &Policy) -> Heard {
@@ -142,7 +164,8 @@ impl Listener {
         match &self.state {
             State::Tls(client) => client.holds(),
             State::First | State::Head => !self.held.is_empty(),
-            State::Body(_)
+            State::Asked(_)
+            | State::Body(_)
             | State::ChunkSize
             | State::Chunk(_)
             | State::ChunkEnd
@@ -168,6 +191,8 @@ impl Listener {
                 Ok(Step::Wait)
             }
             State::Head => self.head(policy),
+            State::Asked(_) if self.held.is_empty() => Ok(Step::Wait),
+            State::Asked(_) => Err(Reason::Ambiguous("bytes behind what was not agreed to yet")),
             State::Body(left) => {
                 let left = skip(&mut self.held, *left);
                 self.state = if left == 0 { State::Head } else { State::Body(left) };
@@ -236,7 +261,11 @@ impl Listener {
         }
         if b"PRI * HTTP/2.0".starts_with(self.held.get(..14).unwrap_or(&self.held)) {
             let whole = self.held.len() >= 14;
-            return if whole { Err(Reason::NoProtocol) } else { Ok(Step::Wait) };
+            return if whole { Err(Reason::Http2) } else { Ok(Step::Wait) };
+        }
+        // What is no request is not waited for.
+        if self.held.first().is_some_and(|byte| !is_token(*byte) && *byte != b'\r') {
+            return Err(Reason::Ambiguous("the first line of a request"));
         }
         let from = self.scanned.saturating_sub(3);
         let end = self.held[from..].windows(4).position(|four| four == b"\r\n\r\n");
@@ -253,8 +282,19 @@ impl Listener {
         self.held.drain(..end + 4);
         self.scanned = 0;
         self.judge(policy, &head)?;
+        let is_even = matches!(self.answers, Answers::Even);
+        self.answers = Answers::Unseen;
         match (&head.through, head.body) {
-            (Some(Through::Connection(to)), _) => self.tunnel(policy, to),
+            (Some(Through::Connection(_)), _) if !is_even => {
+                Err(Reason::Ambiguous("a tunnel behind other requests"))
+            }
+            (Some(Through::Connection(to)), _) => {
+                let tunnel = Self::tunnel(policy, to)?;
+                Ok(self.ask(Wanted::Tunnel, Some(tunnel)))
+            }
+            _ if is_even && head.upgrade.is_some_and(|to| self.may_become(to)) => {
+                Ok(self.ask(Wanted::Protocol, None))
+            }
             (_, Body::Bytes(length)) => {
                 self.state = if length == 0 { State::Head } else { State::Body(length) };
                 Ok(if self.held.is_empty() { Step::Wait } else { Step::Go })
@@ -299,24 +339,28 @@ impl Listener {
         }
     }
 
-    /// What follows goes to somebody else.
-    fn tunnel(&mut self, policy: &Policy, to: &Authority) -> Result<Step, Reason> {
+    /// What follows has to wait for the answer.
+    fn ask(&mut self, wanted: Wanted, tunnel: Option<(Service, Check)>) -> Step {
+        self.answers = Answers::Head(wanted, Vec::new());
+        self.then(State::Asked(tunnel))
+    }
+
+    /// Whether another protocol may take over. What is unknown passes where it does without HTTP before it.
+    fn may_become(&self, to: Upgrade) -> bool {
+        to == Upgrade::WebSocket || self.check != (Check::Names { other: Other::Refused })
+    }
+
+    /// What is dialled by whoever is asked for a tunnel, and what must be said there.
+    fn tunnel(policy: &Policy, to: &Authority) -> Result<(Service, Check), Reason> {
         let service = Service::Tcp(to.port.unwrap_or(443));
-        self.service = service;
-        self.check = match &to.host {
+        let check = match &to.host {
             Host::Name(name) => policy.check_through(name, service),
             Host::Address(address) => match policy.decide(*address, service, &[]) {
                 Ruling::Dial { check, .. } => check,
                 Ruling::Refuse(reason) => return Err(reason),
             },
         };
-        self.state = State::First;
-        let open = self.check == Check::Nothing;
-        Ok(match (open, self.held.is_empty()) {
-            (true, _) => Step::Trust,
-            (false, true) => Step::Wait,
-            (false, false) => Step::Go,
-        })
+        Ok((service, check))
     }
 
     /// The next line of what is held, without its end.
@@ -349,22 +393,6 @@ fn check_name(
         None if matches!(check, Check::Names { .. }) => Err(Reason::NoName),
         None => Ok(()),
     }
-}
-
-/// Takes up to `left` bytes off; gives how many are still to come.
-fn skip(held: &mut Vec<u8>, left: u64) -> u64 {
-    let here = usize::try_from(left).unwrap_or(usize::MAX).min(held.len());
-    held.drain(..here);
-    left - here as u64
-}
-
-/// A head that has a line ending in LF alone will not become a good one.
-fn bare_newline(held: &[u8]) -> Result<(), Reason> {
-    let bare = held.windows(2).any(|pair| pair[1] == b'\n' && pair[0] != b'\r');
-    if bare || held.starts_with(b"\n") {
-        return Err(Reason::Ambiguous("a line that ends in LF alone"));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -162,9 +162,9 @@ fn a_second_greeting_must_name_an_allowed_host_too() {
                 let (policy, mut listener) = (good(), Listener::new(HTTPS, check));
                 assert_eq!(listener.feed(&policy, &hello("good.test")), Heard::Pass);
                 assert_eq!(listener.feed(&policy, before), Heard::Pass);
-                assert_eq!(listener.hear(&answer(tls::RETRY)), None);
+                assert_eq!(listener.hear(&good(), &answer(tls::RETRY)), None);
                 let heard = listener.feed(&policy, &[before, then].concat());
-                let last = listener.hear(&answer([7; 32]));
+                let last = listener.hear(&good(), &answer([7; 32]));
                 (heard, last)
             };
             assert_eq!(second(&hello("good.test")), (Heard::Pass, Some(Heard::Trust)));
@@ -191,7 +191,7 @@ fn a_second_greeting_must_name_an_allowed_host_too() {
 fn a_greeting_that_was_taken_is_the_last_and_nothing_else_counts_as_that() {
     let greeted = || {
         let (policy, mut listener) = (good(), Listener::new(HTTPS, STRICT));
-        assert_eq!(listener.hear(&answer([7; 32])), None);
+        assert_eq!(listener.hear(&good(), &answer([7; 32])), None);
         assert_eq!(listener.feed(&policy, &hello("good.test")), Heard::Pass);
         listener
     };
@@ -199,12 +199,13 @@ fn a_greeting_that_was_taken_is_the_last_and_nothing_else_counts_as_that() {
     let both = [&record(21, &[1, 112])[..], &retry, &record(20, &[1]), &taken].concat();
     for size in [1, 2, 7, 41, 9999] {
         let mut listener = greeted();
-        let any = both.chunks(size).any(|piece| listener.hear(piece) == Some(Heard::Trust));
+        let any =
+            both.chunks(size).any(|piece| listener.hear(&good(), piece) == Some(Heard::Trust));
         assert!(any, "{size}");
     }
     for other in [&retry[..], &record(22, &[11, 0, 0, 1, 7]), b"HTTP/1.1 400 Bad Request\r\n\r\n"] {
         let mut listener = greeted();
-        assert_eq!(listener.hear(other), None);
+        assert_eq!(listener.hear(&good(), other), None);
         let later = listener.feed(&good(), &hello("evil.test"));
         assert!(is_refused(&later), "{other:?}");
     }
@@ -312,15 +313,100 @@ fn what_a_proxy_is_asked_for_must_be_allowed_too() {
     assert_eq!(hear(&[absolute]), Heard::Pass);
     let connect = b"CONNECT good.test:443 HTTP/1.1\r\nHost: good.test:443\r\n\r\n";
     assert_eq!(hear(&[connect]), Heard::Pass);
-    assert_eq!(hear(&[connect, &hello("good.test")]), Heard::Pass);
-    assert_eq!(hear(&[&[&connect[..], &hello("good.test")].concat()]), Heard::Pass);
-    assert!(is_refused(&hear(&[connect, &hello("evil.test")])));
-    assert!(is_refused(&hear(&[connect, b"\x01\x02\x03\x04"])));
+    assert!(is_refused(&hear(&[connect, &hello("good.test")])));
+    let ok = b"HTTP/1.1 200 OK\r\nVia: x\r\n\r\n";
+    let then = |asked: &[u8], answer: &[u8], then: &[u8]| {
+        let early = talk(&[(true, &[asked, then].concat()), (false, answer)]);
+        assert!(is_refused(&early), "{}", String::from_utf8_lossy(answer));
+        talk(&[(true, asked), (false, answer), (true, then)])
+    };
+    let (greets, get) = (hello("good.test"), b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n");
+    assert_eq!(then(connect, ok, &greets), Heard::Pass);
+    assert_eq!(then(connect, &[b"HTTP/1.1 103 x\r\n\r\n", &ok[..]].concat(), &greets), Heard::Pass);
+    assert!(is_refused(&then(connect, ok, &hello("evil.test"))));
+    assert!(is_refused(&then(connect, ok, b"\x01\x02\x03\x04")));
     let address = b"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n\r\n";
-    assert!(!is_refused(&hear(&[address])));
-    let refused_first =
-        [&connect[..], b"GET http://evil.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n"].concat();
-    assert!(is_refused(&hear(&[&refused_first])));
+    assert_eq!(then(address, ok, b"\x01\x02"), Heard::Trust);
+    let evil = b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n";
+    // Each of these goes on as a server of requests.
+    for unserved in [
+        "HTTP/1.1 405 No\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 405 No\r\nContent-Length: 19\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 405 No\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 101 Switching\r\n\r\n",
+        "HTTP/1.1 304 x\r\n\r\n",
+        "HTTP/1.1 2000 x\r\n\r\n",
+        "HTTP/2 200 x\r\n\r\n",
+        "HTTP/1.1 200 x\n\n\r\n\r\n",
+        "x: y\r\n\r\nHTTP/1.1 200 OK\r\n\r\n",
+    ] {
+        assert!(is_refused(&then(address, unserved.as_bytes(), evil)), "{unserved}");
+        assert_eq!(then(address, unserved.as_bytes(), get), Heard::Pass, "{unserved}");
+    }
+    // Once more, with a password: where the first answer has a length.
+    let denied = b"HTTP/1.1 407 x\r\nContent-Length: 4\r\n\r\nnope";
+    let first: [(bool, &[u8]); 2] = [(true, address), (false, denied)];
+    let again: [(bool, &[u8]); 3] = [(true, address), (false, ok), (true, b"\x01\x02")];
+    assert_eq!(talk(&[&first[..], &again].concat()), Heard::Trust);
+    let chunks = b"HTTP/1.1 407 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    assert!(is_refused(&talk(&[(true, address), (false, chunks), (true, address)])));
+    assert!(is_refused(&talk(&[(true, get), (true, address)])));
+    assert!(is_refused(&talk(&[(false, ok), (true, address)])));
+}
+
+/// What becomes of the last of these, of which the payload says the `true` ones.
+fn talk(all: &[(bool, &[u8])]) -> Heard {
+    let (policy, mut listener) = (good(), Listener::new(Service::Tcp(8080), LENIENT));
+    let mut last = Heard::Pass;
+    for (is_payload, bytes) in all {
+        last = match is_payload {
+            true => listener.feed(&policy, bytes),
+            false => listener.hear(&policy, bytes).unwrap_or(last),
+        };
+        if is_refused(&last) || last == Heard::Trust {
+            break;
+        }
+    }
+    last
+}
+
+#[test]
+fn another_protocol_passes_once_it_was_agreed_to() {
+    let asks = |to: &str| format!("GET / HTTP/1.1\r\nHost: good.test\r\nUpgrade: {to}\r\n\r\n");
+    let agreed = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n\x81\x01a";
+    let frame = b"\x81\x81\0\0\0\0a";
+    for to in ["websocket", "WebSocket", "tcp"] {
+        assert!(is_refused(&talk(&[(true, asks(to).as_bytes()), (true, frame)])));
+        assert_eq!(talk(&[(true, asks(to).as_bytes()), (false, agreed)]), Heard::Trust);
+    }
+    let evil = b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n";
+    for to in ["h2c", "TLS/1.0", "HTTP/2.0", "websocket, h2c", "spdy/3.1"] {
+        let next =
+            |then: &[u8]| talk(&[(true, asks(to).as_bytes()), (false, agreed), (true, then)]);
+        assert!(is_refused(&next(evil)) && is_refused(&next(frame)), "{to}");
+        assert_eq!(next(b"PRI * HTTP/2.0\r\n\r\n"), Heard::Refuse(Reason::Http2), "{to}");
+    }
+    let asked = asks("websocket");
+    for (other, then) in [
+        (&b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc"[..], &evil[..]),
+        (b"HTTP/1.1 426 x\r\n\r\nHTTP/1.1 101 x\r\n\r\n", evil),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", frame),
+    ] {
+        let late = talk(&[(true, asked.as_bytes()), (false, other), (true, then)]);
+        let early = talk(&[(true, &[asked.as_bytes(), then].concat()), (false, other)]);
+        assert!(is_refused(&late) && is_refused(&early), "{late:?} {early:?}");
+    }
+    assert!(is_refused(&hear(
+        HTTP,
+        STRICT,
+        &[asks("websocket").replace("good", "evil").as_bytes()]
+    )));
+    let (policy, mut listener) = (good(), Listener::new(HTTP, STRICT));
+    listener.feed(&policy, asks("tcp").as_bytes());
+    assert_eq!(listener.hear(&policy, agreed), None);
 }
 
 #[test]
