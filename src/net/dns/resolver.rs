@@ -29,7 +29,7 @@ use super::answer::{Answer, EDNS_SIZE, LeftOut, Unusable, is_passed};
 use super::cache::Cache;
 use super::pins::Pins;
 use super::stream::framed;
-use super::wire::{Code, INTERNET, Question, Reader, WireName, edns_size, flag, kind};
+use super::wire::{Code, INTERNET, Question, Reader, WireName, edns, flag, kind};
 use super::write::Writer;
 use super::{Action, Client, Families, Over, RefusedName, Settings};
 use crate::net::egress::policy::{Policy, Source};
@@ -146,17 +146,17 @@ impl Resolver {
             return false;
         };
         let question = reader.question();
-        let edns = question.as_ref().and_then(|_| edns_size(&mut reader, header.counts));
+        let edns = question.as_ref().and_then(|_| edns(&mut reader, header.counts));
         let simple = |code: Code| {
             // Who asks looks whether it is what was asked.
             let asked = header.flags & (flag::OPCODE | flag::RECURSE);
-            let flags = flag::RESPONSE | flag::RECURSES | asked | code as u16;
+            let flags = flag::RESPONSE | flag::RECURSES | asked | code as u16 & flag::CODE;
             let mut writer = Writer::new(header.id, flags);
             if let Some(question) = &question {
                 writer.question(question);
             }
             if edns.is_some() {
-                writer.edns(EDNS_SIZE);
+                writer.edns_with(EDNS_SIZE, code);
             }
             writer.finish()
         };
@@ -164,6 +164,7 @@ impl Resolver {
             _ if header.flags & flag::OPCODE != 0 => Some(Code::NotImp),
             _ if header.counts[0] != 1 => Some(Code::FormErr),
             None => Some(Code::FormErr),
+            _ if edns.is_some_and(|edns| edns.version > 0) => Some(Code::BadVersion),
             Some(question) if question.class != INTERNET => Some(Code::Refused),
             Some(question) if kind::TRANSFERS.contains(&question.kind) => Some(Code::Refused),
             Some(question) if question.kind == kind::ANY => Some(Code::NotImp),
@@ -175,7 +176,7 @@ impl Resolver {
         };
         let room = match client.over {
             Over::Stream => usize::from(u16::MAX),
-            Over::Datagram => edns.map_or(512, |size| usize::from(size.clamp(512, LARGEST))),
+            Over::Datagram => edns.map_or(512, |edns| usize::from(edns.size.clamp(512, LARGEST))),
         };
         let waiting = Waiting {
             client,

@@ -82,6 +82,8 @@ pub enum Code {
     NotImp = 4,
     /// This question is not taken.
     Refused = 5,
+    /// Such a version of EDNS is not spoken; its upper bits stand in OPT.
+    BadVersion = 16,
 }
 
 /// A name as it stands in messages, uncompressed, with its final empty label. Equal in any case.
@@ -277,13 +279,22 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a client says that it takes, in OPT.
-pub fn edns_size(reader: &mut Reader<'_>, counts: [u16; 4]) -> Option<u16> {
+/// What a client says in OPT.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Edns {
+    /// The largest datagram that it takes.
+    pub size: u16,
+    /// Of what it speaks, RFC 6891 section 6.1.3.
+    pub version: u8,
+}
+
+/// What a client says in OPT, if it does.
+pub fn edns(reader: &mut Reader<'_>, counts: [u16; 4]) -> Option<Edns> {
     let records = counts[1..].iter().map(|count| usize::from(*count)).sum();
     (0..records)
         .map_while(|_| reader.record())
         .find(|record| record.kind == kind::OPT && record.name.is_root())
-        .map(|record| record.class)
+        .map(|record| Edns { size: record.class, version: record.ttl.to_be_bytes()[1] })
 }
 
 #[cfg(test)]

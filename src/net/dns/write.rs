@@ -1,6 +1,6 @@
 //! DNS messages, written plainly: names in full, but for the one asked for, which is pointed at.
 
-use super::wire::{HEADER, INTERNET, Question, WireName, kind};
+use super::wire::{Code, HEADER, INTERNET, Question, WireName, kind};
 
 /// A pointer to the name of the question, which stands behind the header.
 const POINTER: u16 = 0xc00c;
@@ -51,10 +51,16 @@ impl Writer {
 
     /// Adds what says how large a datagram can be.
     pub fn edns(&mut self, size: u16) {
+        self.edns_with(size, Code::NoError);
+    }
+
+    /// The same with the upper bits of a code, in version 0.
+    pub fn edns_with(&mut self, size: u16, code: Code) {
         self.bytes.push(0);
         self.word(kind::OPT);
         self.word(size);
-        self.bytes.extend_from_slice(&[0; 6]);
+        self.word(code as u16 >> 4 << 8);
+        self.bytes.extend_from_slice(&[0; 4]);
         self.counts[3] += 1;
     }
 

@@ -3,6 +3,7 @@
 //! Long because each answer is put together where it is given.
 
 mod crowd;
+mod edns;
 mod given;
 
 use std::net::SocketAddr;
@@ -284,27 +285,6 @@ fn what_did_not_fit_is_asked_for_again_over_tcp() {
         bench.resolver.receive(&bench.policy, number, &[*byte], bench.now);
     }
     assert_eq!(bench.told(), Some((0, vec![ip("192.0.2.7")])));
-}
-
-#[test]
-fn many_who_ask_the_same_are_one_question() {
-    let mut bench = Bench::new(&["www.test"]);
-    for flow in 0..200 {
-        bench.ask(of(0, flow, Over::Stream), "www.test", kind::A);
-    }
-    let (number, _, _, query) = bench.sent().unwrap();
-    let mut busy = 0;
-    while let Some((code, _)) = bench.told() {
-        assert_eq!(code, 2);
-        busy += 1;
-    }
-    assert_eq!(busy, 200 - WAITING);
-    bench.answer(number, &query, &[[192, 0, 2, 7]]);
-    let mut told = 0;
-    while let Some((0, _)) = bench.told() {
-        told += 1;
-    }
-    assert_eq!(told, WAITING);
 }
 
 #[test]

@@ -52,3 +52,24 @@ fn one_who_asks_a_name_often_keeps_nobody_from_asking_it() {
     let flows: Vec<u64> = flows.collect();
     assert_eq!((flows.len(), flows.contains(&999)), (WAITING, true));
 }
+
+#[test]
+fn many_who_ask_the_same_are_one_question() {
+    let mut bench = Bench::new(&["www.test"]);
+    for flow in 0..200 {
+        bench.ask(of(0, flow, Over::Stream), "www.test", kind::A);
+    }
+    let (number, _, _, query) = bench.sent().unwrap();
+    let mut busy = 0;
+    while let Some((code, _)) = bench.told() {
+        assert_eq!(code, 2);
+        busy += 1;
+    }
+    assert_eq!(busy, 200 - WAITING);
+    bench.answer(number, &query, &[[192, 0, 2, 7]]);
+    let mut told = 0;
+    while let Some((0, _)) = bench.told() {
+        told += 1;
+    }
+    assert_eq!(told, WAITING);
+}
