@@ -9,10 +9,12 @@
 //! - The first packet of a flow asks the policy, and a refusal is remembered by nobody: what is
 //!   asked again is decided again.
 //! - When there is no room for a flow, a SYN is dropped (it will come again), and the datagram
-//!   flow that was quiet for the longest time makes room.
+//!   flow that was quiet for the longest time makes room. On a network of several sandboxes it is one of whoever has
+//!   most; and what is dialled for that one makes room for a SYN of who has less.
 //!
 //! Long because it is one loop and what it keeps.
 
+mod crowd;
 mod doors;
 mod home;
 mod members;
@@ -135,6 +137,8 @@ pub struct Engine<E, D> {
     pool: Pool,
     streams: Table<Ends, Stream>,
     dialling: usize,
+    /// Where several share them.
+    dials: crowd::Dials,
     datagrams: Table<Key, Datagrams>,
     doors: Doors,
     leaving: Leaving,
@@ -179,6 +183,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             pool: Pool::default(),
             streams: Table::new(most.streams),
             dialling: 0,
+            dials: Vec::new(),
             datagrams: Table::new(most.datagrams),
             doors: Doors::default(),
             leaving: Leaving::default(),

@@ -87,6 +87,11 @@ impl Link {
         self.others = ranges.to_vec();
     }
 
+    /// Whether it leads to a network.
+    pub(super) fn is_shared(&self) -> bool {
+        !self.others.is_empty()
+    }
+
     /// Whether an address is one of that network.
     pub(super) fn leads_to(&self, address: IpAddr) -> bool {
         self.others.iter().any(|range| range.contains(address))

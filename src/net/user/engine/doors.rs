@@ -310,7 +310,9 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     fn open_inbound(&mut self, number: usize, came: Came) -> Option<Token> {
-        if self.datagrams.is_full() || self.doors.flows.len() >= self.most.datagrams / 4 * 3 {
+        let inside = self.doors.at(number)?.inside.v4;
+        let is_crowd = self.doors.flows.len() >= self.most.datagrams / 4 * 3;
+        if is_crowd || self.datagrams.is_full() && !self.forget_for_client(inside) {
             self.drop_quiet();
             return None;
         }

@@ -13,15 +13,9 @@ use crate::net::user::frame::{Frame, Quote, Unreachable};
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Stream};
 use crate::net::user::table::Token;
-use crate::spec::net::Prefix;
 use crate::sys::errno::Errno;
 
 impl<E: Egress, D: Dial> Engine<E, D> {
-    /// Packets come from these addresses too: the link leads to a network.
-    pub fn also_from(&mut self, ranges: &[Prefix]) {
-        self.link.also_from(ranges);
-    }
-
     /// Whether packets may come from there.
     fn is_source(&self, address: IpAddr) -> bool {
         self.inside.is_source(address) || self.link.leads_to(address)
@@ -99,9 +93,15 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// A connection that the payload asks for.
     fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
-        let has_room = !self.streams.is_full() && self.dialling < self.most.dialling;
-        if !has_room || !self.may_open() {
+        if self.streams.is_full() || !self.may_open() {
             return;
+        }
+        let mut instead = None;
+        if self.dialling >= self.most.dialling {
+            instead = self.dials_less(ends.inside.ip());
+            if instead.is_none() {
+                return;
+            }
         }
         let mut is_ours = false;
         let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
@@ -141,8 +141,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.pace_stream(&mut stream);
         stream.notice(false, progress == Progress::Connected, false);
         let token = self.streams.insert(ends, stream);
-        self.dialling += 1;
+        self.note_dial(token);
         self.outward += 1;
+        if let Some(whose) = instead {
+            self.end_dial(whose);
+        }
         if progress == Progress::Connected {
             self.queue_stream(token);
         }
@@ -179,13 +182,13 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 return None;
             }
         };
-        if self.datagrams.is_full() {
-            self.forget_quietest();
-        }
         let dialled = match key.kind {
             Kind::Udp => self.dial.udp(to),
             Kind::Echo { .. } => self.dial.echo(to.ip()),
         };
+        if self.datagrams.is_full() && dialled.is_ok() {
+            self.forget_quietest(key.ends.inside.ip());
+        }
         let token = self.datagrams.next();
         let added = dialled.and_then(|socket| {
             let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
@@ -205,14 +208,6 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 datagrams::refuse(&key, length, errno, &self.link);
                 None
             }
-        }
-    }
-
-    fn forget_quietest(&mut self) {
-        let flows = self.datagrams.iter_mut();
-        let quietest = flows.min_by_key(|(_, flow)| flow.last()).map(|(token, _)| token);
-        if let Some(token) = quietest {
-            self.forget_flow(token);
         }
     }
 }

@@ -1,0 +1,146 @@
+//! Several sandboxes behind one link: what one of them does, and what is left for another.
+
+use std::os::fd::OwnedFd;
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
+
+use super::*;
+
+const MOST: Most = Most { streams: 1000, dialling: 40, datagrams: 64 };
+
+/// Addresses of two members.
+const GREEDY: &str = "10.0.2.100";
+const OTHER: &str = "10.0.2.101";
+
+/// An engine of a network, or of one sandbox.
+fn made(network: Option<&'static str>) -> Made {
+    Made { most: MOST, rate: None, network }
+}
+
+const SHARED: Option<&str> = Some("10.0.2.0/24");
+
+fn with_both() {
+    let own = Changes::default().add_address(index("tun0").unwrap(), ip(OTHER), 24);
+    own.apply().unwrap();
+}
+
+/// Tells everybody who asks under which port of the host it came.
+fn tell_ports(address: SocketAddr) {
+    let socket = UdpSocket::bind(address).unwrap();
+    thread::spawn(move || {
+        loop {
+            let (_, from) = socket.recv_from(&mut [0; 8]).unwrap();
+            socket.send_to(from.port().to_string().as_bytes(), from).unwrap();
+        }
+    });
+}
+
+fn asker(from: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(at(from, 0)).unwrap();
+    socket.connect(at(V4, 7)).unwrap();
+    socket.set_read_timeout(Some(A_TRY)).unwrap();
+    socket
+}
+
+/// The host's port of a flow: another one once it was forgotten.
+fn port_of(socket: &UdpSocket) -> String {
+    let mut told = [0; 8];
+    for _ in 0..TRIES {
+        socket.send(b"?").unwrap();
+        if let Ok(length) = socket.recv(&mut told) {
+            return String::from_utf8_lossy(&told[..length]).into_owned();
+        }
+    }
+    panic!("no answer to {TRIES} datagrams");
+}
+
+/// Flows from an address stay on a network while another one begins many; in one sandbox they make room.
+fn flows_stay(name: &str, from: &str, network: Option<&'static str>) {
+    let outside = || {
+        tell_ports(at(V4, 7));
+        (Vec::new(), thread::spawn(|| {}))
+    };
+    between_made(name, made(network), outside, || {
+        with_both();
+        let other: Vec<UdpSocket> = (0..20).map(|_| asker(from)).collect();
+        let before: Vec<String> = other.iter().map(port_of).collect();
+        let greedy: Vec<UdpSocket> = (0..200).map(|_| asker(GREEDY)).collect();
+        for socket in &greedy {
+            port_of(socket);
+        }
+        let after: Vec<String> = other.iter().map(port_of).collect();
+        assert_eq!(before == after, network.is_some());
+    });
+}
+
+#[test]
+fn datagrams_of_one_member_leave_those_of_others_alone() {
+    let name = "crowd::datagrams_of_one_member_leave_those_of_others_alone";
+    flows_stay(name, OTHER, SHARED);
+}
+
+#[test]
+fn in_one_sandbox_the_quietest_flow_makes_room() {
+    let name = "crowd::in_one_sandbox_the_quietest_flow_makes_room";
+    flows_stay(name, GREEDY, None);
+}
+
+/// A listener that takes no more connections, and those that it took: dialled, it says nothing.
+fn silent(address: SocketAddr) -> (OwnedFd, Vec<TcpStream>) {
+    let kind = SocketType::STREAM;
+    let listener = rustix::net::socket_with(
+        AddressFamily::INET,
+        kind,
+        SocketFlags::CLOEXEC,
+        Some(ipproto::TCP),
+    );
+    let listener = listener.unwrap();
+    rustix::net::bind(&listener, &address).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let short = Duration::from_millis(200);
+    let took = std::iter::from_fn(|| TcpStream::connect_timeout(&address, short).ok());
+    let took = took.collect();
+    (listener, took)
+}
+
+/// Asks for a connection, and does not wait for it.
+fn ask_for(from: &str, to: SocketAddr) -> OwnedFd {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let kind = SocketType::STREAM;
+    let socket = rustix::net::socket_with(AddressFamily::INET, kind, flags, Some(ipproto::TCP));
+    let socket = socket.unwrap();
+    rustix::net::bind(&socket, &at(from, 0)).unwrap();
+    let asked = rustix::net::connect(&socket, &to);
+    assert_eq!(asked, Err(rustix::io::Errno::INPROGRESS));
+    socket
+}
+
+/// Whether a connection stands before so long.
+fn stands(socket: &OwnedFd, timeout: Duration) -> bool {
+    let mut waits = [rustix::event::PollFd::new(socket, rustix::event::PollFlags::OUT)];
+    let timeout = rustix::event::Timespec::try_from(timeout).unwrap();
+    let ready = rustix::event::poll(&mut waits, Some(&timeout)).unwrap();
+    ready == 1 && matches!(rustix::net::sockopt::socket_error(socket), Ok(Ok(())))
+}
+
+#[test]
+fn connections_that_nobody_answers_leave_room_for_those_of_others() {
+    let held = std::cell::RefCell::new(None);
+    let outside = || {
+        echo_server(at(V4, 7));
+        *held.borrow_mut() = Some(silent(at(V4, 9)));
+        (Vec::new(), thread::spawn(|| {}))
+    };
+    let name = "crowd::connections_that_nobody_answers_leave_room_for_those_of_others";
+    between_made(name, made(SHARED), outside, || {
+        with_both();
+        let greedy: Vec<OwnedFd> = (0..100).map(|_| ask_for(GREEDY, at(V4, 9))).collect();
+        // Its own come too late: all that may be dialled are.
+        assert!(!stands(&ask_for(GREEDY, at(V4, 7)), Duration::from_millis(500)));
+        for _ in 0..3 {
+            let other = ask_for(OTHER, at(V4, 7));
+            assert!(stands(&other, Duration::from_secs(20)));
+        }
+        drop(greedy);
+    });
+}
