@@ -143,6 +143,8 @@ pub struct Engine<E, D> {
     doors: Doors,
     leaving: Leaving,
     ended: Waiting,
+    /// Streams that got no memory, in order; some may be gone.
+    hungry: Vec<Token>,
     work: VecDeque<Source>,
     timers: BinaryHeap<Reverse<(Instant, Token)>>,
     next_round: Instant,
@@ -188,6 +190,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             doors: Doors::default(),
             leaving: Leaving::default(),
             ended: Waiting::default(),
+            hungry: Vec::new(),
             work: VecDeque::new(),
             timers: BinaryHeap::new(),
             next_round: now,
@@ -284,6 +287,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.do_work();
         self.take_turns();
         self.run_timers();
+        self.feed_hungry();
         Ok(master)
     }
 
@@ -383,9 +387,13 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         };
         let Some(stream) = self.streams.get(token) else { return };
         let dialled = stream.is_connecting();
+        means.pool.serve(stream.ends().inside.ip());
         let fate = deed(stream, &mut means);
         if dialled && !stream.is_connecting() {
             self.dialling -= 1;
+        }
+        if self.pool.was_short() {
+            self.note_hungry(token);
         }
         self.settle(token, fate);
     }

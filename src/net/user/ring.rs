@@ -9,8 +9,13 @@
 //! # Decisions
 //! - Buffers are the kernel's and no heap's: after a thousand slow connections at once a heap keeps what they had, since
 //!   something small lies above it, and what is used again lies elsewhere each time.
+//! - The reserve is for what leaves soon ([`Stay::Short`]). What waits for somebody who may never read does not get at it:
+//!   else uploads to such a one would keep everything else from moving for as long as they like.
+//! - On a network of several sandboxes each always gets [`OWN`], so that nobody waits for the others.
 
+use std::collections::HashMap;
 use std::io::{IoSlice, IoSliceMut};
+use std::net::IpAddr;
 
 use crate::sys::pages::Pages;
 
@@ -28,31 +33,102 @@ const KEPT: [usize; SIZES.len()] = [64, 16, 8, 8];
 /// Bytes of all buffers that are out: above this, rings do not grow.
 const LIMIT: usize = 96 << 20;
 
-/// Above this, nothing is handed out.
-const RESERVE: usize = LIMIT + (32 << 20);
+/// Bytes that each of several sandboxes can have, whatever is out.
+const OWN: usize = 8 * SIZES[0];
+
+/// How long bytes may stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stay {
+    /// Until the payload's kernel acknowledges them, or a look at them has its end.
+    Short,
+    /// Until somebody on the host's network takes them.
+    Long,
+}
 
 /// Hands out buffers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pool {
     free: [Vec<Pages>; SIZES.len()],
     out: usize,
+    limit: usize,
+    /// What each of several sandboxes has, and which one is served now.
+    members: Option<(IpAddr, HashMap<IpAddr, usize>)>,
+    /// Somebody got nothing.
+    short: bool,
+    /// Something came back.
+    freed: bool,
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new(LIMIT)
+    }
 }
 
 impl Pool {
+    /// With a limit.
+    pub fn new(limit: usize) -> Self {
+        Self { free: Default::default(), out: 0, limit, members: None, short: false, freed: false }
+    }
+
+    /// Several sandboxes are served from now on. Before the first buffer.
+    pub fn share(&mut self) {
+        self.members = Some((IpAddr::from([0; 4]), HashMap::new()));
+    }
+
+    /// What follows is for this one.
+    pub fn serve(&mut self, member: IpAddr) {
+        if let Some((now, _)) = &mut self.members {
+            *now = member;
+        }
+    }
+
+    /// Whether somebody got nothing, since this was asked last.
+    pub fn was_short(&mut self) -> bool {
+        std::mem::take(&mut self.short)
+    }
+
+    /// Whether something came back, since this was asked last.
+    pub fn has_freed(&mut self) -> bool {
+        std::mem::take(&mut self.freed)
+    }
+
+    /// What is out for whom it is that is served.
+    fn held(&mut self) -> Option<&mut usize> {
+        let (now, held) = self.members.as_mut()?;
+        Some(held.entry(*now).or_default())
+    }
+
     /// A buffer of a size; none when too much is out.
-    fn get(&mut self, size: usize) -> Option<Pages> {
+    fn get(&mut self, size: usize, stay: Stay) -> Option<Pages> {
         let length = *SIZES.get(size)?;
-        let most = if size == 0 { RESERVE } else { LIMIT };
-        if self.out + length > most {
+        let most = match (size, stay) {
+            (0, Stay::Short) => self.limit + self.limit / 3,
+            _ => self.limit,
+        };
+        let is_own = |held: &mut usize| *held + length <= OWN;
+        if self.out + length > most && !self.held().is_some_and(is_own) {
             return None;
         }
         let buffer = self.free.get_mut(size)?.pop().or_else(|| Pages::new(length))?;
         self.out += length;
+        if let Some(held) = self.held() {
+            *held += length;
+        }
         Some(buffer)
     }
 
     fn put(&mut self, buffer: Pages) {
+        self.freed = true;
         self.out = self.out.saturating_sub(buffer.len());
+        if let Some((now, held)) = &mut self.members
+            && let Some(one) = held.get_mut(now)
+        {
+            *one = one.saturating_sub(buffer.len());
+            if *one == 0 {
+                held.remove(now);
+            }
+        }
         let sizes = SIZES.iter().zip(KEPT).zip(&mut self.free);
         for ((_, kept), free) in sizes.filter(|((size, _), _)| **size == buffer.len()) {
             if free.len() < kept {
@@ -100,13 +176,16 @@ impl Ring {
     }
 
     /// Makes room for more than there is, up to `most` bytes in all. Whether there is more now.
-    pub fn grow(&mut self, most: usize, pool: &mut Pool) -> bool {
+    pub fn grow(&mut self, most: usize, stay: Stay, pool: &mut Pool) -> bool {
         let fits = |size: &usize| *size > self.capacity() && *size <= most;
         let next = SIZES.iter().position(fits);
         let usual = SIZES.iter().position(|size| fits(size) && *size >= self.before);
-        let usual = usual.filter(|_| self.buffer.is_none()).and_then(|size| pool.get(size));
-        let larger = usual.or_else(|| next.and_then(|size| pool.get(size)));
-        let Some(mut larger) = larger else { return false };
+        let usual = usual.filter(|_| self.buffer.is_none()).and_then(|size| pool.get(size, stay));
+        let larger = usual.or_else(|| next.and_then(|size| pool.get(size, stay)));
+        let Some(mut larger) = larger else {
+            pool.short |= self.buffer.is_none();
+            return false;
+        };
         let (first, second) = self.slices(0, self.length);
         larger[..first.len()].copy_from_slice(first);
         larger[first.len()..self.length].copy_from_slice(second);
@@ -164,8 +243,8 @@ impl Ring {
     }
 
     /// Appends what there is room for, growing up to `most` bytes; how much that was.
-    pub fn append(&mut self, bytes: &[u8], most: usize, pool: &mut Pool) -> usize {
-        while self.free() < bytes.len() && self.grow(most, pool) {}
+    pub fn append(&mut self, bytes: &[u8], most: usize, stay: Stay, pool: &mut Pool) -> usize {
+        while self.free() < bytes.len() && self.grow(most, stay, pool) {}
         let mut done = 0;
         for mut room in self.scatter(bytes.len()) {
             let length = room.len();
@@ -204,7 +283,7 @@ mod tests {
             for (puts, length) in steps {
                 if puts {
                     let bytes: Vec<u8> = (0..length).map(|_| { next = next.wrapping_add(1); next }).collect();
-                    let taken = ring.append(&bytes, 256 << 10, &mut pool);
+                    let taken = ring.append(&bytes, 256 << 10, Stay::Long, &mut pool);
                     prop_assert!(taken == length || ring.len() == 256 << 10);
                     model.extend(&bytes[..taken]);
                 } else {
@@ -228,9 +307,9 @@ mod tests {
         let mut rings: Vec<Ring> = (0..20_000).map(|_| Ring::default()).collect();
         let most = 1 << 20;
         for ring in &mut rings {
-            ring.append(&vec![1; 20_000], most, &mut pool);
+            ring.append(&vec![1; 20_000], most, Stay::Short, &mut pool);
         }
-        assert!(pool.out() <= RESERVE && pool.out() > LIMIT, "{}", pool.out());
+        assert!(pool.out() <= 128 << 20 && pool.out() > LIMIT, "{}", pool.out());
         assert!(rings.iter().any(Ring::is_empty));
         for ring in &mut rings {
             ring.release(&mut pool);
@@ -238,5 +317,54 @@ mod tests {
         assert_eq!(pool.out(), 0);
         assert!(pool.free.iter().zip(KEPT).all(|(free, kept)| free.len() <= kept));
         assert!(!pool.free[0].is_empty());
+    }
+
+    /// Takes all it can for bytes that may stay; gives what was had.
+    fn exhaust(pool: &mut Pool) -> Vec<Ring> {
+        let mut rings = Vec::new();
+        loop {
+            let mut ring = Ring::default();
+            if ring.append(&[1; 100], 1 << 20, Stay::Long, pool) == 0 {
+                return rings;
+            }
+            rings.push(ring);
+        }
+    }
+
+    #[test]
+    fn what_may_stay_leaves_memory_for_what_does_not() {
+        let mut pool = Pool::new(3 << 20);
+        let mut rings = exhaust(&mut pool);
+        assert_eq!((pool.out(), pool.was_short(), pool.was_short()), (3 << 20, true, false));
+        let mut moving = Ring::default();
+        assert_eq!(moving.append(&[2; 100], 1 << 20, Stay::Short, &mut pool), 100);
+        assert!(!pool.was_short() && !pool.has_freed());
+        rings[0].release(&mut pool);
+        assert!(pool.has_freed() && !pool.has_freed());
+    }
+
+    #[test]
+    fn one_member_takes_nothing_from_what_another_always_gets() {
+        let [greedy, other] = [1, 2].map(|last| IpAddr::from([10, 9, 0, last]));
+        let mut pool = Pool::new(1 << 20);
+        pool.share();
+        pool.serve(greedy);
+        let mut rings = exhaust(&mut pool);
+        pool.serve(other);
+        let own = exhaust(&mut pool);
+        assert_eq!(own.len() * SIZES[0], OWN);
+        assert_eq!(pool.out(), (1 << 20) + OWN);
+        pool.serve(greedy);
+        assert_eq!(exhaust(&mut pool).len(), 0);
+        for ring in &mut rings {
+            ring.release(&mut pool);
+        }
+        assert_eq!(pool.out(), OWN);
+        pool.serve(other);
+        for mut ring in own {
+            ring.release(&mut pool);
+        }
+        assert_eq!(pool.out(), 0);
+        assert!(pool.members.is_some_and(|(_, held)| held.is_empty()));
     }
 }

@@ -108,6 +108,8 @@ struct Made {
     rate: Option<Rate>,
     /// Whether it leads to a network, of which this is the range.
     network: Option<&'static str>,
+    /// How much memory buffers have.
+    memory: Option<usize>,
 }
 
 /// The same at a rate.
@@ -117,7 +119,7 @@ fn between_at(
     outside: impl FnOnce() -> (Vec<Published>, thread::JoinHandle<()>),
     inside: impl FnOnce(),
 ) {
-    let made = Made { most, rate, network: None };
+    let made = Made { most, rate, network: None, memory: None };
     between_made(name, made, outside, inside);
 }
 
@@ -209,14 +211,19 @@ fn work(
     if let Some(rate) = made.rate {
         engine.pace(rate);
     }
+    if let Some(memory) = made.memory {
+        engine.bound_memory(memory);
+    }
     if let Some(network) = made.network {
         engine.also_from(&[Prefix::parse(network).unwrap()]);
     }
     engine.publish(faces, published).unwrap();
     engine.run(master.as_fd(), |_| Order::Finish).unwrap();
     let (streams, _, buffers) = engine.size();
-    // What the payload said has left; the answers of the last few may be under way.
-    assert_eq!(buffers, 0, "bytes of buffers that are left, {streams} streams");
+    // What the payload said has left; the answers of the last few may be under way. Where memory is short, a reset may come
+    // behind what got none, and who would say so again is gone.
+    let is_left = buffers > 0 && made.memory.is_none();
+    assert!(!is_left, "{buffers} bytes of buffers are left, {streams} streams");
     assert!(streams < 10 + engine.dialled(), "{streams} streams are left");
     assert!(engine.lined_up() < 500, "{} turns that nobody takes", engine.lined_up());
 }

@@ -1,5 +1,5 @@
 //! Who makes room on a network of several sandboxes, when flows of datagrams or connections that are dialled are too many:
-//! whoever holds most ([`fair`]). One sandbox alone shares with nobody.
+//! whoever holds most ([`fair`]). One sandbox alone shares with nobody. And who waits for memory.
 
 use std::net::IpAddr;
 
@@ -7,6 +7,8 @@ use super::Engine;
 use crate::net::egress::{Egress, Ends};
 use crate::net::fair;
 use crate::net::user::dial::Dial;
+#[cfg(test)]
+use crate::net::user::ring::Pool;
 use crate::net::user::stream::Stream;
 use crate::net::user::table::{Table, Token};
 use crate::spec::net::Prefix;
@@ -23,6 +25,15 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     /// Packets come from these addresses too: the link leads to a network.
     pub fn also_from(&mut self, ranges: &[Prefix]) {
         self.link.also_from(ranges);
+        if self.link.is_shared() {
+            self.pool.share();
+        }
+    }
+
+    /// How much memory buffers have. Before the first flow.
+    #[cfg(test)]
+    pub(in crate::net::user) fn bound_memory(&mut self, limit: usize) {
+        self.pool = Pool::new(limit);
     }
 
     /// Notes that one more is dialled.
@@ -45,6 +56,25 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     fn tidy_dials(&mut self) {
         let streams = &self.streams;
         self.dials.retain(|token| dialled_for(streams, *token).is_some());
+    }
+
+    /// Notes that a stream got no memory.
+    pub(super) fn note_hungry(&mut self, token: Token) {
+        if self.hungry.len() > 64 + 2 * self.streams.len() {
+            self.hungry.retain(|token| self.streams.peek(*token).is_some());
+        }
+        if let Err(at) = self.hungry.binary_search(&token) {
+            self.hungry.insert(at, token);
+        }
+    }
+
+    /// Lets those that got none try again, once some came back.
+    pub(super) fn feed_hungry(&mut self) {
+        if !self.hungry.is_empty() && self.pool.has_freed() {
+            for token in std::mem::take(&mut self.hungry) {
+                self.queue_stream(token);
+            }
+        }
     }
 
     /// Of all that are dialled, whose would end for one of `from`.

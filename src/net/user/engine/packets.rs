@@ -1,6 +1,7 @@
 //! What each packet of the payload leads to.
 
 use std::net::IpAddr;
+use std::os::fd::OwnedFd;
 
 use rustix::event::epoll;
 
@@ -13,7 +14,7 @@ use crate::net::user::frame::{Frame, Quote, Unreachable};
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Stream};
 use crate::net::user::table::Token;
-use crate::sys::errno::Errno;
+use crate::sys::errno::{Errno, Result};
 
 impl<E: Egress, D: Dial> Engine<E, D> {
     /// Whether packets may come from there.
@@ -93,15 +94,10 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// A connection that the payload asks for.
     fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
-        if self.streams.is_full() || !self.may_open() {
+        let is_crowd = self.dialling >= self.most.dialling;
+        let instead = is_crowd.then(|| self.dials_less(ends.inside.ip())).flatten();
+        if self.streams.is_full() || is_crowd && instead.is_none() || !self.may_open() {
             return;
-        }
-        let mut instead = None;
-        if self.dialling >= self.most.dialling {
-            instead = self.dials_less(ends.inside.ip());
-            if instead.is_none() {
-                return;
-            }
         }
         let mut is_ours = false;
         let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
@@ -120,12 +116,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             }
         };
         let added = dialled.and_then(|(socket, progress)| {
-            let token = self.streams.next();
-            let flags = epoll::EventFlags::IN
-                | epoll::EventFlags::OUT
-                | epoll::EventFlags::RDHUP
-                | epoll::EventFlags::ET;
-            epoll::add(&self.events, &socket, Source::Stream(token).bits(), flags)?;
+            self.watch_next(&socket)?;
             Ok((socket, progress))
         });
         let (socket, progress) = match added {
@@ -150,6 +141,16 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             self.queue_stream(token);
         }
         self.see_home();
+    }
+
+    /// Watches the socket of the next stream.
+    fn watch_next(&self, socket: &OwnedFd) -> Result<()> {
+        let token = self.streams.next();
+        let flags = epoll::EventFlags::IN
+            | epoll::EventFlags::OUT
+            | epoll::EventFlags::RDHUP
+            | epoll::EventFlags::ET;
+        Ok(epoll::add(&self.events, socket, Source::Stream(token).bits(), flags)?)
     }
 
     /// A step of a generator that nobody outside sees the state of (splitmix64).

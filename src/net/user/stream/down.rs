@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::{DOWN, Direction, Ends, Means, Stream, TURN};
 use crate::net::egress::Sight;
 use crate::net::user::packet::Flags;
+use crate::net::user::ring::Stay;
 use crate::sys::errno::Errno;
 
 impl Stream {
@@ -27,7 +28,7 @@ impl Stream {
             }
             let piece = means.link.most_at_once(self.ends.outside, self.endpoint.mss());
             let want = usable.min(piece).min(most);
-            while self.down.free() < want && self.down.grow(DOWN, means.pool) {}
+            while self.down.free() < want && self.down.grow(DOWN, Stay::Short, means.pool) {}
             let want = want.min(self.down.free());
             if want == 0 {
                 break;

@@ -6,6 +6,7 @@ use rustix::net::{SendAncillaryBuffer, SendFlags, Shutdown};
 
 use super::{Direction, HELD, Means, Stream};
 use crate::net::egress::{HOLD, Sight};
+use crate::net::user::ring::Stay;
 use crate::sys::errno::Errno;
 
 impl Stream {
@@ -22,7 +23,8 @@ impl Stream {
             taken = self.write(bytes)?;
         }
         let (_, rest) = bytes.split_at(taken);
-        let appended = self.up.append(rest, self.most_up().max(HELD), means.pool);
+        let stay = if self.inspect.is_some() { Stay::Short } else { Stay::Long };
+        let appended = self.up.append(rest, self.most_up().max(HELD), stay, means.pool);
         let (seen, _) = rest.split_at(appended);
         if let Some(inspect) = self.inspect.as_mut().filter(|_| !seen.is_empty()) {
             let sight = inspect.look(seen);

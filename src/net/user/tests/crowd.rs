@@ -14,7 +14,7 @@ const OTHER: &str = "10.0.2.101";
 
 /// An engine of a network, or of one sandbox.
 fn made(network: Option<&'static str>) -> Made {
-    Made { most: MOST, rate: None, network }
+    Made { most: MOST, rate: None, network, memory: None }
 }
 
 const SHARED: Option<&str> = Some("10.0.2.0/24");
@@ -143,4 +143,70 @@ fn connections_that_nobody_answers_leave_room_for_those_of_others() {
         }
         drop(greedy);
     });
+}
+
+/// Connections to somebody who does not read, each full. They are reset when they are dropped.
+fn full(from: &str, count: usize) -> Vec<TcpStream> {
+    let open = |_| {
+        let socket = ask_for(from, at(V4, 9));
+        assert!(stands(&socket, Duration::from_secs(20)));
+        let mut stream = TcpStream::from(socket);
+        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+        // What the kernel inside takes, it has sent or keeps.
+        while stream.write(&[7; 0x4000]).is_ok() {}
+        stream
+    };
+    (0..count).map(open).collect()
+}
+
+/// Connects to somebody who gives back what is looked at, and to somebody who gives back anything, and uses both.
+fn uses_both(from: &str) {
+    for port in [7, LOOKED_AT] {
+        let socket = ask_for(from, at(V4, port));
+        assert!(stands(&socket, Duration::from_secs(20)));
+        rustix::io::ioctl_fionbio(&socket, false).unwrap();
+        let mut stream = TcpStream::from(socket);
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let sent = [b"ok".to_vec(), pattern(200_000)].concat();
+        let mut writer = stream.try_clone().unwrap();
+        let all = sent.clone();
+        let sender = thread::spawn(move || writer.write_all(&all).unwrap());
+        let mut back = vec![0; sent.len()];
+        stream.read_exact(&mut back).unwrap();
+        sender.join().unwrap();
+        assert!(back == sent);
+    }
+}
+
+fn uploads_leave_memory(name: &str, network: Option<&'static str>, other: &str) {
+    let held = std::cell::RefCell::new(Vec::new());
+    let outside = || {
+        for port in [7, LOOKED_AT] {
+            echo_server(at(V4, port));
+        }
+        let unread = TcpListener::bind(at(V4, 9)).unwrap();
+        // Who is accepted has as little room.
+        rustix::net::sockopt::set_socket_recv_buffer_size(&unread, 4096).unwrap();
+        held.borrow_mut().push(unread);
+        (Vec::new(), thread::spawn(|| {}))
+    };
+    let made = Made { memory: Some(384 << 10), ..made(network) };
+    between_made(name, made, outside, || {
+        with_both();
+        let uploads = full(GREEDY, 40);
+        uses_both(other);
+        drop(uploads);
+    });
+}
+
+#[test]
+fn uploads_that_nobody_reads_leave_memory_for_other_connections() {
+    let name = "crowd::uploads_that_nobody_reads_leave_memory_for_other_connections";
+    uploads_leave_memory(name, None, GREEDY);
+}
+
+#[test]
+fn uploads_of_one_member_leave_memory_for_those_of_others() {
+    let name = "crowd::uploads_of_one_member_leave_memory_for_those_of_others";
+    uploads_leave_memory(name, SHARED, OTHER);
 }
