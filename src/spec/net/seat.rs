@@ -167,7 +167,7 @@ mod tests {
             assert_eq!(given, format!("10.9.0.{last} true"));
             taken.push(given.split(' ').next().unwrap().parse().unwrap());
         }
-        assert_eq!(place(None, None, &taken), Err(NoPlace::Full));
+        assert_eq!(place(None, None, &taken), Err(NoPlace::Spent));
         // One whose address of IPv6 somebody else has is passed over.
         let v6 = segment().v6_of("10.9.0.128".parse().unwrap());
         assert_eq!(place(None, None, &[v6.into()]).unwrap(), "10.9.0.129 true");
