@@ -223,6 +223,9 @@ fn order_functions() -> Result<(), Failure> {
         "-fuse-ld=lld".to_owned(),
         format!("-Wl,--symbol-ordering-file={}", list.display()),
         "-Wl,--no-warn-symbol-ordering".to_owned(),
+        // Functions of the same code, which types of the same shape have, are one.
+        "-Wl,--icf=all".to_owned(),
+        "-Wl,-O2".to_owned(),
     ] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
