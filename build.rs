@@ -33,6 +33,7 @@ mod profile {
     pub mod health;
     pub mod library;
     mod merge;
+    pub mod moved;
     pub mod network;
     mod read;
     pub mod settings;
@@ -87,6 +88,7 @@ fn main() {
     ] {
         println!("cargo:rerun-if-changed={path}");
     }
+    println!("cargo:rustc-check-cfg=cfg(no_backtrace)");
     println!("cargo:rerun-if-env-changed=LIBSECCOMP_LIB_PATH");
     if let Err(failure) = build() {
         eprintln!("cannot compile what is built in: {failure}");
@@ -132,9 +134,14 @@ fn build() -> Result<(), Failure> {
 
 /// A built-in profile is read at every start: merged here, it takes a tenth of the time.
 fn write_profiles(out: &Path) -> Result<(), Failure> {
+    let mut default = String::new();
     for name in profile::builtin::NAMES {
         let resolved = profile::library::resolve_builtin(name)?;
-        std::fs::write(out.join(format!("profile-{name}")), profile::stored::encode(&resolved)?)?;
+        let text = profile::stored::encode(&resolved, &default)?;
+        std::fs::write(out.join(format!("profile-{name}")), &text)?;
+        if name == "default" {
+            default = text;
+        }
     }
     Ok(())
 }
@@ -192,6 +199,9 @@ fn link_small(folder: &Path) -> Result<(), Failure> {
         "SECTIONS { /DISCARD/ : { *(.eh_frame .gcc_except_table*) } }\nINSERT AFTER .text;\n",
     )?;
     println!("cargo:rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    // Nor can anything walk a stack then: see `src/sys/backtrace.rs`. Its function comes before the C compiler's.
+    println!("cargo:rustc-cfg=no_backtrace");
+    println!("cargo:rustc-link-arg-bins=-Wl,-z,muldefs");
     if std::env::var("HOST")? == std::env::var("TARGET")? && applies_packed_relocations() {
         println!("cargo:rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
     }
