@@ -121,6 +121,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("[paths]\nsecrets = 5", "`secrets` is a list, not a whole number", ""),
     ("[paths]\nhidden = [{}]", "`hidden` is a text, not a table", ""),
     ("[paths]\nwarned = 5", "`warned` is a list, not a whole number", ""),
+    ("[paths]\nmoved = {}", "`moved` is a list, not a table", ""),
+    ("[paths]\nmoved = ['A=/etc']", "`A=/etc` cannot be in `moved`", "as in `CARGO_HOME=~/.cargo`"),
     ("[environment]\npass = 'HOME'", "`pass` is a list, not a text", ""),
     ("[environment]\nset = ['A=1']", "`set` is a table, not a list", ""),
     ("[environment]\nset = { A = 1 }", "`A` is a text, not a whole number", ""),
@@ -227,6 +229,54 @@ fn every_mistake_is_named_with_its_place() {
         assert!(!text.contains(char::is_control), "{content}: {text:?}");
     }
 }
+
+/// The keys that can stand in a table, as the error for a key that is none lists them.
+fn keys_of(table: &str) -> Vec<String> {
+    let unknown = error(format!("{table}zzzz = 1").as_bytes());
+    let hint = unknown.hint().unwrap();
+    hint.strip_prefix("there can be: ").unwrap().split(", ").map(str::to_owned).collect()
+}
+
+/// Which tables there are, and which keys, is the parser's own word: one that is added later is among them.
+#[test]
+fn every_key_refuses_values_that_it_cannot_have() {
+    let mut keys: Vec<(String, String)> = Vec::new();
+    for key in keys_of("") {
+        let table = format!("[{key}]\n");
+        let is_table = parse_profile(&Text::from("p.toml"), table.as_bytes()).is_ok();
+        if is_table {
+            keys.extend(keys_of(&table).into_iter().map(|key| (table.clone(), key)));
+        }
+        keys.push((String::new(), key));
+    }
+    assert!(keys.len() > 80, "{keys:?}");
+    // No key has a date, a fraction, or a list or table of those; nor a text of these letters.
+    let deep = format!("{}1{}", "[".repeat(50), "]".repeat(50));
+    let values =
+        ["2026-01-31", "0.5", "[0.5]", "[2026-01-31]", "{ a = 0.5 }", "[{}]", "[[]]", "nan", &deep];
+    let garbage = format!("'{}'", "\u{feff}{[*?~ ".repeat(20_000));
+    let listed = format!("[{garbage}]");
+    for (table, key) in keys {
+        for value in values.into_iter().chain([garbage.as_str(), &listed]) {
+            let content = format!("{table}{key} = {value}\n");
+            let shown = format!("{table}{key} = {value:.40}");
+            let Err(error) = parse_profile(&Text::from("p.toml"), content.as_bytes()) else {
+                // Some have no form of their own.
+                assert!(
+                    value.contains('\'') && ANY_TEXT.contains(&key.as_str()),
+                    "{shown} is taken"
+                );
+                continue;
+            };
+            let text = chain(&error);
+            assert!(text.starts_with("cannot use profile `p.toml`, line "), "{shown}: {text}");
+            assert!(text.len() < 1000 && !text.contains(char::is_control), "{shown}: {text}");
+        }
+    }
+}
+
+/// Keys whose value, or whose entries, may be any text.
+const ANY_TEXT: [&str; 4] = ["description", "extends", "command", "set"];
 
 #[test]
 fn bytes_that_are_no_text_and_files_without_end_are_refused() {

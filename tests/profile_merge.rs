@@ -39,11 +39,12 @@ fn words(key: &'static str, words: &'static [&'static str]) -> impl Strategy<Val
 const PLACES: &[&str] = &["/a", "~/b", "./c", "/d/*"];
 const RULES: &[&str] = &["a.test", "*.b.test:443", "192.0.2.0/24:1-9/udp", "2001:db8::1"];
 const NAMES: &[&str] = &["A", "B_*", "C"];
+const MOVED: &[&str] = &["A=~/a", "A=~/b", "B/c=~/a"];
 
 prop_compose! {
     fn any_lists()(
         secrets in words("secrets", PLACES), hidden in words("hidden", PLACES),
-        warned in words("warned", PLACES), pass in words("pass", NAMES),
+        warned in words("warned", PLACES), moved in words("moved", MOVED), pass in words("pass", NAMES),
         capabilities in words("capabilities", &["CHOWN", "KILL"]),
         refuse in words("refuse", &["host", "none"]),
         allow in words("allow", RULES), deny in words("deny", RULES),
@@ -59,7 +60,7 @@ prop_compose! {
         let requests: Vec<_> = keys.iter().zip(&by_access)
             .map(|(key, paths)| format!("{key} = [{}]", paths.join(", "))).collect();
         let requests = requests.join("\n");
-        [format!("[paths]\n{secrets}{hidden}{warned}{requests}\n"), pass, capabilities,
+        [format!("[paths]\n{secrets}{hidden}{warned}{moved}{requests}\n"), pass, capabilities,
             format!("{refuse}{allow}{deny}{hosts}{dns}")]
     }
 }
@@ -71,8 +72,9 @@ prop_compose! {
         set in words("set", &["A", "B"]), capabilities in words("capabilities", &["CHOWN", "KILL"]),
         ulimits in words("ulimits", &["core", "nofile"]), refuse in words("refuse", &["host"]),
         allow in words("allow", RULES), hosts in words("add-host", &["a:192.0.2.1"]),
+        moved in words("moved", MOVED),
     ) -> String {
-        format!("[remove]\n{paths}{secrets}{hidden}{pass}{set}{capabilities}{ulimits}{refuse}{allow}{hosts}")
+        format!("[remove]\n{paths}{secrets}{hidden}{pass}{set}{capabilities}{ulimits}{refuse}{allow}{hosts}{moved}")
     }
 }
 

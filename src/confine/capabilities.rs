@@ -17,7 +17,7 @@ use crate::sys::process::{SecureBits, set_secure_bits};
 /// exec of a program without file capabilities. Read back afterwards: `EPERM` when a set is not what
 /// it should be.
 pub fn irrevocably_drop_capabilities(keep: &[Capability]) -> Result<(), Failure> {
-    drop_bounding(keep)?;
+    irrevocably_drop_bounding(keep)?;
     let wanted: HashSet<caps::Capability> = caps::all()
         .into_iter()
         .filter(|known| keep.iter().any(|kept| kept.number() == known.index()))
@@ -48,12 +48,18 @@ pub fn irrevocably_drop_held() -> Result<(), Failure> {
     })
 }
 
-fn drop_bounding(keep: &[Capability]) -> Result<(), Failure> {
+/// Drops all but `keep` from the bounding set: also of what the caller forks, which has less to do then.
+pub fn irrevocably_drop_bounding(keep: &[Capability]) -> Result<(), Failure> {
     for number in 0..64 {
         if keep.iter().any(|capability| u32::from(capability.number()) == number) {
             continue;
         }
-        match by_number::irrevocably_drop_bounding(number) {
+        // Looking costs a tenth of dropping.
+        let dropped = match by_number::bounding_contains(number) {
+            Ok(true) => by_number::irrevocably_drop_bounding(number),
+            other => other.map(drop),
+        };
+        match dropped {
             Ok(()) => {}
             Err(Errno::EINVAL) if number > 0 => break,
             Err(errno) => return Err(errno.into()),

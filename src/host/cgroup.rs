@@ -5,6 +5,10 @@
 //!   attribute of the group (`user.delegate`); a group of a unit without it is systemd's own, also where the
 //!   caller's uid owns it, as in everything below the user's manager. That manager marks nothing (252), so where
 //!   it can be asked for a scope it is asked.
+//! - Root may write every group, which says nothing: its own is one that is marked, or all of its cgroup namespace, or
+//!   one in which nothing but its own session is, as when it has put itself there. Else it would move others' processes
+//!   (`openrc.sshd`) out of where they are looked for. The machine's topmost group is nobody's: what is in it
+//!   cannot be moved, and nothing is bounded there.
 //! - The leaf that another run made ([`LEAF`]) stands for the group it is in: the limits that hold for that
 //!   group hold for it. No other ancestor is taken: it could have more than what this process was given.
 //!
@@ -53,10 +57,14 @@ pub(super) fn probe(
     let file = bounded::read_optional("/proc/self/cgroup", SMALL)?.unwrap_or_default();
     let user = format!("user.slice/user-{uid}.slice/user@{uid}.service");
     let manager = mount.join(&user).ok().filter(|_| socket.is_some());
-    let delegated = parse_own(&file).and_then(|below| {
-        let group = if below.is_empty() { mount.clone() } else { mount.join(below).ok()? };
-        delegated(&group, mount, manager.as_ref(), own)
+    let group = parse_own(&file).and_then(|below| {
+        if below.is_empty() { Some(mount.clone()) } else { mount.join(below).ok() }
     });
+    let delegated = group.and_then(|group| delegated(&group, mount, manager.as_ref(), own));
+    // Without a controller a group of a hybrid machine could bound nothing.
+    let is_of_use =
+        |one: &Delegated| version == GroupVersion::Unified || !one.controllers.is_empty();
+    let delegated = delegated.filter(is_of_use);
     let known = delegated.iter().map(|one| &one.path).chain(&manager);
     let swap = known.into_iter().any(|group| group.as_path().join("memory.swap.max").exists());
     let manager = socket
@@ -104,13 +112,20 @@ fn delegated(
     if !["", "cgroup.procs", "cgroup.subtree_control"].into_iter().all(may_write) {
         return None;
     }
+    // Every group has a type but the machine's topmost.
+    if !path.as_path().join("cgroup.type").exists() {
+        return None;
+    }
     let unit = unit_of(&path, mount);
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && unit.is_none() && known == Own::AsSeen && path != *mount && !is_alone_in(&path) {
+        return None;
+    }
     if let Some(unit) = unit.filter(|_| known == Own::AsSeen)
         && !is_marked(&unit)
     {
         // systemd before 250 marks nothing. It gives a group to a user only on purpose, except by the user's
         // own manager, whose groups are all the user's.
-        let is_root = rustix::process::geteuid().is_root();
         // Who cannot be asked does not look after it either.
         let is_managers = manager.is_some_and(|manager| path.starts_with(manager));
         if is_root || is_managers {
@@ -118,6 +133,28 @@ fn delegated(
         }
     }
     Some(Delegated { controllers: controllers(&path), path })
+}
+
+/// Whether all processes of a group are of this one's session.
+fn is_alone_in(group: &HostPath) -> bool {
+    let own = session_of("self");
+    let file = group.as_path().join("cgroup.procs");
+    let text = file.to_str().and_then(|file| bounded::read_optional(file, SMALL).ok().flatten());
+    let Some(text) = text.filter(|_| own.is_some()) else { return false };
+    // One that has ended is in no session; one of another pid namespace has the number 0.
+    String::from_utf8_lossy(&text).lines().all(|pid| match session_of(pid) {
+        None => pid.parse().is_ok_and(|pid: u32| pid != 0),
+        session => session == own,
+    })
+}
+
+/// By `/proc/PID/stat`: getsid(2) says 0 of the machine's own processes, which is no number of a process.
+fn session_of(pid: &str) -> Option<String> {
+    let stat = bounded::read_optional(&format!("/proc/{pid}/stat"), SMALL).ok().flatten()?;
+    let stat = String::from_utf8_lossy(&stat).into_owned();
+    // Behind the name, which may hold anything: state, parent, group, session.
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(3).map(str::to_owned)
 }
 
 /// The group of the systemd unit that a group lies in, if it lies in one.
@@ -209,6 +246,9 @@ mod tests {
         for name in ["cgroup.procs", "cgroup.subtree_control"] {
             std::fs::write(own.as_path().join(name), "").unwrap();
         }
+        // Nobody's: the machine's topmost.
+        assert_eq!(delegated(&own, &mount, None, Own::Delegated), None);
+        std::fs::write(own.as_path().join("cgroup.type"), "domain\n").unwrap();
         std::fs::write(own.as_path().join("cgroup.controllers"), "cpu memory pids rdma\n").unwrap();
         let controllers = [Controller::Cpu, Controller::Memory, Controller::Pids].into();
         let expected = Some(Delegated { path: own.clone(), controllers });
@@ -219,12 +259,32 @@ mod tests {
     }
 
     #[test]
+    fn roots_own_group_is_one_with_nothing_of_others_in_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let group = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
+        let holds =
+            |pids: &str| std::fs::write(group.as_path().join("cgroup.procs"), pids).unwrap();
+        assert!(!is_alone_in(&group), "what cannot be read is nobody's");
+        let own = std::process::id();
+        for alone in [String::new(), format!("{own}\n"), format!("{own}\n4194303\n")] {
+            holds(&alone);
+            assert!(is_alone_in(&group), "{alone}");
+        }
+        // The machine's first process, and one that this pid namespace has no number for.
+        for shared in [format!("1\n{own}\n"), format!("{own}\n0\n"), "?".to_owned()] {
+            holds(&shared);
+            assert!(!is_alone_in(&group), "{shared}");
+        }
+    }
+
+    #[test]
     fn a_group_of_the_users_manager_is_delegated_only_when_it_is_marked() {
         let dir = tempfile::tempdir().unwrap();
         let mount = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
         let (manager, own) = (mount.join("m").unwrap(), mount.join("m/a.service").unwrap());
         std::fs::create_dir_all(own.as_path()).unwrap();
-        for name in ["cgroup.procs", "cgroup.subtree_control", "cgroup.controllers"] {
+        for name in ["cgroup.procs", "cgroup.subtree_control", "cgroup.controllers", "cgroup.type"]
+        {
             std::fs::write(own.as_path().join(name), "").unwrap();
         }
         assert_eq!(delegated(&own, &mount, Some(&manager), Own::AsSeen), None);

@@ -52,6 +52,8 @@ pub struct Line {
     pub mount: Mount,
     /// Which directory of its file system is mounted: `/` for the whole.
     pub root: Text,
+    /// The device it is on, as the kernel numbers it.
+    pub device: (u64, u64),
 }
 
 /// The mount table of this process.
@@ -77,7 +79,7 @@ fn parse_line(line: &[u8]) -> Result<Line, Fault> {
     let mut next = |name| fields.next().ok_or(Fault::Missing(name));
     let id = number(next("id")?, "id")?;
     let parent = number(next("parent's id")?, "parent's id")?;
-    next("device")?;
+    let device = device(next("device")?)?;
     let root = next("root")?;
     let at = next("mount point")?;
     let options = next("options")?;
@@ -94,7 +96,13 @@ fn parse_line(line: &[u8]) -> Result<Line, Fault> {
         read_only: options.split(|b| *b == b',').any(|option| option == b"ro"),
         enterable: true,
     };
-    Ok(Line { mount, root: OsString::from_vec(unescape(root)).into() })
+    Ok(Line { mount, root: OsString::from_vec(unescape(root)).into(), device })
+}
+
+fn device(field: &[u8]) -> Result<(u64, u64), Fault> {
+    let colon = field.iter().position(|b| *b == b':');
+    let (major, minor) = field.split_at(colon.ok_or(Fault::NotANumber("device"))?);
+    Ok((number(major, "device")?, number(&minor[1..], "device")?))
 }
 
 fn number(field: &[u8], name: &'static str) -> Result<u64, Fault> {
@@ -216,7 +224,7 @@ mod tests {
                 enterable: true,
             };
             let lines = parse(table.as_bytes()).unwrap();
-            assert_eq!(lines, [Line { mount: expected, root: "/sub".into() }]);
+            assert_eq!(lines, [Line { mount: expected, root: "/sub".into(), device: (98, 0) }]);
         }
     }
 

@@ -22,7 +22,7 @@ use super::store::Variables;
 use super::wildcard::{Expander, Sought};
 use super::{
     HostError, caller, disk, fuse, kernel, lookup, passwd, place, refuted, sockets, split, status,
-    stdio, store, subid,
+    stdio, store, subid, twins,
 };
 
 /// Facts in the making. Every method adds one of them and can be called in any order, but for those
@@ -76,6 +76,7 @@ impl Probe {
     pub fn mounts(&mut self) -> Result<(), HostError> {
         let lines = mountinfo::probe()?;
         self.facts.procfs_mountable = Some(kernel::assume_procfs(&lines));
+        self.facts.twins = twins::find(&lines);
         self.facts.mounts = lines.into_iter().map(|line| line.mount).collect();
         Ok(())
     }
@@ -94,7 +95,16 @@ impl Probe {
         }
     }
 
-    /// What the patterns of secrets, hidden places and warnings match.
+    /// The other places that mounts give a place.
+    pub fn twins_of(&mut self, asked: &HostPath) {
+        let Some(place) = self.facts.place(asked) else { return };
+        let names: Vec<HostPath> = twins::names_of(&place.real, &self.facts.twins).collect();
+        for name in names {
+            self.place(&name, LookInto::Nothing);
+        }
+    }
+
+    /// What the patterns of secrets, hidden places and warnings match. After [`Probe::mounts`], whose twins secrets have.
     pub fn patterns(
         &mut self,
         secrets: &[Pattern],
@@ -104,13 +114,20 @@ impl Probe {
         let homes = self.own_homes()?;
         let elsewhere =
             homes.iter().flat_map(|home| secrets.iter().filter_map(|one| one.below_home(home)));
-        let secrets: Vec<Pattern> = secrets.iter().cloned().chain(elsewhere).collect();
+        let mut secrets: Vec<Pattern> = secrets.iter().cloned().chain(elsewhere).collect();
         let mut expander = Expander::new(&self.facts.caller, &mut self.resolver);
-        let secrets = expander.expand(&secrets, Sought::Secrets)?;
+        let mut found = expander.expand(&secrets, Sought::Secrets)?;
+        let places = found.there.iter().map(|found| &found.path).chain(&found.absent);
+        let twins = &self.facts.twins;
+        let twins: Vec<HostPath> = places.flat_map(|path| twins::names_of(path, twins)).collect();
+        if !twins.is_empty() {
+            secrets.extend(twins.iter().map(Pattern::literal));
+            found = expander.expand(&secrets, Sought::Secrets)?;
+        }
         let hidden = expander.expand(hidden, Sought::Others)?;
         let warned = expander.expand(warned, Sought::Others)?;
-        self.facts.absent = order::merged(secrets.absent, hidden.absent);
-        self.facts.secrets = secrets.there;
+        self.facts.absent = order::merged(found.absent, hidden.absent);
+        self.facts.secrets = found.there;
         self.facts.hidden = hidden.there;
         self.facts.warned = warned.there.into_iter().map(|found| found.path).collect();
         Ok(())
@@ -162,16 +179,42 @@ impl Probe {
         let homes = self.own_homes()?;
         self.facts.stores =
             store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
+        self.hide_twins_of_stores();
         Ok(())
     }
 
-    /// The folder of bryo's own settings.
+    /// Where a mount shows a store once more: never used, and hidden like it.
+    fn hide_twins_of_stores(&mut self) {
+        use crate::plan::facts::{StoreCandidate, StoreSource, StoreState};
+        let Facts { stores, twins, .. } = &self.facts;
+        let names = stores.iter().flat_map(|store| twins::names_of(&store.path, twins));
+        let more = names.map(|path| StoreCandidate {
+            path,
+            source: StoreSource::DataHome,
+            fs_magic: 0,
+            state: StoreState::Unwritable,
+        });
+        let more: Vec<StoreCandidate> = more.collect();
+        self.facts.stores.extend(more);
+    }
+
+    /// The folder of bryo's own settings; where a mount shows it once more, that is a secret.
     pub fn settings(&mut self) {
         let variable = std::env::var_os("XDG_CONFIG_HOME").and_then(|dir| HostPath::new(dir).ok());
         let home = self.facts.caller.home.as_ref();
         let folder = variable.or_else(|| home?.join(".config").ok());
         if let Some(path) = folder.and_then(|folder| folder.join("bryo").ok()) {
             let found = self.resolver.resolve(&path, Last::Follow);
+            let twins: Vec<HostPath> = twins::names_of(&found.real, &self.facts.twins).collect();
+            let secrets = &mut self.facts.secrets;
+            for path in twins {
+                let is_hidden = secrets.iter().any(|secret| path.starts_with(&secret.path));
+                if !is_hidden && found.kind == Kind::Directory {
+                    secrets.retain(|secret| !secret.path.starts_with(&path));
+                    secrets.push(Match { path, kind: found.kind.clone() });
+                }
+            }
+            order::sort_by(secrets, |one, other| one.path.cmp(&other.path));
             self.facts.settings = Some(Match { path: found.real, kind: found.kind });
         }
     }

@@ -152,7 +152,7 @@ impl fmt::Display for FsStep {
             Self::MakePrivate => f.write_str("make every mount private"),
             Self::Scratch => f.write_str("mount the scratch file system"),
             Self::Hold { size } => {
-                write!(f, "hold what is written to layers in memory, at most {size} bytes")
+                write!(f, "hold all that is written in memory, at most {size} bytes")
             }
             Self::ScratchLayer { layer, .. } => write!(f, "make scratch layer {}", layer.0),
             Self::NewRoot => f.write_str("mount the new root"),

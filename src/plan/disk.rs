@@ -1,4 +1,4 @@
-//! Decides how what is written to layers is bounded: by a tmpfs that holds them while the run lasts.
+//! Decides how what is written is bounded: by a tmpfs that holds layers and private file systems while the run lasts.
 //!
 //! # Decisions
 //! Of what an ordinary user can have, only a file system of its own ends a hostile writer at a number of bytes:
@@ -11,6 +11,10 @@
 //! attributes (Linux 6.6). It costs memory, so not more than half of it, which is what the kernel too lets a tmpfs
 //! have; what is held counts as memory of the control group, so a limit of memory has to be above it. And it
 //! is lost when bryo is killed: not for a sandbox that is to outlive its caller.
+//!
+//! # Not here
+//! Who has how much of it (`fs::written`). Memory without a name (a memfd, shared memory of System V) is no disk
+//! space: the limit of memory is for that.
 
 use super::draft::Draft;
 use super::error::PlanError;
@@ -61,7 +65,7 @@ impl DiskObstacle {
     }
 }
 
-/// Bytes that all layers may take; none where that is not bounded.
+/// Bytes that all that is written may take; none where that is not bounded.
 pub(super) fn plan_disk(
     spec: &Spec,
     facts: &Facts,

@@ -16,7 +16,9 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager, Weigher};
-pub use paths::{HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry};
+pub use paths::{
+    HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry, Twin,
+};
 pub use target::{Lease, Target};
 
 use crate::spec::limits::Resource;
@@ -35,6 +37,9 @@ pub struct Facts {
     pub caller: Caller,
     /// The mount table of the caller's namespace, in its order.
     pub mounts: Vec<Mount>,
+    /// What the mount table has twice. Secrets and stores in it are listed at each place.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub twins: Vec<Twin>,
     /// The entries of `/`, sorted by name.
     pub root_entries: Vec<RootEntry>,
     /// Every place a request, volume, secret, or hidden pattern came down to, with what is there.

@@ -59,7 +59,10 @@ impl GroupObstacle {
             }
             Self::NothingDelegated => {
                 "log in through `login`, `sshd` or a desktop, not by `su`; or have it started by a systemd \
-                 service with `Delegate=yes`"
+                 service with `Delegate=yes`; without systemd, as root, with your name and the number of your \
+                 shell (`echo $$`): `cd /sys/fs/cgroup && echo +cpu +cpuset +io +memory +pids \
+                 >cgroup.subtree_control && mkdir NAME && chown NAME NAME NAME/cgroup.procs \
+                 NAME/cgroup.subtree_control && echo NUMBER >NAME/cgroup.procs`"
             }
         }
     }

@@ -254,6 +254,9 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     secrets.extend(facts.secrets.iter().map(|found| hide(&found.path, Rank::Secret, &found.kind)));
     secrets.extend(facts.absent.iter().map(|path| hide(path, Rank::Secret, &Kind::Absent)));
     secrets.extend(facts.stores.iter().map(|s| hide(&s.path, Rank::Store, &Kind::Directory)));
+    if !matches!(spec.rootfs.base, Base::Directory(_)) {
+        hide_twins(facts, rules);
+    }
     let elsewhere: Vec<&Rule> = rules
         .iter()
         .filter(|rule| rule.shows_host() && rule.at.as_bytes() != rule.from.as_bytes())
@@ -261,7 +264,8 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     if !elsewhere.is_empty() {
         let mut default = Rules::default();
         hidden_rules(facts, &mut default);
-        let hidden: Vec<&Rule> = secrets.iter().chain(default.iter()).collect();
+        let asked = rules.iter().filter(|rule| hides_by_name(rule));
+        let hidden: Vec<&Rule> = secrets.iter().chain(default.iter()).chain(asked).collect();
         let mut more = Vec::new();
         for rule in elsewhere {
             for hidden in hidden.iter().filter(|hidden| hidden.from.is_below(&rule.from)) {
@@ -275,6 +279,25 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
     if !matches!(spec.rootfs.base, Base::Directory(_)) {
         rules.add_all(secrets);
     }
+}
+
+/// Whether a profile or a flag names what is hidden.
+fn hides_by_name(rule: &Rule) -> bool {
+    rule.view == View::Hidden && matches!(rule.rank, Rank::Profile | Rank::Flag)
+}
+
+/// What is hidden by name is hidden at the other places that mounts give it, but where one is asked for by name.
+fn hide_twins(facts: &Facts, rules: &mut Rules) {
+    let mut more = Vec::new();
+    for rule in rules.iter().filter(|rule| !facts.twins.is_empty() && hides_by_name(rule)) {
+        for path in facts.twins.iter().filter_map(|twin| twin.name_of(&rule.from)) {
+            let by_flag = |at| rules.at(&at).is_some_and(|rule| rule.rank == Rank::Flag);
+            if let Some(place) = facts.place(&path).filter(|_| !by_flag(path.same_in_sandbox())) {
+                more.push(hide(&place.real, rule.rank, &place.kind));
+            }
+        }
+    }
+    rules.add_all(more);
 }
 
 /// Names the servers that answer DNS questions; often a link into `/run`, which is private.

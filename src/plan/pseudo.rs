@@ -15,7 +15,7 @@
 use std::ffi::OsString;
 
 use super::facts::{Facts, Refuted};
-use super::step::{Allowed, Cover, FsStep, MountAccess, MountFlags};
+use super::step::{Allowed, Cover, FsStep, MountAccess, MountFlags, Room};
 use crate::spec::{HostPath, SandboxPath, Spec};
 
 /// What share of the machine's memory each private file system may hold where nobody says: `/tmp`,
@@ -82,9 +82,15 @@ fn at(text: impl Into<OsString>) -> SandboxPath {
     SandboxPath::new(text.into()).unwrap_or_else(|_| SandboxPath::root())
 }
 
+/// Where memory is shared by name.
+pub(super) fn shm() -> SandboxPath {
+    at("/dev/shm")
+}
+
 /// `/dev`, whose directory stands, without its seal: what the user asked for comes in between.
-pub(super) fn dev(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
-    let mut steps = vec![FsStep::Tmpfs { at: at("/dev"), size: None, mode: 0o755, flags: QUIET }];
+pub(super) fn dev(shm_room: Room) -> Vec<FsStep> {
+    let room = Room::Own(None);
+    let mut steps = vec![FsStep::Tmpfs { at: at("/dev"), room, mode: 0o755, flags: QUIET }];
     for name in DEVICES {
         let node = at(format!("/dev/{name}"));
         steps.push(FsStep::File { at: node.clone(), content: String::new().into(), mode: 0o666 });
@@ -98,9 +104,7 @@ pub(super) fn dev(spec: &Spec, facts: &Facts) -> Vec<FsStep> {
         steps.push(FsStep::Directory { at: at(format!("/dev/{name}")), mode: 0o755 });
     }
     steps.push(FsStep::Devpts { at: at("/dev/pts") });
-    let shm = at("/dev/shm");
-    let size = spec.rootfs.shm_size.or(share_of_memory(facts));
-    steps.push(FsStep::Tmpfs { at: shm, size, mode: 0o1777, flags: QUIET });
+    steps.push(FsStep::Tmpfs { at: shm(), room: shm_room, mode: 0o1777, flags: QUIET });
     steps.push(FsStep::Mqueue { at: at("/dev/mqueue") });
     steps
 }

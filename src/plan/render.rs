@@ -11,7 +11,7 @@ use std::fmt;
 use super::facts::Controller;
 use super::step::{
     Action, ConfineStep, FilterProgram, FsStep, IdsStep, LandlockGrant, Layer, Lower, Missing,
-    Notice, Plan, ProcessStep, ScratchEntry, Stage, StoreStep, Upper,
+    Notice, Plan, ProcessStep, Room, ScratchEntry, Stage, StoreStep, Upper,
 };
 use crate::spec::HostPath;
 use crate::spec::seccomp::{
@@ -82,8 +82,11 @@ fn details(action: &Action, plan: &Plan) -> Vec<String> {
             lines.push(format!("served by {server}"));
             lines
         }
-        Action::Fs(FsStep::Tmpfs { size: Some(bytes), .. }) => {
+        Action::Fs(FsStep::Tmpfs { room: Room::Own(Some(bytes)), .. }) => {
             vec![format!("at most {bytes} bytes")]
+        }
+        Action::Fs(FsStep::Tmpfs { room: Room::Held, .. }) => {
+            vec!["of what holds all that is written".to_owned()]
         }
         Action::Confine(ConfineStep::Landlock(rules)) => {
             let mut lines: Vec<String> =

@@ -26,7 +26,7 @@ pub use net::{EnterStep, Link, NetStep, NetstackStep, Network4, Network6};
 pub use notice::{FuseReason, Missing, Notice};
 pub use process::{ProcessStep, StdioPlan};
 pub use tree::{
-    Allowed, Cover, FsStep, Lower, MountAccess, MountFlags, OverlayServer, ScratchEntry,
+    Allowed, Cover, FsStep, Lower, MountAccess, MountFlags, OverlayServer, Room, ScratchEntry,
     ScratchLayer, Upper,
 };
 

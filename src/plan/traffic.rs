@@ -117,6 +117,8 @@ pub enum NetworkLoss {
     Exited(u8),
     /// The process that holds the network of several sandboxes ended: each was alone from then on.
     Holder,
+    /// The netstack of the network of several sandboxes ended: they had each other from then on, and no way out.
+    Uplink,
     /// It had to be killed at the end of the run: what the payload sent last may not have left.
     Unfinished,
 }
@@ -132,8 +134,9 @@ pub struct Traffic {
     /// Rules that would let through what was used; noted only when that was asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub used: Vec<Rule>,
-    /// How much it was.
-    pub totals: Totals,
+    /// How much it was; unknown of one of several who share a way out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub totals: Option<Totals>,
     /// Packets that are not in the file of `--pcap`, because it is full.
     #[serde(skip_serializing_if = "is_none")]
     pub not_captured: u64,

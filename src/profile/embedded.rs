@@ -5,13 +5,15 @@ use super::stored::decode;
 
 /// A built-in profile with everything it extends.
 pub(super) fn resolved(name: &str) -> Option<Resolved> {
-    decode(match name {
-        "default" => include_str!(concat!(env!("OUT_DIR"), "/profile-default")),
+    let default = include_str!(concat!(env!("OUT_DIR"), "/profile-default"));
+    let text = match name {
+        "default" => default,
         "strict" => include_str!(concat!(env!("OUT_DIR"), "/profile-strict")),
         "build" => include_str!(concat!(env!("OUT_DIR"), "/profile-build")),
         "agent" => include_str!(concat!(env!("OUT_DIR"), "/profile-agent")),
         _ => return None,
-    })
+    };
+    decode(text, default)
 }
 
 #[cfg(test)]
@@ -40,7 +42,7 @@ mod tests {
     #[test]
     fn what_is_no_profile_is_none() {
         for text in ["", "{}", "\n", "x\nsy", "{\"name\": 5}\ns/x"] {
-            assert!(decode(text).is_none(), "{text:?}");
+            assert!(decode(text, "").is_none(), "{text:?}");
         }
     }
 }

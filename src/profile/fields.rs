@@ -11,6 +11,7 @@ use crate::spec::{EnvironmentVariable, Text};
 use super::error::Located;
 use super::group::parse_ceiling;
 use super::health::read_health;
+use super::moved::check_moved;
 use super::network::{
     read_host_entry, read_network, read_network_name, read_option, read_published, read_rule,
     read_search, read_server,
@@ -53,6 +54,7 @@ const PATHS: &[&str] = &[
     "secrets",
     "hidden",
     "warned",
+    "moved",
 ];
 const ENVIRONMENT: &[&str] = &["pass", "set"];
 const CONFINE: &[&str] = &["capabilities", "landlock", "seccomp", "notify", "nesting"];
@@ -79,6 +81,7 @@ const REMOVE: &[&str] = &[
     "secrets",
     "hidden",
     "warned",
+    "moved",
     "pass",
     "set",
     "refuse",
@@ -183,6 +186,10 @@ fn read_paths(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Located
     let mut seen: Vec<(Pattern, &str)> = Vec::new();
     each_key(at.table()?, "in `[paths]`", PATHS, |at| {
         let list = match at.key() {
+            "moved" => {
+                paths.moved = read_list(at, read_moved)?;
+                return Ok(());
+            }
             "secrets" => &mut paths.secrets,
             "hidden" => &mut paths.hidden,
             "warned" => &mut paths.warned,
@@ -282,6 +289,10 @@ fn read_variable_pattern(at: Cursor<'_, '_>) -> Result<String, Located> {
     at.parsed(|text| check_variable_pattern(text).map(|()| text.to_owned()))
 }
 
+fn read_moved(at: Cursor<'_, '_>) -> Result<String, Located> {
+    at.parsed(|text| check_moved(text).map(|()| text.to_owned()))
+}
+
 fn read_confine(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Located> {
     let confine = &mut settings.confine;
     each_key(at.table()?, "in `[confine]`", CONFINE, |at| {
@@ -356,6 +367,7 @@ fn read_remove(at: Cursor<'_, '_>, settings: &mut Settings) -> Result<(), Locate
             "secrets" => paths.secrets.removed = keys(at, pattern)?,
             "hidden" => paths.hidden.removed = keys(at, pattern)?,
             "warned" => paths.warned.removed = keys(at, pattern)?,
+            "moved" => paths.moved.removed = keys(at, read_moved)?,
             "pass" => environment.pass.removed = keys(at, read_variable_pattern)?,
             "set" => environment.set.removed = keys(at, |at| at.text().map(Text::from))?,
             "refuse" => network.refuse.removed = keys(at, read_network_name)?,

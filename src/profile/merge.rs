@@ -34,6 +34,7 @@ impl Settings {
         idle.paths.secrets.removed = self.paths.secrets.idle(&later.paths.secrets);
         idle.paths.hidden.removed = self.paths.hidden.idle(&later.paths.hidden);
         idle.paths.warned.removed = self.paths.warned.idle(&later.paths.warned);
+        idle.paths.moved.removed = self.paths.moved.idle(&later.paths.moved);
         idle.environment.pass.removed = self.environment.pass.idle(&later.environment.pass);
         idle.environment.set.removed = self.environment.set.idle(&later.environment.set);
         idle.network.refuse.removed = self.network.refuse.idle(&later.network.refuse);
@@ -79,6 +80,7 @@ impl Places {
             secrets: self.secrets.merge(later.secrets),
             hidden: self.hidden.merge(later.hidden),
             warned: self.warned.merge(later.warned),
+            moved: self.moved.merge(later.moved),
         }
     }
 }

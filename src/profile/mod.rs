@@ -24,7 +24,7 @@
 //! | `[limits] processes processes-need timeout memory memory-swap memory-high cpus cpu-weight cpuset-cpus io-weight io-max cgroup cgroup-need disk disk-need` | the later one wins |
 //! | `[health] disable command interval timeout start-period start-interval retries` | the later one wins |
 //! | `[paths] read write cow hide tmpfs socket device toolchain` | union; one place has one access, the later one wins |
-//! | `[paths] secrets hidden warned` | union |
+//! | `[paths] secrets hidden warned moved` | union |
 //! | `[environment] pass` | union |
 //! | `[environment] set` | union by name, the later value wins |
 //! | `[confine] capabilities` | union |
@@ -54,6 +54,7 @@ pub mod group;
 pub mod health;
 pub mod library;
 mod merge;
+pub mod moved;
 pub mod network;
 mod read;
 pub mod render;

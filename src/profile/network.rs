@@ -116,7 +116,7 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
                 network.mode = Some(at.choice(NETWORKS, &modes)?);
             }
             "refuse" => network.refuse = read_list(at, read_network_name)?,
-            "allow" => network.allow = read_list(at, read_rule)?,
+            "allow" => network.allow = read_list(at, read_allowed)?,
             "deny" => network.deny = read_list(at, read_rule)?,
             "allow-all" => network.allow_all = Some(at.boolean()?),
             "allow-any-sni" => network.allow_any_sni = Some(at.boolean()?),
@@ -133,6 +133,10 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
 
 pub(super) fn read_network_name(at: Cursor<'_, '_>) -> Result<String, Located> {
     Ok(at.choice(REFUSED, REFUSED)?.to_owned())
+}
+
+fn read_allowed(at: Cursor<'_, '_>) -> Result<Rule, Located> {
+    at.parsed(parse_allowed)
 }
 
 pub(super) fn read_rule(at: Cursor<'_, '_>) -> Result<Rule, Located> {
@@ -164,7 +168,12 @@ pub fn parse_published(text: &str) -> Result<Publish, ValueError> {
     Ok(Publish::parse(text)?)
 }
 
-/// Who may be talked to, or not.
+/// Who may be talked to.
+pub fn parse_allowed(text: &str) -> Result<Rule, ValueError> {
+    Ok(Rule::parse_allowing(text)?)
+}
+
+/// Who may not.
 pub fn parse_rule(text: &str) -> Result<Rule, ValueError> {
     Ok(Rule::parse(text)?)
 }

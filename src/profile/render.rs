@@ -165,6 +165,7 @@ fn paths(settings: &Settings) -> Table<'static> {
     table.list("secrets", patterns(&paths.secrets.entries));
     table.list("hidden", patterns(&paths.hidden.entries));
     table.list("warned", patterns(&paths.warned.entries));
+    table.list("moved", paths.moved.entries.iter().cloned());
     table
 }
 
@@ -322,6 +323,7 @@ fn removed(settings: &Settings) -> Table<'static> {
     table.list("secrets", keys(&paths.secrets, lossless));
     table.list("hidden", keys(&paths.hidden, lossless));
     table.list("warned", keys(&paths.warned, lossless));
+    table.list("moved", keys(&paths.moved, Clone::clone));
     table.list("pass", keys(&environment.pass, Clone::clone));
     table.list("set", keys(&environment.set, text));
     table.list("refuse", keys(&network.refuse, Clone::clone));

@@ -109,6 +109,9 @@ pub struct Places {
     /// Shown with a warning.
     #[serde(skip_serializing_if = "List::is_unsaid")]
     pub warned: List<Pattern>,
+    /// Where variables lead programs: see [`moved`](super::moved).
+    #[serde(skip_serializing_if = "List::is_unsaid")]
+    pub moved: List<String>,
 }
 
 /// One place and its access.
@@ -286,6 +289,8 @@ pub struct Wanted {
     pub ids: Ids,
     /// What it sees.
     pub rootfs: Rootfs,
+    /// Which variables lead programs elsewhere, and from where.
+    pub moved: Vec<String>,
     /// Its network.
     pub network: Network,
     /// Ports that clients on the host reach.
@@ -319,6 +324,7 @@ impl Settings {
         self.paths.secrets.removed.clear();
         self.paths.hidden.removed.clear();
         self.paths.warned.removed.clear();
+        self.paths.moved.removed.clear();
         self.environment.pass.removed.clear();
         self.environment.set.removed.clear();
         self.network.refuse.removed.clear();
@@ -334,7 +340,7 @@ impl Settings {
     }
 
     /// Completes the settings: what nobody said gets the strictest value.
-    pub fn finish(self) -> Wanted {
+    pub fn finish(mut self) -> Wanted {
         let mut capabilities = self.confine.capabilities.entries;
         order::sort(&mut capabilities);
         Wanted {
@@ -342,6 +348,7 @@ impl Settings {
                 user: self.ids.user.unwrap_or_default(),
                 mode: self.ids.mode.unwrap_or_default(),
             },
+            moved: std::mem::take(&mut self.paths.moved.entries),
             rootfs: finish_rootfs(self.root, self.paths),
             network: self.network.mode.clone().unwrap_or_default(),
             egress: self.network.egress(),

@@ -139,6 +139,9 @@ pub enum ValueError {
     /// Not the name of a variable.
     #[error("it is not the name of a variable")]
     NotAVariable,
+    /// Not where a variable leads programs.
+    #[error("it is not a variable, `=` and a place below `~`")]
+    NotMoved,
     /// Not a host name.
     #[error("it is not a host name")]
     NotAHostname,
@@ -174,6 +177,7 @@ impl ValueError {
             Self::NotAUser => "write `root`, `1000`, or `1000:1000`",
             Self::NotALimit => "a limit is SOFT or SOFT:HARD, each a number or `unlimited`",
             Self::NotAVariable => "letters, digits and `_`, not beginning with a digit",
+            Self::NotMoved => "as in `CARGO_HOME=~/.cargo`, or `VARIABLE/NAME=~/PLACE`",
             Self::NotAnAlias => {
                 "letters, digits, `-`, `_` and `.`; nothing that reads as an address, nor `localhost`"
             }

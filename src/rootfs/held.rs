@@ -1,4 +1,4 @@
-//! Layers that a tmpfs of a given size holds while their run lasts.
+//! What a tmpfs of a given size holds while a run lasts: layers, and the private file systems beside them.
 //!
 //! # Theory of operation
 //! What is written takes memory instead of disk space, and ends at the size of that tmpfs: whoever writes beyond
@@ -10,22 +10,24 @@
 //! Bringing them (`ops::run::held`), and the copy itself ([`carry`](super::carry)).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, openat};
 
 use super::carry::carry;
 use super::fuse::{UPPER, WORK};
 use super::scratch::UpperDirectories;
-use super::{Failure, Outcome, pseudo};
+use super::{Outcome, make_directory_at, pseudo};
 use crate::plan::step::LayerNumber;
 use crate::spec::HostPath;
 use crate::sys::errno::Errno;
-use crate::sys::mount::{self, MountAttr};
+use crate::sys::mount::{self, MountAttr, Reach};
 use crate::sys::open;
 
 /// The tmpfs.
 pub(super) struct Held {
     root: OwnedFd,
+    places: u16,
 }
 
 /// Where the upper directory of a layer is in it.
@@ -39,12 +41,22 @@ impl Held {
         let attr = MountAttr::NOSUID.union(MountAttr::NODEV);
         let root = pseudo::tmpfs(Some(size), 0o700, attr)?;
         mount::move_mount(&root, on)?;
-        Ok(Self { root })
+        Ok(Self { root, places: 0 })
     }
 
     /// For whoever brings the layers into the store.
     pub(super) fn descriptor(&self) -> BorrowedFd<'_> {
         self.root.as_fd()
+    }
+
+    /// An empty directory of it as a detached mount. It shares nothing with the others but the room.
+    pub(super) fn place(&mut self, mode: u32, attr: MountAttr) -> Outcome<OwnedFd> {
+        let name = format!("place-{}", self.places);
+        self.places += 1;
+        make_directory_at(self.root.as_fd(), Path::new(&name), mode)?;
+        let tree = mount::clone_tree(&self.root, name.as_str(), Reach::One)?;
+        mount::mount_setattr(&tree, Reach::One, attr, MountAttr::empty(), None)?;
+        Ok(tree)
     }
 
     /// The directories of a layer, with what the store has in `upper` of it.
@@ -56,13 +68,8 @@ impl Held {
         let kept = open::reopen(open::open_host(upper.as_path())?, flags)?;
         let to = openat(&made, ".", flags, Mode::empty())?;
         let beside = openat(&directory, ".", flags, Mode::empty())?;
-        let left_out = carry(kept.as_fd(), to.as_fd(), beside.as_fd()).map_err(|stuck| {
-            let said = match stuck.errno {
-                rustix::io::Errno::NOSPC => "what it has is more than it may have".to_owned(),
-                _ => String::new(),
-            };
-            Failure { errno: stuck.errno.into(), said }
-        })?;
+        let left_out = carry(kept.as_fd(), to.as_fd(), beside.as_fd())
+            .map_err(|stuck| Errno::from(stuck.errno))?;
         // What a store holds a tmpfs holds too; if not, the payload must not go on without it.
         if left_out.count > 0 {
             return Err(Errno::EOVERFLOW.into());

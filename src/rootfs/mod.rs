@@ -130,7 +130,7 @@ impl<'a, L: Layers> Builder<'a, L> {
             FsStep::Socket { at } => self.make_socket(at),
             FsStep::Bind { from, at, flags } => self.bind(from, at, *flags),
             FsStep::Overlay { .. } => Err(Errno::EINVAL.into()),
-            FsStep::Tmpfs { at, size, mode, flags } => self.mount_tmpfs(at, *size, *mode, *flags),
+            FsStep::Tmpfs { at, room, mode, flags } => self.mount_tmpfs(at, *room, *mode, *flags),
             FsStep::Proc { at } => self.mount_pseudo("proc", at),
             FsStep::Sysfs { at } => self.mount_pseudo("sysfs", at),
             FsStep::Devpts { at } => self.mount_pseudo("devpts", at),

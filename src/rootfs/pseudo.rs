@@ -3,8 +3,9 @@
 use std::os::fd::OwnedFd;
 
 use super::{Builder, Layers, Outcome, attributes};
-use crate::plan::step::MountFlags;
+use crate::plan::step::{MountFlags, Room};
 use crate::spec::SandboxPath;
+use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext, MountAttr};
 
 /// A tmpfs has a file for each page that it may hold, and never less than this.
@@ -25,14 +26,20 @@ pub(super) fn tmpfs(size: Option<u64>, mode: u32, attr: MountAttr) -> Outcome<Ow
 
 impl<L: Layers> Builder<'_, L> {
     pub(super) fn mount_tmpfs(
-        &self,
+        &mut self,
         at: &SandboxPath,
-        size: Option<u64>,
+        room: Room,
         mode: u32,
         flags: MountFlags,
     ) -> Outcome {
         let target = self.target(at)?;
-        Ok(mount::move_mount(tmpfs(size, mode, attributes(flags))?, &target)?)
+        let attr = attributes(flags);
+        let mount = match (room, &mut self.held) {
+            (Room::Own(size), _) => tmpfs(size, mode, attr)?,
+            (Room::Held, Some(held)) => held.place(mode, attr)?,
+            (Room::Held, None) => return Err(Errno::EINVAL.into()),
+        };
+        Ok(mount::move_mount(mount, &target)?)
     }
 
     /// `proc`, `sysfs`, `devpts`, `mqueue`, or `cgroup2`, each of the new namespaces. A sysfs is read-only: its

@@ -132,7 +132,8 @@ impl Capability {
         let bare = upper.strip_prefix("CAP_").unwrap_or(&upper);
         Self::all()
             .find(|c| NAMES[usize::from(c.0)] == bare)
-            .ok_or_else(|| UnknownCapability(name.to_owned()))
+            // As much of it as a message has room for.
+            .ok_or_else(|| UnknownCapability(name.chars().take(40).collect()))
     }
 }
 

@@ -34,7 +34,8 @@ pub struct Rootfs {
     pub warned: Vec<Pattern>,
     /// Nothing of the tree can be written but `/tmp`, `/run`, `/dev` and what is asked for by name.
     pub read_only: bool,
-    /// Bytes that each private temporary file system may hold; an eighth of the machine's memory if none.
+    /// Bytes that each private temporary file system may hold that was given none; an eighth of the machine's
+    /// memory if none. Where all that is written is bounded, they share that instead.
     pub tmpfs_size: Option<u64>,
     /// Bytes that `/dev/shm` may hold; an eighth of the machine's memory if none.
     pub shm_size: Option<u64>,

@@ -3,7 +3,8 @@
 use bryo::plan::facts::Facts;
 use bryo::plan::step::{
     Action, Allowed, ConfineStep, Cover, FilterProgram, FsStep, IdsStep, LandlockGrant,
-    LandlockPath, LayerNumber, Lower, MountFlags, ProcessStep, ScratchEntry, Stage, Step, Upper,
+    LandlockPath, LayerNumber, Lower, MountFlags, ProcessStep, Room, ScratchEntry, Stage, Step,
+    Upper,
 };
 use bryo::plan::{Plan, check, plan};
 use bryo::spec::seccomp::Nesting;
@@ -64,6 +65,45 @@ fn verdict(breaks: impl FnOnce(&mut Plan)) -> String {
     let refused = check(&spec, &facts, &plan).expect_err("a broken plan passes");
     // Numbers shift with every step that is added to the default plan.
     refused.to_string().chars().filter(|c| !c.is_ascii_digit()).collect()
+}
+
+#[test]
+fn whatever_is_written_is_within_what_was_given() {
+    let asked = "limits.disk = { at = 67108864, need = 'required' }";
+    let spec: Spec = super::merged("spec.toml", toml::from_str(asked).unwrap());
+    let facts: Facts = super::merged("facts.toml", Table::new());
+    let whole = plan(&spec, &facts).unwrap();
+    check(&spec, &facts, &whole).unwrap();
+    let refused = |breaks: &dyn Fn(&mut Plan)| {
+        let mut plan = whole.clone();
+        breaks(&mut plan);
+        check(&spec, &facts, &plan).expect_err("a broken plan passes").to_string()
+    };
+    let hold = find_fs(&whole, |step| matches!(step, FsStep::Hold { .. }));
+    let tmp =
+        find_fs(&whole, |s| matches!(s, FsStep::Tmpfs { at, .. } if at.as_bytes() == b"/tmp"));
+    let give = |given: Room| {
+        move |plan: &mut Plan| {
+            if let Action::Fs(FsStep::Tmpfs { room, .. }) = &mut plan.steps[tmp].action {
+                *room = given;
+            }
+        }
+    };
+    let wrong = "the spec does not say so: room of another size";
+    for said in [
+        refused(&give(Room::Own(None))),
+        refused(&give(Room::Own(Some(1)))),
+        refused(&|plan| plan.steps[hold] = fs(FsStep::Hold { size: 67_108_865 })),
+        refused(&|plan| plan.steps.insert(hold, fs(FsStep::Hold { size: 1 }))),
+    ] {
+        assert!(said.ends_with(wrong), "{said}");
+    }
+    let mut none = plan(&super::merged("spec.toml", Table::new()), &facts).unwrap();
+    let said = check(&spec, &facts, &none).expect_err("an unbounded plan passes").to_string();
+    assert_eq!(said, "cannot accept a plan without `bound what is written` in sandbox");
+    none.steps.insert(hold, fs(FsStep::Hold { size: 1 }));
+    let nobody: Spec = super::merged("spec.toml", Table::new());
+    assert!(check(&nobody, &facts, &none).is_err(), "it is bounded though nobody asked");
 }
 
 #[test]
@@ -170,7 +210,8 @@ fn a_secret_is_not_copied_into_a_layer() {
 fn nothing_is_mounted_on_what_is_hidden() {
     let said = verdict(|plan| {
         let flags = MountFlags::WRITABLE;
-        add(plan, FsStep::Tmpfs { at: at("/home/al/.ssh"), size: None, mode: 0o700, flags });
+        let room = Room::Own(None);
+        add(plan, FsStep::Tmpfs { at: at("/home/al/.ssh"), room, mode: 0o700, flags });
     });
     assert_eq!(said, "cannot accept step : `/home/al/.ssh` is hidden, and would be mounted on");
     let said = verdict(|plan| {
@@ -202,7 +243,8 @@ fn a_mount_point_exists_and_is_used_once() {
     assert_eq!(said, "cannot accept step : `/tmp` would be mounted on twice");
     let said = verdict(|plan| {
         let flags = MountFlags::WRITABLE;
-        add(plan, FsStep::Tmpfs { at: at("/dev"), size: None, mode: 0o755, flags });
+        let room = Room::Own(None);
+        add(plan, FsStep::Tmpfs { at: at("/dev"), room, mode: 0o755, flags });
     });
     assert_eq!(said, "cannot accept step : `/dev` would cover mounts that stand below it");
 }

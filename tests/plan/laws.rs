@@ -9,6 +9,7 @@
 use bryo::plan::facts::Mount;
 use bryo::plan::step::{FsStep, OverlayServer};
 use bryo::plan::{Action, PlanError, check, plan};
+use bryo::spec::group::Bound;
 use bryo::spec::rootfs::{
     Access, HomeView, Origin, OverlayChoice, PathRequest, Pattern, Volume, VolumeMode, WorkdirView,
 };
@@ -59,6 +60,7 @@ fn accesses() -> impl Strategy<Value = Access> {
         Access::Cow,
         Access::Hide,
         Access::Tmpfs { size: None },
+        Access::Tmpfs { size: Some(1 << 20) },
         Access::Toolchain,
     ])
 }
@@ -73,6 +75,7 @@ prop_compose! {
         network in select(vec![Network::None, Network::Host]),
         overlay in select(vec![OverlayChoice::Auto, OverlayChoice::Auto, OverlayChoice::Fuse]),
         read_only in prop::bool::weighted(0.2),
+        disk in prop::option::weighted(0.3, 1u64 << 16..1 << 30),
     ) -> Spec {
         let mut spec = base.clone();
         spec.network = network;
@@ -91,6 +94,7 @@ prop_compose! {
         spec.rootfs.workdir = workdir;
         spec.rootfs.overlay = overlay;
         spec.rootfs.read_only = read_only;
+        spec.limits.disk = disk.map(Bound::required);
         spec
     }
 }

@@ -67,6 +67,8 @@ pub enum Subject {
     Loopback,
     /// A bridge in it, and a virtual cable to a port that is bound to its other end.
     Bridge,
+    /// A rule of what may come in by that port.
+    Filter,
     /// A limit of the new user namespace.
     UserLimit,
     /// A Landlock ruleset that takes effect.
@@ -79,7 +81,7 @@ pub enum Subject {
 
 impl Subject {
     /// Every one.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Private,
         Self::HostTree,
         Self::Tmpfs,
@@ -93,6 +95,7 @@ impl Subject {
         Self::Fuse,
         Self::Loopback,
         Self::Bridge,
+        Self::Filter,
         Self::UserLimit,
         Self::Landlock,
         Self::Seccomp,

@@ -1,5 +1,6 @@
 //! New namespaces, and what can be mounted in them.
 
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, XattrFlags};
@@ -59,7 +60,12 @@ fn try_inside(teller: &Teller) {
     teller.tell(Subject::Devpts, make("devpts", &[]).map(drop));
     teller.tell(Subject::Mqueue, make("mqueue", &[]).map(drop));
     teller.tell(Subject::Loopback, namespace::bring_loopback_up());
-    teller.tell(Subject::Bridge, make_bridge());
+    let bridge = make_bridge();
+    teller.tell(Subject::Bridge, bridge);
+    if bridge.is_ok() {
+        let own = Ipv4Addr::new(192, 0, 2, 1);
+        teller.tell(Subject::Filter, netlink::filter_port(PORT, own, None));
+    }
     teller.tell(Subject::UserLimit, lower_user_limit());
     teller.tell(Subject::Fuse, mount_fuse());
     // Last, as they cover `/` and change the current directory.
@@ -87,6 +93,9 @@ fn copy_host_tree() -> Outcome {
     mount::mount_setattr(copy, Reach::Recursive, set, MountAttr::empty(), None)
 }
 
+/// The port of its bridge.
+const PORT: &str = "p0";
+
 /// As the holder of a network makes it for a member, who is here itself.
 fn make_bridge() -> Outcome {
     const MTU: u32 = 1500;
@@ -94,9 +103,9 @@ fn make_bridge() -> Outcome {
     Changes::default().new_bridge("br0", [2, 0, 0, 0, 0, 2], MTU).apply()?;
     let own = rustix::fs::openat(CWD, "/proc/self/ns/net", OFlags::CLOEXEC, Mode::empty())?;
     let (bridge, namespace) = (netlink::index("br0")?, own.as_fd());
-    let veth = Veth { port: "p0", bridge, name: "eth0", mac, port_mac, namespace, mtu: MTU };
+    let veth = Veth { port: PORT, bridge, name: "eth0", mac, port_mac, namespace, mtu: MTU };
     Changes::default().new_veth(veth).apply()?;
-    Changes::default().bind_port(netlink::index("p0")?, mac).apply()
+    Changes::default().bind_port(netlink::index(PORT)?, mac).apply()
 }
 
 /// Writes what is there already, as the namespace's own counter.

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use super::CheckError;
 use crate::plan::facts::{Facts, StoreState};
-use crate::plan::step::{Action, FsStep, Plan, ScratchEntry, Stage, StoreStep, Upper};
-use crate::spec::{HostPath, Need, Spec};
+use crate::plan::step::{Action, FsStep, Plan, Room, ScratchEntry, Stage, StoreStep, Upper};
+use crate::spec::{HostPath, Need, SandboxPath, Spec};
 
 /// Every layer is made once, before it is used once, and described.
 pub(super) fn check_layers(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> {
     let (mut made, mut used, mut in_memory) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     let mut opened = false;
+    check_room(spec, plan)?;
     for (number, step) in (1..).zip(&plan.steps) {
         let wrong = Err(CheckError::Number { number, what: "the layer" });
         match &step.action {
@@ -29,13 +30,12 @@ pub(super) fn check_layers(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<()
                 return wrong;
             }
             Action::Fs(FsStep::Overlay {
-                upper: Some(upper @ (Upper::Layer(layer) | Upper::Held(layer))),
+                upper: Some(Upper::Layer(layer) | Upper::Held(layer)),
                 at,
                 ..
             }) => {
                 let described = plan.layers.get(usize::from(layer.0));
                 let fits = described.is_some_and(|described| described.at == *at);
-                check_size(spec, plan, number, *upper)?;
                 if !made.contains(layer) || !used.insert(*layer) || !fits {
                     return wrong;
                 }
@@ -58,22 +58,54 @@ pub(super) fn check_layers(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<()
     }
 }
 
-/// What is bounded by the spec is bounded by the plan, and by that number.
-fn check_size(spec: &Spec, plan: &Plan, number: usize, upper: Upper) -> Result<(), CheckError> {
-    let required = spec.limits.disk.as_ref().filter(|bound| bound.need == Need::Required);
-    let held = plan.steps.iter().take(number).find_map(|step| match &step.action {
-        Action::Fs(FsStep::Hold { size }) => Some(*size),
-        _ => None,
-    });
-    match (required, upper, held) {
-        (None, Upper::Layer(_), _) => Ok(()),
-        (_, Upper::Held(_), Some(size))
-            if spec.limits.disk.as_ref().is_some_and(|bound| bound.at == size) =>
-        {
-            Ok(())
-        }
-        _ => Err(CheckError::NotAsked { number, what: "a layer of another size" }),
+/// What is bounded by the spec is bounded by the plan: layers are in what holds all, and that with every
+/// writable file system beside it has just the room that was given.
+fn check_room(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
+    let bound = spec.limits.disk.as_ref().filter(|bound| bound.need != Need::Off);
+    let wrong = |number| CheckError::NotAsked { number, what: "room of another size" };
+    let numbered = || (1..).zip(plan.steps.iter().map(|step| &step.action));
+    let holds = |action: &Action| matches!(action, Action::Fs(FsStep::Hold { .. }));
+    let Some((hold, _)) = numbered().find(|(_, action)| holds(action)) else {
+        return match numbered().find(|(_, action)| is_held(action)) {
+            Some((number, _)) => Err(wrong(number)),
+            None if bound.is_some_and(|bound| bound.need == Need::Required) => {
+                Err(CheckError::Missing { what: "bound what is written", stage: Stage::Sandbox })
+            }
+            None => Ok(()),
+        };
+    };
+    let mut sum = 0_u64;
+    for (number, action) in numbered() {
+        sum = sum.saturating_add(room_of(plan, action).ok_or(wrong(number))?);
     }
+    if bound.is_some_and(|bound| bound.at == sum) { Ok(()) } else { Err(wrong(hold)) }
+}
+
+/// Bytes that a step gives to be written, beside what is held; none where they are not bounded.
+fn room_of(plan: &Plan, action: &Action) -> Option<u64> {
+    match action {
+        Action::Fs(FsStep::Hold { size }) => Some(*size),
+        Action::Fs(FsStep::Tmpfs { at, room: Room::Own(size), .. }) if !is_sealed(plan, at) => {
+            *size
+        }
+        Action::Fs(FsStep::Overlay { upper: Some(_), .. }) if !is_held(action) => None,
+        _ => Some(0),
+    }
+}
+
+fn is_held(action: &Action) -> bool {
+    matches!(
+        action,
+        Action::Fs(
+            FsStep::Tmpfs { room: Room::Held, .. }
+                | FsStep::Overlay { upper: Some(Upper::Held(_)), .. }
+        )
+    )
+}
+
+fn is_sealed(plan: &Plan, place: &SandboxPath) -> bool {
+    let seals = |action: &Action| matches!(action, Action::Fs(FsStep::Seal { at }) if at == place);
+    plan.steps.iter().any(|step| seals(&step.action))
 }
 
 /// A mask is kept where the caller's layers may be, and holds nothing of the host.

@@ -254,6 +254,17 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
             return seen(path, &at);
         }
     }
+    for request in spec.rootfs.requests.iter().filter(|request| request.access == Access::Hide) {
+        let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
+        let place = request.path.resolve(own[0], own[1]).and_then(|path| facts.place(&path));
+        // A profile's `~` and `.` are passed over where many share them.
+        let Some(place) = place.filter(|place| !own.contains(&Some(&place.real))) else { continue };
+        if let Some(at) = windows.sighting(&place.real, &place.kind)
+            && !is_shown_by_name(spec, facts, &place.real, request.origin)
+        {
+            return seen(&place.real, &at);
+        }
+    }
     for (at, copy, depth) in tree.copies() {
         let secrets = facts.secrets.iter().map(|found| &found.path);
         let mut hidden = secrets.chain(facts.stores.iter().map(|store| &store.path));

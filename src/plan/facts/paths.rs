@@ -22,6 +22,24 @@ pub struct Mount {
     pub enterable: bool,
 }
 
+/// Something that is seen at two places, as a mount shows it at the second: `/data/home` that is `/home` too.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Twin {
+    /// Its place.
+    pub of: HostPath,
+    /// The other one.
+    pub at: HostPath,
+}
+
+impl Twin {
+    /// The other place of `path`, if it lies in this; that of this, if it lies in `path`.
+    pub fn name_of(&self, path: &HostPath) -> Option<HostPath> {
+        let around = || self.of.is_below(path).then(|| self.at.clone());
+        path.moved(&self.of, &self.at).or_else(around)
+    }
+}
+
 /// One entry of `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -16,6 +16,7 @@
 //! | `mask` | the scratch layer of an overlay: whiteouts and mount points |
 //! | `split` | trees with mounts below, which no overlay of the kernel's takes whole |
 //! | `serve` | who serves an overlay, and where what is written goes |
+//! | `written` | how much of what is bounded in sum goes where |
 
 mod bind;
 mod forest;
@@ -24,6 +25,7 @@ mod overlay;
 mod place;
 mod serve;
 mod split;
+mod written;
 
 use std::collections::BTreeSet;
 
@@ -41,6 +43,7 @@ use forest::Node;
 pub(super) use forest::forest;
 use serve::UpperHome;
 pub(super) use serve::kernel_upper_is_possible;
+use written::Written;
 
 /// The tree while it is planned.
 struct Trees<'a> {
@@ -56,8 +59,8 @@ struct Trees<'a> {
     empty: Option<ScratchLayer>,
     scratch_layers: u16,
     scratch_uppers: u16,
-    /// Bytes that all layers together may take; none where that is not bounded.
-    size: Option<u64>,
+    /// What all that is written may take; none where that is not bounded.
+    written: Option<Written>,
     /// Bytes of files that shadows copy.
     copied: u64,
     /// Permission bits of the host's directories.
@@ -88,7 +91,9 @@ pub(super) fn plan_tree(
     table: &MountTable,
     draft: &mut Draft,
 ) -> Result<(), PlanError> {
-    let size = super::disk::plan_disk(spec, facts, draft)?;
+    let root = forest(rules);
+    let written = super::disk::plan_disk(spec, facts, draft)?;
+    let written = written.map(|size| Written::divide(size, root.as_ref(), spec));
     let mut trees = Trees {
         spec,
         facts,
@@ -99,11 +104,12 @@ pub(super) fn plan_tree(
         empty: None,
         scratch_layers: 0,
         scratch_uppers: 0,
-        size,
+        written,
         copied: 0,
         modes: modes(facts),
     };
-    for step in [FsStep::MakePrivate, FsStep::Scratch, FsStep::NewRoot] {
+    let hold = trees.written.as_ref().map(|written| FsStep::Hold { size: written.held });
+    for step in [FsStep::MakePrivate, FsStep::Scratch, FsStep::NewRoot].into_iter().chain(hold) {
         trees.draft.fs(step);
     }
     if spec.lifetime.detached.is_some() {
@@ -111,7 +117,7 @@ pub(super) fn plan_tree(
         trees.upper_home()?;
         trees.record_home()?;
     }
-    if let Some(root) = forest(rules) {
+    if let Some(root) = root {
         trees.place(&root, Ground::There)?;
         if root.rule.view == View::Skeleton {
             trees.root_directories();

@@ -177,7 +177,7 @@ impl Trees<'_> {
                 self.draft.push(Stage::Prepare, StoreStep::Open { store: path.clone() });
             }
             // What could not be brought anywhere is no layer that is bounded.
-            UpperHome::Scratch if self.size.is_some() => return Err(PlanError::NoStore),
+            UpperHome::Scratch if self.written.is_some() => return Err(PlanError::NoStore),
             UpperHome::Scratch => self.draft.notice(Notice::Missing(Missing::Store)),
         }
         self.home = Some(home);
@@ -227,11 +227,7 @@ impl Trees<'_> {
         let number = LayerNumber(u16::try_from(self.draft.layers.len()).unwrap_or(u16::MAX));
         self.draft.push(Stage::Prepare, StoreStep::Layer(number));
         self.draft.layers.push(layer);
-        let Some(size) = self.size else { return Upper::Layer(number) };
-        if number.0 == 0 {
-            self.draft.fs(FsStep::Hold { size });
-        }
-        Upper::Held(number)
+        if self.written.is_some() { Upper::Held(number) } else { Upper::Layer(number) }
     }
 }
 

@@ -3,10 +3,10 @@
 use super::super::error::PlanError;
 use super::super::facts::Kind;
 use super::super::pseudo::{self, DEVICE_FLAGS};
-use super::super::step::{Cover, FsStep, Missing, MountAccess, MountFlags, Notice};
+use super::super::step::{Cover, FsStep, Missing, MountAccess, MountFlags, Notice, Room};
 use super::super::view::{Pseudo, View};
 use super::{Ground, Node, Trees, ids_inside, is_directory};
-use crate::spec::{Service, Text};
+use crate::spec::{SandboxPath, Service, Text};
 
 impl Trees<'_> {
     /// Plans a place and everything below it.
@@ -110,14 +110,17 @@ impl Trees<'_> {
     ) -> Result<(), PlanError> {
         self.point(node, ground);
         let at = node.rule.at.clone();
-        let size = size.or_else(|| self.tmpfs_size());
-        self.take(vec![FsStep::Tmpfs { at, size, mode, flags: MountFlags::WRITABLE }]);
+        let room = self.room(&at, size.or(self.spec.rootfs.tmpfs_size));
+        self.take(vec![FsStep::Tmpfs { at, room, mode, flags: MountFlags::WRITABLE }]);
         self.below(node, Ground::Ours)
     }
 
-    /// Bytes that a private file system may hold where its own flag does not say.
-    fn tmpfs_size(&self) -> Option<u64> {
-        self.spec.rootfs.tmpfs_size.or(pseudo::share_of_memory(self.facts))
+    /// How much a private file system may hold, of which this was asked for.
+    fn room(&self, at: &SandboxPath, asked: Option<u64>) -> Room {
+        match &self.written {
+            Some(written) => written.room(at),
+            None => Room::Own(asked.or(pseudo::share_of_memory(self.facts))),
+        }
     }
 
     /// A hidden directory that something visible lies in: an empty one with just that. Hidden places
@@ -132,7 +135,7 @@ impl Trees<'_> {
         let at = node.rule.at.clone();
         let mode = self.mode(&node.rule.from).unwrap_or(0o755);
         let flags = MountFlags::WRITABLE;
-        self.take(vec![FsStep::Tmpfs { at: at.clone(), size: None, mode, flags }]);
+        self.take(vec![FsStep::Tmpfs { at: at.clone(), room: Room::Own(None), mode, flags }]);
         self.below(node, Ground::Ours)?;
         self.draft.fs(FsStep::Seal { at });
         Ok(())
@@ -142,7 +145,8 @@ impl Trees<'_> {
         self.point(node, ground);
         match pseudo {
             Pseudo::Dev => {
-                self.take(pseudo::dev(self.spec, self.facts));
+                let shm = self.room(&pseudo::shm(), self.spec.rootfs.shm_size);
+                self.take(pseudo::dev(shm));
                 let service = self.spec.lifetime.service.as_ref();
                 if let Some(at) = service.and_then(Service::socket_inside) {
                     self.draft.sockets.push(at.clone());
@@ -160,9 +164,10 @@ impl Trees<'_> {
                 self.take(pseudo::sys(self.spec, self.facts, divides));
             }
             Pseudo::Run => {
-                let (at, size) = (node.rule.at.clone(), self.tmpfs_size());
+                let at = node.rule.at.clone();
+                let room = self.room(&at, self.spec.rootfs.tmpfs_size);
                 let flags = MountFlags { access: MountAccess::Writable, ..MountFlags::WRITABLE };
-                self.take(vec![FsStep::Tmpfs { at, size, mode: 0o755, flags }]);
+                self.take(vec![FsStep::Tmpfs { at, room, mode: 0o755, flags }]);
                 self.take(pseudo::run(ids_inside(self).0));
             }
         }

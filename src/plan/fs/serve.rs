@@ -153,8 +153,11 @@ pub(in crate::plan) fn kernel_upper_is_possible(spec: &Spec, facts: &Facts) -> b
 /// is not in the tree. A store that was named is the only one.
 pub(super) fn mask_store<'f>(facts: &'f Facts, tree: &HostPath) -> Option<&'f HostPath> {
     let named = facts.stores.iter().find(|store| store.source == StoreSource::Variable);
+    let apart =
+        |store: &HostPath, tree: &HostPath| !store.starts_with(tree) && !tree.starts_with(store);
     let holds = |store: &&StoreCandidate| {
-        let is_apart = !store.path.starts_with(tree) && !tree.starts_with(&store.path);
+        let mut twins = facts.twins.iter().filter_map(|twin| twin.name_of(tree));
+        let is_apart = apart(&store.path, tree) && twins.all(|twin| apart(&store.path, &twin));
         store.state == StoreState::Usable && holds_upper(store, facts) && is_apart
     };
     if facts.is_refuted(Refuted::StoreHoldsUpper) {

@@ -45,6 +45,16 @@ impl MountFlags {
         Self { access: MountAccess::Writable, devices: Allowed::No, exec: Allowed::Yes };
 }
 
+/// How much an empty file system may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Room {
+    /// So many bytes, for itself; the kernel's default if none.
+    Own(Option<u64>),
+    /// What is left of [`FsStep::Hold`]: it is a directory there.
+    Held,
+}
+
 /// Steps on the file tree, by pid 1, in a mount namespace whose `/` is still the host's until
 /// [`FsStep::Pivot`].
 ///
@@ -58,9 +68,10 @@ pub enum FsStep {
     /// Mounts the scratch file system: a tmpfs that holds mask and shadow layers and empty things to
     /// cover with; the payload never sees it.
     Scratch,
-    /// Mounts a tmpfs in the scratch file system that holds what is written to layers while the run lasts.
+    /// Mounts a tmpfs in the scratch file system that holds what is written while the run lasts: to layers,
+    /// and to every [`Room::Held`].
     Hold {
-        /// Bytes for all of them together.
+        /// Bytes for all of it together.
         size: u64,
     },
     /// Makes a directory in the scratch file system that serves as a lower layer.
@@ -133,8 +144,8 @@ pub enum FsStep {
     Tmpfs {
         /// Over what.
         at: SandboxPath,
-        /// Bytes; the kernel's default if none.
-        size: Option<u64>,
+        /// How much it may hold.
+        room: Room,
         /// Permission bits of its root.
         mode: u32,
         /// Mount flags.

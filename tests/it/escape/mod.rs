@@ -7,6 +7,7 @@ mod filter;
 mod ids;
 mod later;
 mod mounts;
+mod moved;
 mod own_file;
 mod processes;
 mod review;
@@ -14,6 +15,7 @@ mod secrets;
 mod setup;
 mod sockets;
 mod terminal;
+mod twice;
 
 use crate::support::{Host, Invocation, Overlay, World, copy, overlay_is_one_of};
 

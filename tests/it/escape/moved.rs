@@ -1,0 +1,78 @@
+//! Secrets where a variable of the caller's leads.
+
+use std::os::unix::fs::symlink;
+
+use super::{home_is_a_copy, sandbox};
+use crate::support::World;
+
+const MARK: &str = "the-mark-of-a-secret";
+
+/// A variable, what it holds (`~` is the home), and where a secret then is below the home.
+const LED: [(&str, &str, &str); 16] = [
+    ("XDG_CONFIG_HOME", "~/conf", "conf/gh/hosts.yml"),
+    ("XDG_DATA_HOME", "~/data", "data/keyrings/login.keyring"),
+    ("XDG_STATE_HOME", "~/state/", "state/bash/history"),
+    ("XDG_CACHE_HOME", "~/./cache", "cache/huggingface/token"),
+    ("XDG_CONFIG_HOME", "~", "gh/hosts.yml"),
+    ("CARGO_HOME", "~/cargo", "cargo/credentials.toml"),
+    ("GNUPGHOME", "~/keys", "keys/private-keys-v1.d/one.key"),
+    ("GNUPGHOME", "~/link-to-keys", "keys/private-keys-v1.d/one.key"),
+    ("DOCKER_CONFIG", "docker", "project/docker/config.json"),
+    ("KUBECONFIG", "~/project/one:~/two", "project/one"),
+    ("KUBECONFIG", "~/one:~/two:", "two"),
+    ("NETRC", "netrc", "project/netrc"),
+    ("AWS_SHARED_CREDENTIALS_FILE", "../aws", "aws"),
+    ("GOOGLE_APPLICATION_CREDENTIALS", "./key.json", "project/key.json"),
+    ("HISTFILE", "~/typed", "typed"),
+    ("CLAUDE_CONFIG_DIR", "~/assistant", "assistant/.credentials.json"),
+];
+
+#[test]
+fn a_secret_is_hidden_where_a_variable_says_that_it_is() {
+    if !home_is_a_copy() {
+        return;
+    }
+    for (variable, value, secret) in LED {
+        let world = World::new();
+        symlink("keys", world.path("link-to-keys")).unwrap();
+        world.file(secret, MARK);
+        let value = value.replace('~', world.home().to_str().unwrap());
+        let attack = format!("cat ~/{secret}; grep -rl {MARK} ~ 2>/dev/null; true");
+        // The control: without the variable it is a file like any other.
+        sandbox(&world).run(&attack).stdout_has(MARK);
+        let run = sandbox(&world).env("BRYO_STORE", world.store()).env(variable, &value);
+        run.run(&attack).stdout_is("");
+    }
+}
+
+#[test]
+fn a_variable_that_leads_nowhere_changes_nothing() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.file("project/shown", MARK);
+    let long = "/x".repeat(3000);
+    for value in
+        ["", "/", "//", "/dev/null", "/dev/fd/0", "/nowhere/at/all", "../../gone/../x", &long]
+    {
+        for variable in ["KUBECONFIG", "GNUPGHOME", "XDG_CONFIG_HOME", "HISTFILE"] {
+            let run = sandbox(&world).env(variable, value);
+            run.run("cat ~/project/shown /dev/null").succeeds().stdout_is(MARK);
+        }
+    }
+}
+
+#[test]
+fn a_secret_elsewhere_is_opened_by_its_name_and_what_one_stands_in_is_refused() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    let config = world.file("project/kube", MARK);
+    let run = |world: &World| sandbox(world).env("KUBECONFIG", &config);
+    run(&world).args(["--read", "./kube"]).run("cat kube").succeeds().stdout_is(MARK);
+    // All of the current directory is a secret: nobody meant that.
+    let refused = sandbox(&world).env("DOCKER_CONFIG", world.project()).run("cat kube");
+    refused.refuses_with(&["secret", "--read"]);
+}
