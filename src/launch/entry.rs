@@ -51,6 +51,8 @@ pub fn enter<'a>(
     clone::assert_single_threaded().map_err(LaunchError::Threads)?;
     let (control, inside_control) = socket::pair().map_err(LaunchError::Connect)?;
     let (report, inside_report) = socket::pair().map_err(LaunchError::Connect)?;
+    // For every later entry too; where they are not found this one says so.
+    process::find_arguments().unwrap_or_default();
     heap::leave_used();
     match clone::fork().map_err(LaunchError::Clone)? {
         Cloned::Child => {

@@ -6,16 +6,22 @@
 //! launcher included. What is held cannot be forged, and cannot come to mean another sandbox. A new network
 //! namespace is made later: pid 1 sends a descriptor of it, and nothing inside can send one.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
+use super::door::Door;
 use super::netstack::act;
 use crate::plan::step::Namespaces;
 use crate::sys::clone::{self, CloneFlags};
 use crate::sys::errno::Result;
-use crate::sys::sock_diag;
+use crate::sys::{interfaces, sock_diag};
+
+/// How long the kernel may take to remove what a namespace had that has ended.
+const REMOVAL: Duration = Duration::from_secs(1);
 
 /// See the module. The user namespace comes first: it gives the right to the others.
 #[derive(Debug)]
@@ -48,13 +54,28 @@ impl Joinable {
         self
     }
 
-    /// Ends every connection that leads out of the sandbox: nobody is at its other end any more. Nothing for one with no
-    /// network of its own.
-    pub fn cut_off(&self) -> Result<()> {
+    /// The way to its network, for whoever connects it with another one.
+    pub fn door(&self) -> Option<Door> {
+        let copy = |wanted| {
+            let (_, fd) = self.0.iter().find(|(flag, _)| *flag == wanted)?;
+            fd.try_clone().ok()
+        };
+        let (user, net) = (copy(CloneFlags::NEW_USER)?, copy(CloneFlags::NEW_NET)?);
+        Some(Door { user, net: Some(net) })
+    }
+
+    /// Ends every connection that leads out of the sandbox and that `is_lost`, by its own address and the other one: nobody
+    /// is at its other end any more. Before that it waits for the kernel to take away the addresses `gone`: who connects until
+    /// then would wait in vain. Nothing for one with no network of its own.
+    pub fn cut_off(&self, gone: &[IpAddr], is_lost: &dyn Fn(IpAddr, IpAddr) -> bool) -> Result<()> {
+        let cut = || {
+            interfaces::wait_until_gone(gone, REMOVAL)?;
+            sock_diag::abort_connections(is_lost)
+        };
         let one =
             |wanted| self.0.iter().find(|(flag, _)| *flag == wanted).map(|(_, fd)| fd.as_fd());
         match (one(CloneFlags::NEW_USER), one(CloneFlags::NEW_NET)) {
-            (Some(user), Some(net)) => act((user, net), sock_diag::abort_connections),
+            (Some(user), Some(net)) => act((user, net), cut),
             _ => Ok(()),
         }
     }

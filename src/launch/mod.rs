@@ -70,7 +70,7 @@ pub use door::{Below, Door};
 pub use enter::{configure_port, keep_sources};
 pub use joinable::Joinable;
 pub use launcher::launch;
-pub use names::Names;
+pub use names::{Names, Said};
 pub use within::within;
 
 /// A sandbox whose payload is being executed, as the launcher hands it to the supervisor.

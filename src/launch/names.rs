@@ -15,7 +15,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ use rustix::fs::{Mode, OFlags};
 use super::holder::Membership;
 use super::netstack::Netstack;
 use crate::net::dns::files::parse_servers;
-use crate::plan::traffic::Flow;
+use crate::plan::traffic::{Flow, Traffic};
 use crate::sys::errno::Result;
 use crate::sys::netlink;
 
@@ -50,6 +50,17 @@ pub(super) fn servers() -> Vec<SocketAddr> {
     parse_servers(&text("/etc/resolv.conf"), zone)
 }
 
+/// What is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Said {
+    /// To look which servers the host asks.
+    Look,
+    /// That this flow was let out, or was not.
+    Flow(Box<Flow>),
+    /// That nothing leaves the network any more.
+    Cut,
+}
+
 /// Who asks.
 #[derive(Debug, Clone, Copy)]
 enum Asker<'a> {
@@ -63,6 +74,8 @@ pub struct Names<'a> {
     asker: Asker<'a>,
     told: Vec<SocketAddr>,
     looked: Option<Instant>,
+    /// What was refused by a network of several, when it is over.
+    pub traffic: Option<Traffic>,
 }
 
 impl<'a> Names<'a> {
@@ -70,7 +83,7 @@ impl<'a> Names<'a> {
     pub fn new(netstack: Option<&'a Netstack>, network: Option<&'a Membership>) -> Option<Self> {
         let netstack = netstack.filter(|netstack| netstack.asks());
         let asker = netstack.map(Asker::Netstack).or(network.map(Asker::Network))?;
-        Some(Self { asker, told: Vec::new(), looked: None })
+        Some(Self { asker, told: Vec::new(), looked: None, traffic: None })
     }
 
     /// Readable when somebody asks, or is gone.
@@ -81,16 +94,43 @@ impl<'a> Names<'a> {
         }
     }
 
-    /// Hears what is asked, and looks; or of a flow. An error when nobody will ask any more.
-    pub fn hear(&mut self) -> Result<Option<Flow>> {
-        let flow = match self.asker {
+    /// Hears what is asked, and looks; or what else is said. An error when nobody will ask any more.
+    pub fn hear(&mut self) -> Result<Said> {
+        let said = match self.asker {
             Asker::Netstack(netstack) => netstack.hear_said()?,
-            Asker::Network(network) => network.hear_look().map(|()| None)?,
+            Asker::Network(network) => network.hear_said()?,
         };
-        if flow.is_none() {
+        if said == Said::Look {
             self.look()?;
         }
-        Ok(flow)
+        Ok(said)
+    }
+
+    /// Whether a connection of a member ended with what carried it, by its own address and the other one. A netstack of
+    /// its own is watched otherwise.
+    pub fn has_lost(&self, own: IpAddr, other: IpAddr) -> bool {
+        match self.asker {
+            Asker::Netstack(_) => false,
+            Asker::Network(network) => network.has_lost(own, other),
+        }
+    }
+
+    /// The addresses of a member whose network is gone.
+    pub fn lost_addresses(&self) -> Vec<IpAddr> {
+        match self.asker {
+            Asker::Network(network) if network.is_over() => {
+                network.lease().link.families().map(|(own, ..)| own).collect()
+            }
+            Asker::Network(_) | Asker::Netstack(_) => Vec::new(),
+        }
+    }
+
+    /// Hears what a network of several has to tell of a member whose processes have ended.
+    pub fn hear_last(&mut self) -> Vec<Flow> {
+        let Asker::Network(network) = self.asker else { return Vec::new() };
+        let (flows, traffic) = network.last_told();
+        self.traffic = traffic;
+        flows
     }
 
     fn look(&mut self) -> Result<()> {

@@ -50,7 +50,7 @@ use super::channel::Inside;
 use super::holder::{receive, send};
 use super::{Host, LaunchError};
 use crate::plan::step::Plan;
-use crate::plan::traffic::{Flow, Traffic};
+use crate::plan::traffic::Traffic;
 use crate::sys::clone::{self, Cloned};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
@@ -157,10 +157,10 @@ impl Netstack {
 
     /// Hears that it asks to look which servers the host asks, or of a flow; an error when it has ended, or says
     /// something else.
-    pub(super) fn hear_said(&self) -> Result<Option<Flow>> {
+    pub(super) fn hear_said(&self) -> Result<super::Said> {
         match receive::<Said>(&self.control)? {
-            Some((Said::Look, None)) => Ok(None),
-            Some((Said::Flow(flow), None)) => Ok(Some(*flow)),
+            Some((Said::Look, None)) => Ok(super::Said::Look),
+            Some((Said::Flow(_, flow), None)) => Ok(super::Said::Flow(flow)),
             _ => Err(Errno::EPROTO),
         }
     }

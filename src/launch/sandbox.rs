@@ -14,6 +14,7 @@
 mod network;
 mod steps;
 
+use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Gid, Mode, Uid};
@@ -26,8 +27,10 @@ use super::channel::Inside;
 use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
 use super::{Host, LayerDirectories, enter, fuse, init, payload};
-use crate::plan::step::{Action, FsStep, Namespaces, Plan, ProcessStep, Stage};
+use crate::confine::capabilities;
+use crate::plan::step::{Action, ConfineStep, FsStep, Namespaces, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
+use crate::spec::Capability;
 use crate::sys::beside::NetworkBeside;
 use crate::sys::clone::{self, CloneFlags, Cloned};
 use crate::sys::errno::Errno;
@@ -88,7 +91,7 @@ pub(super) fn run(
     };
     // None when the launcher is gone, or could not write the record.
     match sockets.control.order() {
-        Ok(Some(ToSandbox::Recorded)) => rooted.fork(plan, host, payload, sockets),
+        Ok(Some(ToSandbox::Recorded)) => rooted.fork((plan, host), payload, sockets, processors),
         Ok(_) | Err(_) => exit_now(1),
     }
 }
@@ -106,7 +109,7 @@ pub(super) fn run_entry(
             .build(plan, host)
     });
     match built {
-        Ok(rooted) => rooted.fork(plan, host, payload, sockets),
+        Ok(rooted) => rooted.fork((plan, host), payload, sockets, Processors::all()),
         Err(failed) => give_up(&failed, &sockets.control),
     }
 }
@@ -117,12 +120,16 @@ fn give_up(failed: &Failed, control: &Inside) -> ! {
     exit_now(u8::from(told.is_err()) + 1)
 }
 
+/// What pid 1 is called, in there and here.
+const INIT: &CStr = c"bryo-init";
+
 /// What needs no ids, nor any step before it.
 fn prepare() -> Result<(), Failed> {
     let failed = |errno| Failed::new(0, errno);
     process::set_parent_death_signal(Some(SignalNumber::KILL)).map_err(failed)?;
     // Pid 1 would show the payload bryo's own command line.
-    process::irrevocably_clear_arguments().map_err(failed)?;
+    process::irrevocably_replace_arguments(INIT).map_err(failed)?;
+    process::set_name(INIT).map_err(failed)?;
     // The modes of the plan hold; the payload gets a mask of its own.
     rustix::process::umask(Mode::empty());
     Ok(())
@@ -308,12 +315,16 @@ impl Rooted {
     /// Forks the payload's process; this one goes on as init.
     fn fork(
         self,
-        plan: &Plan,
-        host: &Host<'_>,
+        (plan, host): (&Plan, &Host<'_>),
         payload: payload::Prepared<'_>,
         sockets: Sockets,
+        processors: Processors,
     ) -> ! {
         let Sockets { control, report } = sockets;
+        // The same work once instead of twice: the steps of both look, drop what is left, and tell what fails.
+        if let Some(keep) = kept(plan) {
+            drop(capabilities::irrevocably_drop_bounding(keep));
+        }
         // Who made the network beside had the first number after pid 1's.
         let forked = match &self.network {
             Some(_) => clone::fork_as(PAYLOAD),
@@ -326,8 +337,8 @@ impl Rooted {
             }
             Ok(Cloned::Parent { pid, pidfd }) => {
                 drop((report, payload, pidfd));
-                // It has more to do: where both wait for one processor, it goes first.
-                std::thread::yield_now();
+                // It has more to do.
+                processors.leave();
                 let network = self.network.as_ref().map(AsFd::as_fd);
                 let told = control.tell(&FromSandbox::Rooted, network);
                 drop(self.network);
@@ -345,6 +356,14 @@ impl Rooted {
             }
         }
     }
+}
+
+/// The capabilities that the payload keeps; init keeps none.
+fn kept(plan: &Plan) -> Option<&[Capability]> {
+    plan.of(Stage::Payload).find_map(|(_, action)| match action {
+        Action::Confine(ConfineStep::Capabilities { keep }) => Some(keep.as_slice()),
+        _ => None,
+    })
 }
 
 /// The number of the payload's process.

@@ -11,7 +11,7 @@ use crate::confine::seccomp;
 use crate::plan::step::{
     Action, Allowed, ConfineStep, FilterProgram, FsStep, IdMapping, IdsStep, LandlockGrant,
     LandlockPath, LandlockRules, LimitStep, MountAccess, MountFlags, Namespaces, NetStep, Plan,
-    ProcessStep, Stage, StdioPlan, Step, UserCount,
+    ProcessStep, Room, Stage, StdioPlan, Step, UserCount,
 };
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{EnvironmentVariable, HostPath, SandboxPath, Text};
@@ -41,7 +41,7 @@ fn tree() -> Vec<Action> {
     }
     let flags =
         MountFlags { access: MountAccess::Writable, devices: Allowed::No, exec: Allowed::Yes };
-    steps.push(FsStep::Tmpfs { at: at("/tmp"), size: None, mode: 0o1777, flags });
+    steps.push(FsStep::Tmpfs { at: at("/tmp"), room: Room::Own(None), mode: 0o1777, flags });
     steps.push(FsStep::Proc { at: at("/proc") });
     steps.push(FsStep::File { at: at("/dev/null"), content: Text::default(), mode: 0o666 });
     let devices =
@@ -187,7 +187,8 @@ fn a_payload_runs_confined_and_its_status_is_told() {
             "NoNewPrivs:\t1",
             "Seccomp:\t2",
             "here",
-            "|",
+            "bryo-init",
+            "bryo-init|",
         ] {
             assert!(printed.lines().any(|printed| printed == line), "no `{line}` in:\n{printed}");
         }

@@ -50,6 +50,15 @@ pub enum Network {
 }
 
 impl Network {
+    /// Which it is, as Docker's `NetworkMode` has it: one that has a name is called by that.
+    pub fn called(&self) -> String {
+        match self {
+            Self::Sandbox(target) => format!("container:{target}"),
+            Self::Bridge(name) => name.to_string(),
+            other => other.mode().to_owned(),
+        }
+    }
+
     /// Whether bytes can leave the sandbox: to other machines, or to another sandbox.
     pub fn reaches_out(&self) -> bool {
         *self != Self::None

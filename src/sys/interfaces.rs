@@ -1,20 +1,25 @@
-//! The addresses of this machine, and that they change: `RTM_GETADDR` and the groups of `rtnetlink(7)`.
+//! The addresses of this machine, and that what leads to it changes: `RTM_GETADDR` and the groups of `rtnetlink(7)`.
 //!
 //! # Decisions
+//! - A route can lead to the machine itself, too, and a rule to such a route: they are told of, and not listed
+//!   ([`super::routes`]). Of other routes nothing is told, a machine may change them all day.
 //! - What a change says is not read: the same address may be at two interfaces, and changes are lost when there are too
 //!   many. Any change has all addresses listed anew.
 //! - The socket needs no right but to be open: who has given up files and sockets of this kind can still listen to it.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use super::errno::{Errno, Result};
+use super::event::Poller;
+use super::routes::is_own;
 
-/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`.
-const GROUPS: u32 = 0x10 | 0x100;
+/// `RTMGRP_IPV4_IFADDR` and `RTMGRP_IPV6_IFADDR`; the same of routes; `RTMGRP_IPV4_RULE` and `RTNLGRP_IPV6_RULE`.
+const GROUPS: u32 = 0x10 | 0x100 | 0x40 | 0x400 | 0x80 | 1 << 18;
 /// Bytes of one answer: the kernel's own are of a page or two.
 const ROOM: usize = 32 << 10;
 /// How often a list that changes while it is told is asked for.
@@ -37,16 +42,17 @@ impl Addresses {
         Ok(Self(socket))
     }
 
-    /// Whether they may have changed since this was asked last, or they were listed. The kernel tells of a new address
-    /// before anything is led there.
+    /// Whether they, or what leads to them, may have changed since this was asked last, or they were listed. The kernel
+    /// tells of a new address before anything is led there.
     pub fn have_changed(&self) -> bool {
         let mut have = false;
-        let mut byte = [0];
+        let mut start = [0; 24];
         loop {
-            match rustix::net::recv(&self.0, &mut byte, RecvFlags::empty()) {
+            match rustix::net::recv(&self.0, &mut start, RecvFlags::empty()) {
                 Err(rustix::io::Errno::AGAIN) => return have,
+                Ok((length, _)) => have |= matters(start.get(..length).unwrap_or_default()),
                 // That there were too many to keep is a change, too.
-                Ok(_) | Err(rustix::io::Errno::NOBUFS) => have = true,
+                Err(rustix::io::Errno::NOBUFS) => have = true,
                 Err(_) => return true,
             }
         }
@@ -102,6 +108,28 @@ impl AsFd for Addresses {
     }
 }
 
+/// Whether a message may be about an address, or about a way to the machine itself.
+fn matters(message: &[u8]) -> bool {
+    const ROUTES: std::ops::RangeInclusive<u16> = 24..=25;
+    let is_route = half(message, 4).is_ok_and(|kind| ROUTES.contains(&kind));
+    !is_route || message.get(23).is_none_or(|kind| is_own(*kind))
+}
+
+/// Waits until no interface of the calling process's network namespace has one of these addresses, so long at most.
+pub fn wait_until_gone(addresses: &[IpAddr], most: Duration) -> Result<()> {
+    let (listening, until) = (Addresses::listen()?, Instant::now() + most);
+    while listening.list()?.iter().any(|one| addresses.contains(one)) {
+        let mut poller = Poller::new();
+        poller.readable((), listening.as_fd());
+        let left = until.saturating_duration_since(Instant::now());
+        if poller.wait(Some(left))?.is_empty() {
+            break;
+        }
+        listening.have_changed();
+    }
+    Ok(())
+}
+
 /// What was read of an answer.
 #[derive(Debug, Default)]
 struct Read {
@@ -112,12 +140,13 @@ struct Read {
 }
 
 /// The first four bytes at a place.
-fn word(bytes: &[u8], at: usize) -> Result<u32> {
+pub(super) fn word(bytes: &[u8], at: usize) -> Result<u32> {
     let word = bytes.get(at..).and_then(|rest| rest.first_chunk::<4>());
     word.map(|word| u32::from_ne_bytes(*word)).ok_or(Errno::EPROTO)
 }
 
-fn half(bytes: &[u8], at: usize) -> Result<u16> {
+/// The first two.
+pub(super) fn half(bytes: &[u8], at: usize) -> Result<u16> {
     let half = bytes.get(at..).and_then(|rest| rest.first_chunk::<2>());
     half.map(|half| u16::from_ne_bytes(*half)).ok_or(Errno::EPROTO)
 }
@@ -138,7 +167,7 @@ fn read(mut bytes: &[u8], found: &mut Vec<IpAddr>) -> Result<Read> {
         let length = usize::try_from(word(bytes, 0)?).map_err(|_| Errno::EPROTO)?;
         let message = bytes.get(..length).filter(|_| length >= 16).ok_or(Errno::EPROTO)?;
         let is_answer = word(message, 8)? == QUESTION;
-        read.changed |= !is_answer || half(message, 6)? & INTERRUPTED != 0;
+        read.changed |= !is_answer && matters(message) || half(message, 6)? & INTERRUPTED != 0;
         match half(message, 4)? {
             DONE if is_answer => read.done = true,
             ERROR if is_answer => {

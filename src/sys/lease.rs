@@ -1,4 +1,5 @@
-//! Whether anybody has a file open for writing: file leases, `fcntl(2)`.
+//! What others do with an open file: leases, which tell whether anybody has it open for writing, and shared locks of
+//! open file descriptions, which directories have too; `fcntl(2)`.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -27,6 +28,33 @@ pub fn has_no_writer(file: impl AsFd) -> Result<bool> {
     // SAFETY: as above.
     check(unsafe { libc::fcntl(fd, libc::F_SETLEASE, libc::F_UNLCK) })?;
     Ok(true)
+}
+
+/// A shared lock on all of a file or directory that is open for reading, until this open description of it is closed
+/// everywhere.
+pub fn share(file: impl AsFd) -> Result<()> {
+    lock(file, libc::F_OFD_SETLK, libc::F_RDLCK).map(drop)
+}
+
+/// Whether another open description has such a lock.
+pub fn is_shared(file: impl AsFd) -> Result<bool> {
+    // What only asks needs no descriptor that can be written to, which there is none of for a directory.
+    Ok(lock(file, libc::F_OFD_GETLK, libc::F_WRLCK)? != libc::F_UNLCK)
+}
+
+fn lock(file: impl AsFd, command: libc::c_int, kind: libc::c_int) -> Result<libc::c_int> {
+    let fd = file.as_fd().as_raw_fd();
+    let short = |value: libc::c_int| libc::c_short::try_from(value).unwrap_or_default();
+    let mut wanted = libc::flock {
+        l_type: short(kind),
+        l_whence: short(libc::SEEK_SET),
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: both commands take a `struct flock`, which is ours alone, and the descriptor is borrowed for the call.
+    check(unsafe { libc::fcntl(fd, command, &raw mut wanted) })?;
+    Ok(wanted.l_type.into())
 }
 
 #[cfg(test)]

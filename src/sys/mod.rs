@@ -10,6 +10,7 @@
 //! Calls that `rustix` or `nix` have in a safe form that needs no more types: the callers use
 //! them directly. Reading `/proc` and guessing what a host can do: `host`.
 
+mod backtrace;
 pub mod beside;
 pub mod caps;
 pub mod clone;
@@ -30,6 +31,7 @@ pub mod process;
 pub mod processors;
 pub mod pty;
 pub mod resource;
+pub mod routes;
 pub mod seccomp;
 pub mod signal;
 pub mod sock_diag;

@@ -6,6 +6,7 @@
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::sync::OnceLock;
 
 use rustix::fs::{Gid, Uid};
 
@@ -201,15 +202,32 @@ pub fn set_child_subreaper(reaper: bool) -> Result<()> {
 /// `/proc` is not there keeps them. What `std::env::args` gives afterwards is made of them, so only a
 /// process that will not ask again calls this.
 pub fn irrevocably_clear_arguments() -> Result<()> {
-    let fields = super::open::read_whole("/proc/self/stat", 1024)?;
-    let (start, end) = argument_area(&fields).ok_or(Errno::EPROTO)?;
+    irrevocably_replace_arguments(c"")
+}
+
+/// As [`irrevocably_clear_arguments`], with a name in their place: cut where they were shorter.
+pub fn irrevocably_replace_arguments(name: &CStr) -> Result<()> {
+    let (start, end) = find_arguments()?;
     let length = end.checked_sub(start).filter(|length| *length <= 1 << 21).ok_or(Errno::EPROTO)?;
     let area = std::ptr::with_exposed_provenance_mut::<u8>(start);
     // SAFETY: the kernel says that the arguments of this process lie there, on its own initial stack,
     // which is writable and never unmapped; this process is a copy of its parent's and has one
     // thread, so nobody reads them meanwhile.
     unsafe { std::ptr::write_bytes(area, 0, length) };
+    let name = name.to_bytes();
+    // SAFETY: as above, and no more than lies there; a name of the program's own is not on its initial stack.
+    unsafe { std::ptr::copy_nonoverlapping(name.as_ptr(), area, name.len().min(length)) };
     Ok(())
+}
+
+/// Where the arguments of this process lie. Asked once: whatever it forks has them in the same place.
+pub fn find_arguments() -> Result<(usize, usize)> {
+    static AREA: OnceLock<(usize, usize)> = OnceLock::new();
+    if let Some(area) = AREA.get() {
+        return Ok(*area);
+    }
+    let fields = super::open::read_whole("/proc/self/stat", 1024)?;
+    argument_area(&fields).map(|area| *AREA.get_or_init(|| area)).ok_or(Errno::EPROTO)
 }
 
 /// Fields 48 and 49; the second field is in parentheses and may hold anything.

@@ -8,13 +8,15 @@
 //! (`sched_setaffinity(2)`) until the parent takes that back.
 //!
 //! # Decisions
-//! - Only the parent ever says anything, so what the child may use is complete again when the parent has said so,
-//!   whatever the child has done meanwhile.
+//! - Only the parent ever says anything, of the child or of itself, so what either may use is complete again when the
+//!   parent has said so, whatever the child has done meanwhile.
 //! - A caller that may not use every processor is left alone: a set that was asked for stays asked for when the
 //!   system's administrator later gives its group more, and "all there are" is the only set of which that is no loss.
 //! - It is a matter of speed alone: where the kernel refuses it, a child begins where the kernel puts it. That it
 //!   may use every processor again is none, and an error.
-//! - Nothing is said of a process that executes a payload: its own `taskset` could be undone.
+//! - Nothing is said of a process that executes a payload: its own `taskset` could be undone. There the parent leaves.
+
+use std::sync::OnceLock;
 
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -36,10 +38,22 @@ pub struct Apart(Option<Pid>);
 impl Processors {
     /// Those of the calling process, when they are all there are, and more than one.
     pub fn all() -> Self {
+        // Counted once for a process and all that it forks: it takes longer than all the rest.
+        static NUMBER: OnceLock<Option<u32>> = OnceLock::new();
         let allowed = sched_getaffinity(None).ok().filter(|allowed| allowed.count() > 1);
         let online =
             || std::fs::read_to_string(ONLINE).ok().and_then(|list| number_of(list.trim_end()));
-        Self(allowed.filter(|allowed| online() == Some(allowed.count())))
+        Self(allowed.filter(|allowed| *NUMBER.get_or_init(online) == Some(allowed.count())))
+    }
+
+    /// Leaves the processor that the caller is on to the process that it has just forked, which has more to do: the
+    /// caller goes on on another, or after it.
+    pub fn leave(&self) {
+        match self.apart(rustix::process::getpid()) {
+            Apart(None) => std::thread::yield_now(),
+            // The kernel has allowed less a moment ago.
+            apart => apart.end().unwrap_or_default(),
+        }
     }
 
     /// Has a child of the caller keep away from the processor that the caller is on.
@@ -109,6 +123,10 @@ mod tests {
             apart.end().unwrap();
             assert_eq!(sched_getaffinity(Some(pid)).unwrap(), all);
             assert_eq!(sched_getaffinity(None).unwrap(), all);
+            // The caller goes away, and may use every one again.
+            Processors::all().leave();
+            assert_eq!(sched_getaffinity(None).unwrap(), all);
+            assert_eq!(sched_getaffinity(Some(pid)).unwrap(), all);
             rustix::process::pidfd_send_signal(&pidfd, Signal::KILL).unwrap();
             pidfd::wait(&pidfd).unwrap();
         });

@@ -29,9 +29,9 @@ type Id = [u8; ID];
 /// Bytes of one answer.
 const ROOM: usize = 32 << 10;
 
-/// Aborts every TCP connection of the calling process's network namespace that leads out of it: whoever reads, writes or
-/// connects gets `ECONNABORTED`.
-pub fn abort_connections() -> Result<()> {
+/// Aborts every TCP connection of the calling process's network namespace that leads out of it and that `is_lost`, by its
+/// own address and the other one: whoever reads, writes or connects gets `ECONNABORTED`.
+pub fn abort_connections(is_lost: impl Fn(IpAddr, IpAddr) -> bool) -> Result<()> {
     let socket = rustix::net::socket_with(
         AddressFamily::NETLINK,
         SocketType::RAW,
@@ -41,7 +41,11 @@ pub fn abort_connections() -> Result<()> {
     for family in [libc::AF_INET, libc::AF_INET6] {
         let family = u8::try_from(family).unwrap_or(0);
         ask(&socket, BY_FAMILY, DUMP, family, WITH_PEER, &[0; ID])?;
-        for id in listed(&socket)?.iter().filter(|id| leads_out(family, id)) {
+        let goes = |id: &&Id| {
+            let (own, other) = ends(family, id);
+            leads_out(own, other) && is_lost(own, other)
+        };
+        for id in listed(&socket)?.iter().filter(goes) {
             ask(&socket, DESTROY, ACKNOWLEDGE, family, 0, id)?;
             match listed(&socket) {
                 // It has ended meanwhile.
@@ -108,15 +112,19 @@ fn read(mut bytes: &[u8], found: &mut Vec<Id>) -> Result<bool> {
     Ok(false)
 }
 
-/// Whether the ends are in different places. Two of this namespace are both on loopback, or the same.
-fn leads_out(family: u8, id: &Id) -> bool {
+/// The addresses of the own end and the other one.
+fn ends(family: u8, id: &Id) -> (IpAddr, IpAddr) {
     let address = |at: usize| -> IpAddr {
         let bytes = id.get(at..).unwrap_or_default();
         let v4 = bytes.first_chunk::<4>().map_or(Ipv4Addr::UNSPECIFIED, |b| Ipv4Addr::from(*b));
         let v6 = bytes.first_chunk::<16>().map_or(Ipv6Addr::UNSPECIFIED, |b| Ipv6Addr::from(*b));
         if i32::from(family) == libc::AF_INET { v4.into() } else { v6.to_canonical() }
     };
-    let (own, other) = (address(4), address(20));
+    (address(4), address(20))
+}
+
+/// Whether they are in different places. Two of this namespace are both on loopback, or the same.
+fn leads_out(own: IpAddr, other: IpAddr) -> bool {
     own != other && !other.is_loopback()
 }
 
@@ -161,7 +169,11 @@ mod tests {
                 };
                 let (mut one, mut one_server) = from("192.0.2.1", &out);
                 let (mut two, mut two_server) = from("192.0.2.1", &both);
-                abort_connections().unwrap();
+                let at: IpAddr = "192.0.2.1".parse().unwrap();
+                abort_connections(|from, to| from == at && to == at).unwrap();
+                one.write_all(b"x").unwrap();
+                one_server.read_exact(&mut [0]).unwrap();
+                abort_connections(|_, _| true).unwrap();
                 for stream in [&mut one, &mut one_server, &mut two, &mut two_server] {
                     let told = stream.read(&mut [0]).map_err(|error| error.kind());
                     // Who was aborted second got a reset of the first before.

@@ -3,14 +3,15 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::discard;
 use crate::ops::network::{self, Filter, Wanted, parse_format};
-use crate::profile::network::{parse_host_entry, parse_rate, parse_rule, parse_server};
+use crate::profile::network::{
+    parse_allowed, parse_host_entry, parse_rate, parse_rule, parse_server,
+};
 use crate::profile::value::ValueError;
 use crate::report::{Failure, Look};
 use crate::spec::Text;
@@ -67,7 +68,7 @@ fn connect_command() -> Command {
         .after_help(
             "It must have been started on such a network (`--network bridge:NAME`). What leaves the sandbox goes by \
              the first one it is on, whose name server it asks; those on this one find it, and it them by their \
-             addresses, until it ends: started again, it is on the first one alone.",
+             addresses. Started again, it is on this one again, until it is disconnected.",
         )
         .args(seat::addresses())
         .arg(values("alias", "NAME", "Be found there by this name too; several sandboxes may have it"))
@@ -168,9 +169,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Some(("prune", matches)) => prune(matches),
         Some(("connect", matches)) => {
             let (network, sandbox) = both(matches)?;
-            if network::connect(&network, &sandbox, &seat::of_connect(matches)?)? {
-                say_how_long(&network, &sandbox);
-            }
+            network::connect(&network, &sandbox, &seat::of_connect(matches)?)?;
             Ok(Answer::text(""))
         }
         Some(("disconnect", matches)) => {
@@ -186,16 +185,6 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         // clap lets no other through.
         _ => Ok(Answer::text("")),
     }
-}
-
-/// Docker keeps it.
-fn say_how_long(network: &NetworkName, sandbox: &Text) {
-    let text = format!(
-        "sandbox {sandbox} is on `{network}` until this run ends: started again, it is on its first network alone"
-    );
-    let text = Look::of_stderr().paragraph("bryo: ", &text);
-    // There is nobody left to tell that stderr is closed.
-    std::io::stderr().lock().write_all(text.as_bytes()).unwrap_or_default();
 }
 
 /// What Docker has, and no network here.
@@ -346,7 +335,7 @@ fn egress(matches: &ArgMatches) -> Result<Egress, CliError> {
         many(matches, id).map(|text| parsed(flag, text, parse)).collect()
     };
     let rules = Egress {
-        allow: all("allow", "--allow", parse_rule)?,
+        allow: all("allow", "--allow", parse_allowed)?,
         deny: all("deny", "--deny", parse_rule)?,
         everything: is_set(matches, "allow-all"),
         names: if is_set(matches, "allow-any-sni") { NameCheck::Any } else { NameCheck::Checked },

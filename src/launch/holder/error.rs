@@ -149,6 +149,8 @@ pub(super) fn refusal(network: &NetworkName, answer: Answer) -> HolderError {
         | Answer::Space { .. }
         | Answer::Done
         | Answer::Members(_)
-        | Answer::Look => HolderError::Speak { network, source: Errno::EPROTO },
+        | Answer::Look
+        | Answer::Flow(_)
+        | Answer::Cut => HolderError::Speak { network, source: Errno::EPROTO },
     }
 }

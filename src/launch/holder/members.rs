@@ -75,6 +75,15 @@ impl Members {
         self.all.get(&number)
     }
 
+    /// The one with this address.
+    pub(super) fn at(&self, address: IpAddr) -> Option<u64> {
+        let is_it = |member: &Member| match address {
+            IpAddr::V4(v4) => member.v4 == v4,
+            IpAddr::V6(v6) => member.v6 == Some(v6),
+        };
+        self.all.iter().find(|(_, member)| is_it(member)).map(|(number, _)| *number)
+    }
+
     /// The one with this id.
     pub(super) fn number_of(&self, id: &str) -> Option<u64> {
         let is_it = |member: &Member| member.id.as_deref() == Some(id);

@@ -23,7 +23,8 @@
 //!
 //! *Death.* When the holder dies its network namespace goes, and with it the bridge and every cable: members are
 //! alone with their loopback. Its netstack sees the end of its socket and ends. When the netstack dies, members keep
-//! each other and have no way out. The socket's file that a killed holder leaves, the next one replaces.
+//! each other and have no way out: the holder tells their launchers. Each has the connections aborted that ended with the one
+//! or the other, as nobody is left who would, and its run tells. The socket's file that a killed holder leaves, the next one replaces.
 //!
 //! # Decisions
 //! - No payload runs in the holder's user namespace: each has its own below it. A payload in it would have power
@@ -43,6 +44,7 @@
 //! Which addresses there are (`spec::net::segment`), what a member may send (`plan::segment`), where the
 //! definitions are kept (`state::networks`).
 
+mod ask;
 mod error;
 mod members;
 mod process;
@@ -53,21 +55,23 @@ mod tests;
 mod wire;
 
 use std::cell::Cell;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use crate::launch::Door;
+use crate::launch::{Door, Said};
 use crate::net::user::published::Published;
 use crate::plan::facts::Lease;
-use crate::plan::traffic::Traffic;
-use crate::spec::net::{NetworkName, Seat};
+use crate::plan::traffic::{Flow, Traffic};
+use crate::spec::net::{NetworkName, Prefix, Seat};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::socket;
 
+use ask::{ask, ask_and_hear, ask_traffic, readable, unasked};
+pub use ask::{bind, disconnect, members, space, traffic};
 use error::refusal;
 pub use error::{HolderError, no_place};
 pub use start::{Space, Start, start};
@@ -77,9 +81,6 @@ pub(in crate::launch) use wire::{Tell, receive, send};
 
 /// The name of a holder's socket in the network's directory.
 pub const SOCKET: &str = "socket";
-
-/// Seconds after which a holder that does not answer is given up.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// A sandbox's place on a network; given up when this is dropped.
 #[derive(Debug)]
@@ -91,6 +92,8 @@ pub struct Membership {
     has_ports: Cell<bool>,
     /// Whether the place was taken away.
     dismissed: Cell<bool>,
+    /// Whether nothing leaves the network any more.
+    cut: Cell<bool>,
 }
 
 /// Connects to the holder of a network, by the network's directory; none when there is no holder.
@@ -129,38 +132,6 @@ fn address(directory: impl AsFd) -> Result<SocketAddrUnix> {
     Ok(SocketAddrUnix::new(format!("/proc/self/fd/{number}/{SOCKET}"))?)
 }
 
-/// Asks, and waits for the answer. Who has ended without reading the question may have said why before.
-fn ask(
-    connection: &OwnedFd,
-    ask: &Ask,
-    fd: Option<std::os::fd::BorrowedFd<'_>>,
-) -> Result<(Answer, Option<OwnedFd>)> {
-    let (mut lost, mut again) = (Errno::ECONNRESET, true);
-    match wire::send(connection, ask, fd) {
-        Err(errno @ (Errno::EPIPE | Errno::ECONNRESET)) => lost = errno,
-        sent => sent?,
-    }
-    loop {
-        readable(connection)?;
-        match wire::receive(connection) {
-            // That one is asked in vain; another one will be.
-            Ok(Some((Answer::Look, _))) => {}
-            Ok(Some(answer)) => return Ok(answer),
-            Ok(None) => return Err(lost),
-            // Told once, and before what was said.
-            Err(Errno::ECONNRESET) if again => again = false,
-            Err(errno) => return Err(errno),
-        }
-    }
-}
-
-/// Waits until there is something to read, or the end.
-fn readable(connection: &OwnedFd) -> Result<()> {
-    let mut poller = Poller::new();
-    poller.readable((), connection.as_fd());
-    if poller.wait(Some(PATIENCE))?.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
-}
-
 /// Takes a place.
 pub fn join(
     network: &NetworkName,
@@ -180,83 +151,9 @@ pub fn join(
                 door,
                 has_ports: Cell::new(false),
                 dismissed: Cell::new(false),
+                cut: Cell::new(false),
             })
         }
-        (answer, _) => Err(refusal(network, answer)),
-    }
-}
-
-/// What left a network and was refused, by all its members; none when its netstack has ended.
-pub fn traffic(
-    network: &NetworkName,
-    connection: &OwnedFd,
-) -> std::result::Result<Option<Traffic>, HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
-    let (told, tells) = socket::pair().map_err(speak)?;
-    match ask(connection, &Ask::Traffic, Some(tells.as_fd())).map_err(speak)? {
-        (Answer::Done, _) => {}
-        (Answer::Failed(failure), _) if Errno::from_raw(failure.errno) == Errno::ECONNRESET => {
-            return Ok(None);
-        }
-        (answer, _) => return Err(refusal(network, answer)),
-    }
-    drop(tells);
-    let told = readable(&told).and_then(|()| receive(&told)).map_err(speak)?;
-    Ok(told.map(|(traffic, _)| traffic))
-}
-
-/// Who is on a network.
-pub fn members(
-    network: &NetworkName,
-    connection: &OwnedFd,
-) -> std::result::Result<Vec<Member>, HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        match ask(connection, &Ask::Members(after), None).map_err(speak)? {
-            (Answer::Members(members), _) => {
-                let is_last = members.len() < wire::PAGE;
-                after = members.last().map(|(number, _)| *number);
-                found.extend(members.into_iter().map(|(_, member)| member));
-                if is_last {
-                    return Ok(found);
-                }
-            }
-            (answer, _) => return Err(refusal(network, answer)),
-        }
-    }
-}
-
-/// The user namespace that a holder has, to make another network in. Whoever cannot give it has none to give.
-pub fn space(connection: &OwnedFd) -> Option<Space> {
-    match ask(connection, &Ask::Space, None) {
-        Ok((Answer::Space { subids }, Some(user))) => Some(Space { user, subids }),
-        _ => None,
-    }
-}
-
-/// Takes its place on a network from a sandbox.
-pub fn disconnect(
-    network: &NetworkName,
-    connection: &OwnedFd,
-    id: &str,
-) -> std::result::Result<(), HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
-    match ask(connection, &Ask::Disconnect(id.to_owned()), None).map_err(speak)? {
-        (Answer::Done, _) => Ok(()),
-        (answer, _) => Err(refusal(network, answer)),
-    }
-}
-
-/// Has who has this id send from its addresses on this network alone; also where it has left meanwhile.
-pub fn bind(
-    network: &NetworkName,
-    connection: &OwnedFd,
-    id: &str,
-) -> std::result::Result<(), HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
-    match ask(connection, &Ask::Bind(id.to_owned()), None).map_err(speak)? {
-        (Answer::Done | Answer::Absent, _) => Ok(()),
         (answer, _) => Err(refusal(network, answer)),
     }
 }
@@ -317,20 +214,54 @@ impl Membership {
         }
     }
 
+    /// What was refused to the sandbox on its way out, if that can be known; and what was told of it meanwhile.
+    pub(super) fn last_told(&self) -> (Vec<Flow>, Option<Traffic>) {
+        let mut flows = Vec::new();
+        let hear = &mut |said| match said {
+            Said::Flow(flow) => flows.push(*flow),
+            said => self.note(&said),
+        };
+        let traffic = ask_traffic(&self.lease.network, &self.connection, hear);
+        (flows, traffic.ok().flatten())
+    }
+
     /// To the holder.
     pub(super) fn connection(&self) -> BorrowedFd<'_> {
         self.connection.as_fd()
     }
 
-    /// Hears that somebody asks to look which servers the host asks; an error when the holder has ended.
-    pub(super) fn hear_look(&self) -> Result<()> {
-        match receive::<Answer>(&self.connection)? {
-            Some((Answer::Look, None)) => Ok(()),
+    /// Hears what nobody asked for; an error when the holder has ended.
+    pub(super) fn hear_said(&self) -> Result<Said> {
+        let last = receive::<Answer>(&self.connection)?.map(|(answer, _)| answer);
+        match last.map(unasked) {
+            Some(Ok(said)) => {
+                self.note(&said);
+                Ok(said)
+            }
             last => {
-                self.dismissed.set(matches!(last, Some((Answer::Dismissed, _))));
+                self.dismissed.set(last == Some(Err(Answer::Dismissed)));
                 Err(Errno::EPROTO)
             }
         }
+    }
+
+    fn note(&self, said: &Said) {
+        if *said == Said::Cut {
+            self.cut.set(true);
+        }
+    }
+
+    /// Whether nothing leaves the network any more.
+    pub fn is_cut(&self) -> bool {
+        self.cut.get()
+    }
+
+    /// Whether a connection ended with the network, or with its way out: by its own address and the other one.
+    pub(super) fn has_lost(&self, own: IpAddr, other: IpAddr) -> bool {
+        let mut all = self.lease.link.families();
+        let is_own = all.any(|(at, ..)| at == own);
+        let within = |(at, length, _)| Prefix::of(at, length).contains(other);
+        is_own && (self.is_over() || !self.lease.link.families().any(within))
     }
 
     /// Tells which servers the host asks for names now.
@@ -348,7 +279,7 @@ impl Membership {
         self.is_over() && self.is_dismissed()
     }
 
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         let mut poller = Poller::new();
         poller.hang_up((), self.connection.as_fd());
         poller.wait(Some(std::time::Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
@@ -358,8 +289,8 @@ impl Membership {
     fn is_dismissed(&self) -> bool {
         while !self.dismissed.get() {
             match wire::receive(&self.connection) {
-                Ok(Some((Answer::Look, _))) => {}
                 Ok(Some((Answer::Dismissed, _))) => self.dismissed.set(true),
+                Ok(Some((answer, _))) if unasked(answer.clone()).is_ok() => {}
                 _ => break,
             }
         }
@@ -372,7 +303,7 @@ impl Membership {
         fd: Option<std::os::fd::BorrowedFd<'_>>,
     ) -> std::result::Result<(), HolderError> {
         let network = &self.lease.network;
-        match ask(&self.connection, wanted, fd) {
+        match ask_and_hear(&self.connection, wanted, fd, &mut |said| self.note(&said)) {
             Ok((Answer::Done, _)) => Ok(()),
             Ok((answer, _)) => {
                 self.dismissed.set(answer == Answer::Dismissed);

@@ -173,7 +173,11 @@ impl<'a> Holder<'a> {
             }
             Ok(Some((ask, fd))) => {
                 let answer = self.answer(number, ask, fd);
-                self.reply(number, &answer).then_some(None)
+                let is_said = self.reply(number, &answer);
+                if self.uplink_is_lost && matches!(answer, Answer::Lease(_)) {
+                    self.reply(number, &Answer::Cut);
+                }
+                is_said.then_some(None)
             }
             Err(Errno::EAGAIN) => Some(None),
             Ok(None) | Err(_) => None,
@@ -216,7 +220,10 @@ impl<'a> Holder<'a> {
             (Ask::Bind(id), None) => self.bind(&id),
             (Ask::Space, None) => Err(Answer::Space { subids: self.made.subids }),
             (Ask::Members(after), None) => Err(Answer::Members(self.list(after))),
-            (Ask::Traffic, Some(to)) => self.tell_one(&Tell::Report, Some(&to)),
+            (Ask::Traffic, Some(to)) => {
+                let of = self.members.get(number).map(members::addresses);
+                self.tell_one(&Tell::Report(of.unwrap_or_default()), Some(&to))
+            }
             // At the wrong time, or without what belongs to it.
             _ => Err(Answer::Unknown),
         };

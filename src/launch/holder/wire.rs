@@ -10,12 +10,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::facts::Lease;
+use crate::plan::traffic::Flow;
 use crate::spec::net::{HostName, NoPlace, Seat, Transport};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::socket;
 
 /// Of these messages: raised when one means something else.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 /// Longest message: addresses of all members there can be, or [`PAGE`] of them with all names they can have.
 const LONGEST: usize = 192 << 10;
@@ -59,7 +60,7 @@ pub(super) enum Ask {
     Withdraw,
     /// Who is there: those behind the one with this number.
     Members(Option<u64>),
-    /// What went out and was refused: told, as JSON, to the socket that comes along.
+    /// What went out and was refused: told, as JSON, to the socket that comes along. Who has a place hears of itself.
     Traffic,
     /// Nothing: the host asks these servers for names now. There is no answer.
     Servers(Vec<SocketAddr>),
@@ -92,6 +93,10 @@ pub(super) enum Answer {
     Members(Vec<(u64, Member)>),
     /// Nobody asked: the netstack wants to know whether the host asks the same servers for names.
     Look,
+    /// Nobody asked: this flow of the member's was let out, or was not.
+    Flow(Box<Flow>),
+    /// Nobody asked: the netstack has ended, and nothing leaves the network any more.
+    Cut,
     /// The question is of another version, or comes at the wrong time.
     Unknown,
 }
@@ -151,8 +156,9 @@ pub(in crate::launch) enum Tell {
     },
     /// Nobody is let in any more to who had these addresses. A descriptor that comes along is closed when that is done.
     Left(Vec<IpAddr>),
-    /// To tell what went out and was refused to the socket that comes along.
-    Report,
+    /// To tell what went out and was refused to the socket that comes along: of who has these addresses, or with none
+    /// of all.
+    Report(Vec<IpAddr>),
     /// The host asks these servers for names now.
     Servers(Vec<SocketAddr>),
 }

@@ -1,11 +1,12 @@
 //! The gate that a netstack serves: the rules, and what the host knows of names.
 //!
 //! # Decisions
-//! - What tells of the host's addresses is opened here, too, and stays open: no messenger could be as fast.
+//! - What tells of the host's addresses and routes is opened here, too, and stays open: no messenger could be as fast.
 //! - `/etc/resolv.conf` and `/etc/hosts` are read here, before the netstack gives up files: they are the
 //!   host's of this moment, and no choice. Of servers that change meanwhile it is told (`launch::names`).
 
 use std::os::fd::BorrowedFd;
+use std::rc::Rc;
 
 use super::orders::looker;
 
@@ -20,6 +21,7 @@ use crate::plan::step::Link;
 use crate::spec::net::{Egress, SearchDomain};
 use crate::sys::errno::Result;
 use crate::sys::interfaces::Addresses;
+use crate::sys::routes::Routes;
 
 /// The gate for a link, as the engine asks it and as it tells at the end.
 pub(super) fn gate(
@@ -43,6 +45,7 @@ pub(super) fn gate(
     let search = rules.dns_search.iter().filter_map(SearchDomain::name).cloned().collect();
     let names = Settings { servers, hosts, search, families: Families::of(&own) };
     let gate = Gate::new(rules, own, stands, names, Box::new(random));
+    gate.ask_ways(Rc::new(Routes::open()?));
     let mut serving = Named::new(gate.clone(), Host)?;
     serving.follow(addresses)?;
     if rules.dns.is_empty() && !rules.closed {

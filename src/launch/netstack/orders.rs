@@ -2,8 +2,9 @@
 //!
 //! Decoding is total; what means nothing ends the netstack, as a supervisor that is gone does.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::net::SendFlags;
 use serde::{Deserialize, Serialize};
@@ -28,8 +29,8 @@ pub(in crate::launch) enum Order {
 pub(in crate::launch) enum Said {
     /// The payload asks for names: does the host still ask the same servers?
     Look,
-    /// This flow was let out, or was not.
-    Flow(Box<Flow>),
+    /// This flow of who has this address was let out, or was not.
+    Flow(IpAddr, Box<Flow>),
 }
 
 /// What says [`Said::Look`] over a socket. Where nobody listens, nobody is told.
@@ -41,7 +42,7 @@ pub(super) fn looker(to: BorrowedFd<'_>) -> Result<Box<dyn FnMut()>> {
 /// What says [`Said::Flow`], the same way.
 pub(super) fn teller(to: BorrowedFd<'_>) -> Result<Tell> {
     let to = rustix::io::fcntl_dupfd_cloexec(to, 3)?;
-    Ok(Box::new(move |flow| say(&to, &Said::Flow(Box::new(flow.clone())))))
+    Ok(Rc::new(move |from, flow| say(&to, &Said::Flow(from, Box::new(flow.clone())))))
 }
 
 fn say(to: &OwnedFd, what: &Said) {
@@ -77,9 +78,10 @@ mod tests {
         let name = crate::spec::net::HostName::parse("a.test").ok();
         let refused = Some("no rule allows it".to_owned());
         let flow = Flow { refused, ..Flow::new(name, Protocol::Dns, None) };
-        teller(theirs.as_fd()).unwrap()(&flow);
+        let from = [10, 0, 2, 100].into();
+        teller(theirs.as_fd()).unwrap()(from, &flow);
         let said = receive::<Said>(&ours).unwrap().unwrap().0;
-        assert_eq!(said, Said::Flow(Box::new(flow)));
+        assert_eq!(said, Said::Flow(from, Box::new(flow)));
         // Nobody reads: nobody waits.
         (0..100_000).for_each(|_| look());
         drop(ours);

@@ -102,8 +102,8 @@ pub(super) fn run(order: Start<'_>) -> ! {
         Ok(_) | Err(_) => Say::Stop,
     };
     let ran = ready.and_then(|()| engine.run(control.as_fd(), hear));
-    let totals = engine.totals();
-    let traffic = Traffic { totals, not_captured: engine.not_captured(), ..gate.told() };
+    let totals = Some(engine.totals());
+    let traffic = Traffic { totals, not_captured: engine.not_captured(), ..gate.told(&[]) };
     match ran.and_then(|()| tell(&traffic, &told)) {
         Ok(()) => {
             // Where it fails, the end takes longer.

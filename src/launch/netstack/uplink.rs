@@ -7,6 +7,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use super::orders::teller;
 use super::process::{confine, engine, leave_launcher, open_link, set_limits};
 use crate::launch::holder::{Start, Tell, receive, send};
 use crate::net::egress::Gate;
@@ -46,6 +47,8 @@ fn serve(order: &Start<'_>, holder: &OwnedFd) -> Result<()> {
     let files = bounds.files.saturating_sub(RESERVED.min(bounds.files / 2));
     let link = open_link(&plan, link, None)?;
     let (mut engine, gate) = engine(&plan, link, Vec::new(), &network, files, holder.as_fd())?;
+    gate.keep_apart();
+    gate.tell_with(teller(holder.as_fd())?);
     confine(&plan, order.netstack_filter, None).map_err(|failed| failed.errno)?;
     engine.run(holder.as_fd(), |totals| hear(holder, &gate, totals, order.uplink.mtu))?;
     // Where it fails, the end takes longer.
@@ -95,14 +98,18 @@ fn take(gate: &Gate, totals: Totals, mtu: u16, tell: Tell, fd: Option<OwnedFd>) 
             gate.servers_are(servers);
             Say::Go
         }
-        (Tell::Left(addresses), told) => Say::Left(addresses, told),
-        (Tell::Report, Some(to)) => {
+        (Tell::Left(addresses), told) => {
+            gate.left(&addresses);
+            Say::Left(addresses, told)
+        }
+        (Tell::Report(of), Some(to)) => {
+            let totals = of.is_empty().then_some(totals);
             // Who asked may have gone.
-            send(to, &Traffic { totals, ..gate.told() }, None).unwrap_or(());
+            send(to, &Traffic { totals, ..gate.told(&of) }, None).unwrap_or(());
             Say::Go
         }
         (
-            Tell::Here(..) | Tell::Gone(_) | Tell::Open { .. } | Tell::Report | Tell::Servers(_),
+            Tell::Here(..) | Tell::Gone(_) | Tell::Open { .. } | Tell::Report(_) | Tell::Servers(_),
             _,
         ) => {
             return None;

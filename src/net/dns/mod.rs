@@ -70,6 +70,8 @@ pub enum Action {
 /// What was refused, for the record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RefusedName {
+    /// Who asked.
+    pub from: IpAddr,
     /// Who was asked for.
     pub name: HostName,
     /// The address that was left out of the answer; none when there was no answer.

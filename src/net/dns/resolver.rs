@@ -199,11 +199,11 @@ impl Resolver {
         let Some(name) = question.name.to_host() else {
             return self.reply(&waiting, &Answer::nothing(Code::NxDomain, LOCAL), 0);
         };
-        if let Some(answer) = self.local(policy, &name, question, now) {
+        if let Some(answer) = self.local(policy, &name, &waiting, now) {
             return self.reply(&waiting, &answer, LOCAL);
         }
         if let Err(reason) = policy.answers(&name) {
-            self.refuse_asked(policy, name, reason);
+            self.refuse_asked(policy, waiting.client.from, name, reason);
             return self.reply(&waiting, &Answer::nothing(Code::NxDomain, LOCAL), LOCAL);
         }
         if !is_passed(question.kind) || self.is_missing(question.kind) {
@@ -323,7 +323,7 @@ impl Resolver {
         now: Instant,
     ) {
         for (address, reason) in left_out {
-            self.refuse(lookup.name.clone(), Some(address), reason);
+            self.refuse_all(&lookup, &lookup.name, Some(address), &reason);
         }
         match read {
             Ok(answer) => {
@@ -337,7 +337,7 @@ impl Resolver {
                 self.send_lookup(lookup, now);
             }
             Err(Unusable::Alias(alias, reason)) => {
-                self.refuse(alias, None, reason);
+                self.refuse_all(&lookup, &alias, None, &reason);
                 for waiting in &lookup.waiting {
                     self.reply(waiting, &Answer::nothing(Code::NxDomain, LOCAL), LOCAL);
                 }

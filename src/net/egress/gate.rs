@@ -1,19 +1,23 @@
 //! The gate of one sandbox: policy, names, and what was refused, asked by the netstack.
 
+mod tap;
+
 use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 use std::time::Instant;
 
-use super::inspect::{Heard, Listener};
-use super::ledger::{Attempt, Ledger};
+use super::books::Books;
+use super::inspect::Listener;
+use super::ledger::Attempt;
 use super::policy::{Check, Pinned, Policy, Ruling, Service, Source};
 use super::reason::Reason;
-use super::teller::{Tell, Teller};
-use super::{Destination, Egress, Inspect, Kind, Sight, Verdict};
+use super::teller::Tell;
+use super::{Destination, Egress, Kind, Verdict, Ways};
 use crate::net::dns::{Action, Client, Families, Resolver, Settings};
 use crate::plan::traffic::Traffic;
 use crate::spec::net::{Egress as Rules, HostName};
+use tap::Tap;
 
 /// Addresses inside that stand for something of ours.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -32,7 +36,7 @@ pub struct Gate(Rc<RefCell<Desk>>);
 struct Desk {
     policy: Policy,
     resolver: Resolver,
-    ledger: Ledger,
+    books: Books,
     stands: Stands,
     learn: bool,
 }
@@ -49,7 +53,7 @@ impl Gate {
         let mut desk = Desk {
             policy: Policy::new(rules, own),
             resolver: Resolver::new(names, random),
-            ledger: Ledger::default(),
+            books: Books::default(),
             stands,
             learn: rules.learn,
         };
@@ -92,6 +96,11 @@ impl Gate {
         self.0.borrow_mut().resolver.set_servers(servers, Instant::now());
     }
 
+    /// From now on what leads to the host itself is its own address, too.
+    pub fn ask_ways(&self, ways: Rc<dyn Ways>) {
+        self.0.borrow_mut().policy.ask_ways(ways);
+    }
+
     /// The host has these addresses now.
     pub fn host_is(&self, own: Vec<IpAddr>) {
         let desk = &mut *self.0.borrow_mut();
@@ -100,7 +109,7 @@ impl Gate {
     }
 
     /// Whether a flow that was let out leads to the host itself now. It is told as refused.
-    pub fn leads_home(&self, to: Destination) -> bool {
+    pub fn leads_home(&self, from: IpAddr, to: Destination) -> bool {
         let desk = &mut *self.0.borrow_mut();
         if desk.stands.resolver.contains(&to.address()) {
             return false;
@@ -110,8 +119,8 @@ impl Gate {
         let ruling = desk.policy.decide(wanted, service, &pinned(&names));
         let Ruling::Refuse(reason @ Reason::NotPublic(Kind::Own)) = ruling else { return false };
         let name = names.first().map(|(name, _)| name);
-        let attempt = Attempt { name, address: Some(wanted), service: Some(service) };
-        desk.ledger.refuse(attempt, &reason);
+        let attempt = Attempt { from, name, address: Some(wanted), service: Some(service) };
+        desk.books.of(from).refuse(attempt, &reason);
         true
     }
 
@@ -127,28 +136,38 @@ impl Gate {
 
     /// Has `tell` told of flows, from now on: the first of each that is let out, and that is not.
     pub fn tell_with(&self, tell: Tell) {
-        self.0.borrow_mut().ledger.teller = Some(Teller::new(tell, Instant::now()));
+        self.0.borrow_mut().books.tell_with(tell);
     }
 
-    /// What was refused and used so far.
-    pub fn told(&self) -> Traffic {
-        self.0.borrow().ledger.told()
+    /// Keeps what each of those behind the link does apart from what others do.
+    pub fn keep_apart(&self) {
+        self.0.borrow_mut().books.keep_apart();
+    }
+
+    /// Nobody has these addresses any more.
+    pub fn left(&self, addresses: &[IpAddr]) {
+        self.0.borrow_mut().books.left(addresses);
+    }
+
+    /// What was refused and used so far: of who has these addresses, or with none of all.
+    pub fn told(&self, of: &[IpAddr]) -> Traffic {
+        self.0.borrow().books.told(of)
     }
 
     fn with_resolver<T>(&self, act: impl FnOnce(&mut Resolver, &Policy) -> T) -> T {
         let desk = &mut *self.0.borrow_mut();
         let done = act(&mut desk.resolver, &desk.policy);
         for refused in desk.resolver.take_refused() {
-            let attempt =
-                Attempt { name: Some(&refused.name), address: refused.address, service: None };
-            desk.ledger.refuse(attempt, &refused.reason);
+            let (from, name, address) = (refused.from, Some(&refused.name), refused.address);
+            let attempt = Attempt { from, name, address, service: None };
+            desk.books.of(from).refuse(attempt, &refused.reason);
         }
         done
     }
 }
 
 impl Egress for Gate {
-    fn open(&mut self, to: Destination) -> Verdict {
+    fn open(&mut self, from: IpAddr, to: Destination) -> Verdict {
         let now = Instant::now();
         let desk = &mut *self.0.borrow_mut();
         let (service, port) = service_of(to);
@@ -160,12 +179,13 @@ impl Egress for Gate {
         }
         let wanted = desk.led(to.address());
         let names = desk.resolver.names(wanted, now);
-        match desk.decide(wanted, service, &names) {
+        match desk.decide(from, wanted, service, &names) {
             Ok((address, Check::Nothing)) => Verdict::Allow(SocketAddr::new(address, port)),
             Ok((address, check)) => {
                 let name = names.into_iter().next().map(|(name, _)| name);
                 let listener = Listener::new(service, check);
-                let tap = Tap { gate: self.clone(), listener, address, service, check, name };
+                let gate = self.clone();
+                let tap = Tap { gate, from, listener, address, service, check, name };
                 Verdict::Inspect(SocketAddr::new(address, port), Box::new(tap))
             }
             Err(()) => Verdict::Deny,
@@ -185,24 +205,26 @@ impl Desk {
 
     fn decide(
         &mut self,
+        from: IpAddr,
         address: IpAddr,
         service: Service,
         names: &[(HostName, Source)],
     ) -> Result<(IpAddr, Check), ()> {
-        let attempt = |name| Attempt { name, address: Some(address), service: Some(service) };
+        let attempt = |name| Attempt { from, name, address: Some(address), service: Some(service) };
+        let ledger = self.books.of(from);
         match self.policy.decide(address, service, &pinned(names)) {
             Ruling::Dial { address, check } => {
-                self.ledger.tell(attempt(names.first().map(|(name, _)| name)), None);
+                ledger.tell(attempt(names.first().map(|(name, _)| name)), None);
                 if self.learn && names.is_empty() {
-                    self.ledger.used(attempt(None));
+                    ledger.used(attempt(None));
                 }
                 for (name, _) in names.iter().filter(|_| self.learn) {
-                    self.ledger.used(attempt(Some(name)));
+                    ledger.used(attempt(Some(name)));
                 }
                 Ok((address, check))
             }
             Ruling::Refuse(reason) => {
-                self.ledger.refuse(attempt(names.first().map(|(name, _)| name)), &reason);
+                ledger.refuse(attempt(names.first().map(|(name, _)| name)), &reason);
                 Err(())
             }
         }
@@ -221,63 +243,9 @@ fn service_of(to: Destination) -> (Service, u16) {
     }
 }
 
-/// Listens to one connection.
-#[derive(Debug)]
-struct Tap {
-    gate: Gate,
-    listener: Listener,
-    address: IpAddr,
-    service: Service,
-    check: Check,
-    name: Option<HostName>,
-}
-
-impl Tap {
-    fn sight(&self, heard: Heard) -> Sight {
-        match heard {
-            Heard::More => Sight::Hold,
-            Heard::Pass => Sight::Pass,
-            Heard::Trust => Sight::Trust,
-            Heard::Refuse(reason) => {
-                self.note(&reason);
-                Sight::Refuse
-            }
-        }
-    }
-
-    fn note(&self, reason: &Reason) {
-        let attempt = Attempt {
-            name: self.listener.said().or(self.name.as_ref()),
-            address: Some(self.address),
-            service: Some(self.service),
-        };
-        let ledger = &mut self.gate.0.borrow_mut().ledger;
-        // Where names are denied, connections to addresses are looked at, too.
-        match self.check {
-            Check::Denied => ledger.refuse_for_good(attempt, reason),
-            Check::Names { .. } | Check::Nothing => ledger.refuse(attempt, reason),
-        }
-    }
-}
-
-impl Inspect for Tap {
-    fn look(&mut self, bytes: &[u8]) -> Sight {
-        let heard = self.listener.feed(&self.gate.0.borrow().policy, bytes);
-        self.sight(heard)
-    }
-
-    fn hear(&mut self, bytes: &[u8]) -> Option<Sight> {
-        let heard = self.listener.hear(&self.gate.0.borrow().policy, bytes)?;
-        Some(self.sight(heard))
-    }
-
-    fn end(&mut self) -> Sight {
-        self.sight(self.listener.end())
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::Sight;
     use super::*;
     use crate::net::dns::Over;
     use crate::net::dns::wire::{INTERNET, Question, Reader, WireName, kind};
@@ -303,7 +271,7 @@ mod tests {
     }
 
     fn tcp(gate: &mut Gate, to: &str) -> Verdict {
-        gate.open(Destination::Tcp(to.parse().unwrap()))
+        gate.open(ip("10.0.2.100"), Destination::Tcp(to.parse().unwrap()))
     }
 
     /// Looks a name up; the server answers with this address.
@@ -345,7 +313,7 @@ mod tests {
         assert_eq!(tap.look(b"GET / HTTP/1.1\r\nHost: good.test\r\n"), Sight::Hold);
         assert_eq!(tap.look(b"\r\n"), Sight::Pass);
         assert_eq!(tap.look(b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n"), Sight::Refuse);
-        let told = gate.told();
+        let told = gate.told(&[]);
         let allow: Vec<String> =
             told.refused.iter().filter_map(|r| r.allow.as_ref()).map(ToString::to_string).collect();
         assert!(allow.contains(&"evil.test".to_owned()), "{allow:?}");
@@ -372,18 +340,20 @@ mod tests {
         let all = ["192.0.2.7:80", "203.0.113.9:80", "198.51.100.5:80"];
         for to in all {
             assert!(!matches!(tcp(&mut gate, to), Verdict::Deny), "{to}");
-            assert!(!gate.leads_home(flow(to)), "{to}");
+            assert!(!gate.leads_home(ip("10.0.2.100"), flow(to)), "{to}");
         }
         gate.host_is(["192.0.2.7", "203.0.113.9", "198.51.100.5", "10.0.2.3"].map(ip).into());
         // One that was named by itself stays allowed.
-        let home = all.map(|to| gate.leads_home(flow(to)));
+        let home = all.map(|to| gate.leads_home(ip("10.0.2.100"), flow(to)));
         assert_eq!(home, [true, true, false]);
-        assert!(!gate.leads_home(Destination::Udp("10.0.2.3:53".parse().unwrap())));
+        assert!(
+            !gate.leads_home(ip("10.0.2.100"), Destination::Udp("10.0.2.3:53".parse().unwrap()))
+        );
         for to in ["192.0.2.7:80", "203.0.113.9:80"] {
             assert!(matches!(tcp(&mut gate, to), Verdict::Deny), "{to}");
         }
         gate.host_is(vec![ip("192.0.2.99")]);
-        assert!(!gate.leads_home(flow(all[0])));
+        assert!(!gate.leads_home(ip("10.0.2.100"), flow(all[0])));
     }
 
     #[test]

@@ -17,13 +17,15 @@ use crate::spec::net::{HostName, Ports, Prefix, Rule, Target, Transport};
 use crate::spec::order;
 
 /// Most different refusals, and most different things that were used.
-const MOST: usize = 256;
+pub(super) const MOST: usize = 256;
 
 type Key = (Option<HostName>, Option<IpAddr>, Protocol, Option<u16>);
 
 /// Counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
+    /// Most different refusals.
+    most: usize,
     refused: BTreeMap<Key, Refused>,
     more: u64,
     used: BTreeSet<Rule>,
@@ -34,6 +36,8 @@ pub struct Ledger {
 /// One flow or question, as it is noted.
 #[derive(Debug, Clone, Copy)]
 pub struct Attempt<'a> {
+    /// Who made it.
+    pub from: IpAddr,
     /// The name it is about.
     pub name: Option<&'a HostName>,
     /// The address it is about.
@@ -42,7 +46,33 @@ pub struct Attempt<'a> {
     pub service: Option<Service>,
 }
 
+impl Default for Ledger {
+    fn default() -> Self {
+        Self::new(MOST)
+    }
+}
+
 impl Ledger {
+    /// One of at most so many different refusals.
+    pub(super) fn new(most: usize) -> Self {
+        let (refused, used) = (BTreeMap::new(), BTreeSet::new());
+        Self { most, refused, more: 0, used, teller: None }
+    }
+
+    /// Takes over what is counted in another one.
+    pub(super) fn add(&mut self, other: &Self) {
+        self.more = self.more.saturating_add(other.more);
+        for (key, refused) in &other.refused {
+            if let Some(known) = self.refused.get_mut(key) {
+                known.count = known.count.saturating_add(refused.count);
+            } else if self.refused.len() < self.most {
+                self.refused.insert(key.clone(), refused.clone());
+            } else {
+                self.more = self.more.saturating_add(refused.count);
+            }
+        }
+    }
+
     /// Notes that something was refused.
     pub fn refuse(&mut self, attempt: Attempt<'_>, reason: &Reason) {
         self.note(attempt, reason, remedy);
@@ -68,7 +98,7 @@ impl Ledger {
         let key = (name.cloned(), attempt.address, protocol, port);
         if let Some(known) = self.refused.get_mut(&key) {
             known.count = known.count.saturating_add(1);
-        } else if self.refused.len() < MOST {
+        } else if self.refused.len() < self.most {
             let refused = Refused {
                 name: key.0.clone(),
                 address: key.1,
@@ -90,7 +120,8 @@ impl Ledger {
             let (protocol, port) = protocol_of(attempt.service);
             let refused = refused.map(ToString::to_string);
             let flow = Flow::new(attempt.name.cloned(), protocol, port);
-            teller.tell(Flow { address: attempt.address, refused, ..flow }, Instant::now);
+            let flow = Flow { address: attempt.address, refused, ..flow };
+            teller.tell(attempt.from, flow, Instant::now);
         }
     }
 
@@ -129,7 +160,7 @@ fn rule(attempt: Attempt<'_>) -> Option<Rule> {
     };
     let (_, port) = protocol_of(attempt.service);
     let transport = matches!(attempt.service, Some(Service::Udp(_))).then_some(Transport::Udp);
-    Some(Rule { target, ports: port.and_then(Ports::single), transport })
+    Some(Rule { target, ports: port.and_then(Ports::single), transport }).filter(Rule::has_hosts)
 }
 
 /// The rule that would have let it through.
@@ -157,6 +188,8 @@ mod tests {
     use super::super::kind::Kind;
     use super::*;
 
+    const FROM: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 2, 100));
+
     fn host(text: &str) -> HostName {
         HostName::parse(text).unwrap()
     }
@@ -170,7 +203,7 @@ mod tests {
         let name = name.map(host);
         let address = address.map(|address| address.parse().unwrap());
         let mut ledger = Ledger::default();
-        ledger.refuse(Attempt { name: name.as_ref(), address, service }, why);
+        ledger.refuse(Attempt { from: FROM, name: name.as_ref(), address, service }, why);
         let refused = ledger.told().refused;
         refused[0].allow.as_ref().map_or("-".to_owned(), ToString::to_string)
     }
@@ -196,6 +229,8 @@ mod tests {
         assert_eq!(allow(name, address, web, &Reason::NoProtocol), "192.0.2.7:443");
         let other = Some(Service::Tcp(8088));
         assert_eq!(allow(name, address, other, &Reason::Http2), "192.0.2.7:8088");
+        let many = Some("224.0.0.251");
+        assert_eq!(allow(None, many, quic, &Reason::NotPublic(Kind::Multicast)), "-");
         let rule = Rule::parse("a.test").unwrap();
         assert_eq!(allow(name, address, web, &Reason::Denied(rule)), "-");
     }
@@ -205,8 +240,8 @@ mod tests {
         let mut ledger = Ledger::default();
         let mut refuse = |n: u32, times: u32| {
             let address = std::net::Ipv4Addr::from_bits(0xc000_0000 + n).into();
-            let attempt =
-                Attempt { name: None, address: Some(address), service: Some(Service::Tcp(1)) };
+            let service = Some(Service::Tcp(1));
+            let attempt = Attempt { from: FROM, name: None, address: Some(address), service };
             (0..times).for_each(|_| ledger.refuse(attempt, &Reason::NotAllowed));
         };
         for n in 0..1000 {

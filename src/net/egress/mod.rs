@@ -9,7 +9,9 @@
 //! # Not here
 //! Packets and sockets (`net::user`).
 
+mod books;
 mod gate;
+mod home;
 pub mod inspect;
 mod kind;
 pub mod ledger;
@@ -23,6 +25,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
 pub use gate::{Gate, Stands};
+pub use home::Ways;
 pub use kind::Kind;
 pub use policy::Policy;
 pub use reason::Reason;
@@ -99,8 +102,8 @@ pub const HOLD: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Decides about flows, and answers what is asked of the sandbox's name server.
 pub trait Egress {
-    /// A new flow, before anything of it left.
-    fn open(&mut self, to: Destination) -> Verdict;
+    /// A new flow of who has the address `from`, before anything of it left.
+    fn open(&mut self, from: IpAddr, to: Destination) -> Verdict;
 
     /// Takes a connection from `inside` to the name server; none when it takes no more. The other end of the socket is
     /// ours.
@@ -113,8 +116,8 @@ pub trait Egress {
         false
     }
 
-    /// Whether this one does.
-    fn leads_home(&mut self, _to: Destination) -> bool {
+    /// Whether this one does, which `from` began.
+    fn leads_home(&mut self, _from: IpAddr, _to: Destination) -> bool {
         false
     }
 

@@ -13,6 +13,8 @@
 //! - Whoever denies wins, also over a rule that is more specific.
 //! - An address is judged by the host it reaches: an IPv4-mapped one is the IPv4 address, and one of NAT64 or
 //!   6to4 is what it carries.
+//! - An address is the host's own when one of its interfaces has it, or when its routes lead there: who dials it finds
+//!   out what the kernel would do, and no list has all of them.
 //! - A rule opens an address that is not public only when it lies within the range that makes it so:
 //!   `10.0.0.0/8` opens private addresses, `0.0.0.0/0` opens none, and neither a metadata service or
 //!   an address of this host, which are named one by one.
@@ -24,7 +26,9 @@
 //! Sockets, clocks, packets (`net::user`); names and their addresses (`net::dns`).
 
 use std::net::IpAddr;
+use std::rc::Rc;
 
+use super::home::Ways;
 use super::kind::Kind;
 use super::reason::Reason;
 use crate::spec::net::prefix::embedded;
@@ -97,13 +101,15 @@ pub enum Other {
 }
 
 /// What may leave, from the rules and what is known of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Policy {
     allow: Vec<Rule>,
     deny: Vec<Rule>,
     everything: bool,
     names: NameCheck,
     own: Vec<IpAddr>,
+    /// Which others are the host's own, too, where somebody knows.
+    ways: Option<Rc<dyn Ways>>,
 }
 
 impl Policy {
@@ -115,6 +121,7 @@ impl Policy {
             everything: !egress.closed && (egress.everything || egress.allow.is_empty()),
             names: egress.names,
             own: Vec::new(),
+            ways: None,
         };
         policy.set_own(own);
         policy
@@ -126,6 +133,11 @@ impl Policy {
         self.own = own.filter(|address| !address.is_loopback()).collect();
     }
 
+    /// From now on what leads to the host itself is its own, too, whatever address it is.
+    pub fn ask_ways(&mut self, ways: Rc<dyn Ways>) {
+        self.ways = Some(ways);
+    }
+
     /// Whether `address` may be dialled for `service`. `names`: all that it was given as an answer for.
     pub fn decide(&self, address: IpAddr, service: Service, names: &[Pinned<'_>]) -> Ruling {
         let address = address.to_canonical();
@@ -133,7 +145,7 @@ impl Policy {
         if let Some(rule) = self.denying(|target| is_at(target, address, reached), service) {
             return Ruling::Refuse(Reason::Denied(rule.clone()));
         }
-        let special = self.kind(address, reached);
+        let special = self.kind(address, reached, Some(service));
         let opens = |rule: &&Rule| match &rule.target {
             Target::Addresses(range) if range.contains(address) || range.contains(reached) => {
                 special.is_none_or(|(_, within)| within.covers(*range))
@@ -194,7 +206,7 @@ impl Policy {
     pub fn may_pin(&self, name: &HostName, address: IpAddr, source: Source) -> Result<(), Reason> {
         let address = address.to_canonical();
         let reached = reached(address);
-        let Some((kind, within)) = self.kind(address, reached) else { return Ok(()) };
+        let Some((kind, within)) = self.kind(address, reached, None) else { return Ok(()) };
         let opened = self.allow.iter().any(|rule| match rule.target {
             Target::Addresses(range) => {
                 (range.contains(address) || range.contains(reached)) && within.covers(range)
@@ -205,11 +217,23 @@ impl Policy {
     }
 
     /// What makes an address, or the one it stands for, not public.
-    fn kind(&self, address: IpAddr, reached: IpAddr) -> Option<(Kind, Prefix)> {
-        let own = [address, reached].into_iter().find(|address| self.own.contains(address));
+    fn kind(
+        &self,
+        address: IpAddr,
+        reached: IpAddr,
+        service: Option<Service>,
+    ) -> Option<(Kind, Prefix)> {
+        let own = [address, reached].into_iter().find(|address| self.is_own(*address, service));
         own.map(|own| (Kind::Own, Prefix::single(own)))
             .or_else(|| Kind::of(reached))
             .or_else(|| if is_nat64(address) { None } else { Kind::of(address) })
+    }
+
+    /// Loopback has a kind of its own, and every way to it leads home.
+    fn is_own(&self, address: IpAddr, service: Option<Service>) -> bool {
+        let is_loopback = || matches!(Kind::of(address), Some((Kind::Loopback, _)));
+        let leads = |ways: &Rc<dyn Ways>| !is_loopback() && ways.lead_home(address, service);
+        self.own.contains(&address) || self.ways.as_ref().is_some_and(leads)
     }
 
     fn about(&self, service: Service) -> impl Iterator<Item = &Rule> {

@@ -7,6 +7,8 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::net::IpAddr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::plan::traffic::Flow;
@@ -18,8 +20,8 @@ const OFTEN: Duration = Duration::from_secs(10);
 /// Places that are known; with one more all are forgotten, so that they are told of again.
 const KNOWN: usize = 256;
 
-/// What is told of a flow.
-pub type Tell = Box<dyn FnMut(&Flow)>;
+/// What is told of a flow, and of whom.
+pub type Tell = Rc<dyn Fn(IpAddr, &Flow)>;
 
 /// See the module.
 pub(super) struct Teller {
@@ -36,8 +38,8 @@ impl Teller {
         Self { tell, known: BTreeSet::new(), left: MOST, since: now, skipped: 0 }
     }
 
-    /// Tells of a flow, unless it is known or there are too many.
-    pub(super) fn tell(&mut self, flow: Flow, now: impl FnOnce() -> Instant) {
+    /// Tells of a flow of `from`, unless it is known or there are too many.
+    pub(super) fn tell(&mut self, from: IpAddr, flow: Flow, now: impl FnOnce() -> Instant) {
         if self.known.contains(&flow) {
             return;
         }
@@ -47,7 +49,7 @@ impl Teller {
             return;
         }
         self.left -= 1;
-        (self.tell)(&Flow { skipped: std::mem::take(&mut self.skipped), ..flow.clone() });
+        (self.tell)(from, &Flow { skipped: std::mem::take(&mut self.skipped), ..flow.clone() });
         if self.known.len() >= KNOWN {
             self.known.clear();
         }
@@ -74,7 +76,6 @@ mod tests {
     use super::*;
     use crate::plan::traffic::Protocol;
     use std::cell::RefCell;
-    use std::rc::Rc;
 
     fn flow(number: u32) -> Flow {
         let address = Some(core::net::Ipv4Addr::from_bits(0xc000_0200 + number).into());
@@ -85,10 +86,14 @@ mod tests {
     fn each_is_told_once_and_a_flood_is_counted() {
         let told = Rc::new(RefCell::new(Vec::new()));
         let (begin, heard) = (Instant::now(), Rc::clone(&told));
-        let tell = move |flow: &Flow| heard.borrow_mut().push(flow.clone());
-        let mut teller = Teller::new(Box::new(tell), begin);
+        let from = IpAddr::from([10, 0, 2, 100]);
+        let tell = move |who, flow: &Flow| {
+            assert_eq!(who, from);
+            heard.borrow_mut().push(flow.clone());
+        };
+        let mut teller = Teller::new(Rc::new(tell), begin);
         let mut at = |number, seconds| {
-            teller.tell(flow(number), || begin + Duration::from_secs(seconds));
+            teller.tell(from, flow(number), || begin + Duration::from_secs(seconds));
             told.borrow().len()
         };
         for number in 0..10 {
@@ -106,7 +111,7 @@ mod tests {
         // After a long time no more than at the beginning, and what is forgotten is told of again.
         for round in 1..8 {
             for number in 0..1000 {
-                teller.tell(flow(number), || begin + Duration::from_secs(round * 1_000_000));
+                teller.tell(from, flow(number), || begin + Duration::from_secs(round * 1_000_000));
             }
             let told = told.borrow();
             assert_eq!(told.len(), 65 + 64 * usize::try_from(round).unwrap());

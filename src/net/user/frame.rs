@@ -53,6 +53,8 @@ pub enum Unreachable {
     Protocol,
     /// It is not allowed.
     Prohibited,
+    /// It is longer than this.
+    TooBig(u16),
 }
 
 /// The beginning of the packet that an error is about.
@@ -196,7 +198,10 @@ impl Frame {
 
     /// An error; what follows is [`Quoted`].
     pub fn unreachable(from: IpAddr, why: Unreachable, quote: &Quote) -> (Self, Quoted) {
+        let most = if let Unreachable::TooBig(mtu) = why { u32::from(mtu) } else { 0 };
         let code = match (why, from.is_ipv4()) {
+            (Unreachable::TooBig(_), true) => [3, 4],
+            (Unreachable::TooBig(_), false) => [2, 0],
             (Unreachable::Network, true) => [3, 0],
             (Unreachable::Host, true) => [3, 1],
             (Unreachable::Protocol, true) => [3, 2],
@@ -215,7 +220,7 @@ impl Frame {
         quoted.length = header.len() + 8;
         quoted.bytes[..header.len()].copy_from_slice(header);
         quoted.bytes[header.len()..quoted.length].copy_from_slice(&quote.first);
-        let frame = Self::icmp(from, quote.from, code, [0; 4], quoted.bytes());
+        let frame = Self::icmp(from, quote.from, code, most.to_be_bytes(), quoted.bytes());
         (frame, quoted)
     }
 

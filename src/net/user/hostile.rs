@@ -27,7 +27,7 @@ pub const OWN: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 2, 100));
 struct Open;
 
 impl Egress for Open {
-    fn open(&mut self, to: Destination) -> Verdict {
+    fn open(&mut self, _from: IpAddr, to: Destination) -> Verdict {
         match to {
             Destination::Tcp(to) | Destination::Udp(to) if to.port() % 7 == 1 => {
                 if to.port() & 8 == 0 { Verdict::Deny } else { Verdict::Closed }
@@ -160,21 +160,28 @@ mod tests {
 
     #[test]
     fn nobody_but_one_host_is_a_destination() {
-        for to in ["224.0.0.1:80", "255.255.255.255:80", "0.0.0.0:80", "240.0.0.1:80"] {
+        for to in ["224.0.0.1:80", "255.255.255.255:80", "0.0.0.0:80"] {
+            // Both are told.
             let packets = [tcp("10.0.2.100:1", to, Flags::SYN, b""), udp("10.0.2.100:1", to)];
-            assert_eq!(outcome(&packets), Outcome::default(), "{to}");
+            let told = Outcome { answers: 2, ..Outcome::default() };
+            assert_eq!(outcome(&packets), told, "{to}");
         }
-        assert_eq!(outcome(&[udp("[fd00::100]:1", "[ff02::1]:9")]), Outcome::default());
+        let told = Outcome { answers: 1, ..Outcome::default() };
+        assert_eq!(outcome(&[udp("[fd00::100]:1", "[ff02::1]:9")]), told);
+        let mut group = udp("10.0.2.100:1", "224.0.0.22:0");
+        group[9] = 2;
+        assert_eq!(outcome(&[group]), Outcome::default(), "what a kernel says to its link");
     }
 
     #[test]
     fn a_fragment_or_an_option_opens_nothing() {
         let good = udp("10.0.2.100:1", "192.0.2.1:53");
         assert_eq!(outcome(std::slice::from_ref(&good)).dialled, 1);
-        for (at, value) in [(6, 0x20), (7, 8), (0, 0x46)] {
+        for (at, value, answers) in [(6, 0x20, 1), (7, 8, 0), (0, 0x46, 0)] {
             let mut bad = good.clone();
             bad[at] = value;
-            assert_eq!(outcome(&[bad]), Outcome::default(), "byte {at}");
+            let told = Outcome { answers, ..Outcome::default() };
+            assert_eq!(outcome(&[bad]), told, "byte {at}");
         }
     }
 

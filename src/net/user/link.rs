@@ -195,7 +195,10 @@ impl Link {
         // Where nothing listens, or nothing is served, the host itself says so.
         let from = match why {
             Unreachable::Port | Unreachable::Protocol => quote.to,
-            Unreachable::Network | Unreachable::Host | Unreachable::Prohibited => from,
+            Unreachable::Network
+            | Unreachable::Host
+            | Unreachable::Prohibited
+            | Unreachable::TooBig(_) => from,
         };
         let (frame, quoted) = Frame::unreachable(from, why, quote);
         self.send(&frame, [quoted.bytes(), &[]]);

@@ -225,8 +225,8 @@ impl<D: Dial> Named<D> {
 }
 
 impl<D: Dial> Egress for Named<D> {
-    fn open(&mut self, to: Destination) -> Verdict {
-        match (self.gate.open(to), to) {
+    fn open(&mut self, from: IpAddr, to: Destination) -> Verdict {
+        match (self.gate.open(from, to), to) {
             (Verdict::Names, Destination::Udp(_) | Destination::Echo(_)) => Verdict::Closed,
             (verdict, _) => verdict,
         }
@@ -245,8 +245,8 @@ impl<D: Dial> Egress for Named<D> {
         true
     }
 
-    fn leads_home(&mut self, to: Destination) -> bool {
-        self.gate.leads_home(to)
+    fn leads_home(&mut self, from: IpAddr, to: Destination) -> bool {
+        self.gate.leads_home(from, to)
     }
 
     fn take(&mut self, ends: Ends, datagram: &[u8]) -> bool {

@@ -5,7 +5,8 @@
 //! them unfinished ([`crate::sys::tun`]).
 //!
 //! # Decisions
-//! - Fragments are dropped. With this link's MTU only a datagram above 65,492 bytes is ever cut.
+//! - Fragments are not put together. With this link's MTU only a datagram above 65,492 bytes (65,472 of IPv6) is ever
+//!   cut; who sent it is told that it is too long, by its first fragment.
 //! - So is anything with IP options or IPv6 extension headers: nothing of them would reach the host's
 //!   sockets, and a source route would name another destination than the one that is asked about.
 
@@ -33,6 +34,8 @@ pub enum Body<'a> {
     Echo(Echo<'a>),
     /// Another protocol, by its number; with the first eight bytes for the error.
     Other(u8, [u8; 8]),
+    /// The beginning of something that was cut because of its length, in the same way.
+    Cut(u8, [u8; 8]),
 }
 
 /// A TCP segment.
@@ -132,12 +135,13 @@ const EXTENSIONS: [u8; 7] = [0, 43, 44, 51, 60, 135, 139];
 
 /// Reads one packet.
 pub fn parse(bytes: &[u8]) -> Option<Packet<'_>> {
-    let (from, to, protocol, rest) = match bytes.first()? >> 4 {
+    let (from, to, protocol, rest, is_cut) = match bytes.first()? >> 4 {
         4 => parse_v4(bytes)?,
         6 => parse_v6(bytes)?,
         _ => return None,
     };
     let body = match (protocol, from.is_ipv4()) {
+        _ if is_cut => Body::Cut(protocol, *rest.first_chunk()?),
         (protocol::TCP, _) => Body::Tcp(parse_segment(rest)?),
         (protocol::UDP, _) => Body::Udp(parse_datagram(rest)?),
         (protocol::ICMP, true) => Body::Echo(parse_echo(rest, 8)?),
@@ -155,30 +159,39 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.get(at..)?.first_chunk()?))
 }
 
-type Network<'a> = (IpAddr, IpAddr, u8, &'a [u8]);
+/// Source, destination, protocol, what follows, and whether more of that is in other packets.
+type Network<'a> = (IpAddr, IpAddr, u8, &'a [u8], bool);
 
 fn parse_v4(bytes: &[u8]) -> Option<Network<'_>> {
     const LENGTH: usize = 20;
-    // More fragments, or an offset. `Don't fragment` and the reserved bit say nothing.
-    const FRAGMENT: u16 = 0x3fff;
+    // An offset, and more fragments. `Don't fragment` and the reserved bit say nothing.
+    const OFFSET: u16 = 0x1fff;
+    const MORE: u16 = 0x2000;
     let total = usize::from(u16_at(bytes, 2)?);
-    let whole = *bytes.first()? == 0x45 && u16_at(bytes, 6)? & FRAGMENT == 0;
-    let rest = bytes.get(LENGTH..total).filter(|_| whole)?;
+    let place = u16_at(bytes, 6)?;
+    let plain = *bytes.first()? == 0x45 && place & OFFSET == 0;
+    let rest = bytes.get(LENGTH..total).filter(|_| plain)?;
     let address = |at: usize| Some(IpAddr::V4(Ipv4Addr::from(u32_at(bytes, at)?)));
-    Some((address(12)?, address(16)?, *bytes.get(9)?, rest))
+    Some((address(12)?, address(16)?, *bytes.get(9)?, rest, place & MORE != 0))
 }
 
 fn parse_v6(bytes: &[u8]) -> Option<Network<'_>> {
     const LENGTH: usize = 40;
+    const FRAGMENT: u8 = 44;
     let length = usize::from(u16_at(bytes, 4)?);
-    let rest = bytes.get(LENGTH..LENGTH + length)?;
+    let mut rest = bytes.get(LENGTH..LENGTH + length)?;
     let address = |at: usize| {
         let octets: [u8; 16] = *bytes.get(at..)?.first_chunk()?;
         Some(IpAddr::V6(Ipv6Addr::from(octets)))
     };
-    let next = *bytes.get(6)?;
+    let mut next = *bytes.get(6)?;
+    // Of the offset the three lowest bits are something else; the very lowest says that more comes.
+    let is_cut = next == FRAGMENT && u16_at(rest, 2)? == 1;
+    if is_cut {
+        (next, rest) = (*rest.first()?, rest.get(8..)?);
+    }
     let plain = !EXTENSIONS.contains(&next);
-    plain.then_some((address(8)?, address(24)?, next, rest))
+    plain.then_some((address(8)?, address(24)?, next, rest, is_cut))
 }
 
 fn parse_segment(bytes: &[u8]) -> Option<Segment<'_>> {
@@ -270,7 +283,10 @@ mod tests {
     fn fragments_options_and_lies_about_lengths_are_dropped() {
         let good = v4(protocol::TCP, &syn());
         assert!(parse(&good).is_some());
-        for (at, value) in [(6, 0x20), (7, 1), (0, 0x46), (2, 0xff), (32, 0xf0), (32, 0x40)] {
+        let mut cut = good.clone();
+        cut[6] = 0x20;
+        assert!(matches!(parse(&cut), Some(Packet { body: Body::Cut(6, _), .. })));
+        for (at, value) in [(7, 1), (0, 0x46), (2, 0xff), (32, 0xf0), (32, 0x40)] {
             let mut bad = good.clone();
             bad[at] = value;
             assert_eq!(parse(&bad), None, "byte {at} = {value}");
@@ -296,6 +312,15 @@ mod tests {
             bytes[6] = extension;
             assert_eq!(parse(&bytes), None);
         }
+        // The first fragment of a datagram, then one that hides a route, then the second one.
+        let mut cut = bytes.clone();
+        (cut[5], cut[6]) = (17, 44);
+        cut.splice(40..40, [protocol::UDP, 0, 0, 1, 0, 0, 0, 7]);
+        assert!(matches!(parse(&cut), Some(Packet { body: Body::Cut(17, _), .. })));
+        cut[40] = 43;
+        assert_eq!(parse(&cut), None);
+        (cut[40], cut[43]) = (protocol::UDP, 9);
+        assert_eq!(parse(&cut), None);
     }
 
     proptest! {

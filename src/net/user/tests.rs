@@ -60,7 +60,7 @@ impl Inspect for Look {
 }
 
 impl Egress for Gate {
-    fn open(&mut self, to: Destination) -> Verdict {
+    fn open(&mut self, _from: IpAddr, to: Destination) -> Verdict {
         match to {
             Destination::Tcp(to) if to.port() == LOOKED_AT => {
                 Verdict::Inspect(to, Box::new(Look(Vec::new())))

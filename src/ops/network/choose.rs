@@ -123,6 +123,7 @@ mod tests {
             subnet6: Prefix::parse("fd12:3456:789a:1::/64").unwrap(),
             gateway: "10.9.0.1".parse().unwrap(),
             internal: true,
+            uplink: super::super::Uplink::None,
             ip_range: None,
             labels: [("a".to_owned(), "1\u{1b}".to_owned())].into(),
             sandboxes: 2,

@@ -10,6 +10,8 @@
 //! - A sandbox that was started without such a network has a user namespace below the caller's own. No process has
 //!   power over both, and the kernel lays no cable between them: it is refused.
 //! - The place is tied to the sandbox's pid 1: it is given up when that ends, whoever sees it.
+//! - A sandbox that stays is connected again by its next run, as soon as its payload is there: pid 1 gives its first
+//!   interface its address itself. What cannot be had then is told as an event, and tried by the next run.
 
 use std::os::fd::OwnedFd;
 
@@ -22,18 +24,30 @@ use crate::launch::{Below, Door, configure_port, keep_sources};
 use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
 use crate::plan::facts::Facts;
+use crate::report::Failure;
+use crate::spec::command::Keep;
 use crate::spec::net::segment::overlap;
 use crate::spec::net::{NetworkName, Seat, Segment};
 use crate::spec::{Network, Text};
 use crate::state::events::What;
-use crate::state::{Found, Record, Store};
+use crate::state::{Found, JoinedNetwork, Record, Store};
 use crate::sys::errno::Errno;
 
 /// Interfaces that a sandbox has at most.
 const PORTS: u8 = 16;
 
-/// Connects a running sandbox with one more network. Whether it may be started again, and is not on it then.
-pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<bool, NetworksError> {
+/// A sandbox that is to be connected.
+struct Guest<'a> {
+    /// How it is called in errors.
+    sandbox: &'a Text,
+    id: &'a str,
+    name: Option<&'a str>,
+    door: &'a Door,
+    init: OwnedFd,
+}
+
+/// Connects a running sandbox with one more network.
+pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(), NetworksError> {
     let (found, record) = running(sandbox, "connect")?;
     let refused =
         |why| NetworksError::Elsewhere { sandbox: sandbox.clone(), network: network.clone(), why };
@@ -47,28 +61,92 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<boo
     if on(&store, network, id)?.is_some() {
         return Err(NetworksError::Already { sandbox: sandbox.clone(), network: network.clone() });
     }
-    let place = place(network, record.spec.name.as_deref(), seat, &facts()?)?;
+    let (door, init) = door(&found, sandbox)?;
+    let name = record.spec.name.as_deref();
+    plug_in(&store, network, seat, Guest { sandbox, id, name, door: &door, init })?.tell(&found);
+    remember(&store, &found, &record, |joined| {
+        joined.push(JoinedNetwork { network: network.clone(), seat: seat.clone() });
+    })
+}
+
+/// Connects a sandbox whose run has just begun with the networks that an earlier one was connected with. What cannot be
+/// had is told as an event.
+pub fn reconnect(found: &Found, record: &Record, door: &Door, init: &OwnedFd) {
+    let (sandbox, name) = (Text::from(record.id.as_str()), record.spec.name.as_deref());
+    for JoinedNetwork { network, seat } in found.joined() {
+        let init = init.try_clone().map_err(|_| Errno::EMFILE);
+        let cannot = |source| NetworksError::Plug { sandbox: sandbox.clone(), source };
+        let connected = init.map_err(cannot).and_then(|init| {
+            let guest = Guest { sandbox: &sandbox, id: record.id.as_str(), name, door, init };
+            plug_in(&open()?, &network, &seat, guest)
+        });
+        match connected {
+            Ok(done) => done.tell(found),
+            Err(error) => {
+                let details =
+                    [("network", network.to_string()), ("error", Failure::new(&error).text)];
+                found.tell_as_called(What::NetworkDisconnect, &details);
+            }
+        }
+    }
+}
+
+/// A network that it is on now, and its address.
+struct Connected(NetworkName, String);
+
+impl Connected {
+    fn tell(self, found: &Found) {
+        let details = [("network", self.0.to_string()), ("address", self.1)];
+        found.tell_as_called(What::NetworkConnect, &details);
+    }
+}
+
+/// Has the networks of the next run changed, where there may be one. Those of its spec it has in any case.
+fn remember(
+    store: &Store,
+    found: &Found,
+    record: &Record,
+    change: impl FnOnce(&mut Vec<JoinedNetwork>),
+) -> Result<(), NetworksError> {
+    let life = &record.spec.lifetime;
+    if life.keep == Keep::Nothing || life.detached.is_none() && record.spec.name.is_none() {
+        return Ok(());
+    }
+    let _turn = store.take_turn()?;
+    let mut joined = found.joined();
+    change(&mut joined);
+    joined.retain(|one| record.spec.network != Network::Bridge(one.network.clone()));
+    Ok(found.write_joined(&joined)?)
+}
+
+fn plug_in(
+    store: &Store,
+    network: &NetworkName,
+    seat: &Seat,
+    guest: Guest<'_>,
+) -> Result<Connected, NetworksError> {
+    let Guest { sandbox, id, name, door, init } = guest;
+    let place = place(network, name, seat, &facts()?)?;
     place.know(id)?;
     // Known by its id it is seen on all of them by whoever connects it with another one now.
-    let others = others(&store, network, id)?;
-    let own = segment(&store, network)?;
+    let others = others(store, network, id)?;
+    let own = segment(store, network)?;
     for (name, _) in &others {
-        let other = segment(&store, name)?;
+        let other = segment(store, name)?;
         if overlap(own.subnet, other.subnet) || overlap(own.subnet6, other.subnet6) {
             let (sandbox, network, other) = (sandbox.clone(), network.clone(), name.clone());
             return Err(NetworksError::Theirs { sandbox, network, other });
         }
     }
-    let (door, init) = door(&found, sandbox)?;
     // With more addresses than one, its kernel would send from each into any of them.
     for (name, holder) in &others {
         holder::bind(name, holder, id)?;
     }
     place.bind(id)?;
-    let port = plug(&place, &door)?;
+    let port = plug(&place, door)?;
     // What is written for the addresses there are, is for those of one command at a time.
     let turn = store.take_turn()?;
-    configure_port(&door, &place.lease().link, port).map_err(|source| {
+    configure_port(door, &place.lease().link, port).map_err(|source| {
         // What is not there any more cannot be configured.
         if place.is_taken_away() {
             HolderError::Dismissed(network.clone()).into()
@@ -79,10 +157,7 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<boo
     drop(turn);
     place.stay(init)?;
     let address = place.lease().link.v4.own.to_string();
-    let details = [("network", network.to_string()), ("address", address)];
-    found.tell_as_called(What::NetworkConnect, &details);
-    let life = &record.spec.lifetime;
-    Ok(life.detached.is_some() || !life.restart.is_no())
+    Ok(Connected(network.clone(), address))
 }
 
 /// Takes its place on a network from a running sandbox.
@@ -97,6 +172,7 @@ pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksE
         done => done?,
     }
     found.tell_as_called(What::NetworkDisconnect, &[("network", network.to_string())]);
+    remember(&store, &found, &record, |joined| joined.retain(|one| one.network != *network))?;
     // It has no interface there any more. From an address of it nothing is to leave by another; one that has ended
     // meanwhile sends nothing.
     let _turn = store.take_turn()?;

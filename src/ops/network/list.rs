@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 
@@ -32,6 +31,8 @@ pub struct NetworkRow {
     pub ip_range: Option<Prefix>,
     /// What was written on it.
     pub labels: BTreeMap<String, String>,
+    /// How the way out is.
+    pub uplink: Uplink,
     /// How many sandboxes are on it.
     pub sandboxes: usize,
     /// When it was made.
@@ -45,8 +46,6 @@ pub struct NetworkDetail {
     row: NetworkRow,
     /// What may leave.
     egress: Egress,
-    /// How the way out is.
-    uplink: Uplink,
     /// What went out and was refused, by all of them, since the first one came.
     #[serde(skip_serializing_if = "Option::is_none")]
     traffic: Option<Traffic>,
@@ -57,7 +56,7 @@ pub struct NetworkDetail {
 /// The way out of a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-enum Uplink {
+pub enum Uplink {
     /// There is none: it is internal.
     None,
     /// Nobody is there.
@@ -82,29 +81,10 @@ pub fn list(store: &Store) -> Result<Vec<NetworkRow>, NetworksError> {
 /// One network.
 pub fn inspect(store: &Store, name: &NetworkName) -> Result<NetworkDetail, NetworksError> {
     let network = find(store, name)?;
-    let Found { row, egress, members, holder } = look(&network)?;
-    let traffic = match &holder {
-        Some(holder) => holder::traffic(name, holder)?,
-        None => None,
-    };
-    let uplink = match (&holder, &traffic) {
-        (Some(_), None) => Uplink::Lost,
-        _ if row.internal => Uplink::None,
-        (None, _) => Uplink::Idle,
-        (Some(_), Some(_)) => Uplink::Up,
-    };
-    Ok(NetworkDetail { row, egress, uplink, traffic, members })
+    look(&network)
 }
 
-/// What a network is, and who is there.
-struct Found {
-    row: NetworkRow,
-    egress: Egress,
-    members: Vec<Member>,
-    holder: Option<OwnedFd>,
-}
-
-fn look(network: &LockedNetwork) -> Result<Found, NetworksError> {
+fn look(network: &LockedNetwork) -> Result<NetworkDetail, NetworksError> {
     let record = network.record()?;
     let segment = record.segment;
     let holder = holder::connect(network.name(), network)?;
@@ -112,7 +92,18 @@ fn look(network: &LockedNetwork) -> Result<Found, NetworksError> {
         Some(holder) => holder::members(network.name(), holder)?,
         None => Vec::new(),
     };
+    let traffic = match &holder {
+        Some(holder) => holder::traffic(network.name(), holder)?,
+        None => None,
+    };
+    let uplink = match (&holder, &traffic) {
+        (Some(_), None) => Uplink::Lost,
+        _ if segment.egress.closed => Uplink::None,
+        (None, _) => Uplink::Idle,
+        (Some(_), Some(_)) => Uplink::Up,
+    };
     let row = NetworkRow {
+        uplink,
         name: segment.name,
         subnet: segment.subnet,
         subnet6: segment.subnet6,
@@ -123,7 +114,7 @@ fn look(network: &LockedNetwork) -> Result<Found, NetworksError> {
         sandboxes: members.len(),
         created: record.created,
     };
-    Ok(Found { row, egress: segment.egress, members, holder })
+    Ok(NetworkDetail { row, egress: segment.egress, traffic, members })
 }
 
 /// Their names alone.
@@ -139,7 +130,12 @@ pub fn table(rows: &[NetworkRow], screen: Option<usize>) -> String {
             row.name.to_string(),
             row.subnet.to_string(),
             row.gateway.to_string(),
-            if row.internal { "none" } else { "user" }.to_owned(),
+            match row.uplink {
+                Uplink::None => "none",
+                Uplink::Lost => "lost",
+                Uplink::Idle | Uplink::Up => "user",
+            }
+            .to_owned(),
             row.sandboxes.to_string(),
         ]);
     }
@@ -161,6 +157,7 @@ mod tests {
             subnet6: Prefix::parse("fd00::/64").unwrap(),
             gateway: "10.102.135.1".parse().unwrap(),
             internal: false,
+            uplink: Uplink::Idle,
             ip_range: None,
             labels: BTreeMap::new(),
             sandboxes: 2,

@@ -106,6 +106,21 @@ impl Prefix {
         self.length <= other.length && self.contains(other.address)
     }
 
+    /// Whether any of it is the address of one host. Others are of many hosts at once, or of none.
+    pub fn has_hosts(self) -> bool {
+        const fn v4(first: u8, length: u8) -> Prefix {
+            Prefix::of(IpAddr::V4(Ipv4Addr::new(first, 0, 0, 0)), length)
+        }
+        const NOBODY: [Prefix; 5] = [
+            v4(0, 8),
+            v4(224, 4),
+            Prefix::of(IpAddr::V4(Ipv4Addr::BROADCAST), 32),
+            Prefix::of(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 128),
+            Prefix::of(IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0)), 8),
+        ];
+        !NOBODY.iter().any(|nobody| nobody.covers(self))
+    }
+
     /// `ADDRESS` or `ADDRESS/BITS`.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
         let Some((address, length)) = text.split_once('/') else {

@@ -28,6 +28,9 @@ pub enum RateError {
     /// A unit that is bits to some and bytes to others, or none.
     #[error("it does not say whether it counts bits or bytes")]
     Ambiguous,
+    /// Other programs' way to say that there is no bound.
+    #[error("it lets nothing through; without one there is no bound")]
+    Nothing,
     /// Less than anything works with.
     #[error("it is less than 16k")]
     TooSlow,
@@ -64,6 +67,9 @@ fn parse_one(text: &str) -> Result<u64, RateError> {
     let is_number = !whole.is_empty() && !part.is_empty() && !part.contains('.');
     if !is_number || part.len() > 3 {
         return Err(RateError::NotARate);
+    }
+    if number.bytes().all(|digit| matches!(digit, b'0' | b'.')) {
+        return Err(RateError::Nothing);
     }
     let scale = scale(unit)?;
     let digits = |text: &str| text.parse::<u64>().map_err(|_| RateError::TooFast);
@@ -163,7 +169,10 @@ mod tests {
         }
         assert_eq!(Rate::parse("10M/5M/1M"), Err(RateError::NotARate));
         assert_eq!(Rate::parse("10MB/s"), Err(RateError::Ambiguous));
-        for text in ["0k", "0M", "15.999k", "10M/1k"] {
+        for text in ["0", "0k", "0.0M", "0/5M", "5M/0"] {
+            assert_eq!(Rate::parse(text), Err(RateError::Nothing), "{text}");
+        }
+        for text in ["0.001k", "15.999k", "10M/1k"] {
             assert_eq!(Rate::parse(text), Err(RateError::TooSlow), "{text}");
         }
         for text in ["100.001G", "99999999999999999999G", "18446744073709551615k"] {

@@ -74,6 +74,9 @@ pub enum RuleError {
     /// `[…` without `]`, or something between `]` and the port.
     #[error("`[` and `]` stand around an IPv6 address, and only `:PORT` after them")]
     Brackets,
+    /// Multicast, broadcast, the unspecified address: allowed, it would be refused all the same.
+    #[error("nothing of it is the address of one host, and only hosts can be talked to")]
+    NoHost,
     /// Where one server is named.
     #[error("it is not the address of a server, with a port or without")]
     Server,
@@ -96,6 +99,7 @@ impl RuleError {
             Self::Brackets => "as in `[2001:db8::1]:443`",
             Self::Address(error) => return error.hint(),
             Self::Name(error) => return error.hint().map(str::to_owned),
+            Self::NoHost => "`--allow-all` allows every public address, `0.0.0.0/0` those of IPv4",
             Self::Empty | Self::Transport | Self::Ports | Self::PortsReversed => return None,
         };
         Some(fixed.to_owned())
@@ -114,6 +118,17 @@ impl Rule {
         let (rest, transport) = split_transport(text)?;
         let (target, ports) = split_ports(rest)?;
         Ok(Self { target: Target::parse(target)?, ports, transport })
+    }
+
+    /// Reads a rule that allows somebody.
+    pub fn parse_allowing(text: &str) -> Result<Self, RuleError> {
+        Self::parse(text)
+            .and_then(|rule| if rule.has_hosts() { Ok(rule) } else { Err(RuleError::NoHost) })
+    }
+
+    /// Whether there is somebody whom it is about.
+    pub fn has_hosts(&self) -> bool {
+        !matches!(self.target, Target::Addresses(range) if !range.has_hosts())
     }
 
     /// Whether it is about this port of this protocol. Without a port (as in an echo request) only a
@@ -342,6 +357,26 @@ mod tests {
             ("*.", NameError::Empty.into()),
         ] {
             assert_eq!(Rule::parse(text), Err(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_allowed_is_the_address_of_a_host() {
+        for nobody in [
+            "0.0.0.0",
+            "0.0.0.0/8",
+            "224.0.0.1",
+            "239.1.0.0/16:5353/udp",
+            "255.255.255.255",
+            "::",
+            "ff02::fb",
+        ] {
+            assert_eq!(Rule::parse_allowing(nobody), Err(RuleError::NoHost), "{nobody}");
+            assert!(Rule::parse(nobody).is_ok(), "to deny it does no harm: {nobody}");
+        }
+        for somebody in ["0.0.0.0/0", "::/0", "224.0.0.0/3", "240.0.0.1", "fe80::1", "example.org"]
+        {
+            assert!(Rule::parse_allowing(somebody).is_ok(), "{somebody}");
         }
     }
 

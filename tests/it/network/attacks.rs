@@ -44,6 +44,25 @@ fn no_spelling_of_an_inner_address_is_reached() {
 }
 
 #[test]
+fn what_a_route_leads_to_the_host_is_out_of_reach() {
+    let (what, count) =
+        all(&["tcp 203.0.113.77 80", "tcp 203.0.113.130 80", "tcp 2001:db8:66::9 80"]);
+    assert_eq!(on_host(&what), lines("connected", count));
+    for flags in ["--network user", "--allow 203.0.113.0/24 --allow ::/0"] {
+        assert_eq!(inside(flags, &what), lines("refused", count), "{flags}");
+    }
+    let others = "ping 203.0.113.77 + udp 203.0.113.77 9";
+    assert_eq!(on_host(others), lines("answered", 2));
+    let all = format!("{others} + ping 203.0.113.130 + udp 203.0.113.130 9");
+    assert_eq!(inside("--network user", &all), lines("refused", 4));
+    // By one port alone: elsewhere it is another host.
+    let both = "tcp 198.51.100.8 80 + tcp 198.51.100.8 81";
+    assert_eq!(on_host(both), lines("connected", 2));
+    assert_eq!(inside("--network user", both), "connected\nrefused\n");
+    assert_eq!(inside("--allow 203.0.113.77", "tcp 203.0.113.77 80"), "connected\n");
+}
+
+#[test]
 fn echoes_and_datagrams_keep_to_the_rules() {
     let what = "ping 192.0.2.1 + ping 169.254.169.254 + udp 192.0.2.1 9";
     assert_eq!(on_host(what), lines("answered", 3));
@@ -57,6 +76,40 @@ fn echoes_and_datagrams_keep_to_the_rules() {
     assert_eq!(tried, "198.51.100.7\nanswered\nrefused\n");
     let tried = inside("--allow good.test:443 --allow 198.51.100.7:80", named);
     assert_eq!(tried, "198.51.100.7\nrefused\nrefused\n");
+}
+
+#[test]
+fn what_is_no_host_is_refused_at_once_and_told() {
+    let (what, count) =
+        all(&["tcp 240.0.0.1 80", "udp 240.0.0.1 9", "udp 224.0.0.9 9", "ping 240.0.0.1"]);
+    for flags in ["--network user", "--allow good.test --allow 240.0.0.0/5:1"] {
+        let (told, _) = super::on_bed(|bryo, scripts| {
+            let run = format!("{bryo} run -q --rm --dns 198.51.100.53 {flags}");
+            let events = format!(
+                "{bryo} events --since 1h --until 1ms -f event=refuse --format '{{{{.Details}}}}'"
+            );
+            format!(
+                "{run} -- python3 {scripts}/payload.py '{what} + took 240.0.0.1 80'; sleep 0.1; {events}"
+            )
+        });
+        let (tried, recorded) =
+            told.split_once("EHOSTUNREACH at once\n").unwrap_or_else(|| panic!("{flags}: {told}"));
+        assert_eq!(tried, lines("refused", count), "{flags}");
+        for one in [
+            "240.0.0.1,port=80,protocol=tcp",
+            "240.0.0.1,port=9,protocol=udp",
+            "224.0.0.9,port=9,protocol=udp",
+        ] {
+            assert!(recorded.contains(one), "{flags}: {recorded}");
+        }
+    }
+}
+
+#[test]
+fn a_datagram_that_is_too_long_for_the_link_is_an_error_and_no_silence() {
+    let what = "long 198.51.100.7 65492 + long 198.51.100.7 65493 + long 2001:db8::7 65472 + long 2001:db8::7 65473";
+    let told = inside("--network user", what);
+    assert_eq!(told, "came back\nEMSGSIZE\ncame back\nEMSGSIZE\n");
 }
 
 #[test]
@@ -124,4 +177,46 @@ fn forged_packets_reach_nobody_and_break_nothing() {
     assert_eq!(raw, "forged\nserved x\nanswered\n");
     // Without the capability there are no raw sockets.
     assert_eq!(inside("--network user", "forge 1"), "refused\n");
+}
+
+#[test]
+fn a_route_that_a_packet_names_is_not_taken() {
+    // Hosts that take such routes: the one inside the bed, from the host.
+    let what = "routed 198.51.100.7 198.51.100.8";
+    assert_eq!(on_host(what), "answered answered answered\n");
+    let tried = inside("--network user --cap-add NET_RAW", what);
+    assert_eq!(tried, "answered silence silence\n");
+}
+
+#[test]
+fn nonsense_for_the_name_server_leaves_it_as_it_was() {
+    // What its netstack has after the nonsense: KiB and places for descriptors, and before it.
+    let (told, _) = super::on_bed(|bryo, scripts| {
+        let held = "for one in /proc/[0-9]*; do if grep -qs bryo-netstack $one/comm && \
+                    [ \"$(readlink $one/ns/net)\" = \"$(readlink /proc/self/ns/net)\" ]; then \
+                    echo $(awk \"/^Rss/{print \\$2}\" $one/smaps_rollup) $(awk \"/^FDSize/{print \\$2}\" $one/status); fi; done";
+        let payload = format!("python3 {scripts}/payload.py");
+        format!(
+            "go=$(mktemp -u); said=$(mktemp -u); mkfifo $go $said; \
+             {bryo} run -q --rm --dns 198.51.100.53 --allow good.test -- sh -c '\
+             {payload} junk 2000 + look good.test; read -r _; \
+             {payload} junk 20000 + look good.test + look evil.test; read -r _' <$go >$said & \
+             exec 4>$go 3<$said; rm $go $said; read -r line <&3; echo $line; read -r line <&3; echo $line; {held}; \
+             echo >&4; for each in 1 2 3; do read -r line <&3; echo $line; done; {held}; echo >&4; wait $!"
+        )
+    });
+    let lines: Vec<&str> = told.lines().collect();
+    let [sent, good, before, again, still, evil, after] = lines[..] else { panic!("{told}") };
+    assert_eq!(
+        [sent, good, again, still, evil],
+        ["sent", "198.51.100.7", "sent", "198.51.100.7", "refused"]
+    );
+    let pair = |line: &str| {
+        let (memory, descriptors) = line.split_once(' ').unwrap_or_else(|| panic!("{told}"));
+        (memory.parse::<u64>().unwrap(), descriptors.parse::<u64>().unwrap())
+    };
+    let ((memory, _), (then, places)) = (pair(before), pair(after));
+    assert!(then < memory + 2048, "{told}");
+    // A thousand connections came.
+    assert!((1..=256).contains(&places), "{told}");
 }

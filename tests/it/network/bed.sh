@@ -6,6 +6,11 @@ shift 2
 ip link set lo up
 ip addr add 192.0.2.1/32 dev lo
 ip addr add 10.9.9.9/32 dev lo
+# Addresses that no interface has: by the table that is asked first, and by one that a rule picks.
+ip route add local 203.0.113.64/26 dev lo
+ip route add local 2001:db8:66::/64 dev lo
+ip rule add to 203.0.113.128/26 lookup 77
+ip rule add dport 81 lookup 77
 unshare -n sh -c "
 	until ip link show pe0 >/dev/null 2>&1; do sleep 0.05; done
 	ip link set lo up
@@ -14,6 +19,7 @@ unshare -n sh -c "
 	for one in 2001:db8::7/64 fd12::7/64 64:ff9b::a09:909/96 2002:a09:909::1/48; do ip addr add \$one dev pe0 nodad; done
 	ip addr add fe80::7/64 dev pe0 nodad
 	ip link set pe0 up
+	for each in all pe0; do echo 1 >/proc/sys/net/ipv4/conf/\$each/accept_source_route; done
 	exec setsid python3 '$scripts/peer.py' '$asked'" &
 peers=$!
 # Until it has a namespace of its own.
@@ -23,6 +29,7 @@ ip link set pe0 netns "$peers"
 ip addr add 198.51.100.1/24 dev up0
 ip addr add 2001:db8::1/64 dev up0 nodad
 ip link set up0 up
+ip route add local default dev lo table 77 src 198.51.100.1
 ip route add 169.254.169.254/32 dev up0
 ip route add 100.100.100.200/32 dev up0
 ip route add default via 198.51.100.7

@@ -341,7 +341,7 @@ kill -9 $(pid bryo-$VICTIM)
 while [ -n "$(pid bryo-$VICTIM)" ]; do sleep 0.02; done
 [ $VICTIM = network ] && while [ -n "$(pid bryo-netstack)" ]; do sleep 0.02; done
 $BRYO run -q --rm --name b --network bridge:n -- sh -c 'echo in; getent hosts b | wc -l'
-[ $VICTIM = network ] || $BRYO network inspect n | grep -o '"uplink": .*'
+[ $VICTIM = network ] || { $BRYO network inspect n | grep -o '"uplink": .*'; $BRYO network ls | grep -o lost; }
 kill $a; wait
 grep -o '"network_loss": .*' "$HOME/report"
 while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
@@ -369,7 +369,8 @@ fn killed(victim: &str) -> String {
 fn a_holder_or_a_netstack_that_is_killed_leaves_a_network_that_works_again() {
     assert_eq!(killed("network"), "in\n1\n\"network_loss\": \"holder\",\nn\n");
     // Without a name server members still have each other, by address.
-    assert_eq!(killed("netstack"), "in\n0\n\"uplink\": \"lost\",\nn\n");
+    let lost = "in\n0\n\"uplink\": \"lost\",\nlost\n\"network_loss\": \"uplink\",\nn\n";
+    assert_eq!(killed("netstack"), lost);
 }
 
 #[test]

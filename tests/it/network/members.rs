@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use super::bridge::{CALL, end, internal, member, network, script, server};
+use super::bridge::{CALL, SERVE, end, internal, member, network, script, server};
 use crate::support::{Running, World};
 
 /// A network whose addresses are known.
@@ -212,19 +212,46 @@ fn what_cannot_be_connected_is_told_why() {
 }
 
 #[test]
-fn who_may_be_started_again_is_told_that_it_is_on_its_first_network_then() {
+fn networks_that_a_sandbox_was_connected_with_are_its_again_when_it_is_started_again() {
     let world = World::new();
+    lab(&world);
     for name in ["one", "two"] {
         internal(&world, name);
     }
-    let words = ["run", "-q", "-d", "--rm", "--name", "web", "-w", "/", "--network", "bridge:one"];
-    world.bryo(words).args(["--", "sleep", "1000"]).leaves().ends().succeeds();
-    let connected = world.bryo(["network", "connect", "two", "web"]).leaves().ends();
-    connected.succeeds().stderr_has("until this run ends");
+    let (call, serve) = (script(&world, "call.py", CALL), script(&world, "serve.py", SERVE));
+    let words =
+        ["run", "-q", "-d", "--name", "web", "-w", "/", "--network", "bridge:one", "--read"];
+    let web = world.bryo(words).arg(world.folder("shown")).args(["--", "python3", &serve]);
+    web.leaves().ends().succeeds();
+    connect(&world, &["--ip", "10.98.1.9", "--alias", "db", "lab", "web"]);
+    connect(&world, &["two", "web"]);
+    let finds = |network: &str, names: &str| {
+        let ask = format!(
+            "for n in {names}; do until python3 {call} $n | grep hello; do sleep 0.1; done; done"
+        );
+        let hellos = "hello\n".repeat(names.split(' ').count());
+        member(&world, network).leaves().run(&ask).stdout_is(&hellos);
+    };
+    finds("one", "web");
+    finds("lab", "web db 10.98.1.9");
+    world.bryo(["restart", "-t", "0", "web"]).leaves().ends().succeeds().stderr_is("");
+    finds("lab", "web db 10.98.1.9");
+    finds("two", "web");
+    // Given up, it stays given up; and what is not there any more keeps nobody from being started.
+    network(&world, &["disconnect", "two", "web"]);
     world.bryo(["stop", "-t", "0", "web"]).ends().succeeds();
-    let mut gone = network(&world, &["prune"]);
-    gone.push_str(&network(&world, &["prune"]));
-    assert_eq!(gone, "one\ntwo\n");
+    network(&world, &["rm", "lab", "two"]);
+    internal(&world, "two");
+    world.bryo(["start", "web"]).leaves().ends().succeeds();
+    finds("one", "web");
+    let shown = network(&world, &["inspect", "two"]);
+    assert!(shown.contains("\"members\": []"), "{shown}");
+    let since = ["events", "--since", "1h", "--until", "1ms", "-f", "event=network_disconnect"];
+    let told = world.bryo(since).ends().succeeds().stdout();
+    let last = told.lines().last().unwrap();
+    assert!(last.contains("error=cannot find a network `lab`, network=lab"), "{told}");
+    world.bryo(["rm", "-f", "web"]).ends().succeeds();
+    network(&world, &["rm", "one", "two"]);
 }
 
 #[test]

@@ -8,12 +8,15 @@
 //! | class of attack | tests |
 //! |---|---|
 //! | loopback, own, private, link-local, metadata, unique-local addresses; their mapped, NAT64, 6to4, decimal, hexadecimal spellings | `attacks::no_spelling_of_an_inner_address_is_reached`, `netstack::the_host_itself_and_private_addresses_are_out_of_reach` |
+//! | addresses that a route alone makes the host's, by any table and rule; routes that come during a run | `attacks::what_a_route_leads…`, `moves` |
 //! | a name that leads there: rebinding, metadata by a name | `a_name_that_leads_to_this_host_leads_nowhere`, `an_alias_of_a_denied_name_is_none`; after its time: `net::dns::pins` |
 //! | names with NUL, control bytes, dots within a label, in another case, with a dot at the end | `real::names::a_name_that_can_be_read_in_two_ways…` |
 //! | bytes carried out in labels, in TXT questions, by another name server, by search domains | `a_name_that_is_not_allowed_never_leaves`, `attacks::no_other_name_server_is_asked`, `real::names` |
 //! | the name asked for is another one than in SNI or Host; none; in pieces; on a connection that is kept; by a proxy | `attacks::a_greeting_must_name…`, `attacks::a_second_greeting…`, `attacks::a_tunnel…`, `a_request_for_another_host…`, `real::web` |
 //! | `ech` and `h3` of HTTPS records; QUIC | `real::names::what_a_name_server_is_not_for…`, `attacks::quic_is_refused…` |
 //! | datagrams, echoes, raw packets, sources of others, fragments, nonsense | `attacks::echoes_and_datagrams…`, `attacks::forged_packets…`, `bridge::nobody_sends_from…`; options and fragments byte by byte: `net::user::packet` |
+//! | source routes, loose and strict; nonsense for the name server, over datagrams and connections | `attacks::a_route_that…`, `attacks::nonsense…` |
+//! | what is no host: multicast, broadcast, reserved; what is too long | `attacks::what_is_no_host…`, `attacks::a_datagram_that_is_too_long…` |
 //! | a port inside as a relay | `publish` |
 //! | an address that the host is given while a sandbox runs, by what waits there already and by what is new | `moves` |
 //! | the host's loopback, by the gateway and name server of other programs | `tool` |
@@ -31,6 +34,7 @@ mod rate;
 mod real;
 mod several;
 mod share;
+mod told;
 mod tool;
 
 use crate::support::{Ended, Host, World};

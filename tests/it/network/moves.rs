@@ -39,20 +39,28 @@ print(*sorted(reached), sep='\n')
 print('over', flush=True)
 ";
 
-/// Runs the payload below `$1`, has the host get the addresses once it has asked, and shows what the host itself reaches
-/// there, and what the payload reached.
+/// Runs the payload below `$2`, has the host get the addresses once it has asked, or with `$1` routes that lead them to
+/// itself, and shows what the host itself reaches there, and what the payload reached.
 const MOVES: &str = r#"
+by=$1; shift
 for none in 203.0.113.77 2001:db8:77::1; do nsenter -t "$peer" -n ip route add blackhole $none; done
 go=$(mktemp -u); mkfifo "$go"
 "$@" <"$go" >"$HOME/said" & run=$!
 exec 3>"$go"
 rm "$go"
 until grep -q asked "$HOME/said"; do sleep 0.05; kill -0 $run || exit 1; done
-ip addr add 203.0.113.77/32 dev lo
-ip addr add 2001:db8:77::1/128 dev lo nodad
+if [ "$by" = routes ]; then
+    ip route add local 203.0.113.0/25 dev lo
+    ip route add local 2001:db8:77::/64 dev lo table 77
+    ip -6 rule add lookup 77
+else
+    ip addr add 203.0.113.77/32 dev lo
+    ip addr add 2001:db8:77::1/128 dev lo nodad
+fi
 python3 -c '
 import socket
 one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.setsockopt(0, 15, 1)
 one.bind(("203.0.113.77", 10))
 while True: one.sendto(*one.recvfrom(100))' & echo=$!
 curl -sS http://203.0.113.77:8080/
@@ -62,14 +70,14 @@ kill $echo
 cat "$HOME/said"
 "#;
 
-#[test]
-fn an_address_that_the_host_is_given_during_a_run_is_out_of_reach() {
+/// What is reached, without a sandbox and in one, while the host comes by the addresses.
+fn moves(by: &str) {
     let world = World::new();
     world.host(Host::MayChange);
     let asks = world.file("shown/asks.py", ASKS);
     let bryo = crate::support::bryo();
     let run = |words: &[&str]| {
-        let command = world.program("sh", ["-c", MOVES, "sh"]).args(words);
+        let command = world.program("sh", ["-c", MOVES, "sh", by]).args(words);
         on_host(&world, command.args(["python3"]).arg(&asks).arg("5")).ends()
     };
     // On the host itself each is reached: what waited, by the next attempt of its kernel.
@@ -81,7 +89,17 @@ fn an_address_that_the_host_is_given_during_a_run_is_out_of_reach() {
     run(&words).stdout_is("hello\nasked\n\nover\n");
 }
 
-/// A name server for one address, `$1`, that says `$2` of each name.
+#[test]
+fn an_address_that_the_host_is_given_during_a_run_is_out_of_reach() {
+    moves("addresses");
+}
+
+#[test]
+fn an_address_that_a_route_leads_home_during_a_run_is_out_of_reach() {
+    moves("routes");
+}
+
+/// A name server for one address, `$1`, that says `$2` of each name, and writes down in the file `$3` that it was asked.
 const SAYS: &str = r"
 import socket, sys
 where = socket.getaddrinfo(sys.argv[1], 53, type=socket.SOCK_DGRAM)[0]
@@ -89,6 +107,7 @@ server = socket.socket(*where[:2])
 server.bind(where[4])
 while True:
     asked, who = server.recvfrom(4096)
+    open(sys.argv[3], 'a').write('x')
     end = asked.index(0, 12) + 5
     is_v4 = asked[end - 4:end - 2] == b'\0\1'
     head = asked[:2] + b'\x81\x80\0\1' + (b'\0\1' if is_v4 else b'\0\0') + b'\0\0\0\0'
@@ -128,7 +147,7 @@ $n ip addr add fe80::7/64 dev veth1 nodad
 ip addr add fe80::8/64 dev veth0 nodad
 trap 'kill $servers 2>/dev/null' EXIT
 for one in "198.51.100.1 192.0.2.101" "198.51.100.2 192.0.2.102" "fe80::7%veth1 192.0.2.103"; do
-    $n python3 "$HOME/shown/says.py" $one & servers="$servers $!"
+    $n python3 "$HOME/shown/says.py" $one "$HOME/asked.${one##*.}" & servers="$servers $!"
 done
 # A folder of our own in the place of /etc.
 mkdir "$HOME/etc"; cp -a /etc/. "$HOME/etc" 2>/dev/null; mount --bind "$HOME/etc" /etc
@@ -142,19 +161,26 @@ exec 3>"$go"
 rm "$go"
 says() { echo $1 >&3; until grep -q $1 "$HOME/said"; do sleep 0.1; kill -0 $run || exit 1; done; }
 says 192.0.2.101
+# Whoever answers is the only one that is asked from then on.
+told() { cat "$HOME/asked.$1" 2>/dev/null | wc -c; }
+[ $(told 101) -gt 0 ] && [ $(told 102) = 0 ] || echo "$(told 101) $(told 102)" >>"$HOME/said"
 # Replaced, by way of a name that names nobody.
 : >/etc/names/stub
 echo nameserver 198.51.100.2 >/etc/names/new; mv /etc/names/new /etc/names/stub
 says 192.0.2.102
+first=$(told 101)
 # The link leads elsewhere; that server is on the link alone.
 echo 'nameserver fe80::7%veth0' >/etc/names/other
 ln -s names/other /etc/resolv.new; mv /etc/resolv.new /etc/resolv.conf
 says 192.0.2.103
+[ $(told 101) = $first ] || echo 101 is still asked >>"$HOME/said"
+second=$(told 102)
 # Written over; what was asked last is gone.
 kill $servers
-$n python3 "$HOME/shown/says.py" 198.51.100.2 192.0.2.104 & servers=$!
+$n python3 "$HOME/shown/says.py" 198.51.100.2 192.0.2.104 "$HOME/asked.104" & servers=$!
 echo nameserver 198.51.100.2 >/etc/names/other
 says 192.0.2.104
+[ $(told 101) = $first ] && [ $(told 102) = $second ] || echo 102 is still asked >>"$HOME/said"
 exec 3>&-
 kill $servers
 wait $run

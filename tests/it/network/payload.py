@@ -6,7 +6,9 @@
 #   frame HOST PORT NAME    a frame of a WebSocket of NAME, and its answer
 #   prior HOST PORT         HTTP/2 without TLS
 #   tcp ADDRESS PORT        a connection, and no byte
+#   took ADDRESS PORT       the error of a connection, and whether it came soon
 #   udp ADDRESS PORT        a datagram, and its answer
+#   long ADDRESS LENGTH     a datagram of that length, and what becomes of it
 #   ping ADDRESS            an echo
 #   bound ADDRESS PORT      datagrams and a connection that ask no route: by the interface that leads out
 #   hears PORT SECONDS      the addresses at which something was heard, the host's own last word left out
@@ -15,7 +17,9 @@
 #   records ADDRESS NAME    the same, cut into two records within the name
 #   retry ADDRESS NAME..    a greeting for the first name, and when it was answered, one for the second
 #   forge COUNT             raw packets with nonsense in them, sources of others among them
-import os, random, select, socket, ssl, struct, sys, time
+#   routed ADDRESS LAST     the answers to forged SYNs: a plain one, and two that name a way by ADDRESS to LAST
+#   junk COUNT              nonsense for the name server, over datagrams and connections
+import errno, os, random, re, select, socket, ssl, struct, sys, time
 
 
 def look(name):
@@ -88,6 +92,12 @@ def tcp(address, port):
     return 'connected'
 
 
+def took(address, port):
+    began = time.monotonic()
+    code = socket.socket().connect_ex((address, int(port)))
+    return errno.errorcode.get(code, 'none') + (' at once' if time.monotonic() - began < 4 else ' late')
+
+
 def udp(address, port, bytes=b'x'):
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     one.settimeout(2)
@@ -96,6 +106,19 @@ def udp(address, port, bytes=b'x'):
     one.send(bytes)
     one.recv(65536)
     return 'answered'
+
+
+def long(address, length):
+    one = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM)
+    one.settimeout(5)
+    one.connect((address, 9))
+    one.send(bytes(int(length)))
+    try:
+        return 'came back' if len(one.recv(70000)) == int(length) else 'cut'
+    except TimeoutError:
+        return 'silence'
+    except OSError as error:
+        return errno.errorcode[error.errno]
 
 
 def ping(address):
@@ -233,6 +256,85 @@ def forge(count):
         except OSError:
             pass
     return 'forged'
+
+
+def tcp_sum(source, to, bytes):
+    whole = socket.inet_aton(source) + socket.inet_aton(to) + struct.pack('>HH', 6, len(bytes)) + bytes
+    total = sum(struct.unpack('>%dH' % (len(whole) // 2), whole))
+    total = (total >> 16) + (total & 0xffff)
+    return ~((total >> 16) + total) & 0xffff
+
+
+def routed(to, last):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as one:
+        one.connect((to, 9))
+        source = one.getsockname()[0]
+    made = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+    heard = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_TCP)
+    heard.settimeout(1)
+
+    def send(port, options):
+        head = lambda sum: struct.pack('>HHIIBBHHH', port, 80, 7, 0, 0x50, 2, 65535, sum, 0)
+        segment = head(tcp_sum(source, last if options else to, head(0)))
+        ip = struct.pack('>BBHHHBBH4s4s', 0x45 + len(options) // 4, 0, 0, 0, 0, 64, 6, 0, socket.inet_aton(source),
+                         socket.inet_aton(to))
+        made.sendto(ip + options + segment, (to, 0))
+
+    def answers(options):
+        """Whether it is answered before a plain one that was sent behind it, and some more of those."""
+        port, answered = random.randrange(20000, 30000), set()
+        for plain in range(port + 1, port + 6):
+            while plain not in answered:
+                send(port, options)
+                send(plain, b'')
+                try:
+                    while plain not in answered:
+                        packet = heard.recv(4096)
+                        at = (packet[0] & 15) * 4
+                        if packet[at + 13] & 0x12 == 0x12:
+                            answered.add(struct.unpack('>H', packet[at + 2:at + 4])[0])
+                except TimeoutError:
+                    pass
+        return 'answered' if port in answered else 'silence'
+
+    option = lambda kind: bytes([1, kind, 7, 4]) + socket.inet_aton(last)
+    return ' '.join(answers(each) for each in (b'', option(131), option(137)))
+
+
+def junk(count):
+    chance = random.Random(11)
+    server = re.search('nameserver (.*)', open('/etc/resolv.conf').read())[1]
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.connect((server, 53))
+    name = lambda: b'\4good\4test\0'
+    def message():
+        head = struct.pack('>6H', chance.randrange(65536), chance.choice([0x100, 0x8180, chance.randrange(65536)]),
+                           *(chance.choice([0, 1, 1, 2, 65535]) for _ in range(4)))
+        body = chance.choice([b'', name() + b'\0\1\0\1', b'\xc0\x0c\0\1\0\1', b'\xff' * 300, b'\x3f' + b'a' * 63 + b'\0',
+                              (b'\x3f' + b'a' * 63) * 5 + b'\0\0\1\0\1', b'\1.' * 120 + b'\0\0\1\0\1',
+                              name() + b'\0\1\0\1' + b'\0\0\x29' + chance.randbytes(chance.randrange(60)),
+                              chance.randbytes(chance.randrange(600))])
+        bytes = bytearray(head + body)
+        if chance.random() < 0.5:
+            bytes[chance.randrange(len(bytes))] = chance.randrange(256)
+        return bytes[:chance.randrange(len(bytes) + 1)] if chance.random() < 0.2 else bytes
+    for number in range(int(count)):
+        try:
+            one.send(message())
+        except OSError:
+            pass
+    for number in range(int(count) // 20):
+        try:
+            with socket.create_connection((server, 53), timeout=5) as peer:
+                for _ in range(20):
+                    bytes = message()
+                    length = len(bytes) if chance.random() < 0.8 else chance.randrange(65536)
+                    peer.sendall(struct.pack('>H', length) + bytes)
+                if chance.random() < 0.3:
+                    peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
+        except OSError:
+            pass
+    return 'sent'
 
 
 for words in ' '.join(sys.argv[1:]).split(' + '):

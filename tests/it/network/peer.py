@@ -1,4 +1,4 @@
-# The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's port 80 that
+# The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's ports 80 and 81 that
 # tell which Host they were asked for, know no CONNECT, and take a WebSocket whose first frame they give back. Port 443 says that it has heard a greeting, and then that
 # something came again; datagrams to ports 9 and
 # 443 come back. Each question is written to the file that is named.
@@ -43,10 +43,12 @@ def serve_names(log):
         server.sendto(head + query[12:at + 5] + b''.join(answers), client)
 
 
-def serve_web():
+def serve_web(port):
     server = socket.socket(socket.AF_INET6)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    server.bind(('::', 80))
+    # IPV6_TRANSPARENT: it answers from addresses that only a route makes the host's.
+    server.setsockopt(socket.IPPROTO_IPV6, 75, 1)
+    server.bind(('::', port))
     server.listen(64)
     while True:
         client, _ = server.accept()
@@ -98,8 +100,8 @@ def listen_to_greetings():
 
 
 def give_back(port):
-    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    server.bind(('0.0.0.0', port))
+    server = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    server.bind(('::', port))
     while True:
         bytes, client = server.recvfrom(65536)
         server.sendto(bytes, client)
@@ -111,4 +113,7 @@ if os.fork() == 0:
 threading.Thread(target=listen_to_greetings, daemon=True).start()
 for port in (9, 443):
     threading.Thread(target=give_back, args=(port,), daemon=True).start()
-serve_web()
+threading.Thread(target=serve_web, args=(81,), daemon=True).start()
+# Whoever connects there is connected, and hears nothing.
+silent = socket.create_server(('::', 7), family=socket.AF_INET6, dualstack_ipv6=True)
+serve_web(80)

@@ -141,13 +141,16 @@ exec 2>&1
 $bryo network create --internal shut >/dev/null
 $bryo run -q --rm --network bridge:shut -p 8000:80 -- echo started
 $bryo run -q --rm --network bridge:lab -p 8000:80 --allow a.test -- echo started
+$bryo run -q --rm --network bridge:lab --pcap packets -- echo started
 ";
     assert_eq!(
         on_lab(&world, script),
         "bryo: cannot publish a port on the network `shut`: it is internal, nothing comes or leaves\n\
          hint: leave out `--publish`, or make another: `bryo network create NAME` without `--internal` (`bryo network inspect shut`)\n\
          bryo: cannot take `--allow`: the way out of a network of several is the network's, one for all on it\n\
-         hint: `bryo network create --allow RULE NAME` says what may leave; `--deny`, `--dns` and others are there too\n"
+         hint: `bryo network create --allow RULE NAME` says what may leave; `--deny`, `--dns` and others are there too\n\
+         bryo: cannot take `--pcap`: the way out of a network of several is the network's, one for all on it\n\
+         hint: a sandbox by itself has it: `--network user`\n"
     );
 }
 

@@ -16,8 +16,8 @@ use crate::front::cli::flag::{
 };
 use crate::front::cli::surroundings::Surroundings;
 use crate::profile::network::{
-    parse_host_entry, parse_option, parse_published, parse_rate, parse_rule, parse_search,
-    parse_server,
+    parse_allowed, parse_host_entry, parse_option, parse_published, parse_rate, parse_rule,
+    parse_search, parse_server,
 };
 use crate::profile::value::parse_size;
 use crate::spec::net::{Capture, Egress, NameCheck};
@@ -55,7 +55,12 @@ pub(super) fn flags() -> Vec<Arg> {
             RULE,
             "Talk to these alone: HOST, *.DOMAIN, ADDRESS or RANGE, then [:PORT[-PORT]][/tcp|udp]",
         ),
-        values("deny", RULE, "Talk to these never, whatever else is allowed"),
+        values(
+            "deny",
+            RULE,
+            "Talk to these never, whatever else is allowed; a NAME only where it is asked for or said: by its address, without \
+             a word, it is reached where everything is allowed",
+        ),
         switch("allow-all", "Talk to every public address, also where the profile names some"),
         switch("allow-any-sni", "Let connections to an allowed host say any name in TLS and HTTP"),
         values("dns", "SERVER", "Ask this server for names, ADDRESS[:PORT]; else the host's own"),
@@ -133,7 +138,7 @@ fn apply_rules(
     }
     let egress = &mut spec.egress;
     for text in many(matches, "allow") {
-        add(&mut egress.allow, parsed("--allow", text, parse_rule)?);
+        add(&mut egress.allow, parsed("--allow", text, parse_allowed)?);
     }
     for text in many(matches, "deny") {
         add(&mut egress.deny, parsed("--deny", text, parse_rule)?);
@@ -154,13 +159,18 @@ fn apply_rules(
 
 /// Why a network has no such rules of a sandbox's own.
 fn not_there(flag: &str, mode: &OsStr, is_member: bool) -> CliError {
+    let is_of_one = ["--pcap", "--pcap-size", "--learn-network"].contains(&flag);
     let flag = flag.to_owned();
     if is_member {
+        let instead = if is_of_one {
+            "a sandbox by itself has it: `--network user`"
+        } else {
+            "`bryo network create --allow RULE NAME` says what may leave; `--deny`, `--dns` and others are there too"
+        };
         return CliError::Refused {
             flag,
             why: "the way out of a network of several is the network's, one for all on it",
-            instead: "`bryo network create --allow RULE NAME` says what may leave; `--deny`, `--dns` and others are there \
-                      too",
+            instead,
         };
     }
     CliError::Contradiction { one: flag, other: format!("--network {}", quoted(mode)) }

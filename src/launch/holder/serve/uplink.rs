@@ -1,11 +1,13 @@
 //! What holder and netstack say to each other while they serve.
 
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use super::super::wire::{self, Answer, Tell};
 use super::{Answered, Holder, Tie, failure};
 use crate::launch::netstack::orders::Said;
+use crate::plan::traffic::Flow;
 use crate::sys::errno::Errno;
 use crate::sys::event::Poller;
 
@@ -30,7 +32,27 @@ impl Holder<'_> {
                 }
                 self.asked = number;
             }
-            _ => self.uplink_is_lost = true,
+            Ok(Some((Said::Flow(from, flow), None))) => self.pass_on(from, flow),
+            _ => self.lose_uplink(),
+        }
+    }
+
+    /// Everybody is told; who comes later, then. One that does not read has room for this.
+    fn lose_uplink(&mut self) {
+        self.uplink_is_lost = true;
+        for number in self.ties.keys().filter(|number| self.members.get(**number).is_some()) {
+            self.reply(*number, &Answer::Cut);
+        }
+    }
+
+    /// Who came with a command has no launcher that listens here.
+    fn pass_on(&self, from: IpAddr, flow: Box<Flow>) {
+        let whose = self.members.at(from).and_then(|number| self.ties.get(&number));
+        if let Some(Tie::Connection(to)) = whose
+            && has_room(to)
+        {
+            // Who has ended is told nothing.
+            wire::send(to, &Answer::Flow(flow), None).unwrap_or(());
         }
     }
 
@@ -51,7 +73,7 @@ impl Holder<'_> {
     pub(super) fn tell_one(&mut self, tell: &Tell, fd: Option<&OwnedFd>) -> Answered {
         let fd = fd.map(AsFd::as_fd);
         if !self.uplink_is_lost && wire::send(&self.ends.uplink, tell, fd).is_err() {
-            self.uplink_is_lost = true;
+            self.lose_uplink();
         }
         let lost = || Answer::Failed(failure("speak with the netstack", Errno::ECONNRESET));
         if self.uplink_is_lost { Err(lost()) } else { Ok(()) }

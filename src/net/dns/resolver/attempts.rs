@@ -4,26 +4,52 @@
 //! A name in a search domain is made of the rest when that rest may be asked for, or was just refused: its resolver
 //! tries it before or after. Of a name without a dot, the first form that is refused is the one that is told.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 use super::super::RefusedName;
-use super::{REFUSED, Resolver};
+use super::{Lookup, REFUSED, Resolver};
 use crate::net::egress::Reason;
 use crate::net::egress::policy::Policy;
 use crate::spec::net::HostName;
 
 impl Resolver {
     /// A name that was asked for is refused. What a resolver makes of a name is no attempt of the program's.
-    pub(super) fn refuse_asked(&mut self, policy: &Policy, name: HostName, reason: Reason) {
-        if self.attempts.is_new(&name, &self.settings.search, policy) {
-            self.refuse(name, None, reason);
+    pub(super) fn refuse_asked(
+        &mut self,
+        policy: &Policy,
+        from: IpAddr,
+        name: HostName,
+        reason: Reason,
+    ) {
+        if self.attempts.is_new(from, &name, &self.settings.search, policy) {
+            self.refuse(from, name, None, reason);
         }
     }
 
-    pub(super) fn refuse(&mut self, name: HostName, address: Option<IpAddr>, reason: Reason) {
+    /// To everybody who waits for a look-up.
+    pub(super) fn refuse_all(
+        &mut self,
+        lookup: &Lookup,
+        name: &HostName,
+        address: Option<IpAddr>,
+        reason: &Reason,
+    ) {
+        let all: BTreeSet<IpAddr> = lookup.waiting.iter().map(|one| one.client.from).collect();
+        for from in all {
+            self.refuse(from, name.clone(), address, reason.clone());
+        }
+    }
+
+    pub(super) fn refuse(
+        &mut self,
+        from: IpAddr,
+        name: HostName,
+        address: Option<IpAddr>,
+        reason: Reason,
+    ) {
         if self.refused.len() < REFUSED {
-            self.refused.push(RefusedName { name, address, reason });
+            self.refused.push(RefusedName { from, name, address, reason });
         }
     }
 }
@@ -31,29 +57,39 @@ impl Resolver {
 /// How many refused names are remembered: a resolver asks for all forms of a name at once.
 const REMEMBERED: usize = 32;
 
-/// The names that were refused last.
+/// The names that were refused last, and who had asked for them.
 #[derive(Debug, Default)]
-pub(super) struct Attempts(VecDeque<HostName>);
+pub(super) struct Attempts(VecDeque<(IpAddr, HostName)>);
 
 impl Attempts {
     /// Whether this refused name is one that was wanted, and is to be told.
-    pub(super) fn is_new(&mut self, name: &HostName, search: &[HostName], policy: &Policy) -> bool {
-        let made = search.iter().any(|domain| self.is_made(name, domain, policy));
+    pub(super) fn is_new(
+        &mut self,
+        from: IpAddr,
+        name: &HostName,
+        search: &[HostName],
+        policy: &Policy,
+    ) -> bool {
+        let made = search.iter().any(|domain| self.is_made(from, name, domain, policy));
         // Asked again, for the other family or by another program, it counts again.
-        if !made && !self.0.contains(name) {
+        if !made && !self.was_refused(from, name) {
             self.0.truncate(REMEMBERED - 1);
-            self.0.push_front(name.clone());
+            self.0.push_front((from, name.clone()));
         }
         !made
     }
 
-    fn is_made(&self, name: &HostName, domain: &HostName, policy: &Policy) -> bool {
+    fn was_refused(&self, from: IpAddr, name: &HostName) -> bool {
+        self.0.iter().any(|(whose, known)| *whose == from && known == name)
+    }
+
+    fn is_made(&self, from: IpAddr, name: &HostName, domain: &HostName, policy: &Policy) -> bool {
         if !name.as_str().contains('.') {
             let whole = format!("{name}.{domain}");
-            return self.0.iter().any(|known| known.as_str() == whole);
+            return self.0.iter().any(|(whose, known)| *whose == from && known.as_str() == whole);
         }
         let rest = name.as_str().strip_suffix(domain.as_str()).and_then(|r| r.strip_suffix('.'));
         let rest = rest.and_then(|rest| HostName::parse(rest).ok());
-        rest.is_some_and(|rest| policy.answers(&rest).is_ok() || self.0.contains(&rest))
+        rest.is_some_and(|rest| policy.answers(&rest).is_ok() || self.was_refused(from, &rest))
     }
 }

@@ -4,8 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
 use super::super::answer::Answer;
-use super::super::wire::{Code, Question, kind};
-use super::{LOCAL, Resolver};
+use super::super::wire::{Code, kind};
+use super::{LOCAL, Resolver, Waiting};
 use crate::net::egress::Kind;
 use crate::net::egress::policy::{Policy, Source};
 use crate::spec::net::{HostEntry, HostName};
@@ -52,9 +52,10 @@ impl Resolver {
         &mut self,
         policy: &Policy,
         name: &HostName,
-        question: &Question,
+        waiting: &Waiting,
         now: Instant,
     ) -> Option<Answer> {
+        let Waiting { question, client, .. } = waiting;
         let loopback = [IpAddr::from(Ipv4Addr::LOCALHOST), Ipv6Addr::LOCALHOST.into()];
         if is_or_below(name, "localhost") {
             return Some(Answer::addresses(name, question.kind, &loopback, LOCAL));
@@ -101,7 +102,7 @@ impl Resolver {
                     addresses.push(address);
                     self.pins.pin(address, name, source, now, now);
                 }
-                Err(reason) => self.refuse(name.clone(), Some(address), reason),
+                Err(reason) => self.refuse(client.from, name.clone(), Some(address), reason),
             }
         }
         Some(Answer::addresses(name, question.kind, &addresses, LOCAL))

@@ -288,3 +288,37 @@ proptest! {
         }
     }
 }
+
+/// Everything of this network stays on the host, at one port.
+#[derive(Debug)]
+struct Led(Prefix, u16);
+
+impl Ways for Led {
+    fn lead_home(&self, to: IpAddr, service: Option<Service>) -> bool {
+        self.0.contains(to) && service.is_none_or(|service| service == Service::Tcp(self.1))
+    }
+}
+
+#[test]
+fn what_a_route_leads_to_the_host_is_its_own() {
+    let ways = || Rc::new(Led(Prefix::of("203.0.112.0".parse().unwrap(), 24), 443));
+    let mut open = policy(&[], &[]);
+    assert!(dials(&ask(&open, "203.0.112.9", HTTPS, &[])));
+    open.ask_ways(ways());
+    let own = Ruling::Refuse(Reason::NotPublic(Kind::Own));
+    for spelled in ["203.0.112.9", "::ffff:203.0.112.9", "64:ff9b::203.0.112.9"] {
+        assert_eq!(ask(&open, spelled, HTTPS, &[]), own, "{spelled}");
+    }
+    assert!(dials(&ask(&open, "203.0.112.9", Service::Tcp(80), &[])));
+    assert!(dials(&ask(&open, "203.0.113.9", HTTPS, &[])));
+    let name = HostName::parse("good.test").unwrap();
+    let pinned = open.may_pin(&name, "203.0.112.9".parse().unwrap(), Source::Answer);
+    assert_eq!(pinned, Err(Reason::NotPublic(Kind::Own)));
+    // A range that has it opens it no more than any other address of the host; its own name does.
+    let mut ranged = policy(&["203.0.112.0/24"], &[]);
+    ranged.ask_ways(ways());
+    assert_eq!(ask(&ranged, "203.0.112.9", HTTPS, &[]), own);
+    let mut named = policy(&["203.0.112.9"], &[]);
+    named.ask_ways(ways());
+    assert!(dials(&ask(&named, "203.0.112.9", HTTPS, &[])));
+}

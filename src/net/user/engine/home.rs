@@ -11,7 +11,7 @@
 //! - What remains are datagrams of flows that are there already, in the turn in which the address comes.
 
 use super::Engine;
-use crate::net::egress::{Destination, Egress};
+use crate::net::egress::{Destination, Egress, Ends};
 use crate::net::user::datagrams::Kind;
 use crate::net::user::dial::Dial;
 use crate::net::user::stream::Stream;
@@ -25,16 +25,17 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         }
         let egress = &mut self.egress;
         let streams = self.streams.iter_mut().filter(|(_, stream)| {
-            !stream.is_inbound() && egress.leads_home(Destination::Tcp(stream.ends().outside))
+            let Ends { inside, outside } = stream.ends();
+            !stream.is_inbound() && egress.leads_home(inside.ip(), Destination::Tcp(outside))
         });
         let streams: Vec<Token> = streams.map(|(token, _)| token).collect();
         let flows = self.datagrams.iter_mut().filter(|(_, flow)| {
-            let to = flow.ends().outside;
+            let Ends { inside, outside: to } = flow.ends();
             let to = match flow.kind() {
                 Kind::Udp => Destination::Udp(to),
                 Kind::Echo { .. } => Destination::Echo(to.ip()),
             };
-            flow.client().is_none() && egress.leads_home(to)
+            flow.client().is_none() && egress.leads_home(inside.ip(), to)
         });
         let flows: Vec<Token> = flows.map(|(token, _)| token).collect();
         for token in streams {

@@ -14,6 +14,7 @@ use crate::net::user::frame::{Frame, Quote, Unreachable};
 use crate::net::user::packet::{Body, Flags, Packet, Segment};
 use crate::net::user::stream::{self, Ends, Stream};
 use crate::net::user::table::Token;
+use crate::spec::net::Prefix;
 use crate::sys::errno::{Errno, Result};
 
 impl<E: Egress, D: Dial> Engine<E, D> {
@@ -24,8 +25,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// Takes one packet of the payload.
     pub(super) fn take(&mut self, packet: &Packet<'_>) {
-        // A source that is not the sandbox's is forged; nobody but one host is a destination.
-        if !self.is_source(packet.from) || !is_host(packet.to) {
+        // A source that is not the sandbox's is forged.
+        if !self.is_source(packet.from) {
             return;
         }
         match packet.body {
@@ -55,11 +56,21 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                     self.pass_out(token, echo.sequence, echo.payload);
                 }
             }
+            // Nobody waits for an answer to what its kernel tells everybody.
+            Body::Other(..) | Body::Cut(..) if !Prefix::single(packet.to).has_hosts() => {}
             Body::Other(protocol, first) => {
-                let quote = Quote { from: packet.from, to: packet.to, protocol, first };
-                self.link.send_unreachable(Unreachable::Protocol, &quote);
+                self.tell(packet, protocol, first, Unreachable::Protocol);
+            }
+            Body::Cut(protocol, first) => {
+                let most = self.inside.mtu;
+                self.tell(packet, protocol, first, Unreachable::TooBig(most));
             }
         }
+    }
+
+    fn tell(&self, packet: &Packet<'_>, protocol: u8, first: [u8; 8], why: Unreachable) {
+        let quote = Quote { from: packet.from, to: packet.to, protocol, first };
+        self.link.send_unreachable(why, &quote);
     }
 
     /// Passes on what the name server says.
@@ -92,6 +103,14 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         }
     }
 
+    /// What becomes of a new flow. Nobody but one host is a destination, whatever the policy says.
+    fn judge(&mut self, from: IpAddr, to: Destination) -> Verdict {
+        match self.egress.open(from, to) {
+            _ if !Prefix::single(to.address()).has_hosts() => Verdict::Deny,
+            verdict => verdict,
+        }
+    }
+
     /// A connection that the payload asks for.
     fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
         let is_crowd = self.dialling >= self.most.dialling;
@@ -100,7 +119,8 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             return;
         }
         let mut is_ours = false;
-        let (dialled, inspect) = match self.egress.open(Destination::Tcp(ends.outside)) {
+        let (dialled, inspect) = match self.judge(ends.inside.ip(), Destination::Tcp(ends.outside))
+        {
             Verdict::Allow(to) => (self.dial.tcp(to), None),
             Verdict::Inspect(to, inspect) => (self.dial.tcp(to), Some(inspect)),
             Verdict::Names => {
@@ -171,7 +191,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     fn open_flow(&mut self, key: Key, to: Destination, length: usize) -> Option<Token> {
-        let to = match self.egress.open(to) {
+        let to = match self.judge(key.ends.inside.ip(), to) {
             Verdict::Allow(to) => to,
             verdict => {
                 let errno = if matches!(verdict, Verdict::Closed) {
@@ -210,18 +230,5 @@ impl<E: Egress, D: Dial> Engine<E, D> {
                 None
             }
         }
-    }
-}
-
-/// Whether an address is that of one host, which a socket may be connected to.
-fn is_host(address: IpAddr) -> bool {
-    match address {
-        IpAddr::V4(v4) => {
-            !(v4.is_multicast()
-                || v4.is_broadcast()
-                || v4.octets()[0] == 0
-                || v4.octets()[0] >= 240)
-        }
-        IpAddr::V6(v6) => !(v6.is_multicast() || v6.is_unspecified()),
     }
 }

@@ -253,6 +253,8 @@ fn a_crowd_of_clients_leaves_room_for_the_payload() {
             let ports = vec![tcp("127.0.0.1", 8080, 80)];
             let clients = thread::spawn(|| {
                 let connect = |_| TcpStream::connect(at("127.0.0.1", 8080)).unwrap();
+                // Whoever comes before somebody listens is refused.
+                ask_at_last(|| connect(0), 1);
                 let mut crowd: Vec<TcpStream> = (0..100).map(connect).collect();
                 // The last one is heard when there is room again.
                 let last = crowd.pop().unwrap();
@@ -269,6 +271,7 @@ fn a_crowd_of_clients_leaves_room_for_the_payload() {
         },
         || {
             let listener = TcpListener::bind(at("10.0.2.100", 80)).unwrap();
+            tell(&listener, 1);
             let (mut first, _) = listener.accept().unwrap();
             // Many hold a connection by now, or wait for one.
             let held: Vec<TcpStream> = (0..20).map(|_| listener.accept().unwrap().0).collect();

@@ -1,0 +1,156 @@
+//! Questions to a holder: of who has a place, and of commands.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use super::error::{HolderError, refusal};
+use super::receive;
+use super::start::Space;
+use super::wire::{self, Answer, Ask, Member};
+use crate::launch::Said;
+use crate::plan::traffic::Traffic;
+use crate::spec::net::NetworkName;
+use crate::sys::errno::{Errno, Result};
+use crate::sys::event::Poller;
+use crate::sys::socket;
+
+/// Seconds after which a holder that does not answer is given up.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The same, for who has no place.
+pub(super) fn ask(
+    connection: &OwnedFd,
+    ask: &Ask,
+    fd: Option<BorrowedFd<'_>>,
+) -> Result<(Answer, Option<OwnedFd>)> {
+    ask_and_hear(connection, ask, fd, &mut |_| {})
+}
+
+/// Asks, and waits for the answer. Who has ended without reading the question may have said why before. What nobody asked
+/// for meanwhile, `hear` has.
+pub(super) fn ask_and_hear(
+    connection: &OwnedFd,
+    ask: &Ask,
+    fd: Option<BorrowedFd<'_>>,
+    hear: &mut dyn FnMut(Said),
+) -> Result<(Answer, Option<OwnedFd>)> {
+    let (mut lost, mut again) = (Errno::ECONNRESET, true);
+    match wire::send(connection, ask, fd) {
+        Err(errno @ (Errno::EPIPE | Errno::ECONNRESET)) => lost = errno,
+        sent => sent?,
+    }
+    loop {
+        readable(connection)?;
+        match wire::receive(connection) {
+            Ok(Some((answer, fd))) => match unasked(answer) {
+                Ok(said) => hear(said),
+                Err(answer) => return Ok((answer, fd)),
+            },
+            Ok(None) => return Err(lost),
+            // Told once, and before what was said.
+            Err(Errno::ECONNRESET) if again => again = false,
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// What the holder says of its own accord; any other answer comes back.
+pub(super) fn unasked(answer: Answer) -> std::result::Result<Said, Answer> {
+    match answer {
+        // Who asks is asked in vain; another one will be.
+        Answer::Look => Ok(Said::Look),
+        Answer::Flow(flow) => Ok(Said::Flow(flow)),
+        Answer::Cut => Ok(Said::Cut),
+        answer => Err(answer),
+    }
+}
+
+/// Waits until there is something to read, or the end.
+pub(super) fn readable(connection: &OwnedFd) -> Result<()> {
+    let mut poller = Poller::new();
+    poller.readable((), connection.as_fd());
+    if poller.wait(Some(PATIENCE))?.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+}
+
+/// What left a network and was refused, by all its members, or to who has a place; none when its netstack has ended.
+pub fn traffic(
+    network: &NetworkName,
+    connection: &OwnedFd,
+) -> std::result::Result<Option<Traffic>, HolderError> {
+    ask_traffic(network, connection, &mut |_| {})
+}
+
+pub(super) fn ask_traffic(
+    network: &NetworkName,
+    connection: &OwnedFd,
+    hear: &mut dyn FnMut(Said),
+) -> std::result::Result<Option<Traffic>, HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let (told, tells) = socket::pair().map_err(speak)?;
+    match ask_and_hear(connection, &Ask::Traffic, Some(tells.as_fd()), hear).map_err(speak)? {
+        (Answer::Done, _) => {}
+        (Answer::Failed(failure), _) if Errno::from_raw(failure.errno) == Errno::ECONNRESET => {
+            return Ok(None);
+        }
+        (answer, _) => return Err(refusal(network, answer)),
+    }
+    drop(tells);
+    let told = readable(&told).and_then(|()| receive(&told)).map_err(speak)?;
+    Ok(told.map(|(traffic, _)| traffic))
+}
+
+/// Who is on a network.
+pub fn members(
+    network: &NetworkName,
+    connection: &OwnedFd,
+) -> std::result::Result<Vec<Member>, HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        match ask(connection, &Ask::Members(after), None).map_err(speak)? {
+            (Answer::Members(members), _) => {
+                let is_last = members.len() < wire::PAGE;
+                after = members.last().map(|(number, _)| *number);
+                found.extend(members.into_iter().map(|(_, member)| member));
+                if is_last {
+                    return Ok(found);
+                }
+            }
+            (answer, _) => return Err(refusal(network, answer)),
+        }
+    }
+}
+
+/// The user namespace that a holder has, to make another network in. Whoever cannot give it has none to give.
+pub fn space(connection: &OwnedFd) -> Option<Space> {
+    match ask(connection, &Ask::Space, None) {
+        Ok((Answer::Space { subids }, Some(user))) => Some(Space { user, subids }),
+        _ => None,
+    }
+}
+
+/// Takes its place on a network from a sandbox.
+pub fn disconnect(
+    network: &NetworkName,
+    connection: &OwnedFd,
+    id: &str,
+) -> std::result::Result<(), HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    match ask(connection, &Ask::Disconnect(id.to_owned()), None).map_err(speak)? {
+        (Answer::Done, _) => Ok(()),
+        (answer, _) => Err(refusal(network, answer)),
+    }
+}
+
+/// Has who has this id send from its addresses on this network alone; also where it has left meanwhile.
+pub fn bind(
+    network: &NetworkName,
+    connection: &OwnedFd,
+    id: &str,
+) -> std::result::Result<(), HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    match ask(connection, &Ask::Bind(id.to_owned()), None).map_err(speak)? {
+        (Answer::Done | Answer::Absent, _) => Ok(()),
+        (answer, _) => Err(refusal(network, answer)),
+    }
+}
