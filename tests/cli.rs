@@ -152,6 +152,49 @@ fn completions_exist_for_three_shells_and_parse() {
 }
 
 #[test]
+fn bash_is_offered_what_can_stand_there() {
+    let caller = Caller::new();
+    let script = r#"
+eval "$1"
+offered() {
+    COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
+    _bryo_live bryo "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+    echo "${COMPREPLY[*]}"
+}
+# Of the one that stands here for ours.
+command() { echo "of-$3"; }
+offered bryo run --continue ""
+offered bryo run --network ""
+offered bryo run --network sandbox : ""
+offered bryo run --network sandbox : of-
+offered bryo shell --network h
+offered bryo stop -s K
+offered bryo run --stop-signal US
+offered bryo run --restart o
+offered bryo ps --filter status=r
+offered bryo ps --filter pub
+offered bryo stop ""
+"#;
+    let bash = caller.text(&["completions", "bash"]);
+    let output = Command::new("bash").args(["-c", script, "-", &bash]).output().unwrap();
+    let expected = "\
+of-start
+none user host bridge pasta slirp4netns sandbox:of-exec
+of-exec
+of-exec
+host
+KILL
+USR1 USR2
+on-failure
+status=running status=restarting
+publish=
+-s -t -h --signal --timeout --time --help of-stop
+";
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(text, expected, "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let caller = Caller::new();
     let mut child =

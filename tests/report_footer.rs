@@ -14,8 +14,8 @@ use bryo::plan::Plan;
 use bryo::plan::step::{Missing, Notice};
 use bryo::plan::traffic::{NetworkLoss, Protocol, Refused, Traffic};
 use bryo::report::{Detail, Kept, Look, footer};
-use bryo::spec::HostPath;
-use bryo::spec::net::{Capture, HostName, Rule};
+use bryo::spec::net::{Capture, HostName, NetworkName, Rule};
+use bryo::spec::{HostPath, Network};
 use bryo::state::id::SandboxId;
 use bryo::state::launcher::Launcher;
 use bryo::state::record::{
@@ -72,6 +72,10 @@ fn a_network_that_was_lost_is_told() {
         (NetworkLoss::Killed(9), "ended early: its netstack was killed by signal 9"),
         (NetworkLoss::Exited(1), "ended early: its netstack failed with status 1"),
         (NetworkLoss::Holder, "ended early: the process that holds it did"),
+        (
+            NetworkLoss::Uplink,
+            "lost its way out: its netstack ended early; it has one again once all sandboxes on it have ended",
+        ),
         (NetworkLoss::Unfinished, "was cut off at its end: what was sent last may not have left"),
     ] {
         record.network_loss = Some(loss);
@@ -190,6 +194,11 @@ fn what_the_network_refused_has_its_flag() {
          --allow a.test; [2001:db8::1]:443/udp (no rule\\u{1b}[2J allows it), to allow: --allow \
          '[2001:db8::1]:443/udp'; b.test:80 (no rule\\u{1b}[2J allows it); and 5 more\n"
     );
+    let network = NetworkName::new("lab").unwrap();
+    record.spec.network = Network::Bridge(network);
+    record.traffic.as_mut().unwrap().more = 0;
+    assert!(said(&record, Kept::No).ends_with("; flags are of `bryo network create`, for `lab`\n"),);
+    record.spec.network = Network::None;
     record.traffic =
         Some(Traffic { used: vec![Rule::parse("a.test:443").unwrap()], ..Traffic::default() });
     assert_eq!(said(&record, Kept::No), "");

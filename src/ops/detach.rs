@@ -190,7 +190,6 @@ struct Apart<'a> {
 /// The station at a sandbox.
 struct Seat {
     found: Found,
-    name: Option<String>,
     station: Station,
     /// Where it was started from.
     from: Option<HostPath>,
@@ -199,7 +198,7 @@ struct Seat {
 impl Seat {
     /// Writes down what happened.
     fn tell(&self, what: What, details: &[(&str, String)]) {
-        self.found.tell(what, self.name.as_deref(), details);
+        self.found.tell_as_called(what, details);
     }
 }
 
@@ -238,6 +237,13 @@ impl Apart<'_> {
         let stopped = self.seat.as_ref().is_none_or(|seat| seat.station.is_stopped());
         !stopped && self.spec.lifetime.restart.is_due(code, self.count)
     }
+
+    /// That it has ended as it was asked to: before it is removed, where that is to be.
+    fn tell_stop(&self) {
+        if let Some(seat) = self.seat.as_ref().filter(|seat| seat.station.was_asked()) {
+            seat.tell(What::Stop, &[]);
+        }
+    }
 }
 
 impl Desk for Apart<'_> {
@@ -249,28 +255,27 @@ impl Desk for Apart<'_> {
         let (log, listener) = (directory.log(bound)?, directory.listen()?);
         let mut station = Station::new(log, listener, self.spec.lifetime.stop);
         self.audience.take().into_iter().for_each(|socket| station.seat(socket));
-        let name = self.spec.name.clone();
-        self.seat = Some(Seat { found: directory.as_found(), name, station, from: None });
+        self.seat = Some(Seat { found: directory.as_found(), station, from: None });
         Ok(())
     }
 
     fn started(&mut self, record: &Record) {
         // No file system is kept from being unmounted by this process. `/` can always be entered.
         std::env::set_current_dir("/").unwrap_or_default();
+        // Before the command is told: what it does next is told later.
+        if let Some(seat) = &mut self.seat {
+            seat.from.clone_from(&record.from);
+            if record.continued.is_none() {
+                seat.tell(What::Create, &[]);
+            }
+            seat.tell(What::Start, &[]);
+        }
         // Here, and not in the command: it may be in another control group.
         let (id, notices, logout) = (record.id, record.notices.clone(), logout::probe());
         let started = Started { id, notices, logout };
         if !self.tell(&Told::Started(started)) {
             // The command was killed: who typed it does not expect that anything goes on.
             exit_now(EXIT_FAILED);
-        }
-        if let Some(seat) = &mut self.seat {
-            seat.from.clone_from(&record.from);
-            seat.name.clone_from(&record.name);
-            if record.continued.is_none() {
-                seat.tell(What::Create, &[]);
-            }
-            seat.tell(What::Start, &[]);
         }
         heap::use_all();
     }
@@ -284,12 +289,14 @@ impl Desk for Apart<'_> {
             seat.tell(What::Die, &[("exit", code.to_string())]);
         }
         if !self.is_due(code) {
+            self.tell_stop();
             return Ok(false);
         }
         let Some(seat) = &mut self.seat else { return Ok(false) };
         self.pause = Restart::pause(self.pause, ran);
         let signals = block_signals()?;
         if seat.station.pause(self.pause, &signals)? == Next::End {
+            self.tell_stop();
             return Ok(false);
         }
         if let Some(from) = &seat.from {

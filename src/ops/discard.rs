@@ -179,7 +179,7 @@ pub fn paths(stores: &Stores, id: SandboxId, wanted: &[HostPath]) -> Result<Drop
     let left = record.changes.unwrap_or_default();
     let gone = left.total() == 0 && record.name.is_none();
     if gone {
-        foreign::settle(stores, sandbox.remove())?;
+        removal::remove(stores, sandbox, Unfinished::Refuse)?;
     } else {
         sandbox.replace_record(&record)?;
     }

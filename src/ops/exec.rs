@@ -157,13 +157,18 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
         sweep_briefly(&here.stores);
         return started.map(|()| 0);
     }
-    let started = start(wanted, &found);
+    // Until its end is told.
+    let _visit = found.visit();
+    // While it is being started, which others do; or when it cannot be.
+    let mut sweep = Some(|| sweep_briefly(&here.stores));
+    let started = start(wanted, &found, || sweep.take().map_or((), |sweep| sweep()));
     match &started {
         Ok(_) => found.tell_of(&[asked, event(What::ExecStart, &[])]),
         Err(_) => found.tell_of(&[asked]),
     }
-    // While it runs, or when it cannot.
-    sweep_briefly(&here.stores);
+    if let Some(sweep) = sweep {
+        sweep();
+    }
     let (entered, ends, descriptors, signals) = started?;
     let how = watch(entered, ends, descriptors, signals)?;
     found.tell_of(&[event(What::ExecDie, &[("exit", how.exit_code().to_string())])]);
@@ -173,10 +178,11 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
     }
 }
 
-/// Starts it with what we have at 0 to 2.
+/// Starts it with what we have at 0 to 2; `meanwhile` is done before the answer is waited for.
 fn start(
     wanted: &Wanted,
     found: &Found,
+    meanwhile: impl FnOnce(),
 ) -> Result<(Entered, Ends, Descriptors, Signals), ExecError> {
     let (stands, background) = (stdio::probe(), stdio::probe_background());
     let descriptors = plan_descriptors(wanted.terminal, stands, background)?;
@@ -186,7 +192,7 @@ fn start(
     let failed = |source| ExecError::HandOver { id: found.id(), source };
     let ends = Ends::new(descriptors.stdio).map_err(failed)?;
     let entry = wanted.entry(ends.inside, descriptors.pty);
-    let entered = enter(&supervisor, (found, "exec in"), &entry, &ends.stdio)?;
+    let entered = enter(&supervisor, (found, "exec in"), &entry, &ends.stdio, meanwhile)?;
     Ok((entered, ends, descriptors, signals))
 }
 
@@ -198,7 +204,8 @@ fn start_apart(wanted: &Wanted, found: &Found) -> Result<(), ExecError> {
     let entry = wanted.entry([StdioPlan::Null; 3], None);
     let stdio = [null().map_err(failed)?, null().map_err(failed)?, null().map_err(failed)?];
     let request = Request::Enter { keeper: Keeper::Supervisor };
-    match ask(&supervisor, (found, "exec in"), (&request, &entry), &stdio)? {
+    ask(&supervisor, (found, "exec in"), (&request, &entry), &stdio)?;
+    match hear(&supervisor, (found, "exec in"), &entry)? {
         (Reply::Done, _) => Ok(()),
         _ => Err(OpsError::Supervisor { id: found.id(), source: Errno::EPROTO }.into()),
     }
@@ -261,43 +268,51 @@ fn standard(number: u8) -> BorrowedFd<'static> {
     }
 }
 
-/// Asks the supervisor for it; `verb` is what is done.
+/// Asks the supervisor for it; `verb` is what is done, `meanwhile` what else before the answer is waited for.
 pub(super) fn enter(
     supervisor: &Supervisor,
     (found, verb): (&Found, &'static str),
     entry: &Entry,
     stdio: &[OwnedFd; 3],
+    meanwhile: impl FnOnce(),
 ) -> Result<Entered, ExecError> {
     let request = Request::Enter { keeper: Keeper::Client };
-    let answer = ask(supervisor, (found, verb), (&request, entry), stdio)?;
-    let entered = match answer {
+    ask(supervisor, (found, verb), (&request, entry), stdio)?;
+    meanwhile();
+    let entered = match hear(supervisor, (found, verb), entry)? {
         (Reply::Entered, fds) => Entered::new(fds),
         _ => None,
     };
     Ok(entered.ok_or(OpsError::Supervisor { id: found.id(), source: Errno::EPROTO })?)
 }
 
-/// Asks the supervisor for an entry; what it says that is no refusal, and what comes along.
+/// Asks the supervisor for an entry.
 fn ask(
     supervisor: &Supervisor,
     (found, verb): (&Found, &'static str),
     (request, entry): (&Request, &Entry),
     stdio: &[OwnedFd; 3],
-) -> Result<(Reply, Vec<OwnedFd>), ExecError> {
+) -> Result<(), ExecError> {
     let hand_over = |source| ExecError::HandOver { id: found.id(), source };
-    let broken = |source| OpsError::Supervisor { id: found.id(), source };
     let text = serde_json::to_vec(entry).map_err(|_| hand_over(Errno::EINVAL))?;
     let text = file_of(&text).map_err(hand_over)?;
     let [input, output, errors] = stdio;
     let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
-    let not_running = || OpsError::NotRunning { verb, id: found.id() };
-    supervisor.say_with(&Message::Request(request.clone()), &fds).map_err(
-        |source| match source {
-            // It went before it could be asked.
-            Errno::EPIPE | Errno::ECONNRESET => not_running(),
-            source => broken(source),
-        },
-    )?;
+    let said = supervisor.say_with(&Message::Request(request.clone()), &fds);
+    Ok(said.map_err(|source| match source {
+        // It went before it could be asked.
+        Errno::EPIPE | Errno::ECONNRESET => OpsError::NotRunning { verb, id: found.id() },
+        source => OpsError::Supervisor { id: found.id(), source },
+    })?)
+}
+
+/// What the supervisor answers that is no refusal, and what comes along.
+fn hear(
+    supervisor: &Supervisor,
+    (found, verb): (&Found, &'static str),
+    entry: &Entry,
+) -> Result<(Reply, Vec<OwnedFd>), ExecError> {
+    let broken = |source| OpsError::Supervisor { id: found.id(), source };
     // A program on a slow file system may take long to be executed.
     match supervisor.hear_with(Some(Instant::now() + STARTING)).map_err(broken)? {
         (Heard::Reply(Reply::Failed { text, hint, code }), _) => {
@@ -308,7 +323,7 @@ fn ask(
         }
         // It was asked: whether the program ran nobody knows.
         (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
-        (Heard::Gone, _) => Err(not_running().into()),
+        (Heard::Gone, _) => Err(OpsError::NotRunning { verb, id: found.id() }.into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
         (Heard::Reply(reply), fds) => Ok((reply, fds)),
     }

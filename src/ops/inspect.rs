@@ -4,6 +4,8 @@
 //! - A template's fields are looked up in the lines of the indented form, in which a name stands behind two blanks for
 //!   each object around it: a tree of all values, for this alone, would be a good part of the program's size.
 
+mod docker;
+
 use std::cell::RefCell;
 
 use super::error::OpsError;
@@ -23,7 +25,11 @@ pub fn json(records: &[Record], asked: usize) -> Result<String, OpsError> {
 }
 
 /// One line for each record: texts and numbers as they are, or as JSON what is neither.
-pub fn formatted(records: &[Record], format: &Template) -> Result<String, OpsError> {
+pub fn formatted(
+    stores: &Stores,
+    records: &[Record],
+    format: &Template,
+) -> Result<String, OpsError> {
     let texts: Result<Vec<String>, _> = records.iter().map(Record::to_pretty_json).collect();
     let texts = texts.map_err(OpsError::Json)?;
     let missing = RefCell::new(None);
@@ -31,7 +37,16 @@ pub fn formatted(records: &[Record], format: &Template) -> Result<String, OpsErr
         let (is_json, path) =
             field.strip_prefix("json ").map_or((false, field), |path| (true, path));
         let names = path.split('.').filter(|name| !name.is_empty());
-        match part(texts.get(row).map_or("", |text| text), names) {
+        let own = texts.get(row).map_or("", |text| text);
+        let dockers = records.get(row).filter(|_| docker::has(path));
+        let dockers = match dockers.map(|record| in_dockers_words(stores, record)).transpose() {
+            Ok(dockers) => dockers,
+            Err(error) => {
+                missing.borrow_mut().get_or_insert(error);
+                return String::new();
+            }
+        };
+        match part(dockers.as_deref().unwrap_or(own), names) {
             // A name that is written wrongly is not taken for one without a value.
             Err(there) => {
                 let (field, there) = (escape(path), escape(there));
@@ -46,6 +61,10 @@ pub fn formatted(records: &[Record], format: &Template) -> Result<String, OpsErr
         }
     });
     missing.into_inner().map_or(Ok(lines), Err)
+}
+
+fn in_dockers_words(stores: &Stores, record: &Record) -> Result<String, OpsError> {
+    docker::json(&stores.find(record.id.as_str().as_bytes())?, record)
 }
 
 /// The value at these names, on one line; what names there are where one of them is not.

@@ -6,6 +6,8 @@
 //!
 //! # Decisions
 //! - A line belongs to the stream it was begun on, and has the time of the entry in which it begins.
+//! - It begins with a line: what a full log has dropped the beginning of is dropped too, unless nothing there looks
+//!   like lines. `--since` cuts where the time is, and shows what is left of the line.
 //! - `--tail` counts lines of both streams together, in the order in which they were begun.
 
 mod sieve;
@@ -95,7 +97,10 @@ pub fn logs(
             Some(follow) if more && !over => {
                 follow.wait().map_err(|source| OpsError::Wait { id: found.id(), source })?;
             }
-            _ => return Ok(()),
+            _ => {
+                sieve.finish(sink).and_then(|()| sink.flush()).map_err(OpsError::Write)?;
+                return Ok(());
+            }
         }
     }
 }
@@ -115,6 +120,8 @@ fn give(
         }
         if part.since.is_none_or(|since| entry.time >= since) {
             sieve.pass(&entry, sink).map_err(OpsError::Write)?;
+        } else {
+            sieve.pass_over(&entry);
         }
     }
     if reader.take_missed() {
@@ -139,5 +146,6 @@ fn count(found: &Found, part: Part) -> Result<u64, OpsError> {
     }
     let mut sieve = Sieve::new(Form::Lines, 0);
     give(found, &mut found.read_log()?, part, &mut sieve, &mut Nowhere)?;
+    sieve.finish(&mut Nowhere).map_err(OpsError::Write)?;
     Ok(sieve.lines())
 }

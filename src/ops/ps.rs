@@ -25,6 +25,7 @@ use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary,
 
 pub use super::template::Template;
 pub use choose::Filter;
+pub(super) use choose::state_word;
 pub use template::{formatted, parse_format};
 
 /// Which sandboxes are listed.
@@ -62,6 +63,8 @@ pub struct PsRow {
     pub changes: Option<ChangeCounts>,
     /// Bytes of the disk that they took then.
     pub size: Option<u64>,
+    /// Its network, in the word that chose it.
+    pub network: Option<String>,
     /// Ports of the host that are open for it; none once it ended.
     pub ports: Vec<PublishedPort>,
     /// When it ended, or was found to have been killed; none while it runs.
@@ -86,6 +89,7 @@ impl PsRow {
             command: Vec::new(),
             changes: None,
             size: None,
+            network: None,
             ports: Vec::new(),
             ended: None,
             labels: BTreeMap::new(),
@@ -156,6 +160,11 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
     Ok(rows)
 }
 
+/// What is to be said of one, without its name and ports; nothing if it is gone meanwhile.
+pub(super) fn look(found: &Found) -> Result<Option<PsRow>, OpsError> {
+    Ok(row(found, Scope::Running, &mut OpenPorts::default())?)
+}
+
 /// What is to be said of one; nothing if it is gone meanwhile.
 fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow>, StateError> {
     let id = found.id();
@@ -215,6 +224,7 @@ fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow 
         command: summary.wanted.command.argv,
         changes,
         size,
+        network: Some(summary.wanted.network.called()),
         ports: if running { summary.published } else { Vec::new() },
         ended: summary.outcome.ended().filter(|_| !running),
         labels: summary.wanted.lifetime.labels,

@@ -7,7 +7,6 @@
 use super::error::OpsError;
 use super::foreign;
 use crate::changes::apply::was_interrupted;
-use crate::state::events::What;
 use crate::state::{SandboxDirectory, Stores};
 
 /// What happens to one whose apply was interrupted.
@@ -29,8 +28,8 @@ pub(super) fn remove(
     if unfinished == Unfinished::Refuse && was_interrupted(&sandbox)? {
         return Err(OpsError::RemovesUnfinished(sandbox.id()));
     }
-    let (found, name) = (sandbox.as_found(), stores.names()?.remove(&sandbox.id()));
+    let farewell = sandbox.farewell();
     foreign::settle(stores, sandbox.remove())?;
-    found.tell(What::Destroy, name.as_deref(), &[]);
+    farewell.tell();
     Ok(())
 }

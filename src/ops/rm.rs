@@ -7,7 +7,9 @@ use super::foreign::remove_group;
 use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::spec::Text;
-use crate::state::{SandboxId, StateError, Stores};
+use crate::state::events::What;
+use crate::state::{Outcome, SandboxId, StateError, Stores};
+use crate::sys::signal::SignalNumber;
 
 /// How long its processes may take to end.
 const GROUP: Duration = Duration::from_secs(2);
@@ -38,7 +40,15 @@ pub fn remove(
             },
             Running::Kill => {
                 let group = found.summary().ok().flatten().and_then(|summary| summary.cgroup);
+                let ran = found.is_running()?;
                 let locked = found.kill_and_lock()?;
+                if let Ok(record) = locked.record() {
+                    if ran && record.outcome == Outcome::Running {
+                        let signal = SignalNumber::KILL.to_string();
+                        found.tell_as_called(What::Kill, &[("signal", signal)]);
+                    }
+                    locked.tell_lost(&record);
+                }
                 if let Some(group) = group {
                     // Its supervisor does not, and no record will be there to tell the next command.
                     remove_group(&group, GROUP).unwrap_or_default();

@@ -10,6 +10,7 @@ use super::sweep::sweep;
 use crate::report::Failure;
 use crate::spec::command::Keep;
 use crate::spec::{HostPath, Restart, Spec, Text, service};
+use crate::state::events::What;
 use crate::state::{SandboxId, Stores, Which};
 use crate::sys::socket;
 
@@ -80,6 +81,14 @@ pub fn start(
         Startable::Runs(_) => Ok(None),
         Startable::Ended { spec, from } => detach::start(&spec, from.as_ref(), audience).map(Some),
     }
+}
+
+/// Starts one that was stopped to be started again, and writes down that this was so.
+pub fn again(stores: &Stores, name: &Text) -> Result<(), Failure> {
+    let Some(started) = start(stores, name, None)? else { return Ok(()) };
+    let found = stores.find(started.id.as_str().as_bytes()).map_err(OpsError::from)?;
+    found.tell_as_called(What::Restart, &[]);
+    Ok(())
 }
 
 /// Starts it, and stays attached from its first byte on, however soon it ends; to one that runs from now on.

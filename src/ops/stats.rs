@@ -221,8 +221,8 @@ fn percent_text(value: Option<f64>) -> String {
     value.map_or_else(|| "-".to_owned(), |percent| format!("{percent:.1}%"))
 }
 
-/// As a table for people, in the order of what one looks for: a terminal may be too narrow for all of it.
-pub fn table(rows: &[Row]) -> String {
+/// As a table for people, in the order of what one looks for: a screen may have too few columns for all of it.
+pub fn table(rows: &[Row], screen: Option<usize>) -> String {
     let mut table = Table::new([
         "ID", "NAME", "CPU", "MEMORY", "LIMIT", "TASKS", "RECEIVED", "SENT", "READ", "WRITTEN",
     ]);
@@ -239,6 +239,9 @@ pub fn table(rows: &[Row]) -> String {
             or_dash(row.read),
             or_dash(row.written),
         ]);
+    }
+    if let Some(screen) = screen {
+        table.fit(screen, &["WRITTEN", "READ", "SENT", "RECEIVED", "LIMIT"]);
     }
     table.to_string()
 }
@@ -302,7 +305,13 @@ ID            NAME  CPU    MEMORY   LIMIT    TASKS  RECEIVED  SENT  READ  WRITTE
 0123456789ab  web   12.3%  3.0 MiB  6.0 MiB  7      1.5 KiB   0 B   -     -
 abcdef012345  -     -      -        -        -      -         -     -     -
 ";
-        assert_eq!(table(&rows()), expected);
+        assert_eq!(table(&rows(), None), expected);
+        let narrow = "\
+ID            NAME  CPU    MEMORY   TASKS
+0123456789ab  web   12.3%  3.0 MiB  7
+abcdef012345  -     -      -        -
+";
+        assert_eq!(table(&rows(), Some(42)), narrow);
         let format = parse_format("{{.Name}} {{.CPUPerc}} {{.MemUsage}} {{.MemPerc}} {{.NetIO}}");
         let expected =
             "web 12.3% 3.0 MiB / 6.0 MiB 50.0% 1.5 KiB / 0 B\nabcdef012345 - - / - - - / -\n";

@@ -119,9 +119,7 @@ impl Ending {
             Self::Over => Ok(()),
             Self::Apart { found, supervisor, process, until } => {
                 hear_end(&found, &supervisor, until)?;
-                gone(&found, process.as_ref())?;
-                found.tell_as_called(What::Stop, &[]);
-                Ok(())
+                gone(&found, process.as_ref())
             }
             Self::Foreground { found, process, until } => {
                 if has_ended(&found, &process, until)? {
@@ -208,32 +206,23 @@ pub(super) fn refusal(reply: Reply, verb: &'static str, found: &Found) -> OpsErr
 /// Sends each that is named a signal. One that does not run is an error.
 pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<()> {
     let request = Request::Signal { number: signal.raw() };
-    let done = |found: &Found| found.tell_as_called(What::Kill, &[("signal", signal.to_string())]);
-    let asked = Order { verb: "kill", request: &request, done: &done };
-    order(stores, wanted, &asked, |found, process| {
+    order(stores, wanted, "kill", &request, |found, process| {
+        found.tell_as_called(What::Kill, &[("signal", signal.to_string())]);
         send(found, process, signal)?;
         // A launcher that is killed has nobody who would tell that everything has ended.
         if signal == SignalNumber::KILL { gone(found, Some(process)) } else { Ok(()) }
     })
 }
 
-/// What a supervisor is asked.
-struct Order<'a> {
-    verb: &'static str,
-    request: &'a Request,
-    /// What follows when it has done so.
-    done: &'a dyn Fn(&Found),
-}
-
 /// Has each do something: its supervisor by `request`, a launcher in the foreground by `in_foreground`.
 fn order(
     stores: &Stores,
     wanted: &[Text],
-    order: &Order<'_>,
+    verb: &'static str,
+    request: &Request,
     in_foreground: impl Fn(&Found, &OwnedFd) -> Result<(), OpsError>,
 ) -> Results<()> {
     sweep(stores)?;
-    let Order { verb, request, done } = order;
     let each = |name: &Text| {
         let found = stores.find(name.as_bytes())?;
         let not_running = || OpsError::NotRunning { verb, id: found.id() };
@@ -244,7 +233,6 @@ fn order(
                 if ask(&found, &Supervisor::new(socket), request, verb)? == Heard::Gone {
                     return Err(not_running());
                 }
-                done(&found);
                 Ok(())
             }
         }

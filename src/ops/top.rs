@@ -76,9 +76,10 @@ pub fn top(stores: &Stores, which: Which<'_>) -> Result<Vec<Row>, OpsError> {
                 unknown.insert(name.map_or_else(|| process.uid.to_string(), escape))
             }
         };
+        let pid = process.numbers.get(depth).copied().unwrap_or_default();
         let ticks = process.ticks().map(|ticks| ticks.own);
         rows.push(Row {
-            pid: process.numbers.get(depth).copied().unwrap_or_default(),
+            pid,
             host_pid: process.pid,
             user: user.clone(),
             uid: process.uid,
@@ -87,7 +88,7 @@ pub fn top(stores: &Stores, which: Which<'_>) -> Result<Vec<Row>, OpsError> {
             cpu_usec: ticks.map(|ticks| {
                 ticks.saturating_mul(1_000_000) / rustix::param::clock_ticks_per_second().max(1)
             }),
-            command: command.map(|line| words(&line)),
+            command: command.map(|line| words(pid, &line)),
         });
     }
     rows.sort_by_key(|row| row.pid);
@@ -132,10 +133,10 @@ fn take(from: &Receiver<Option<Vec<u8>>>, all: usize, read: &mut Vec<Option<Vec<
     true
 }
 
-fn words(line: &[u8]) -> Vec<Text> {
+fn words(pid: i32, line: &[u8]) -> Vec<Text> {
     let line = line.strip_suffix(b"\0").unwrap_or(line);
-    // Our init clears its own.
-    if line.iter().all(|byte| *byte == 0) {
+    // Our init, which has none of its own but its name, and what has ended.
+    if pid == 1 || line.iter().all(|byte| *byte == 0) {
         return Vec::new();
     }
     line.split(|byte| *byte == 0)
@@ -149,8 +150,8 @@ pub fn json(rows: &[Row]) -> Result<Vec<u8>, OpsError> {
     pretty_json(&rows).map(String::into_bytes).map_err(OpsError::Json)
 }
 
-/// As a table for people.
-pub fn table(rows: &[Row]) -> String {
+/// As a table for people; of so many columns, where they look at a screen.
+pub fn table(rows: &[Row], screen: Option<usize>) -> String {
     let mut table = Table::new(["PID", "HOST PID", "USER", "TIME", "COMMAND"]);
     for row in rows {
         table.row([
@@ -160,6 +161,9 @@ pub fn table(rows: &[Row]) -> String {
             row.cpu_usec.map_or_else(|| "-".to_owned(), time),
             row.command.as_ref().map_or_else(|| "-".to_owned(), |words| command(row.pid, words)),
         ]);
+    }
+    if let Some(screen) = screen {
+        table.fit(screen, &["TIME", "USER"]);
     }
     table.to_string()
 }
@@ -196,10 +200,10 @@ mod tests {
             threads: 1,
             memory: 0,
             cpu_usec: Some(62_300_000),
-            command: command.map(words),
+            command: command.map(|line| words(pid, line)),
         };
         let rows = [
-            row(1, Some(&[0; 9])),
+            row(1, Some(b"bryo-init\0\0")),
             row(2, Some(b"sh\0-c\0echo \x1b[2J\n\xff\0")),
             row(30, None),
             row(31, Some(&[b'x'; 200])),
@@ -210,7 +214,7 @@ mod tests {
              30   4030      alice  1:02.30  -\n31   4031      alice  1:02.30  {}…\n",
             "x".repeat(COMMAND)
         );
-        assert_eq!(table(&rows), expected);
+        assert_eq!(table(&rows, None), expected);
     }
 
     #[test]

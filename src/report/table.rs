@@ -1,17 +1,20 @@
 //! Columns of text. Cells are shown as they are given: escape names first.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 /// A table that is printed when it is complete: each column is as wide as its widest cell.
 #[derive(Debug, Clone)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    /// Characters in a line, at most.
+    screen: Option<usize>,
 }
 
 impl Table {
     /// With the titles of its columns.
     pub fn new<const COLUMNS: usize>(titles: [&str; COLUMNS]) -> Self {
-        Self { rows: vec![titles.iter().map(|title| (*title).to_owned()).collect()] }
+        let titles = titles.iter().map(|title| (*title).to_owned()).collect();
+        Self { rows: vec![titles], screen: None }
     }
 
     /// Adds a row.
@@ -31,10 +34,12 @@ impl Table {
     }
 
     /// Makes it fit a screen, whose lines would be broken else: leaves out columns with these titles, one after the
-    /// other, and cuts the last one. What is narrower still stays as wide as it is.
+    /// other, then cuts the widest ones but the first and the last, then the last; on a screen that is narrower still
+    /// lines end where it does.
     pub fn fit(&mut self, screen: usize, less: &[&str]) {
+        self.screen = Some(screen);
         for title in less {
-            if self.others() + LEAST <= screen {
+            if self.others() + self.least() <= screen {
                 break;
             }
             let titles = self.rows.first();
@@ -46,8 +51,24 @@ impl Table {
                 row.remove(column);
             }
         }
-        let room = screen.saturating_sub(self.others()).max(LEAST);
-        for cell in self.rows.iter_mut().filter_map(|row| row.last_mut()) {
+        let columns = self.rows.first().map_or(0, Vec::len);
+        while self.others() + self.least() > screen {
+            let between = 1..columns.saturating_sub(1);
+            let widest = between.max_by_key(|column| self.width(*column));
+            let Some(widest) = widest.filter(|column| self.width(*column) > NARROWEST) else {
+                break;
+            };
+            let too_much = self.others() + self.least() - screen;
+            let room = self.width(widest).saturating_sub(too_much).max(NARROWEST);
+            self.cut(widest, room);
+        }
+        let room = screen.saturating_sub(self.others()).max(1);
+        self.cut(columns.saturating_sub(1), room);
+    }
+
+    /// Cuts the cells of a column that have more characters.
+    fn cut(&mut self, column: usize, room: usize) {
+        for cell in self.rows.iter_mut().filter_map(|row| row.get_mut(column)) {
             if let Some((end, _)) = cell.char_indices().nth(room - 1)
                 && cell.chars().nth(room).is_some()
             {
@@ -55,6 +76,12 @@ impl Table {
                 cell.push('…');
             }
         }
+    }
+
+    /// The least that the last column needs.
+    fn least(&self) -> usize {
+        let last = self.rows.first().map_or(0, Vec::len).saturating_sub(1);
+        self.width(last).min(LEAST)
     }
 
     /// How wide all columns but the last are.
@@ -71,20 +98,26 @@ impl Table {
 
 /// Characters that are left of a last column.
 const LEAST: usize = 12;
+/// Characters that are left of any other that is cut.
+const NARROWEST: usize = 6;
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let widths: Vec<usize> = (0..columns).map(|column| self.width(column)).collect();
         for row in &self.rows {
+            let mut line = String::new();
             for (column, cell) in row.iter().enumerate() {
                 if column + 1 == row.len() {
-                    writeln!(f, "{cell}")?;
+                    line.push_str(cell);
                 } else {
                     let width = widths[column];
-                    write!(f, "{cell:width$}  ")?;
+                    write!(line, "{cell:width$}  ")?;
                 }
             }
+            let end = self.screen.and_then(|screen| line.char_indices().nth(screen));
+            line.truncate(end.map_or(line.len(), |(at, _)| at));
+            writeln!(f, "{line}")?;
         }
         Ok(())
     }
@@ -124,6 +157,20 @@ mod tests {
         );
         assert_eq!(fitted(30), "ID    SIZE  COMMAND\n0123  1 B   größer als alles\n");
         assert_eq!(fitted(20), "ID    COMMAND\n0123  größer als al…\n");
-        assert_eq!(fitted(1), "ID    COMMAND\n0123  größer als …\n");
+        assert_eq!(fitted(12), "ID    COMMA…\n0123  größe…\n");
+        assert_eq!(fitted(3), "ID \n012\n");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_screen() {
+        for screen in 1..100 {
+            let mut table = Table::new(["ID", "NAME", "STATE", "CPU", "COMMAND"]);
+            let cells = ["0123456789ab", &"n".repeat(40), "running (healthy)", "0%", "sh -c 'x'"];
+            table.row(cells.map(str::to_owned));
+            table.fit(screen, &["CPU"]);
+            let text = table.to_string();
+            assert!(text.lines().all(|line| line.chars().count() <= screen), "{screen}:\n{text}");
+            assert!(screen < 50 || text.contains("sh -c 'x'"), "{text}");
+        }
     }
 }

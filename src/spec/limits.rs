@@ -18,7 +18,7 @@ pub struct Limits {
     /// requires it, a profile's default goes on without.
     #[serde(default)]
     pub processes_need: Need,
-    /// Bytes that everything written to copy-on-write layers may take together.
+    /// Bytes that everything written to copy-on-write layers and private file systems may take together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disk: Option<Bound<u64>>,
     /// Others, by name, each at most once.

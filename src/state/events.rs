@@ -5,7 +5,8 @@
 //! [`MOST`] bytes becomes `events.old`, in the place of the one before; so the newest of them are always there, and
 //! they never take more than twice that.
 //!
-//! Supervisors and commands about sandboxes write here. Of its own start and end a run in somebody's foreground does
+//! Supervisors and commands about sandboxes write here: what a supervisor does itself (a signal that it was asked to
+//! send, the end) it writes down in the order in which it does it, and of one that was killed whoever finds that. Of its own start and end a run in somebody's foreground does
 //! not: who started it sees it.
 //!
 //! # Decisions
@@ -58,7 +59,7 @@ pub enum What {
     HealthStatus,
     /// The kernel killed one of its processes for want of memory.
     Oom,
-    /// It is about to be started again by its supervisor.
+    /// Its supervisor is about to start it again, or somebody has.
     Restart,
     /// Somebody sees what it writes, and types.
     Attach,
@@ -140,8 +141,13 @@ pub struct Event {
 impl Found {
     /// As [`Found::tell`], with the name that it has now.
     pub fn tell_as_called(&self, what: What, details: &[(&str, String)]) {
+        self.tell_of(&[self.event_as_called(what, details)]);
+    }
+
+    /// As [`Found::event`], with the name that it has now.
+    pub fn event_as_called(&self, what: What, details: &[(&str, String)]) -> Event {
         let name = self.store().names_by_id().ok().and_then(|mut all| all.remove(&self.id()));
-        self.tell(what, name.as_deref(), details);
+        self.event(what, name.as_deref(), details)
     }
 
     /// Writes down what happened to it. What cannot be written is not.

@@ -318,7 +318,9 @@ impl Record {
             memory_kills: None,
             health: None,
             held: plan.steps.iter().find_map(|step| match step.action {
-                Action::Fs(FsStep::Hold { size }) => Some(Held::in_memory(size)),
+                Action::Fs(FsStep::Hold { size }) if !plan.layers.is_empty() => {
+                    Some(Held::in_memory(size))
+                }
                 _ => None,
             }),
             changes: None,
@@ -326,6 +328,11 @@ impl Record {
             continued: None,
             earlier: Vec::new(),
         }
+    }
+
+    /// Whether it ran in nobody's foreground.
+    pub fn is_apart(&self) -> bool {
+        self.spec.lifetime.detached.is_some()
     }
 
     /// As `bryo inspect` and `--report` show it: indented, one newline at the end.

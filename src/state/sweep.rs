@@ -19,6 +19,7 @@ use rustix::io::Errno;
 
 use super::directory;
 use super::error::StateError;
+use super::farewell::Farewell;
 use super::found::{Found, read_json};
 use super::held::HeldState;
 use super::id::SandboxId;
@@ -123,15 +124,19 @@ impl Store {
                     || (was_held && keeps(&record))
                     || holds_changes(&directory, &record) =>
             {
+                directory.tell_lost(&record);
                 record.outcome = Outcome::Killed { found: Timestamp::now() };
                 directory.keep(&record)?;
                 swept.killed.push(id);
                 Ok(())
             }
             Outcome::Running => {
+                directory.tell_lost(&record);
+                let gone = record.is_apart().then(|| directory.farewell());
                 if directory.remove_some(budget)? {
                     swept.removed.push(id);
                 }
+                gone.into_iter().for_each(Farewell::tell);
                 Ok(())
             }
         }
@@ -183,8 +188,7 @@ fn keeps(record: &Record) -> bool {
 
 /// Whether it stays whatever it wrote: what ran without a caller has told nobody else how it ended.
 fn is_kept(record: &Record) -> bool {
-    let lifetime = &record.spec.lifetime;
-    lifetime.detached.is_some() && keeps(record)
+    record.is_apart() && keeps(record)
 }
 
 /// Removes one of them, unless another command is about to: that one holds the lock.

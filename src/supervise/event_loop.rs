@@ -324,14 +324,27 @@ impl Supervisor<'_> {
     /// Does what somebody ordered.
     fn obey(&mut self, order: station::Order) -> Result<(), SuperviseError> {
         match order {
-            station::Order::Signal(signal) => self.forward(signal),
-            station::Order::Kill => self.kill(How::Killed(SignalNumber::KILL)),
+            station::Order::Signal(signal) => {
+                self.tell_kill(signal);
+                self.forward(signal)
+            }
+            station::Order::Kill => {
+                self.tell_kill(SignalNumber::KILL);
+                self.kill(How::Killed(SignalNumber::KILL))
+            }
             station::Order::Enter { client, fds, keeper } => {
                 if let Err(error) = self.visits.begin(client, fds, keeper) {
                     self.refuse(client, &error);
                 }
                 Ok(())
             }
+        }
+    }
+
+    /// Here, and not by who asks for it: what comes of it is told later.
+    fn tell_kill(&self, signal: SignalNumber) {
+        if let Some(witness) = self.witness {
+            witness(What::Kill, &[("signal", signal.to_string())]);
         }
     }
 
@@ -356,7 +369,7 @@ impl Supervisor<'_> {
     /// Every process of the sandbox has ended. Its last words may still be there to be heard.
     fn init_ended(&mut self) -> Result<(), SuperviseError> {
         while self.hear()? {}
-        self.hear_names();
+        self.hear_last();
         let finished = self.finish_network().map_err(SuperviseError::Netstack);
         let exit = self.watch.reap().map_err(SuperviseError::End)?;
         finished?;
@@ -456,6 +469,7 @@ impl Supervisor<'_> {
         let station = self.station.as_deref_mut().into_iter();
         let overdue = station.chain(&mut self.door).any(Station::is_overdue);
         if self.phase == Phase::Running && overdue {
+            self.tell_kill(SignalNumber::KILL);
             self.kill(How::Killed(SignalNumber::KILL))?;
         }
         if self.stuck.is_some_and(|when| when <= Instant::now()) {
@@ -501,7 +515,7 @@ impl Supervisor<'_> {
             lost,
             servers: servers.map_err(SuperviseError::Servers)?,
             network: None,
-            traffic: None,
+            traffic: self.names.and_then(|names| names.traffic),
             group_left: None,
         })
     }

@@ -8,6 +8,7 @@
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -243,9 +244,13 @@ impl<'a> Visits<'a> {
         }
     }
 
-    /// Ends the connections of what is inside.
-    pub(super) fn cut_off(&self) -> Result<(), Errno> {
-        self.namespaces.as_ref().map_or(Ok(()), Joinable::cut_off)
+    /// Ends the connections of what is inside that are lost, once these addresses are gone.
+    pub(super) fn cut_off(
+        &self,
+        gone: &[IpAddr],
+        is_lost: &dyn Fn(IpAddr, IpAddr) -> bool,
+    ) -> Result<(), Errno> {
+        self.namespaces.as_ref().map_or(Ok(()), |all| all.cut_off(gone, is_lost))
     }
 
     /// Adds what to wait for, under keys made by `key`.

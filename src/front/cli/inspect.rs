@@ -23,7 +23,8 @@ pub fn command() -> Command {
             value(
                 "format",
                 "TEMPLATE",
-                "Parts of it, as in '{{.name}} {{.spec.command.argv}}'; `json`: each on one line",
+                "Parts of it, as in '{{.name}} {{.spec.command.argv}}', also Docker's {{.State.Status}}, {{.Config.Labels}}, \
+                 {{.HostConfig.NetworkMode}} and what stands beside them; `json`: each on one line",
             )
             .short('f'),
         )
@@ -59,7 +60,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         }
     }
     let text = match format {
-        Some(format) => formatted(&records, &format)?,
+        Some(format) => formatted(&here.stores, &records, &format)?,
         None if records.is_empty() => String::new(),
         None => json(&records, named.len())?,
     };

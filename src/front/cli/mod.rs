@@ -105,7 +105,7 @@ fn build(name: &str) -> Command {
 }
 
 /// All of them.
-fn tree() -> Command {
+pub fn tree() -> Command {
     Command::new("bryo")
         .version(env!("CARGO_PKG_VERSION"))
         .about(

@@ -216,13 +216,52 @@ fn shell(name: &OsString) -> Result<Shell, CliError> {
 const CHOICES: &[(&str, &[&str])] = &[
     ("root", &["host", "empty"]),
     ("overlay", &["auto", "kernel", "fuse"]),
-    ("network", &["none", "host"]),
+    ("network", &["none", "user", "host", "bridge", "pasta", "slirp4netns"]),
+    ("restart", &["no", "on-failure", "always", "unless-stopped"]),
+    ("restart-policy", &["no", "on-failure", "always"]),
+    ("signal", SIGNALS),
+    ("stop-signal", SIGNALS),
+    ("log-max-size", &["1m", "16m", "256m"]),
+    ("since", &["10m", "1h", "24h"]),
     ("ids", &["single", "subid"]),
     ("landlock", &["required", "if-available", "off"]),
     ("sdnotify", &["bryo", "payload", "ignore"]),
     ("cgroup", &["none", "private"]),
     ("cgroups", &["split"]),
     ("shell", &["bash", "zsh", "fish"]),
+];
+
+const SIGNALS: &[&str] = &[
+    "TERM", "KILL", "INT", "HUP", "QUIT", "USR1", "USR2", "STOP", "CONT", "WINCH", "ABRT", "ALRM",
+];
+
+/// What `--filter` takes, by command.
+const FILTERS: &[(&str, &[&str])] = &[
+    (
+        "ps",
+        &[
+            "status=running",
+            "status=paused",
+            "status=restarting",
+            "status=exited",
+            "status=died",
+            "health=healthy",
+            "health=unhealthy",
+            "health=starting",
+            "health=none",
+            "name=",
+            "id=",
+            "exited=",
+            "label=",
+            "publish=",
+            "network=",
+        ],
+    ),
+    (
+        "events",
+        &["sandbox=", "event=start", "event=die", "event=stop", "event=oom", "event=health_status"],
+    ),
+    ("prune", &["until=", "state=exited", "state=died", "name="]),
 ];
 
 /// Flags and words that name something in the file tree.
@@ -233,9 +272,13 @@ const PATHS: &[&str] = &[
 
 /// A command with what its completion can offer.
 fn completed(command: Command) -> Command {
-    command.mut_args(|arg| {
+    let name = command.get_name().to_owned();
+    command.mut_subcommands(completed).mut_args(|arg| {
         let id = arg.get_id().as_str();
-        if let Some((_, words)) = CHOICES.iter().find(|(name, _)| *name == id) {
+        let of_filter = FILTERS.iter().find(|(command, _)| *command == name && id == "filter");
+        if let Some((_, words)) = of_filter {
+            arg.value_parser(PossibleValuesParser::new(*words))
+        } else if let Some((_, words)) = CHOICES.iter().find(|(name, _)| *name == id) {
             arg.value_parser(PossibleValuesParser::new(*words))
         } else if PATHS.contains(&id) {
             arg.value_hint(ValueHint::AnyPath)

@@ -27,14 +27,15 @@ pub fn command() -> Command {
                 "filter",
                 "KEY=VALUE",
                 "Those that fit: status=running|paused|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
-                 label=NAME[=VALUE], health=starting|healthy|unhealthy|none; repeatable",
+                 label=NAME[=VALUE], health=starting|healthy|unhealthy|none, publish=PORT[/udp], network=WORD; \
+                 repeatable",
             )
             .short('f'),
         )
         .arg(value(
             "format",
             "TEMPLATE",
-            "As in '{{.ID}} {{.Names}}'; also Command, State, Status, CreatedAt, RunningFor, Size, Labels, \
+            "As in '{{.ID}} {{.Names}}'; also Command, State, Status, CreatedAt, RunningFor, Size, Ports, Networks, Labels, \
              Changes, From, Profile, Health; `table …` for titles, `json`",
         ))
         .arg(value("last", "N", "The newest ones, also those that ended").short('n'))

@@ -75,7 +75,10 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         let rows = meter.measure().map_err(failed)?;
         return match &form {
             Form::Json => json(&rows).map(Answer::bytes).map_err(failed),
-            Form::Table | Form::Template(_) => text(&rows, &form).map(Answer::text).map_err(failed),
+            Form::Table | Form::Template(_) => {
+                let screen = size_of_stdout().map(|(_, columns)| columns);
+                text(&rows, &form, screen).map(Answer::text).map_err(failed)
+            }
         };
     }
     match stream(meter, first, &form) {
@@ -90,9 +93,9 @@ fn stream(mut meter: Meter<'_>, first: Vec<Row>, form: &Form) -> Result<(), OpsE
     let (mut rows, mut frame) = (first, Frame::default());
     let mut out = io::stdout().lock();
     loop {
-        let text = text(&rows, form)?;
         // What a program reads goes out as it is.
         let size = size_of_stdout().filter(|_| !matches!(form, Form::Json));
+        let text = text(&rows, form, size.map(|(_, columns)| columns))?;
         let shown = size.map_or(text.clone(), |size| frame.show(&text, size));
         out.write_all(shown.as_bytes()).and_then(|()| out.flush()).map_err(OpsError::Write)?;
         if meter.is_over(&rows) {
@@ -103,9 +106,9 @@ fn stream(mut meter: Meter<'_>, first: Vec<Row>, form: &Form) -> Result<(), OpsE
     }
 }
 
-fn text(rows: &[Row], form: &Form) -> Result<String, OpsError> {
+fn text(rows: &[Row], form: &Form, screen: Option<usize>) -> Result<String, OpsError> {
     Ok(match form {
-        Form::Table => table(rows),
+        Form::Table => table(rows, screen),
         Form::Template(template) => formatted(rows, template),
         Form::Json => json_line(rows)? + "\n",
     })

@@ -293,7 +293,7 @@ pub fn restart(arguments: &[OsString]) -> Result<Answer, Failure> {
     }
     let stopped = failures(stop::stop(&here.stores, &wanted, how))?;
     let each = |(name, stopped): (&Text, Result<(), Failure>)| {
-        stopped.and_then(|()| start::start(&here.stores, name, None)).map(drop)
+        stopped.and_then(|()| start::again(&here.stores, name))
     };
     told(&wanted, wanted.iter().zip(stopped).map(each).collect(), name_alone)
 }

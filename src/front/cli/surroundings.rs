@@ -8,9 +8,10 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::profile::Library;
+use crate::profile::moved::follow;
 use crate::profile::value::ValueError;
 use crate::spec::HostPath;
-use crate::spec::rootfs::Pattern;
+use crate::spec::rootfs::{Pattern, Rootfs};
 
 use super::error::CliError;
 use super::flag::quoted;
@@ -94,6 +95,26 @@ impl Surroundings {
             source,
         })?;
         HostPath::new(&path).map_err(|error| bad(ValueError::Path(error)))
+    }
+
+    /// Adds to a profile's places those where the caller's variables lead instead.
+    pub fn follow_moved(&self, entries: &[String], rootfs: &mut Rootfs) {
+        let home = self.directory("HOME").and_then(|home| HostPath::new(home).ok());
+        follow(entries, home.as_ref(), &|name| self.led_to(name), rootfs);
+    }
+
+    /// Where a variable leads: to one place, or to those that colons separate, or both. What is there for
+    /// descriptors and devices holds no files.
+    fn led_to(&self, name: &str) -> Vec<HostPath> {
+        let Some(value) = self.variable(name) else { return Vec::new() };
+        let parts = value.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes);
+        let parts = parts.filter(|part| part.len() < value.len());
+        let is_ours = |path: &HostPath| {
+            ["/dev", "/proc", "/sys"].iter().any(|own| path.as_path().starts_with(own))
+        };
+        let places = [value].into_iter().chain(parts);
+        let places = places.filter_map(|place| self.host_path("", place).ok());
+        places.filter(|path| !is_ours(path)).collect()
     }
 
     /// A place in a request: as [`Surroundings::host_path`], taken literally.

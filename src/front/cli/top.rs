@@ -6,7 +6,7 @@ use clap::Command;
 
 use crate::ops::stores::Here;
 use crate::ops::top::{json, table, top};
-use crate::report::Failure;
+use crate::report::{Failure, Look};
 use crate::spec::Text;
 
 use super::flag::{is_set, one, sandbox, switch};
@@ -38,5 +38,5 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     if is_set(&matches, "json") {
         return json(&rows).map(Answer::bytes).map_err(Failure::from);
     }
-    Ok(Answer::text(table(&rows)))
+    Ok(Answer::text(table(&rows, Look::of_stdout().width)))
 }

@@ -62,7 +62,7 @@ pub(super) fn begin(found: &Found, work: Work, flow: Flow) -> Result<Begun, CpEr
         pty: None,
         errand: Some(work),
     };
-    let entered = enter(&supervisor, (found, "copy from or to"), &entry, &stdio)?;
+    let entered = enter(&supervisor, (found, "copy from or to"), &entry, &stdio, || ())?;
     for pipe in [&archive, &words] {
         prepare(pipe).map_err(|errno| {
             CpError::Stream("through a pipe", io::Error::from_raw_os_error(errno.raw()))

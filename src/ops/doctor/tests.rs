@@ -2,6 +2,8 @@
 //!
 //! Long because each machine is told in full.
 
+use std::collections::BTreeSet;
+
 use crate::host::fuse::Version;
 use crate::host::missing::MissingCall;
 use crate::host::trial::{
@@ -9,8 +11,8 @@ use crate::host::trial::{
 };
 use crate::host::userns::UsernsSettings;
 use crate::plan::facts::{
-    Account, Caller, Controller, Facts, Fuse, GroupVersion, Groups, Helper, IdRange, Kernel,
-    Manager, StoreCandidate, StoreSource, StoreState, Subids,
+    Account, Caller, Controller, Delegated, Facts, Fuse, GroupVersion, Groups, Helper, IdRange,
+    Kernel, Manager, StoreCandidate, StoreSource, StoreState, Subids,
 };
 use crate::report::Look;
 use crate::spec::HostPath;
@@ -206,6 +208,18 @@ fn a_masked_proc_is_missing_and_no_more() {
 }
 
 #[test]
+fn what_a_second_network_needs_is_missing_by_itself() {
+    let trials = namespaces(&[(Subject::Filter, Err(Errno::EOPNOTSUPP))]);
+    let report = diagnose(&Machine { namespaces: trials, ..well() });
+    assert_eq!(not_well(&report), [("bridge", State::Missing)]);
+    let missing = finding(&report, "bridge");
+    assert_eq!(command(missing), "sudo modprobe -a nf_tables");
+    assert!(missing.detail.contains("can be made; `nf_tables`: EOPNOTSUPP"), "{}", missing.detail);
+    assert!(missing.cost.as_ref().unwrap().contains("second network"));
+    assert!(report.default_run_works);
+}
+
+#[test]
 fn without_a_kernel_overlay_fuse_serves_and_without_both_nothing_does() {
     let refused =
         [(Subject::Overlay, Err(Errno::EPERM)), (Subject::StoreOverlay, Err(Errno::EPERM))];
@@ -369,6 +383,11 @@ fn a_controller_that_is_missing_has_one_file_as_its_remedy() {
     let found = finding(&report, "cgroups");
     assert_eq!(found.detail, "version 2, nothing delegated");
     assert!(found.remedy.as_ref().unwrap().command.starts_with("log in through"));
+
+    let (path, controllers) = (HostPath::new("/sys/fs/cgroup/job").unwrap(), BTreeSet::new());
+    machine.facts.groups.as_mut().unwrap().delegated = Some(Delegated { path, controllers });
+    let report = diagnose(&machine);
+    assert_eq!(finding(&report, "cgroups").detail, "version 2, delegated: no controller");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::Sink;
+use crate::state::Timestamp;
 use crate::state::log::{Entry, Stream};
 
 /// What lines look like.
@@ -13,6 +14,9 @@ pub enum Form {
     /// Behind the time when each was begun.
     Times,
 }
+
+/// The most of the rest of a line that is left out, in bytes: somebody may write without any line.
+const REST: usize = 8 << 10;
 
 /// See the module.
 #[derive(Debug)]
@@ -25,15 +29,41 @@ pub(super) struct Sieve {
 }
 
 /// The line that a stream is in.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Default)]
 struct Line {
     is_begun: bool,
     is_left_out: bool,
+    /// Something of this stream came.
+    is_known: bool,
+    /// What may be the rest of a line whose beginning is gone: it is one if that line ends soon.
+    rest: Option<(Timestamp, Vec<u8>)>,
+}
+
+impl Line {
+    /// What is left of an entry without the rest of a line whose beginning is gone, and what was held back for that.
+    fn without_rest<'a>(&mut self, entry: &Entry<'a>) -> Option<(Timestamp, Vec<u8>, &'a [u8])> {
+        if !std::mem::replace(&mut self.is_known, true) && entry.goes_on {
+            self.rest = Some((entry.time, Vec::new()));
+        }
+        let Some((_, held)) = &mut self.rest else {
+            return Some((entry.time, Vec::new(), entry.bytes));
+        };
+        if let Some(end) = entry.bytes.iter().position(|byte| *byte == b'\n')
+            && held.len() + end < REST
+        {
+            self.rest = None;
+            return Some((entry.time, Vec::new(), entry.bytes.get(end + 1..).unwrap_or_default()));
+        }
+        held.extend_from_slice(entry.bytes);
+        let is_more = held.len() >= REST;
+        let (time, held) = self.rest.take_if(|_| is_more)?;
+        Some((time, held, &[]))
+    }
 }
 
 impl Sieve {
     pub(super) fn new(form: Form, skip: u64) -> Self {
-        Self { form, skip, lines: 0, streams: [Line::default(); 2] }
+        Self { form, skip, lines: 0, streams: <[Line; 2]>::default() }
     }
 
     /// How many lines were begun so far.
@@ -41,9 +71,45 @@ impl Sieve {
         self.lines
     }
 
+    fn stream(&mut self, stream: Stream) -> &mut Line {
+        match stream {
+            Stream::Output => &mut self.streams[0],
+            Stream::Errors => &mut self.streams[1],
+        }
+    }
+
+    /// One that is not wanted: what goes on with its line is.
+    pub(super) fn pass_over(&mut self, entry: &Entry<'_>) {
+        self.stream(entry.stream).is_known = true;
+    }
+
+    /// Nothing more comes: what was held back was no rest of a line that has an end.
+    pub(super) fn finish(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        for stream in [Stream::Output, Stream::Errors] {
+            if let Some((time, held)) = self.stream(stream).rest.take() {
+                self.give(stream, time, &held, sink)?;
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn pass(&mut self, entry: &Entry<'_>, sink: &mut dyn Sink) -> io::Result<()> {
-        for line in entry.bytes.split_inclusive(|byte| *byte == b'\n') {
-            let own = match entry.stream {
+        let Some((time, held, bytes)) = self.stream(entry.stream).without_rest(entry) else {
+            return Ok(());
+        };
+        self.give(entry.stream, time, &held, sink)?;
+        self.give(entry.stream, time, bytes, sink)
+    }
+
+    fn give(
+        &mut self,
+        stream: Stream,
+        time: Timestamp,
+        bytes: &[u8],
+        sink: &mut dyn Sink,
+    ) -> io::Result<()> {
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let own = match stream {
                 Stream::Output => &mut self.streams[0],
                 Stream::Errors => &mut self.streams[1],
             };
@@ -52,12 +118,12 @@ impl Sieve {
                 self.skip = self.skip.saturating_sub(1);
                 self.lines += 1;
                 if self.form == Form::Times && !own.is_left_out {
-                    sink.put(entry.stream, format!("{} ", entry.time).as_bytes())?;
+                    sink.put(stream, format!("{time} ").as_bytes())?;
                 }
             }
             own.is_begun = line.last() != Some(&b'\n');
             if !own.is_left_out {
-                sink.put(entry.stream, line)?;
+                sink.put(stream, line)?;
             }
         }
         Ok(())
@@ -67,7 +133,6 @@ impl Sieve {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Timestamp;
 
     #[derive(Default)]
     struct Text(String);
@@ -97,7 +162,7 @@ mod tests {
             (5, Stream::Output, "\n"),
         ] {
             let time = Timestamp::from_nanoseconds(n);
-            let entry = Entry { stream, time, bytes: bytes.as_bytes() };
+            let entry = Entry { stream, goes_on: false, time, bytes: bytes.as_bytes() };
             sieve.pass(&entry, &mut text).unwrap();
         }
         (text.0, sieve.lines())
@@ -110,5 +175,33 @@ mod tests {
         assert_eq!(sieved(Form::Lines, 9).0, "");
         let times = sieved(Form::Times, 3).0;
         assert_eq!(times, "1970-01-01T00:00:00.000000003Z d!1970-01-01T00:00:00.000000004Z !y\n");
+    }
+
+    #[test]
+    fn the_rest_of_a_line_whose_beginning_is_gone_is_left_out() {
+        let shown = |entries: &[(bool, Vec<u8>)], known: bool| {
+            let (mut sieve, mut text) = (Sieve::new(Form::Lines, 0), Text::default());
+            for (goes_on, bytes) in entries {
+                let (stream, time) = (Stream::Output, Timestamp::from_nanoseconds(1));
+                let entry = Entry { stream, goes_on: *goes_on, time, bytes };
+                if known {
+                    sieve.pass_over(&entry);
+                }
+                sieve.pass(&entry, &mut text).unwrap();
+            }
+            sieve.finish(&mut text).unwrap();
+            (text.0, sieve.lines())
+        };
+        let entry = |goes_on, bytes: &str| (goes_on, bytes.as_bytes().to_vec());
+        let cut = [entry(true, "of a"), entry(true, " line\nnext\nla"), entry(true, "st")];
+        assert_eq!(shown(&cut, false), ("next\nlast".to_owned(), 2));
+        assert_eq!(shown(&cut, true).0, "of a line\nnext\nlast");
+        assert_eq!(shown(&[entry(false, "a\nb\n")], false).0, "a\nb\n");
+        // Without lines all of it is there.
+        assert_eq!(shown(&[entry(true, "1%"), entry(true, "2%")], false), ("1%2%".to_owned(), 1));
+        let long = [entry(true, &"x".repeat(REST)), entry(true, "y\nz\n")];
+        assert_eq!(shown(&long, false).0, format!("{}y\nz\n", "x".repeat(REST)));
+        let at_once = [entry(true, &format!("{}\nz", "x".repeat(REST)))];
+        assert_eq!(shown(&at_once, false).0.len(), REST + 2);
     }
 }

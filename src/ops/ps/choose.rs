@@ -1,6 +1,7 @@
 //! Which sandboxes `bryo ps` lists: `--filter`.
 
 use super::{PsRow, PsState, Scope};
+use crate::ops::port::PortOf;
 use crate::profile::value::{ValueError, nearest, parse_whole};
 use crate::state::Exit;
 use crate::state::health::Status;
@@ -18,11 +19,15 @@ pub enum Filter {
     Exited(u64),
     /// `health=WORD`; none for those that are not asked.
     Health(Option<Status>),
+    /// `publish=PORT[/tcp|udp]`, of this machine
+    Publish(PortOf),
+    /// `network=WORD`
+    Network(String),
     /// `label=NAME[=VALUE]`
     Label(String, Option<String>),
 }
 
-const KEYS: &[&str] = &["status", "name", "id", "exited", "label", "health"];
+const KEYS: &[&str] = &["status", "name", "id", "exited", "label", "health", "publish", "network"];
 /// Docker's `created` is none of ours.
 const STATES: &[&str] = &["running", "paused", "restarting", "exited", "died"];
 
@@ -51,6 +56,8 @@ impl Filter {
                 None if value == "none" => Ok(Self::Health(None)),
                 None => Err(unknown(value, HEALTH)),
             },
+            "publish" => PortOf::parse(value).map(Self::Publish).ok_or(ValueError::NotANumber),
+            "network" => Ok(Self::Network(value.to_owned())),
             "label" => Ok(match value.split_once('=') {
                 Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
                 None => Self::Label(value.to_owned(), None),
@@ -68,6 +75,8 @@ impl Filter {
             // Each label is a kind of its own, as with Docker.
             Self::Label(..) => 4,
             Self::Health(_) => 5,
+            Self::Publish(_) => 6,
+            Self::Network(_) => 7,
         }
     }
 
@@ -80,6 +89,10 @@ impl Filter {
                 matches!(row.state, PsState::Exited(exit) if u64::from(exit.status()) == *code)
             }
             Self::Health(health) => row.health == *health,
+            Self::Publish(PortOf { port, transport }) => {
+                row.ports.iter().any(|one| one.at.port() == *port && one.transport == *transport)
+            }
+            Self::Network(network) => row.network.as_ref() == Some(network),
             Self::Label(name, value) => row
                 .labels
                 .get(name)
@@ -89,7 +102,7 @@ impl Filter {
 }
 
 /// The word that a filter knows a state by.
-pub(super) fn state_word(state: PsState) -> &'static str {
+pub(in crate::ops) fn state_word(state: PsState) -> &'static str {
     match state {
         PsState::Running => "running",
         PsState::Paused => "paused",
@@ -121,12 +134,20 @@ pub(super) fn scope(asked: Scope, filters: &[Filter]) -> Scope {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::publish::PublishedPort;
+    use crate::spec::net::Transport;
     use crate::state::SandboxId;
 
     fn row(state: PsState, name: &str) -> PsRow {
         let labels = [("a".to_owned(), "1".to_owned())].into();
         let id = SandboxId::parse(b"0123456789ab").unwrap();
-        PsRow { labels, name: Some(name.to_owned()), ..PsRow::unknown(id, state) }
+        let port = PublishedPort {
+            port: 80,
+            transport: Transport::Tcp,
+            at: "127.0.0.1:8080".parse().unwrap(),
+        };
+        let (ports, network) = (vec![port], Some("user".to_owned()));
+        PsRow { labels, ports, network, name: Some(name.to_owned()), ..PsRow::unknown(id, state) }
     }
 
     #[test]
@@ -145,6 +166,11 @@ mod tests {
             (&["label=a", "label=b"], false),
             (&["label=a=2"], false),
             (&["health=healthy"], false),
+            (&["publish=8080"], true),
+            (&["publish=8080/udp"], false),
+            (&["publish=80"], false),
+            (&["network=user", "network=host"], true),
+            (&["network=none"], false),
             (&["health=none"], true),
             (&["health=none", "health=healthy"], true),
         ] {
@@ -163,6 +189,9 @@ mod tests {
             "name=",
             "exited=x",
             "label=",
+            "publish=",
+            "publish=http",
+            "network=",
         ] {
             assert!(Filter::parse(bad).is_err(), "{bad}");
         }

@@ -18,6 +18,8 @@ const FIELDS: &[&str] = &[
     "CreatedAt",
     "RunningFor",
     "Size",
+    "Ports",
+    "Networks",
     "Labels",
     "Changes",
     "From",
@@ -48,6 +50,8 @@ fn value(row: &PsRow, field: &str, now: Timestamp) -> String {
         "CreatedAt" => row.created.map(|created| created.to_string()),
         "RunningFor" => age(row),
         "Size" => row.size.map(size),
+        "Ports" => Some(crate::ops::port::short(&row.ports)),
+        "Networks" => row.network.as_ref().map(escape),
         "Labels" => Some(labels(row)),
         "Changes" => row.changes.as_ref().map(changes_text),
         "From" => row.from.as_ref().map(HostPath::to_string),
@@ -78,6 +82,7 @@ mod tests {
         };
         assert_eq!(shown(r"{{.ID}}\t{{ .Names }} {{.State}}!"), "0123456789ab\tweb running!\n");
         assert_eq!(shown("table {{.Names}}"), "NAMES\nweb\n");
+        assert_eq!(shown("{{.Ports}}{{.Networks}}"), "\n");
         assert_eq!(shown("x"), "x\n");
         for bad in ["{{.Name}}", "{{ID}}", "{{.ID", "{{}}"] {
             assert!(parse_format(bad).is_err(), "{bad}");

@@ -74,7 +74,7 @@ pub(super) struct Prepared {
     layers: LayerDirectories,
     marks: Vec<Mark>,
     /// What the record said before this run.
-    before: Option<Record>,
+    pub(super) before: Option<Record>,
     payload_filter: Option<Program>,
     init_filter: Option<Program>,
     server_filter: Option<Program>,
@@ -132,6 +132,7 @@ pub(super) fn carry_out(
     if let Some(desk) = &mut desk {
         desk.started(&record);
     }
+    prepared.reconnect(&running, &record);
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);
     prepared.show(desk.is_some().then_some(&enforced), &mut record);
@@ -144,9 +145,8 @@ pub(super) fn carry_out(
     let ran = started.elapsed();
     held::bring(spec, facts, held.zip(prepared.directory.as_ref()), &mut record)?;
     let told = end::Told { enforced, ended: &ended, lost: way.loss(), duration: ran };
-    let denials = |call| prepared.errno_for(call).raw();
     record.health = prepared.health(spec);
-    let record = end::complete(record, told, &denials);
+    let record = end::complete(record, told, &|call| prepared.errno_for(call).raw());
     Ok(Over { directory: prepared.directory, record, ended, ran })
 }
 
@@ -311,6 +311,9 @@ impl Prepared {
             return Failed::Stale { error: Box::new(error.into()), signals: Box::new(signals) };
         }
         let action = plan.steps.get(*step).map(|step| &step.action);
+        if let Some(size) = held::filled(plan, action, source.errno) {
+            return Failed::from(RunError::Fuller { size });
+        }
         match action.and_then(|action| refuted(action, source.errno)) {
             Some(fact) => {
                 Failed::Refuted { fact, error: Box::new(error.into()), signals: Box::new(signals) }
@@ -352,6 +355,11 @@ fn filter(plan: &Plan, stage: Stage, store: Option<&Store>) -> Result<Option<Pro
         _ => None,
     };
     Ok(Some(seccomp::program(wanted, cache.as_ref().map(HostPath::as_path))?))
+}
+
+/// Whether the payload's filter can be made, and anything started under it.
+pub(super) fn verify_filter(plan: &Plan) -> Result<(), RunError> {
+    filter(plan, Stage::Payload, None).map(|_| ())
 }
 
 /// The filter of the overlays' servers, where there are any.

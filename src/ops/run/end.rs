@@ -13,9 +13,8 @@ use crate::plan::traffic::NetworkLoss;
 use crate::spec::command::Keep;
 use crate::spec::order;
 use crate::spec::{Spec, Text};
-use crate::state::events::What;
 use crate::state::record::{DeniedCall, MemoryKills};
-use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
+use crate::state::{Enforced, Exit, Farewell, Outcome, Record, SandboxDirectory, Timestamp};
 use crate::supervise::{Call, Ended, How};
 use crate::sys::pidfd;
 use crate::sys::pty::Likeness;
@@ -137,11 +136,9 @@ pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
     if keep {
         directory.keep(&record)?;
     } else {
-        let found = apart.then(|| directory.as_found());
+        let farewell = apart.then(|| directory.farewell());
         directory.remove()?;
-        if let Some(found) = found {
-            found.tell(What::Destroy, record.name.as_deref(), &[]);
-        }
+        farewell.into_iter().for_each(Farewell::tell);
     }
     Ok(Finished { record, kept: keep, ended })
 }

@@ -9,6 +9,11 @@ use crate::sys::errno::Errno;
 
 /// What to do about a store that has less than was asked for.
 const ROOM: &str = "give less, or make room: `bryo system df` tells what the store takes";
+/// What to do about layers that have more than was asked for.
+const FULLER: &str =
+    "give more, or drop some of it: `bryo diff` lists it, `bryo discard` takes paths";
+/// How a directory is shown.
+const LEADS_OUT: &str = "`--read`, `--write` or `-v` shows a directory at a place of its own";
 /// Found, and not executable.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Not found.
@@ -23,9 +28,7 @@ impl Explain for RunError {
             Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
             Self::Capture(error) => Some(error.hint().to_owned()),
             Self::Image(error) => error.hint(),
-            Self::LeadsOut(_) => Some(
-                "`--read`, `--write` or `-v` shows a directory at a place of its own".to_owned(),
-            ),
+            Self::LeadsOut(_) => Some(LEADS_OUT.to_owned()),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
             Self::Kernel { .. } => Some(
                 "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call"
@@ -57,6 +60,7 @@ impl Explain for RunError {
                 Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
             }
             Self::Again(error) => Some(error.hint()),
+            Self::Fuller { .. } => Some(FULLER.to_owned()),
             Self::Room { .. } | Self::Bring { .. } | Self::Bringer(_) => Some(ROOM.to_owned()),
             Self::Random(_)
             | Self::Descriptor(_)

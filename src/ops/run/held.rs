@@ -18,7 +18,7 @@ use super::RunError;
 use crate::launch::{LaunchError, within};
 use crate::plan::facts::Facts;
 use crate::plan::plan_all_ids;
-use crate::plan::step::{Action, FsStep, IdMapping, IdsStep, Plan};
+use crate::plan::step::{Action, FsStep, IdMapping, IdsStep, Plan, Upper};
 use crate::rootfs::carry::{LeftOut, Stuck, carry};
 use crate::rootfs::upper_in_held;
 use crate::spec::command::Keep;
@@ -30,16 +30,32 @@ use crate::sys::{open, stat};
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
+/// Bytes of what holds the layers.
+fn size(plan: &Plan) -> Option<u64> {
+    plan.steps.iter().find_map(|step| match step.action {
+        Action::Fs(FsStep::Hold { size }) if !plan.layers.is_empty() => Some(size),
+        _ => None,
+    })
+}
+
 /// Refuses what the store could not take in at the end.
 pub(super) fn verify_room(plan: &Plan, store: Option<&Store>) -> Result<(), RunError> {
-    let size = plan.steps.iter().find_map(|step| match step.action {
-        Action::Fs(FsStep::Hold { size }) => Some(size),
-        _ => None,
-    });
-    let Some((size, store)) = size.zip(store) else { return Ok(()) };
+    let Some((size, store)) = size(plan).zip(store) else { return Ok(()) };
     let there = open::open_host(store.path().as_path()).map_err(RunError::Descriptor)?;
     let room = stat::space(there).map_err(RunError::Descriptor)?.available;
     if room >= size { Ok(()) } else { Err(RunError::Room { room, size }) }
+}
+
+/// The bytes that a layer which is gone on with did not fit into, where a step failed for that.
+pub(super) fn filled(plan: &Plan, action: Option<&Action>, errno: Errno) -> Option<u64> {
+    match action {
+        Some(Action::Fs(FsStep::Overlay { upper: Some(Upper::Held(_)), .. }))
+            if errno == Errno::ENOSPC =>
+        {
+            size(plan)
+        }
+        _ => None,
+    }
 }
 
 /// Brings everything, and has the record say so.
@@ -50,7 +66,7 @@ pub(super) fn bring(
     record: &mut Record,
 ) -> Result<(), RunError> {
     let Some((held, directory)) = held else { return Ok(()) };
-    if spec.lifetime.keep == Keep::Nothing {
+    if spec.lifetime.keep == Keep::Nothing || record.held.is_none() {
         record.held.iter_mut().for_each(|told| told.state = HeldState::Gone);
         return Ok(());
     }

@@ -132,7 +132,9 @@ impl<'a> Way<'a> {
 
     /// Whether a network was lost.
     pub(super) fn loss(&self) -> Option<NetworkLoss> {
-        self.membership()?.is_lost().then_some(NetworkLoss::Holder)
+        let network = self.membership()?;
+        let cut = network.is_cut().then_some(NetworkLoss::Uplink);
+        network.is_lost().then_some(NetworkLoss::Holder).or(cut)
     }
 
     pub(super) fn door(&self) -> Option<&Door> {

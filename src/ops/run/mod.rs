@@ -208,6 +208,12 @@ pub enum RunError {
         /// Bytes.
         size: u64,
     },
+    /// The layers that a run goes on with are larger than what is to hold them.
+    #[error("cannot enforce `--disk`: what the sandbox wrote before takes more than {size} bytes")]
+    Fuller {
+        /// Bytes.
+        size: u64,
+    },
     /// The supervision.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
@@ -224,10 +230,12 @@ pub enum PlanForm {
 
 /// What would be done for a spec on this host.
 pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
+    verify_descriptors(&spec.command.descriptors.pass)?;
     let again = Again::find(spec)?;
     let mut facts = Probe::begin()?.facts_for(spec)?;
     join::look(spec, &mut facts)?;
     let plan = checked_plan(spec, &facts, again.as_ref())?;
+    attempt::verify_filter(&plan)?;
     match form {
         PlanForm::Text => Ok(crate::plan::render::render(&plan)),
         PlanForm::Json => pretty_json(&plan).map_err(RunError::Encode),

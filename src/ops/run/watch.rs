@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use super::RunError;
 use super::attempt::Prepared;
-use crate::launch::Running;
+use crate::launch::{Joinable, Running};
 use crate::ops::foreign::remove_group;
-use crate::spec::Spec;
+use crate::ops::network::reconnect;
+use crate::spec::{Network, Spec};
+use crate::state::Record;
 use crate::state::events::What;
 use crate::state::health::{Health, Status};
 use crate::supervise::{
@@ -34,7 +36,7 @@ impl Prepared {
         duties.model = Some(model);
         duties.place = model.host.membership;
         duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
-        let witness = |what, details: &[(&str, String)]| self.witness(spec, what, details);
+        let witness = |what, details: &[(&str, String)]| self.witness(what, details);
         let told = |health: &Health, news| self.learn(health, news, &witness);
         duties.checkup =
             spec.lifetime.health.as_ref().map(|wanted| Checkup { wanted, told: &told });
@@ -52,6 +54,18 @@ impl Prepared {
         Ok(ended)
     }
 
+    /// Connects one that goes on where it was with the networks that it was connected with while it ran before.
+    pub(super) fn reconnect(&self, running: &Running, record: &Record) {
+        let Some((before, directory)) = self.before.as_ref().zip(self.directory.as_ref()) else {
+            return;
+        };
+        let is_member = matches!(record.spec.network, Network::Bridge(_));
+        let door = running.namespaces.as_ref().filter(|_| is_member).and_then(Joinable::door);
+        if let Some(door) = door.filter(|_| before.spec.network == record.spec.network) {
+            reconnect(&directory.as_found(), record, &door, &running.pidfd);
+        }
+    }
+
     /// Listens where nobody did, as somebody wants to speak with this run.
     fn open_door(&self, spec: &Spec) -> Option<Station> {
         let listener = self.directory.as_ref()?.listen().ok()?;
@@ -67,9 +81,9 @@ impl Prepared {
 
     /// Writes down what happened. Of its own start and end a run in somebody's foreground does not: who started it
     /// sees it.
-    fn witness(&self, spec: &Spec, what: What, details: &[(&str, String)]) {
+    fn witness(&self, what: What, details: &[(&str, String)]) {
         if let Some(directory) = &self.directory {
-            directory.as_found().tell(what, spec.name.as_deref(), details);
+            directory.as_found().tell_as_called(what, details);
         }
     }
 

@@ -48,17 +48,29 @@ pub(super) fn loss(record: &Record) -> Option<String> {
             format!("the network of this run ended early: {carrier} failed with status {code}")
         }
         NetworkLoss::Holder => {
-            let network = match &record.spec.network {
-                Network::Bridge(network) => format!(" `{network}`"),
-                _ => String::new(),
-            };
+            let network = called(record);
             format!("the network{network} of this run ended early: the process that holds it did")
+        }
+        NetworkLoss::Uplink => {
+            let network = called(record);
+            format!(
+                "the network{network} of this run lost its way out: its netstack ended early; it has one again once all \
+                 sandboxes on it have ended"
+            )
         }
         NetworkLoss::Unfinished => {
             "the network of this run was cut off at its end: what was sent last may not have left"
                 .to_owned()
         }
     })
+}
+
+/// The name of a network of several.
+fn called(record: &Record) -> String {
+    match &record.spec.network {
+        Network::Bridge(network) => format!(" `{network}`"),
+        _ => String::new(),
+    }
 }
 
 /// Who carried its packets.
@@ -81,7 +93,12 @@ fn refused(traffic: &Traffic, record: &Record, kept: Kept) -> String {
         (left, Kept::No) => format!("; and {left} more"),
         (left, _) => format!("; and {left} more: bryo inspect {}", reference(record)),
     };
-    format!("refused connections: {}{more}", named.join("; "))
+    // What leaves a network is decided where that is made.
+    let made = match &record.spec.network {
+        Network::Bridge(name) => format!("; flags are of `bryo network create`, for `{name}`"),
+        _ => String::new(),
+    };
+    format!("refused connections: {}{more}{made}", named.join("; "))
 }
 
 /// One refusal: to whom, why, and the flag.

@@ -4,7 +4,8 @@
 //! ```text
 //! live/ID/log       what is written to now     live/ID/log.old    what was full before it
 //! file:  magic, 8 bytes · number of the file, 8 bytes · entries
-//! entry: length, 4 bytes · stream, 1 byte · zero, 3 bytes · nanoseconds since 1970, 8 bytes · data
+//! entry: length, 4 bytes · stream, 1 byte · 1 within a line, 1 byte · zero, 2 bytes · nanoseconds since 1970, 8 bytes
+//!        · data
 //! ```
 //! Numbers are little-endian. Data is what one read of the payload's pipe gave, in the order in which it came,
 //! [`MOST`] bytes at most. A file that would be larger than the bound is renamed over the one before it, and the
@@ -74,6 +75,8 @@ pub struct Position {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Head {
     stream: Stream,
+    /// It goes on with a line that this stream was in.
+    goes_on: bool,
     time: Timestamp,
     length: usize,
 }
@@ -83,7 +86,8 @@ impl Head {
         let mut bytes = [0; ENTRY_HEAD];
         let length = u32::try_from(self.length).unwrap_or(u32::MAX).to_le_bytes();
         let time = self.time.nanoseconds().to_le_bytes();
-        let all = length.into_iter().chain([self.stream.byte(), 0, 0, 0]).chain(time);
+        let all =
+            length.into_iter().chain([self.stream.byte(), self.goes_on.into(), 0, 0]).chain(time);
         for (to, from) in bytes.iter_mut().zip(all) {
             *to = from;
         }
@@ -93,7 +97,9 @@ impl Head {
     /// None for what is no head: the file is broken there.
     fn decode(bytes: &[u8]) -> Option<Self> {
         let (length, rest) = bytes.split_first_chunk()?;
-        let ([stream, 0, 0, 0], rest) = rest.split_first_chunk()? else { return None };
+        let ([stream, goes_on @ (0 | 1), 0, 0], rest) = rest.split_first_chunk()? else {
+            return None;
+        };
         let (time, _) = rest.split_first_chunk()?;
         let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
         let stream = match stream {
@@ -102,7 +108,8 @@ impl Head {
             _ => return None,
         };
         let time = Timestamp::from_nanoseconds(u64::from_le_bytes(*time));
-        (1..=MOST).contains(&length).then_some(Self { stream, time, length })
+        let goes_on = *goes_on == 1;
+        (1..=MOST).contains(&length).then_some(Self { stream, goes_on, time, length })
     }
 }
 

@@ -18,6 +18,8 @@ const TRIES: u32 = 100;
 pub struct Entry<'a> {
     /// Where it was written.
     pub stream: Stream,
+    /// It goes on with a line whose beginning the stream wrote before.
+    pub goes_on: bool,
     /// When it was read.
     pub time: Timestamp,
     /// What.
@@ -96,7 +98,8 @@ impl Reader {
                 let start = self.at + ENTRY_HEAD;
                 self.at = start + head.length;
                 let bytes = self.buffer.get(start..self.at).unwrap_or_default();
-                return Ok(Some(Entry { stream: head.stream, time: head.time, bytes }));
+                let Head { stream, goes_on, time, .. } = head;
+                return Ok(Some(Entry { stream, goes_on, time, bytes }));
             }
             if !(self.fill()? || self.turn()?) {
                 return Ok(None);

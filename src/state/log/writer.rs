@@ -19,6 +19,8 @@ pub struct Writer {
     length: u64,
     bound: u64,
     failed: Option<Errno>,
+    /// Which streams are within a line.
+    within: [bool; 2],
 }
 
 impl Writer {
@@ -45,7 +47,7 @@ impl Writer {
             };
             (begin(&directory, number)?, number, FILE_HEAD as u64)
         };
-        Ok(Self { directory, file, number, length, bound, failed: None })
+        Ok(Self { directory, file, number, length, bound, failed: None, within: [false; 2] })
     }
 
     /// Adds what the payload wrote just now.
@@ -73,7 +75,12 @@ impl Writer {
         if self.length + size > self.bound.max(MOST as u64) + (FILE_HEAD + ENTRY_HEAD) as u64 {
             self.turn()?;
         }
-        let head = Head { stream, time, length: data.len() }.encode();
+        let within = match stream {
+            Stream::Output => &mut self.within[0],
+            Stream::Errors => &mut self.within[1],
+        };
+        let goes_on = std::mem::replace(within, data.last() != Some(&b'\n'));
+        let head = Head { stream, goes_on, time, length: data.len() }.encode();
         let slices = [IoSlice::new(&head), IoSlice::new(data)];
         let written = loop {
             match rustix::io::pwritev(&self.file, &slices, self.length) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Supervisor;
-use crate::launch::Names;
+use crate::launch::{Names, Said};
 use crate::plan::traffic::Flow;
 use crate::state::events::What;
 use crate::sys::errno::Result;
@@ -17,7 +17,15 @@ impl Supervisor<'_> {
     pub(super) fn network_ended(&mut self) {
         self.netstack = None;
         // Where it cannot be done, connections last until that kernel gives up; the end of the run tells.
-        self.visits.cut_off().unwrap_or_default();
+        self.visits.cut_off(&[], &|_, _| true).unwrap_or_default();
+    }
+
+    /// Those with members of a network that is there still go on.
+    fn way_out_ended(&self) {
+        if let Some(names) = &self.names {
+            let is_lost = |own, other| names.has_lost(own, other);
+            self.visits.cut_off(&names.lost_addresses(), &is_lost).unwrap_or_default();
+        }
     }
 
     /// Hears what was said so far. Who says no more, or something else, is heard no more.
@@ -26,14 +34,31 @@ impl Supervisor<'_> {
     pub(super) fn hear_names(&mut self) {
         for _ in 0..MOST {
             let Some(names) = self.names.as_mut().filter(|names| is_said(names)) else { return };
-            let Ok(flow) = names.hear() else {
-                self.names = None;
-                return;
-            };
-            if let Some((flow, witness)) = flow.zip(self.witness) {
-                let (what, details) = event(&flow);
-                witness(what, &details);
+            match names.hear() {
+                Ok(Said::Look) => {}
+                Ok(Said::Flow(flow)) => self.tell_of(&flow),
+                Ok(Said::Cut) => self.way_out_ended(),
+                Err(_) => {
+                    self.way_out_ended();
+                    self.names = None;
+                    return;
+                }
             }
+        }
+    }
+
+    /// Hears what is told when nothing more can happen.
+    pub(super) fn hear_last(&mut self) {
+        self.hear_names();
+        for flow in self.names.as_mut().map(Names::hear_last).unwrap_or_default() {
+            self.tell_of(&flow);
+        }
+    }
+
+    fn tell_of(&self, flow: &Flow) {
+        if let Some(witness) = self.witness {
+            let (what, details) = event(flow);
+            witness(what, &details);
         }
     }
 

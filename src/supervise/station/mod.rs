@@ -101,6 +101,8 @@ pub struct Station {
     deadline: Option<Instant>,
     /// Somebody asked it to end: it is not started again.
     stopped: bool,
+    /// So that it may end by itself.
+    politely: bool,
     /// It has ended, and waits to be started again: nobody enters what is not there.
     resting: bool,
     /// Those who asked to enter and had no answer when it ended.
@@ -131,6 +133,7 @@ impl Station {
             last_client: 0,
             deadline: None,
             stopped: false,
+            politely: false,
             resting: false,
             owed: Vec::new(),
         }
@@ -156,6 +159,11 @@ impl Station {
     /// Whether somebody asked it to end.
     pub fn is_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// Whether somebody asked it to end as `bryo stop` does, and did not only kill it.
+    pub fn was_asked(&self) -> bool {
+        self.politely
     }
 
     /// Takes the ends of what the payload has at its descriptors.
@@ -257,7 +265,7 @@ impl Station {
         signal: Option<SignalNumber>,
         timeout: Option<Duration>,
     ) -> Order {
-        self.stopped = true;
+        (self.stopped, self.politely) = (true, true);
         self.thaw();
         // A time too far away to be an instant is no limit.
         let until = Instant::now().checked_add(timeout.unwrap_or(self.stop.patience()));

@@ -169,3 +169,40 @@ fn what_does_not_run_is_refused_and_a_storm_of_looks_says_one_thing() {
     until("it is gone", || bryo(&world, &["ps", "-q"]).stdout().is_empty());
     assert_ne!(ended, id);
 }
+
+#[test]
+fn dockers_names_lead_to_what_they_mean() {
+    let world = World::new();
+    let flags =
+        ["--name", "n", "--label", "a=b", "--restart", "on-failure:3", "--pids-limit", "50"];
+    let id = start(&world, &flags, "echo up; exec sleep 1000");
+    until_logged(&world, &id, "up");
+    let shown = |format: &str| bryo(&world, &["inspect", "-f", format, "n"]).succeeds().stdout();
+    let state = "{{.State.Status}} {{.State.Running}} {{.State.ExitCode}} {{.State.FinishedAt}} \
+                 {{.State.Health.Status}}";
+    assert_eq!(shown(state), "running true 0 0001-01-01T00:00:00Z none\n");
+    assert_eq!(shown("{{.State.StartedAt}}"), shown("{{.Created}}"));
+    let pid = shown("{{.State.Pid}}");
+    let row = bryo(&world, &["top", "n", "--json"]).succeeds().stdout();
+    let row: serde_json::Value = serde_json::from_str(&row).unwrap();
+    assert_eq!(pid.trim(), row[0]["host_pid"].to_string());
+    assert_eq!(shown("{{.Path}} {{json .Config.Labels}}"), "/bin/sh {\"a\": \"b\"}\n");
+    let host = "{{.HostConfig.NetworkMode}} {{.HostConfig.RestartPolicy.Name}} \
+                {{.HostConfig.RestartPolicy.MaximumRetryCount}} {{.HostConfig.PidsLimit}}";
+    assert_eq!(shown(host), "none on-failure 3 50\n");
+    let typo = bryo(&world, &["inspect", "-f", "{{.State.Statu}}", "n"]);
+    typo.refuses_with(&["State.Statu", "Status, Running"]);
+    bryo(
+        &world,
+        &["ps", "--filter", "network=none", "--format", "{{.Names}}{{.Ports}} {{.Networks}}"],
+    )
+    .succeeds()
+    .stdout_is("n none\n");
+    bryo(&world, &["ps", "-q", "--filter", "publish=80"]).succeeds().stdout_is("");
+    bryo(&world, &["kill", "n"]).succeeds();
+    bryo(&world, &["wait", "n"]).succeeds();
+    let ended = "{{.State.Status}} {{.State.Running}} {{.State.ExitCode}} {{.State.Pid}}";
+    assert_eq!(shown(ended), "exited false 137 0\n");
+    assert!(!shown("{{.State.FinishedAt}}").starts_with("0001"));
+    end(&world, &[&id]);
+}

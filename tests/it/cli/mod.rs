@@ -1,5 +1,6 @@
 //! The command line as people type it, each with a real run.
 
+mod every;
 mod newcomer;
 mod output;
 mod review;

@@ -144,6 +144,20 @@ fn a_mistake_starts_nothing_and_leaves_nothing() {
 }
 
 #[test]
+fn what_a_run_would_refuse_a_dry_run_refuses_too() {
+    let world = World::new();
+    world.file("none.json", r#"{"defaultAction": "SCMP_ACT_ERRNO", "syscalls": []}"#);
+    for words in [["--seccomp", "../none.json"], ["--pass-fd", "7"]] {
+        let refused =
+            |words: &[&str]| world.sandbox().args(words).run("true").exits_with(125).stderr();
+        let told = refused(&words);
+        for form in [&["--dry-run"][..], &["--dry-run", "--json"]] {
+            assert_eq!(refused(&[&words[..], form].concat()), told);
+        }
+    }
+}
+
+#[test]
 fn a_descriptor_is_passed_by_number() {
     let world = World::new();
     world.file("project/data", "content\n");

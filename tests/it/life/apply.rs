@@ -110,10 +110,11 @@ fn a_path_in_which_nothing_changed_is_told() {
     let world = written("mkdir d; echo n >d/new");
     let diff = world.bryo(["diff", "./dd", "./d"]).ends().succeeds();
     diff.stdout_has("d/new").stderr_has("changed nothing at or below").stderr_has("/dd");
-    let nothing = world.bryo(["apply", "./dd"]).ends().succeeds();
+    let nothing = world.bryo(["apply", "./dd"]).ends().exits_with(1);
     nothing.stdout_has("nothing changed at or below").stdout_has("nothing to apply");
     // The others are applied.
-    world.bryo(["apply", "./dd", "./d"]).ends().succeeds().stdout_has("applied 2 changes");
+    let both = world.bryo(["apply", "./dd", "./d"]).ends().exits_with(1);
+    both.stdout_has("applied 2 changes");
     assert_eq!(world.read("project/d/new"), "n\n");
     world
         .bryo(["apply", "--reviewed", &"0".repeat(64), "--merge"])

@@ -189,7 +189,10 @@ fn a_run_goes_on_with_a_layer_of_either_kind_if_it_fits() {
     run(&[], "rm c; cat a; echo three >>a; head -c 2000000 /dev/urandom >b")
         .stdout_is("one\ntwo\n");
     let refused = run(&["--disk", "1m"], "echo never");
-    refused.exits_with(125).stdout_is("").stderr_has("what it has is more than it may have");
+    refused.stdout_is("").refuses_with(&[
+        "cannot enforce `--disk`: what the sandbox wrote before takes more than 1048576 bytes",
+        "give more, or drop some of it: `bryo diff` lists it, `bryo discard` takes paths",
+    ]);
     assert_eq!(changes(&world, "n"), ["A a", "A b", "D old"]);
     run(&["--disk", "8m"], "cat a").stdout_is("one\ntwo\nthree\n");
     assert_eq!(ids(&world).len(), 1);
@@ -228,4 +231,70 @@ fn nothing_is_left_of_a_run_that_wrote_nothing_or_was_to_leave_nothing() {
         "run it without `--detach`",
     ]);
     assert!(ids(&world).is_empty());
+}
+
+/// Takes what it can get in every place that it may write, 6 MB in each, and keeps it after the name is gone. Prints
+/// the bytes of it, and how often there was no more.
+const TAKE: &str = r"
+import errno, os
+places = [p for p in ['.', os.environ['HOME'], '/tmp', '/var/tmp', '/run', '/dev/shm', '/mine'] if os.access(p, os.W_OK)]
+held, full = [], 0
+for round, place in enumerate(places * 2):
+    fd = os.open(place + '/taken%d' % round, os.O_CREAT | os.O_RDWR)
+    held.append(fd)
+    try:
+        if round < len(places):
+            left = 3 << 20
+            while left > 0: left -= os.write(fd, b'x' * 65536)
+        else:
+            os.posix_fallocate(fd, 1 << 40, 3 << 20)
+    except OSError as error:
+        if error.errno != errno.ENOSPC: raise
+        full += 1
+    os.unlink(place + '/taken%d' % round)
+print(sum(os.fstat(fd).st_blocks for fd in held) * 512, full, len(places))
+";
+
+#[test]
+fn layers_and_private_file_systems_together_get_no_more_than_the_size() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    let script = format!("exec python3 -c \"{TAKE}\"");
+    let run = |flags: &[&str]| {
+        let ended = world.sandbox().arg("--rm").args(flags).run(&script).succeeds();
+        let numbers: Vec<u64> =
+            ended.stdout().split_whitespace().map(|word| word.parse().unwrap()).collect();
+        (numbers[0], numbers[1], numbers[2])
+    };
+    // The control: without it there is room for all of that.
+    let (taken, full, places) = run(&["--tmpfs", "/mine"]);
+    // (fuse-overlayfs does not tell of all that was reserved in a file without a name.)
+    assert!(taken >= 36 << 20 && (full, places) == (0, 7), "{taken} {full} {places}");
+    let (taken, full, _) = run(&["--tmpfs", "/mine", "--disk", "8m"]);
+    assert!(taken > 6 << 20 && taken <= 8 << 20 && full >= 9, "{taken} {full}");
+    // What has a size of its own keeps it, out of the same sum.
+    let (taken, full, _) = run(&["--disk", "8m", "--shm-size", "2m", "--tmpfs", "/mine:1m"]);
+    assert!(taken > 6 << 20 && taken <= 8 << 20 && full >= 9, "{taken} {full}");
+}
+
+#[test]
+fn a_private_file_system_within_the_size_is_as_it_is_without() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    let look = "for p in /tmp /var/tmp /run /run/lock /run/user/$(id -u) /dev/shm; do
+                    echo $p $(stat -c '%a %u:%g' $p) $(ls -A $p | grep -v lock | grep -v user)
+                done
+                awk '$5 ~ \"^/(tmp|var/tmp|run|dev/shm)$\" { print $5, $6 }' /proc/self/mountinfo
+                cp /bin/true /dev/shm/; /dev/shm/true || echo no programs
+                cp /bin/true /tmp/; /tmp/true && echo programs; ls -A /proc/self/fd | wc -l";
+    let control = world.sandbox().arg("--rm").run(look).succeeds().stdout();
+    assert!(
+        control.contains("/tmp 1777") && control.contains("no programs\nprograms"),
+        "{control}"
+    );
+    world.sandbox().args(["--rm", "--disk", "8m"]).run(look).stdout_is(&control);
 }

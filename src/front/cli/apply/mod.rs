@@ -54,7 +54,11 @@ const AFTER: &str = "\
 What the host changed since the sandbox started is not touched: it is listed with both sides, the rest \
 is applied, and the exit status is 1. What was applied leaves the layer; the rest stays in it. An apply \
 that was interrupted is finished by the same command again. Set-id bits, devices, sockets and owners \
-are never applied. On a terminal it asks first, unless paths or --reviewed say what is meant.
+are never applied. On a terminal it asks first, unless paths or --reviewed say what is meant. A path at \
+which nothing changed is told, and the exit status is 1.
+
+The sandbox stays also when nothing is left in it, for its record: `bryo rm` removes it, and \
+`bryo system prune` all that ended and hold no changes.
 
   bryo apply                      all that the newest sandbox started here changed
   bryo apply src/ --exclude '*.o'
@@ -147,9 +151,9 @@ fn reviewed(matches: &ArgMatches) -> Result<Option<Digest>, CliError> {
     })
 }
 
-/// 1 where something stays that was to be applied.
+/// 1 where something stays that was to be applied, or was named and is not there.
 fn code_of(report: &Report) -> u8 {
-    u8::from(!report.is_all())
+    u8::from(!report.is_all() || !report.unchanged.is_empty())
 }
 
 fn tell(report: &Report, asked: Resolve) -> Result<Answer, Failure> {

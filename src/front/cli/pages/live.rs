@@ -57,6 +57,19 @@ fn bash(commands: &[&str]) -> String {
         r#"
 _bryo_live() {{
     _bryo "$@"
+    local word=${{COMP_WORDS[COMP_CWORD]}} before=${{COMP_WORDS[COMP_CWORD-1]}}
+    # A colon is a word of its own.
+    if [[ ${{COMP_WORDS[1]}} == @(run|shell) && $before == --continue ]]; then
+        COMPREPLY=($(compgen -W "$(command bryo __complete start 2>/dev/null)" -- "$word"))
+        return
+    elif [[ ${{COMP_WORDS[1]}} == @(run|shell) && $before == --network ]]; then
+        COMPREPLY+=($(compgen -P sandbox: -W "$(command bryo __complete exec 2>/dev/null)" -- "${{word#sandbox}}"))
+        return
+    elif [[ ${{COMP_WORDS[1]}} == @(run|shell) && " ${{COMP_WORDS[*]:0:COMP_CWORD+1}}" == *" --network sandbox :"* ]]; then
+        [[ $word == : ]] && word=
+        [[ $word == "" || $before == : ]] && COMPREPLY=($(compgen -W "$(command bryo __complete exec 2>/dev/null)" -- "$word"))
+        return
+    fi
     case ${{COMP_WORDS[1]}} in
         {})
             if [[ ${{COMP_WORDS[COMP_CWORD]}} != -* && COMP_CWORD -gt 1 ]]; then
@@ -73,7 +86,9 @@ _bryo_live() {{
 /// clap writes `:sandbox -- help text:_default` for the word.
 fn zsh(script: &str) -> String {
     let line = |line: &str| {
-        if line.contains(":sandbox -- ") {
+        if line.contains("'--continue=[") {
+            line.replace(":_default'", ":_bryo_ended'") + "\n"
+        } else if line.contains(":sandbox -- ") {
             line.replace(":_default'", ":_bryo_sandboxes'") + "\n"
         } else {
             format!("{line}\n")
@@ -82,9 +97,16 @@ fn zsh(script: &str) -> String {
     let (head, rest) = script.split_once('\n').unwrap_or((script, ""));
     let function = "\n_bryo_sandboxes() {\n    local -a found\n    \
                     found=(${(f)\"$(command bryo __complete ${words[1]} 2>/dev/null)\"})\n    \
+                    compadd -a found\n}\n\n_bryo_ended() {\n    local -a found\n    \
+                    found=(${(f)\"$(command bryo __complete start 2>/dev/null)\"})\n    \
                     compadd -a found\n}\n";
     [format!("{head}\n{function}")].into_iter().chain(rest.lines().map(line)).collect()
 }
+
+/// Of flags, in fish.
+const FLAGS: &str = r#"complete -c bryo -n "__fish_seen_subcommand_from run shell" -l continue -x -a "(command bryo __complete start 2>/dev/null)"
+complete -c bryo -n "__fish_seen_subcommand_from run shell" -l network -x -a "(command bryo __complete exec 2>/dev/null | string replace -r '^' sandbox:)"
+"#;
 
 fn fish(commands: &[&str]) -> String {
     let line = |command: &&str| {
@@ -94,5 +116,5 @@ fn fish(commands: &[&str]) -> String {
             "complete -c bryo -n \"__fish_bryo_using_subcommand {command}\"{no_files} -a \"(command bryo __complete {command} 2>/dev/null)\"\n"
         )
     };
-    commands.iter().map(line).collect()
+    commands.iter().map(line).chain([FLAGS.to_owned()]).collect()
 }

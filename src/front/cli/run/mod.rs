@@ -170,7 +170,8 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
             [shell(caller)].into_iter().chain(line.into_iter().flatten()).collect()
         }
     };
-    let wanted = resolved.settings.finish();
+    let mut wanted = resolved.settings.finish();
+    caller.follow_moved(&wanted.moved, &mut wanted.rootfs);
     let (mut spec, profile) = begin(resolved.name, argv, wanted);
     identity::apply(matches, &mut spec)?;
     tree::apply(matches, &mut spec, caller)?;

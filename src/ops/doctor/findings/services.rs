@@ -1,6 +1,6 @@
 //! What other programs provide: subordinate ids, control groups, a service manager, devices.
 
-use crate::host::trial::Subject;
+use crate::host::trial::{Outcome, Subject};
 use crate::plan::facts::{Controller, GroupVersion, Helper, Subids};
 use crate::report::failure::chain;
 use crate::sys::errno::Errno;
@@ -96,7 +96,8 @@ pub(super) fn control_groups(machine: &Machine) -> Finding {
         let of = Controller::ALL.iter().filter(|one| controllers.contains(one) == wanted);
         of.map(ToString::to_string).collect::<Vec<_>>().join(" ")
     };
-    let detail = format!("{version}, {way}: {}", names(true));
+    let has = if controllers.is_empty() { "no controller".to_owned() } else { names(true) };
+    let detail = format!("{version}, {way}: {has}");
     let lacking = names(false);
     if lacking.is_empty() {
         return finding(detail);
@@ -168,7 +169,7 @@ pub(super) fn bridge(machine: &Machine) -> Finding {
     let detail = super::words(outcome, "a bridge and virtual cables can be made");
     let finding = Finding::ok("bridge", "networks of several", detail);
     let remedy = match outcome {
-        Some(Ok(())) => return finding,
+        Some(Ok(())) => return filter(finding, super::told(machine, Subject::Filter)),
         None => return finding.unknown(),
         Some(Err(Errno::EOPNOTSUPP)) => "sudo modprobe -a bridge veth",
         Some(Err(_)) => "use Linux 5.16 or later",
@@ -176,6 +177,15 @@ pub(super) fn bridge(machine: &Machine) -> Finding {
     finding
         .but(State::Missing, "`--network bridge` is refused; `--network sandbox:ID` shares one")
         .remedy(Remedy::by_hand(remedy))
+}
+
+/// Whether a member can be on several of them.
+fn filter(finding: Finding, outcome: Option<Outcome>) -> Finding {
+    let Some(Err(errno)) = outcome else { return finding };
+    let cost = "`bryo network connect` to a second network is refused";
+    let detail = format!("{}; `nf_tables`: {errno}", finding.detail);
+    let remedy = Remedy::by_hand("sudo modprobe -a nf_tables");
+    Finding { detail, ..finding }.but(State::Missing, cost).remedy(remedy)
 }
 
 /// What could not be read.

@@ -1,0 +1,93 @@
+//! What `bryo events` tells of sandboxes however they end: complete, and in order.
+
+use super::{bryo, start, until, until_logged};
+use crate::support::World;
+
+/// What was told so far of the sandbox that has this name: words and details.
+fn told(world: &World, name: &str) -> Vec<String> {
+    let filter = format!("sandbox={name}");
+    let words = ["events", "--since", "1h", "--until", "1ms", "--filter", &filter];
+    let form = ["--format", "{{.Action}} {{.Details}}"];
+    let events = bryo(world, &[&words[..], &form].concat()).succeeds().stdout();
+    events.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+const SLEEPS: &str = "echo up; exec sleep 1000";
+
+#[test]
+fn what_stop_and_kill_do_comes_before_what_follows_from_it() {
+    let world = World::new();
+    let gone = start(&world, &["--name", "gone", "--rm"], SLEEPS);
+    bryo(&world, &["stop", "gone"]).succeeds();
+    until("it is removed", || told(&world, "gone").last().is_some_and(|last| last == "destroy"));
+    let stopped = ["create", "start", "kill signal=SIGTERM", "die exit=143", "stop", "destroy"];
+    assert_eq!(told(&world, "gone"), stopped);
+    assert_eq!(told(&world, &gone), stopped);
+
+    let deaf = "trap '' TERM; echo up; while :; do sleep 1; done";
+    let id = start(&world, &["--name", "deaf"], deaf);
+    until_logged(&world, &id, "up");
+    bryo(&world, &["stop", "-t", "0", "deaf"]).succeeds();
+    let killed = ["kill signal=SIGTERM", "kill signal=SIGKILL", "die exit=137", "stop"];
+    assert_eq!(told(&world, "deaf")[2..], killed);
+
+    start(&world, &["--name", "killed"], SLEEPS);
+    bryo(&world, &["kill", "killed"]).succeeds();
+    bryo(&world, &["wait", "killed"]).succeeds().stdout_is("137\n");
+    assert_eq!(told(&world, "killed")[2..], ["kill signal=SIGKILL", "die exit=137"]);
+
+    bryo(&world, &["restart", "killed"]).succeeds();
+    assert_eq!(told(&world, "killed")[4..], ["start", "restart"]);
+    // By the name that it has now.
+    bryo(&world, &["rename", "killed", "called"]).succeeds();
+    bryo(&world, &["rm", "-f", "called"]).succeeds();
+    let ends = ["rename old=killed", "kill signal=SIGKILL", "die exit=137", "destroy"];
+    assert_eq!(told(&world, "called"), ends);
+    bryo(&world, &["rm", "deaf"]).succeeds();
+}
+
+#[test]
+fn the_end_of_one_whose_supervisor_was_killed_is_told_by_who_finds_it() {
+    let world = World::new();
+    for (flags, ends) in [
+        (&["--name", "kept"][..], &["die exit=137"][..]),
+        (&["--name", "left", "--rm"], &["die exit=137", "destroy"]),
+    ] {
+        let id = start(&world, flags, SLEEPS);
+        until_logged(&world, &id, "up");
+        let pid = super::record(&world, &id)["launcher"]["pid"].as_i64().unwrap();
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        until("somebody finds it", || {
+            bryo(&world, &["ps"]).succeeds();
+            told(&world, &id).len() > 2
+        });
+        assert_eq!(told(&world, flags[1])[2..], *ends);
+        // Once.
+        bryo(&world, &["ps", "-a"]).succeeds();
+        assert_eq!(told(&world, flags[1])[2..], *ends);
+    }
+    bryo(&world, &["rm", "kept"]).succeeds();
+    assert_eq!(told(&world, "kept")[2..], ["die exit=137", "destroy"]);
+}
+
+#[test]
+fn the_end_of_a_program_in_it_is_told_before_its_removal() {
+    let world = World::new();
+    start(&world, &["--name", "entered"], SLEEPS);
+    let inside = world.bryo(["exec", "entered", "--", "sh", "-c", "echo in; sleep 1000"]).leaves();
+    let inside = inside.starts();
+    inside.says("in");
+    bryo(&world, &["rm", "-f", "entered"]).succeeds();
+    drop(inside.ends());
+    let told = told(&world, "entered");
+    let words: Vec<&str> = told
+        .iter()
+        .filter_map(|line| line.split(' ').next())
+        .filter(|word| !word.is_empty())
+        .collect();
+    let place = |word: &str| words.iter().position(|other| *other == word).unwrap();
+    assert!(place("exec_start") < place("exec_die"), "{told:?}");
+    assert!(place("exec_die") < place("destroy") && place("die") < place("destroy"), "{told:?}");
+    assert_eq!(place("destroy"), words.len() - 1, "{told:?}");
+}
