@@ -20,6 +20,18 @@ exits 0
 prints 137
 jq -e '.outcome.exit.code == 0 and .memory_kills.count == 1' ~/report.json || not_so 'the record tells it'
 
+# What lies in /tmp is memory of the sandbox's.
+fill='exec head -c 160000000 /dev/zero >/tmp/filled'
+try bryo run --rm -- sh -c "$fill" # the control
+exits 0
+try bryo run --rm --memory 64m --memory-swap 64m --report ~/report.json -- sh -c "$fill"
+exits 137
+jq -e '.outcome.exit == "out-of-memory"' ~/report.json || not_so 'the record tells it'
+# A size of its own ends it before.
+try bryo run --rm --memory 64m --memory-swap 64m --tmpfs /tmp:16m -- sh -c "$fill"
+exits 1
+tells 'No space left on device'
+
 # What a sandbox sees of its group: the root, whatever it is called outside.
 try bryo run --rm --memory 64m -- cat /proc/self/cgroup
 prints '0::/'
