@@ -137,14 +137,22 @@ fn delegated(
 
 /// Whether all processes of a group are of this one's session.
 fn is_alone_in(group: &HostPath) -> bool {
-    let own = session_of("self");
     let file = group.as_path().join("cgroup.procs");
     let text = file.to_str().and_then(|file| bounded::read_optional(file, SMALL).ok().flatten());
-    let Some(text) = text.filter(|_| own.is_some()) else { return false };
+    match (text, session_of("self")) {
+        (Some(text), Some(own)) => {
+            are_all_of(&String::from_utf8_lossy(&text), &own, &|pid| session_of(pid))
+        }
+        _ => false,
+    }
+}
+
+/// Whether the processes of a `cgroup.procs` are all of the session `own`.
+fn are_all_of(pids: &str, own: &str, session_of: &dyn Fn(&str) -> Option<String>) -> bool {
     // One that has ended is in no session; one of another pid namespace has the number 0.
-    String::from_utf8_lossy(&text).lines().all(|pid| match session_of(pid) {
+    pids.lines().all(|pid| match session_of(pid) {
         None => pid.parse().is_ok_and(|pid: u32| pid != 0),
-        session => session == own,
+        Some(session) => session == own,
     })
 }
 
@@ -262,18 +270,22 @@ mod tests {
     fn roots_own_group_is_one_with_nothing_of_others_in_it() {
         let dir = tempfile::tempdir().unwrap();
         let group = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
-        let holds =
-            |pids: &str| std::fs::write(group.as_path().join("cgroup.procs"), pids).unwrap();
         assert!(!is_alone_in(&group), "what cannot be read is nobody's");
-        let own = std::process::id();
-        for alone in [String::new(), format!("{own}\n"), format!("{own}\n4194303\n")] {
-            holds(&alone);
-            assert!(is_alone_in(&group), "{alone}");
+        std::fs::write(group.as_path().join("cgroup.procs"), format!("{}\n", std::process::id()))
+            .unwrap();
+        assert!(is_alone_in(&group));
+        // 7 and 8 are of session 7, 9 is of its own; what else is asked for has ended.
+        let session = |pid: &str| match pid {
+            "7" | "8" => Some("7".to_owned()),
+            "9" => Some("9".to_owned()),
+            _ => None,
+        };
+        for alone in ["", "7\n", "7\n8\n", "7\n4194303\n"] {
+            assert!(are_all_of(alone, "7", &session), "{alone}");
         }
-        // The machine's first process, and one that this pid namespace has no number for.
-        for shared in [format!("1\n{own}\n"), format!("{own}\n0\n"), "?".to_owned()] {
-            holds(&shared);
-            assert!(!is_alone_in(&group), "{shared}");
+        // Another session's, and one that this pid namespace has no number for.
+        for shared in ["9\n7\n", "7\n0\n", "?"] {
+            assert!(!are_all_of(shared, "7", &session), "{shared}");
         }
     }
 
