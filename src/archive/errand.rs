@@ -110,7 +110,7 @@ fn unpack_at(path: &[u8], source: &Source, keep: Keep, told: &mut Told) -> Resul
     let file = duplicate(rustix::stdio::stdin()).map_err(ErrandError::Pipe)?;
     let mut input = BufReader::with_capacity(CHUNK, file);
     let mut reader = Reader::new(&mut input);
-    Ok(unpack(&mut reader, None, place, (keep, Owners::Kept), told)?)
+    Ok(unpack(&mut reader, None, place, (keep, Owners::Kept), told, &mut |_, _, _| ())?)
 }
 
 fn duplicate(fd: impl AsFd) -> std::io::Result<File> {

@@ -25,7 +25,7 @@ mod unpack;
 mod write;
 
 pub use pack::{PackError, extents, next_data, pack};
-pub use place::{Place, UnpackError, locate};
+pub use place::{Note, Place, UnpackError, locate};
 pub use read::{Member, MemberKind, ReadError, Reader};
 pub use resolve::{Found, Last, Shared, Start, Stop, resolve};
 pub use unpack::{Owners, unpack};

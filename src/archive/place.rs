@@ -1,7 +1,7 @@
 //! Where the members of an archive go: a destination, and names below it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
@@ -144,6 +144,10 @@ pub(super) fn text(bytes: &[u8]) -> Text {
     let shown = bytes.get(..bytes.len().min(256)).unwrap_or_default();
     Text::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(shown).to_owned())
 }
+
+/// Hears of each name, not its own, under which something is made in a directory: before it is made, and of a directory
+/// once more, with its inode.
+pub type Note<'a> = dyn FnMut(BorrowedFd<'_>, &str, Option<u64>) + 'a;
 
 /// A name nobody knows.
 pub(super) fn beside() -> Result<String, Errno> {

@@ -32,7 +32,7 @@ fn unpacked(archive: &[u8], into: &Path) -> Result<Told, UnpackError> {
     let place = locate(found, &source)?;
     let mut told = Told::default();
     let mut reader = Reader::new(&mut input);
-    unpack(&mut reader, None, place, (Keep::All, Owners::Ours), &mut told)?;
+    unpack(&mut reader, None, place, (Keep::All, Owners::Ours), &mut told, &mut |_, _, _| ())?;
     Ok(told)
 }
 
@@ -204,7 +204,7 @@ fn what_fails_leaves_nothing_new() {
         let mut input = bytes.as_slice();
         let mut reader = Reader::new(&mut input);
         let how = (Keep::Some, Owners::Ours);
-        let result = unpack(&mut reader, None, place, how, &mut Told::default());
+        let result = unpack(&mut reader, None, place, how, &mut Told::default(), &mut |_, _, _| ());
         assert!(matches!(result, Err(UnpackError::Read(ReadError::CutOff))), "{result:?}");
         assert_eq!(std::fs::read_dir(above.path()).unwrap().count(), 0);
     }

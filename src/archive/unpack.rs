@@ -1,10 +1,11 @@
 //! An archive as a tree.
 //!
 //! # Theory of operation
-//! What is new is made beside its place, under a name nobody knows, and takes the place when it is whole: of a copy that is
-//! interrupted, or fails, nothing is left but what was whole in a directory that was there before.
-//! A copy that is killed leaves what it was at. Nobody removes that later: a name, or a mark that a payload could set too,
-//! does not tell what is ours from what is a user's.
+//! What is new takes its place when it is whole: of a copy that is interrupted, or fails, nothing is left but what was whole
+//! in a directory that was there before. A file has no name until then (`O_TMPFILE`), where the file system can do that.
+//! What must have one, a tree or a link or what replaces a file, is made beside its place, under a name nobody
+//! knows. Of that a [`Note`] hears first: a copy that is killed leaves it, and a mark that a payload could set too
+//! would not tell what is ours from what is a user's.
 //!
 //! Names of members are relative, without `..`, and every part of one is a directory that is opened by the descriptor of
 //! the one above and no link. A file is never written where one is: a link that an earlier member planted, or that
@@ -12,27 +13,25 @@
 //!
 //! Permissions and times of directories are set last: one that nobody may write is filled too.
 
+mod node;
+
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags,
-    chownat, fchmod, fsetxattr, fstat, ftruncate, linkat, mkdirat, openat, renameat, renameat_with,
-    statat, symlinkat, unlinkat, utimensat,
+    AtFlags, Mode, RenameFlags, fstat, linkat, mkdirat, renameat, renameat_with, statat, unlinkat,
 };
-use rustix::io::{Errno, pwrite};
+use rustix::io::Errno;
 
+use super::Told;
 use super::place::{
-    Missing, Place, UnpackError, beside, descend, enter, parts, remove, text, write_error,
+    Missing, Note, Place, UnpackError, beside, descend, enter, parts, remove, text, write_error,
 };
 use super::read::{Member, MemberKind, ReadError, Reader};
-use super::write::{Extent, Kind};
-use super::{Told, Why};
+use super::write::Kind;
 use crate::plan::errand::{Keep, PlaceError};
 
 const CHUNK: usize = 256 << 10;
-/// Zeros that are left as a hole.
-const HOLE: usize = 32 << 10;
 /// Unpacks an archive. On an error what was new is not there.
 ///
 /// `first` is its first member, where that was read already.
@@ -42,6 +41,7 @@ pub fn unpack(
     place: Place,
     (keep, owners): (Keep, Owners),
     told: &mut Told,
+    note: &mut Note<'_>,
 ) -> Result<(), UnpackError> {
     let umask = rustix::process::umask(Mode::empty());
     rustix::process::umask(umask);
@@ -50,6 +50,8 @@ pub fn unpack(
         owners: if keep == Keep::All { owners } else { Owners::Ours },
         keep,
         told,
+        note,
+        is_noted: false,
         made: HashSet::new(),
         directories: Vec::new(),
         buffer: vec![0; CHUNK],
@@ -75,11 +77,14 @@ pub enum Owners {
     Kept,
 }
 
-struct Unpacking<'t> {
+struct Unpacking<'t, 'n> {
     keep: Keep,
     owners: Owners,
     mask: u32,
     told: &'t mut Told,
+    note: &'t mut Note<'n>,
+    /// Whether all of it is below what was noted.
+    is_noted: bool,
     /// Files that were made here: device and inode.
     made: HashSet<(u64, u64)>,
     /// What is set at the end.
@@ -87,7 +92,7 @@ struct Unpacking<'t> {
     buffer: Vec<u8>,
 }
 
-impl Unpacking<'_> {
+impl Unpacking<'_, '_> {
     /// Makes something new, or replaces a file.
     fn make(
         &mut self,
@@ -105,8 +110,12 @@ impl Unpacking<'_> {
         }
         let failed = |source| write_error(b"", source);
         let beside = beside().map_err(failed)?;
+        self.note(parent.as_fd(), &beside, None);
         mkdirat(parent, &beside, Mode::RWXU).map_err(failed)?;
         let filled = enter(parent, beside.as_bytes()).map_err(failed).and_then(|directory| {
+            let inode = fstat(&directory).map_err(failed)?.st_ino;
+            self.note(parent.as_fd(), &beside, Some(inode));
+            self.is_noted = true;
             self.directories.push((Vec::new(), first));
             self.fill(reader, None, &directory)
         });
@@ -185,105 +194,6 @@ impl Unpacking<'_> {
         Ok(())
     }
 
-    /// Anything that takes its place whole.
-    fn node(
-        &mut self,
-        reader: &mut Reader<'_>,
-        parent: BorrowedFd<'_>,
-        name: &[u8],
-        member: &Member,
-    ) -> Result<(), UnpackError> {
-        let failed = |source| write_error(&member.name, source);
-        let beside = beside().map_err(failed)?;
-        let made = match member.kind {
-            MemberKind::Device => {
-                self.told.leave(&member.name, Why::Device);
-                return Ok(());
-            }
-            MemberKind::Plain(Kind::Fifo | Kind::Directory | Kind::HardLink) => {
-                self.told.leave(&member.name, Why::NoFile);
-                return Ok(());
-            }
-            MemberKind::Plain(Kind::Link) => symlinkat(member.target.as_slice(), parent, &beside)
-                .and_then(|()| self.own(parent, beside.as_bytes(), member))
-                .and_then(|()| {
-                    utimensat(parent, &beside, &times(member), AtFlags::SYMLINK_NOFOLLOW)
-                })
-                .map_err(failed),
-            MemberKind::Plain(Kind::File) => self.file(reader, parent, &beside, member),
-        };
-        let moved = made.and_then(|()| renameat(parent, &beside, parent, name).map_err(failed));
-        if moved.is_err() {
-            // It may not have been made; the error is what has to be told.
-            unlinkat(parent, &beside, AtFlags::empty()).unwrap_or_default();
-        }
-        moved
-    }
-
-    fn file(
-        &mut self,
-        reader: &mut Reader<'_>,
-        parent: BorrowedFd<'_>,
-        beside: &str,
-        member: &Member,
-    ) -> Result<(), UnpackError> {
-        let failed = |source| write_error(&member.name, source);
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-        let file = openat(parent, beside, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
-            .map_err(failed)?;
-        match &member.extents {
-            None => self.content(reader, &file, (0, member.size), member)?,
-            Some(extents) => {
-                for extent in extents {
-                    self.content(reader, &file, *extent, member)?;
-                }
-            }
-        }
-        ftruncate(&file, member.size).map_err(failed)?;
-        self.own(parent, beside.as_bytes(), member).map_err(failed)?;
-        self.dress(&file, member).map_err(failed)?;
-        let stat = fstat(&file).map_err(failed)?;
-        self.made.insert((stat.st_dev, stat.st_ino));
-        Ok(())
-    }
-
-    fn content(
-        &mut self,
-        reader: &mut Reader<'_>,
-        file: &OwnedFd,
-        (mut offset, length): Extent,
-        member: &Member,
-    ) -> Result<(), UnpackError> {
-        let end = offset + length;
-        while offset < end {
-            let most = usize::try_from(end - offset).unwrap_or(CHUNK).min(CHUNK);
-            let length = reader.data(self.buffer.get_mut(..most).unwrap_or_default())?;
-            if length == 0 {
-                return Err(ReadError::CutOff.into());
-            }
-            let mut bytes = self.buffer.get(..length).unwrap_or_default();
-            // Not every overlay tells where a file has holes. What is skipped is zeros when the size is set.
-            if bytes.len() >= HOLE && bytes.iter().all(|byte| *byte == 0) {
-                offset += length as u64;
-                self.told.bytes += length as u64;
-                continue;
-            }
-            while !bytes.is_empty() {
-                match pwrite(file, bytes, offset) {
-                    Ok(0) => return Err(write_error(&member.name, Errno::IO)),
-                    Ok(written) => {
-                        bytes = bytes.get(written..).unwrap_or_default();
-                        offset += written as u64;
-                        self.told.bytes += written as u64;
-                    }
-                    Err(Errno::INTR) => {}
-                    Err(errno) => return Err(write_error(&member.name, errno)),
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// One more name of a file of this archive.
     fn hard_link(
         &mut self,
@@ -299,6 +209,7 @@ impl Unpacking<'_> {
         };
         let from = descend(root, &above.join(&b'/'), Missing::Fail).map_err(failed)?;
         let beside = beside().map_err(failed)?;
+        self.note(parent, &beside, None);
         linkat(&from, *target, parent, &beside, AtFlags::empty()).map_err(failed)?;
         // Looked at after it was made: the name may have been another file's by then.
         let moved = statat(parent, &beside, AtFlags::SYMLINK_NOFOLLOW)
@@ -317,47 +228,13 @@ impl Unpacking<'_> {
         }
     }
 
-    /// Whose it is.
-    fn own(&mut self, parent: BorrowedFd<'_>, name: &[u8], member: &Member) -> Result<(), Errno> {
-        if self.owners == Owners::Ours {
-            return Ok(());
-        }
-        let (owner, group) = (Uid::from_raw(member.owner.0), Gid::from_raw(member.owner.1));
-        match chownat(parent, name, Some(owner), Some(group), AtFlags::SYMLINK_NOFOLLOW) {
-            // An id that is not mapped, or no right to give files away.
-            Err(Errno::PERM | Errno::INVAL | Errno::NOSYS) => {
-                self.told.leave(&member.name, Why::Owner);
-                Ok(())
-            }
-            other => other,
-        }
-    }
-
-    /// Attributes, permissions, times.
-    fn dress(&mut self, file: &OwnedFd, member: &Member) -> Result<(), Errno> {
-        if self.keep == Keep::All {
-            let wanted = member.attributes.iter().filter(|(name, _)| name.starts_with(b"user."));
-            let mut all = true;
-            for (name, value) in wanted {
-                all &= fsetxattr(file, name.as_slice(), value, XattrFlags::empty()).is_ok();
-            }
-            if !all {
-                self.told.leave(&member.name, Why::Attributes);
-            }
-        }
-        if member.mode & 0o6000 != 0 {
-            self.told.leave(&member.name, Why::SetId);
-        }
-        fchmod(file, Mode::from_raw_mode(member.mode & 0o777 & !self.mask))?;
-        rustix::fs::futimens(file, &times(member))
-    }
-
     /// Directories, the deepest first.
     fn settle(&mut self, root: &OwnedFd) -> Result<(), UnpackError> {
         for (path, member) in std::mem::take(&mut self.directories).into_iter().rev() {
             let failed = |source| write_error(&member.name, source);
             let directory = descend(root, &path, Missing::Fail).map_err(failed)?;
-            self.own(directory.as_fd(), b".", &member).map_err(failed)?;
+            self.own((directory.as_fd(), b".", AtFlags::SYMLINK_NOFOLLOW), &member)
+                .map_err(failed)?;
             self.dress(&directory, &member).map_err(failed)?;
         }
         Ok(())
@@ -369,14 +246,5 @@ fn end(reader: &mut Reader<'_>) -> Result<(), UnpackError> {
     match reader.next_member()? {
         None => Ok(reader.pass_rest()?),
         Some(_) => Err(ReadError::Malformed("a file has members").into()),
-    }
-}
-
-fn times(member: &Member) -> Timestamps {
-    let (seconds, nanoseconds) = member.modified;
-    let nanoseconds = i64::from(nanoseconds);
-    Timestamps {
-        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
-        last_modification: Timespec { tv_sec: seconds, tv_nsec: nanoseconds },
     }
 }

@@ -53,6 +53,17 @@ pub enum StateError {
         /// Why.
         source: Errno,
     },
+    /// What a copy that was killed has left cannot be removed.
+    #[error("cannot remove `{path}`, which a `bryo cp` that was killed has left{}", below(at))]
+    RemoveCopy {
+        /// What.
+        path: HostPath,
+        /// What of it is in the way; empty where it is all.
+        at: Text,
+        #[source]
+        /// Why.
+        source: Errno,
+    },
     /// What hides places of the host's tree cannot be kept.
     #[error("cannot make a mask in the store `{store}`")]
     Mask {
@@ -377,6 +388,11 @@ impl StateError {
             _ => return None,
         })
     }
+}
+
+/// Where in a tree.
+fn below(at: &Text) -> String {
+    if at.as_bytes().is_empty() { String::new() } else { format!(" (at `{at}`)") }
 }
 
 /// For a shell: in single quotes where anything but plain characters occurs.

@@ -15,6 +15,7 @@ use rustix::process::Pid;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::copying::Copying;
 use super::directory;
 use super::error::StateError;
 use super::id::SandboxId;
@@ -60,6 +61,11 @@ impl Found {
 
     pub(super) fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Notes what a copy out of it makes on the host, for as long as that is held.
+    pub fn begin_copy(&self) -> Result<Copying, StateError> {
+        self.store.begin_copy()
     }
 
     /// Its id.

@@ -17,6 +17,7 @@
 
 mod again;
 mod bin;
+mod copying;
 mod directory;
 pub mod error;
 pub mod events;
@@ -46,6 +47,7 @@ mod usage;
 mod view;
 
 pub use bin::Bin;
+pub use copying::Copying;
 pub use error::StateError;
 pub use farewell::Farewell;
 pub use find::{Stores, Which};

@@ -53,6 +53,13 @@ pub(super) fn remove_named(
     })
 }
 
+/// As [`remove_named`], of a directory that was no sandbox's: what of it is in the way, and why.
+pub(super) fn remove_whole(parent: BorrowedFd<'_>, name: &CStr) -> Result<(), (Text, Errno)> {
+    let budget = &mut u64::MAX.clone();
+    let mut removal = Removal { parent, levels: Vec::new(), moved: 0, budget };
+    removal.run(name).map(drop).map_err(|fault| (fault.at, fault.source))
+}
+
 /// What could not be removed and why.
 struct Fault {
     at: Text,

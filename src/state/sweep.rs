@@ -6,6 +6,7 @@
 //! that it runs, the run was interrupted: with changes, or detached, it is kept, with [`Outcome::Killed`] in its
 //! record, and without is removed. Without a record no payload ever started, so it is removed;
 //! unless there is something in a layer, because then a power cut took the record.
+//! What a killed `bryo cp` had begun on the host goes too ([`super::copying`]).
 //!
 //! # Decisions
 //! - `bryo run` sweeps while the sandbox builds its tree, `bryo exec` while its program runs, so that neither waits for
@@ -85,6 +86,14 @@ impl Store {
             }
         }
         self.empty_trash(&mut swept, &mut budget);
+        if effort == Effort::Whole {
+            match self.sweep_copies() {
+                Ok(failed) => swept.failed.extend(failed),
+                Err(source) => {
+                    swept.failed.push(StateError::List { store: self.path().clone(), source });
+                }
+            }
+        }
         if let Err(source) = spare::clean(self) {
             swept.failed.push(StateError::List { store: self.path().clone(), source });
         }

@@ -52,7 +52,7 @@ pub(super) fn copy_out(
         return Err(CpError::Removed { path, id });
     }
     let source = Source { sources, first, root: root.clone() };
-    carry((wanted, shared), source, below, progress)
+    carry(found, (wanted, shared), (source, below), progress)
 }
 
 /// What there is to copy.
@@ -65,9 +65,9 @@ struct Source {
 
 /// Packs in a thread, and receives here.
 fn carry(
+    found: &Found,
     (wanted, shared): (&Wanted, &Shared),
-    source: Source,
-    rest: impl Iterator<Item = Result<Change, ChangesError>> + Send,
+    (source, rest): (Source, impl Iterator<Item = Result<Change, ChangesError>> + Send),
     progress: &mut Progress<'_>,
 ) -> Result<Told, CpError> {
     let failed = |errno: rustix::io::Errno| CpError::Stream("through a pipe", errno.into());
@@ -84,7 +84,7 @@ fn carry(
         let counted = Counted { file: read.into(), total: 0, progress, signals, halt: halted };
         let mut input = BufReader::with_capacity(CHUNK, counted);
         let received = match &wanted.outside {
-            Outside::Path(to) => receive(&mut input, (wanted, shared), to),
+            Outside::Path(to) => receive(&mut input, (wanted, shared), (found, to)),
             Outside::Stream => copy(&mut input, &mut std::io::stdout().lock())
                 .map(|_| Told::default())
                 .map_err(|error| CpError::Stream(super::TO_STDOUT, error)),

@@ -1,7 +1,7 @@
 //! The half of a copy that is out here, of a sandbox that runs.
 
 use std::io::{BufReader, BufWriter, ErrorKind, Write as _, copy};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -34,7 +34,7 @@ pub(super) fn copy_out(
     let pipe = Pipe::new(begun.archive.as_fd(), &begun.errand, Some(progress));
     let mut input = BufReader::with_capacity(CHUNK, pipe);
     let done = match &wanted.outside {
-        Outside::Path(to) => receive(&mut input, (wanted, shared), to),
+        Outside::Path(to) => receive(&mut input, (wanted, shared), (found, to)),
         Outside::Stream => {
             let mut out = Pipe::new(rustix::stdio::stdout(), &begun.errand, None);
             copy(&mut input, &mut out)
@@ -50,7 +50,7 @@ pub(super) fn copy_out(
 pub(super) fn receive(
     input: &mut dyn std::io::Read,
     (wanted, shared): (&Wanted, &Shared),
-    to: &Text,
+    (found, to): (&Found, &Text),
 ) -> Result<Told, CpError> {
     let failed = |source: UnpackError| here("to", to, source.into());
     let mut reader = Reader::new(input);
@@ -61,7 +61,13 @@ pub(super) fn receive(
         .map_err(|stop| here("to", to, stop.into()))?;
     let place = locate(place, &source).map_err(failed)?;
     let mut told = Told::default();
-    unpack(&mut reader, Some(first), place, (wanted.keep, Owners::Ours), &mut told)
+    let copying = found.begin_copy().ok();
+    let note = &mut |parent: BorrowedFd<'_>, name: &str, inode| {
+        if let Some(copying) = &copying {
+            copying.note(parent, name, inode);
+        }
+    };
+    unpack(&mut reader, Some(first), place, (wanted.keep, Owners::Ours), &mut told, note)
         .map_err(failed)?;
     Ok(told)
 }
