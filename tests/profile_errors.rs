@@ -342,17 +342,17 @@ fn a_row_without_end_is_refused() {
 }
 
 #[test]
-fn a_user_profile_cannot_take_the_name_of_a_built_in_one() {
+fn a_user_profile_with_the_name_of_a_built_in_one_is_refused_by_name_and_else_passed_over() {
     let home = Home::new();
     home.write("default.toml", "extends = []");
     home.write("mine.toml", "");
-    for name in ["default", "mine"] {
-        let text = home.resolve(name).unwrap_err();
-        assert!(
-            text.starts_with("cannot choose between the built-in profile `default` and"),
-            "{name}: {text}"
-        );
-    }
+    let text = home.resolve("default").unwrap_err();
+    assert!(text.starts_with("cannot choose between the built-in profile `default` and"), "{text}");
+    // Nobody typed it: a file that somebody put there stops no other profile, and is told.
+    let mine = home.resolve("mine").unwrap();
+    assert_eq!(mine.row, ["default", "mine"]);
+    assert!(mine.settings.finish().rootfs.secrets.len() > 100, "the built-in one is used");
+    assert!(mine.passed_over[0].to_string().ends_with("default.toml"), "{:?}", mine.passed_over);
 }
 
 #[test]

@@ -47,7 +47,8 @@ impl Probe {
         }
         self.answer_paths(needs)?;
         if needs.settings {
-            self.settings();
+            self.settings()?;
+            self.ways()?;
         }
         if needs.other_homes {
             self.other_homes()?;

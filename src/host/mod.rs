@@ -39,6 +39,7 @@ mod store;
 pub mod subid;
 pub mod tool;
 pub mod trial;
+mod trusted;
 pub mod twins;
 pub mod userns;
 mod wildcard;

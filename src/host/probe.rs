@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
-use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Match, Mount, NetworkTool};
+use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount, NetworkTool};
 use crate::spec::HostPath;
 use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
@@ -30,12 +30,12 @@ use super::{
 #[derive(Debug)]
 pub struct Probe {
     status: ProcessStatus,
-    resolver: Resolver,
+    pub(super) resolver: Resolver,
     passwd: Option<Rc<[u8]>>,
     own_homes: Option<Rc<[HostPath]>>,
     /// How many of each kind of path [`Probe::directories`] knew.
     directories_of: [usize; 4],
-    facts: Facts,
+    pub(super) facts: Facts,
 }
 
 impl Probe {
@@ -198,27 +198,6 @@ impl Probe {
         self.facts.stores.extend(more);
     }
 
-    /// The folder of bryo's own settings; where a mount shows it once more, that is a secret.
-    pub fn settings(&mut self) {
-        let variable = std::env::var_os("XDG_CONFIG_HOME").and_then(|dir| HostPath::new(dir).ok());
-        let home = self.facts.caller.home.as_ref();
-        let folder = variable.or_else(|| home?.join(".config").ok());
-        if let Some(path) = folder.and_then(|folder| folder.join("bryo").ok()) {
-            let found = self.resolver.resolve(&path, Last::Follow);
-            let twins: Vec<HostPath> = twins::names_of(&found.real, &self.facts.twins).collect();
-            let secrets = &mut self.facts.secrets;
-            for path in twins {
-                let is_hidden = secrets.iter().any(|secret| path.starts_with(&secret.path));
-                if !is_hidden && found.kind == Kind::Directory {
-                    secrets.retain(|secret| !secret.path.starts_with(&path));
-                    secrets.push(Match { path, kind: found.kind.clone() });
-                }
-            }
-            order::sort_by(secrets, |one, other| one.path.cmp(&other.path));
-            self.facts.settings = Some(Match { path: found.real, kind: found.kind });
-        }
-    }
-
     /// The ABI of Landlock; 0 when the kernel has none, or a filter hides it.
     pub fn landlock_abi(&mut self) {
         self.facts.landlock_abi = Some(crate::sys::landlock::abi().unwrap_or(0));
@@ -280,7 +259,7 @@ impl Probe {
     }
 
     /// The caller's own homes, looked at once.
-    fn own_homes(&mut self) -> Result<Rc<[HostPath]>, HostError> {
+    pub(super) fn own_homes(&mut self) -> Result<Rc<[HostPath]>, HostError> {
         if let Some(homes) = &self.own_homes {
             return Ok(Rc::clone(homes));
         }

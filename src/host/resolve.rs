@@ -26,7 +26,7 @@ use crate::spec::HostPath;
 use super::listing::Listing;
 
 /// As the kernel has it.
-const MOST_LINKS: usize = 40;
+pub(super) const MOST_LINKS: usize = 40;
 
 /// Whether a link at the last name is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -52,7 +52,8 @@ pub(super) fn probe(
         .collect())
 }
 
-fn candidates(
+/// Where stores are looked for, links not resolved.
+pub(super) fn candidates(
     variables: &Variables,
     caller: &Caller,
     homes: &[HostPath],

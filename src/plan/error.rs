@@ -111,6 +111,26 @@ pub enum PlanError {
         /// The store, or the folder of settings.
         trusted: HostPath,
     },
+    /// A link on the way to what later runs trust lies in a place that is written straight to the host.
+    #[error(
+        "cannot let `{written}` be written: the link `{link}` is on the way to `{trusted}`, which later runs trust"
+    )]
+    LinkToTrusted {
+        /// What is written.
+        written: HostPath,
+        /// The link.
+        link: HostPath,
+        /// What it is on the way to, by the name that is trusted.
+        trusted: HostPath,
+    },
+    /// What later runs trust lies in a place that is written straight to the host, as links lead there.
+    #[error("cannot let `{written}` be written: `{trusted}`, which later runs trust, leads there")]
+    TrustedThere {
+        /// What is written.
+        written: HostPath,
+        /// The link, by the name that is trusted.
+        trusted: HostPath,
+    },
     /// What a flag hides is not there, and could appear.
     #[error(
         "cannot hide `{path}`: it is not there, and `{written}` is written straight to the host"

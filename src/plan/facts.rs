@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager, Weigher};
 pub use paths::{
-    HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry, Twin,
+    HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry, Twin, Way,
 };
 pub use target::{Lease, Target};
 
@@ -50,10 +50,14 @@ pub struct Facts {
     pub secrets: Vec<Match>,
     /// Hidden-by-default places that exist.
     pub hidden: Vec<Match>,
-    /// The folder of bryo's own settings, from which later runs take profiles, links resolved: where something
+    /// The folders of bryo's own settings, from which later runs take profiles, links resolved: where something
     /// is written straight to the host.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub settings: Option<Match>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Match>,
+    /// Ways to the settings, to the profiles in them and to the stores that lead through links: probed as the
+    /// settings are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub ways: Vec<Way>,
     /// Patterns without wildcards that matched nothing: hidden all the same, should they appear.
     /// Links of the parents that exist are resolved. Left out where nothing can appear: below a file
     /// or a directory that the caller may not enter.

@@ -8,7 +8,7 @@
 //! | planner | decides |
 //! |---|---|
 //! | `ids` | namespaces, id maps |
-//! | `view`, `places`, `workdir` | how each place is seen |
+//! | `view`, `places`, `workdir`, `trusted` | how each place is seen |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `segment`, `tool` | network, the one of another sandbox, one of several, one by a program of others |
@@ -56,6 +56,7 @@ mod segment;
 mod share;
 mod stdio;
 mod tool;
+mod trusted;
 mod view;
 mod workdir;
 
@@ -97,6 +98,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     draft.push(Stage::Sandbox, ProcessStep::Session { pty });
     confine::plan_init(&mut draft);
     plan_payload(spec, facts, &rules, &mut draft)?;
+    spec.passed_over.iter().for_each(|file| draft.notice(Notice::PassedOver(file.clone())));
     draft.warn(facts, &rules);
     draft.tell_of_secrets_to_come(facts, &rules);
     if spec.rootfs.base == Base::Host {
@@ -140,7 +142,7 @@ fn rules(
     }
     places::refuse_stores(spec, facts, &rules)?;
     places::refuse_to_hide_nothing(&rules)?;
-    places::settings_rules(spec, facts, &mut rules)?;
+    trusted::trusted_rules(spec, facts, &mut rules)?;
     Ok(rules)
 }
 
@@ -174,9 +176,9 @@ impl Draft {
 
     /// Names what is written straight to the host and could get a secret that is not there now.
     fn tell_of_secrets_to_come(&mut self, facts: &Facts, rules: &Rules) {
-        let settings = facts.settings.as_ref().map(|found| &found.path);
+        let is_settings = |rule: &Rule| facts.settings.iter().any(|found| found.path == rule.from);
         let is_absent = |rule: &&Rule| {
-            rule.rank == Rank::Secret && rule.kind == Kind::Absent && settings != Some(&rule.from)
+            rule.rank == Rank::Secret && rule.kind == Kind::Absent && !is_settings(rule)
         };
         for rule in rules.iter().filter(is_absent) {
             if let Some(written) = places::written_around(rules, &rule.at) {

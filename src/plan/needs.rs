@@ -32,7 +32,7 @@ pub struct Needs {
     pub secrets: Vec<Pattern>,
     /// For [`Facts::hidden`] and [`Facts::absent`].
     pub hidden: Vec<Pattern>,
-    /// [`Facts::settings`].
+    /// [`Facts::settings`] and [`Facts::ways`].
     pub settings: bool,
     /// For [`Facts::warned`].
     pub warned: Vec<Pattern>,

@@ -229,7 +229,7 @@ pub(super) fn volume_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Res
     Ok(())
 }
 
-fn hide(path: &HostPath, rank: Rank, kind: &Kind) -> Rule {
+pub(super) fn hide(path: &HostPath, rank: Rank, kind: &Kind) -> Rule {
     Rule::same(path, View::Hidden, rank, kind.clone())
 }
 
@@ -317,37 +317,6 @@ pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
         };
         rules.add(Rule::of(place, view, Rank::Default));
     }
-}
-
-/// Rules for what later runs trust, where it would be written straight to the host: the folder of bryo's settings, which
-/// holds profiles. Nested namespaces could undo the mounts that keep it, and the store, in their places.
-pub(super) fn settings_rules(
-    spec: &Spec,
-    facts: &Facts,
-    rules: &mut Rules,
-) -> Result<(), PlanError> {
-    let is_written = |rule: &&Rule| rule.view == View::Write && rule.kind == Kind::Directory;
-    let written: Vec<(SandboxPath, HostPath)> =
-        rules.iter().filter(is_written).map(|rule| (rule.at.clone(), rule.from.clone())).collect();
-    for (at, from) in written {
-        let settings = facts.settings.as_ref().filter(|found| found.path.is_below(&from));
-        let mut stores = facts.stores.iter().map(|store| &store.path);
-        if spec.confine.nesting {
-            let trusted = settings.map(|found| &found.path);
-            let trusted = trusted.or_else(|| stores.find(|store| store.is_below(&from)));
-            if let Some(trusted) = trusted {
-                return Err(PlanError::NestingAround { written: from, trusted: trusted.clone() });
-            }
-        }
-        let Some(found) = settings else { continue };
-        let Some(place) = found.path.moved(&from, &at) else { continue };
-        let decides = |rule: &Rule| rule.view == View::Write && rule.at == at;
-        if rules.deciding(&place).is_some_and(decides) {
-            let hidden = hide(&found.path, Rank::Secret, &found.kind);
-            rules.add(Rule { at: place, ..hidden });
-        }
-    }
-    Ok(())
 }
 
 /// Where a place would be written straight to the host if it appeared.

@@ -13,10 +13,10 @@ use super::step::{
     Action, ConfineStep, FilterProgram, FsStep, IdsStep, LandlockGrant, Layer, Lower, Missing,
     Notice, Plan, ProcessStep, Room, ScratchEntry, Stage, StoreStep, Upper,
 };
-use crate::spec::HostPath;
 use crate::spec::seccomp::{
     Nesting, Notifications, OpenAt2, PolicyVariant, SetIdModes, UnixSockets,
 };
+use crate::spec::{HostPath, Text};
 
 /// The text, ending in a newline.
 pub fn render(plan: &Plan) -> String {
@@ -205,6 +205,7 @@ impl fmt::Display for Notice {
             Self::LostWorkdir => f.write_str(
                 "the current directory was removed or cannot be entered; the payload starts in `/`",
             ),
+            Self::PassedOver(file) => passed_over(file, f),
             Self::HidesNothing(path) => {
                 write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
             }
@@ -225,11 +226,7 @@ impl fmt::Display for Notice {
                 f,
                 "`{path}` is read-only: it cannot be copied on write, and is too large to copy"
             ),
-            Self::ForeignIds(path) => write!(
-                f,
-                "writes below `{path}` may fail with EOVERFLOW: it holds files of other ids, and \
-                 fuse-overlayfs is missing"
-            ),
+            Self::ForeignIds(path) => foreign_ids(path, f),
             Self::Nesting => f.write_str(
                 "sandboxes can be nested: no file system rules of Landlock, and mounts are allowed",
             ),
@@ -239,6 +236,17 @@ impl fmt::Display for Notice {
 
 fn made_settings(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{path}` is made, and hidden: later runs take profiles from there")
+}
+
+fn passed_over(file: &Text, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "`{file}` is passed over: it has the name of a built-in profile, which is used")
+}
+
+fn foreign_ids(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "writes below `{path}` may fail with EOVERFLOW: it holds files of other ids, and fuse-overlayfs is missing"
+    )
 }
 
 fn secrets_to_come(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {

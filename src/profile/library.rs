@@ -5,6 +5,10 @@
 //! directory of user profiles. The row is found depth first, parents before children and each
 //! profile once, so that two profiles that extend the same third can be combined without its values
 //! coming back over theirs.
+//!
+//! # Decisions
+//! - A built-in name means the built-in profile. Who types one that the user has a file of gets an error; where it is
+//!   meant without being typed, as in `extends`, the file is passed over, and that is told.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -84,6 +88,8 @@ pub struct Resolved {
     pub settings: Settings,
     /// What profiles of the row remove from lists that do not have it.
     pub idle: Settings,
+    /// Files of the user's that have the name of a built-in profile which is used in their place.
+    pub passed_over: Vec<Text>,
 }
 
 /// One line of `bryo profile list`.
@@ -111,6 +117,8 @@ struct Member {
     name: String,
     origin: Origin,
     file: ProfileFile,
+    /// The user's file of its name.
+    shadow: Option<Text>,
 }
 
 impl Library {
@@ -119,7 +127,14 @@ impl Library {
         Self { directory }
     }
 
-    /// The merged row of a profile.
+    /// The profile of who names none. A file of the user's that has its name is passed over: where an error is
+    /// made of it, whoever can put a file there stops every run.
+    pub fn resolve_usual(&self) -> Result<Resolved, ProfileError> {
+        let usual = embedded::resolved(IMPLIED).map_or_else(|| resolve_builtin(IMPLIED), Ok)?;
+        Ok(Resolved { passed_over: self.shadow(IMPLIED).into_iter().collect(), ..usual })
+    }
+
+    /// The merged row of a profile. One that is named must not have two meanings.
     pub fn resolve(&self, reference: &Reference) -> Result<Resolved, ProfileError> {
         if let Reference::Name(name) = reference
             && builtin::source(name).is_some()
@@ -190,17 +205,21 @@ impl Library {
         Ok(names)
     }
 
+    /// The user's file of a name, when there is one.
     fn user_file(&self, name: &str) -> Option<PathBuf> {
-        Some(self.directory.as_ref()?.join(format!("{name}.toml")))
+        let file = self.directory.as_ref()?.join(format!("{name}.toml"));
+        fs::symlink_metadata(&file).is_ok().then_some(file)
+    }
+
+    /// The user's file that has the name of a built-in profile.
+    fn shadow(&self, name: &str) -> Option<Text> {
+        self.user_file(name).map(|file| Text::from(file.into_os_string()))
     }
 
     fn refuse_shadow(&self, name: &str) -> Result<(), ProfileError> {
-        match self.user_file(name) {
-            Some(file) if fs::symlink_metadata(&file).is_ok() => Err(ProfileError::Shadows {
-                name: name.to_owned(),
-                file: Text::from(file.into_os_string()),
-            }),
-            _ => Ok(()),
+        match self.shadow(name) {
+            Some(file) => Err(ProfileError::Shadows { name: name.to_owned(), file }),
+            None => Ok(()),
         }
     }
 
@@ -208,10 +227,7 @@ impl Library {
     fn path_of(&self, reference: &Reference, from: &Path) -> Result<PathBuf, ProfileError> {
         match reference {
             Reference::File(path) => Ok(from.join(path)),
-            Reference::Name(name) => match self.user_file(name) {
-                Some(file) if fs::symlink_metadata(&file).is_ok() => Ok(file),
-                _ => Err(self.not_found(name)),
-            },
+            Reference::Name(name) => self.user_file(name).ok_or_else(|| self.not_found(name)),
         }
     }
 
@@ -229,12 +245,9 @@ impl Library {
         if let Reference::Name(name) = reference
             && let Some(text) = builtin::source(name)
         {
-            self.refuse_shadow(name)?;
             let file = parse_profile(&Text::from(name.as_str()), text.as_bytes())?;
-            return Ok((
-                Member { name: name.clone(), origin: Origin::Builtin, file },
-                PathBuf::new(),
-            ));
+            let (name, shadow) = (name.clone(), self.shadow(name));
+            return Ok((Member { name, origin: Origin::Builtin, file, shadow }, PathBuf::new()));
         }
         let path = self.path_of(reference, from)?;
         let shown = Text::from(path.as_os_str());
@@ -246,7 +259,7 @@ impl Library {
                 .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
         };
         let parent = path.parent().unwrap_or(Path::new("")).to_owned();
-        Ok((Member { name, origin: Origin::File(shown), file }, parent))
+        Ok((Member { name, origin: Origin::File(shown), file, shadow: None }, parent))
     }
 
     /// Appends the row of `reference` to `row`. `open` holds those whose parents are being collected.
@@ -292,6 +305,7 @@ fn merge_row(row: Vec<Member>) -> Result<Resolved, ProfileError> {
         row: names,
         settings: Settings::default(),
         idle: Settings::default(),
+        passed_over: row.iter().filter_map(|member| member.shadow.clone()).collect(),
     };
     for member in row {
         merged.name = member.name;

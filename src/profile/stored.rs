@@ -167,5 +167,13 @@ pub fn decode(text: &str, default: &str) -> Option<Resolved> {
     lists.put(&mut settings);
     // `embedded`'s test holds that no built-in profile removes what is not there.
     let idle = Settings::default();
-    Some(Resolved { name, description, origin: Origin::Builtin, row, settings, idle })
+    Some(Resolved {
+        name,
+        description,
+        origin: Origin::Builtin,
+        row,
+        settings,
+        idle,
+        passed_over: Vec::new(),
+    })
 }

@@ -37,6 +37,7 @@ pub fn weight(notice: &Notice) -> Weight {
         // A name that is written wrongly hides nothing; a directory of the host was made.
         Notice::LostWorkdir
         | Notice::HidesNothing(_)
+        | Notice::PassedOver(_)
         | Notice::MadeSettings(_)
         | Notice::OwnLimit { .. } => Weight::Needed,
         Notice::LoopbackReachable

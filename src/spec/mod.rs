@@ -45,6 +45,9 @@ pub struct Spec {
     pub name: Option<String>,
     /// The profile's name, for messages and the record.
     pub profile: String,
+    /// Files of the caller's that have the names of built-in profiles, which are used in their place.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passed_over: Vec<Text>,
     /// What runs, where, with which variables.
     pub command: Command,
     /// Who the payload is.

@@ -206,6 +206,7 @@ fn spec() -> spec::Spec {
     spec::Spec {
         name: None,
         profile: "default".to_owned(),
+        passed_over: Vec::new(),
         command: spec::Command {
             argv: vec!["true".into()],
             workdir: None,

@@ -23,6 +23,7 @@ pub(crate) fn spec(name: Option<&str>) -> Spec {
     Spec {
         name: name.map(str::to_owned),
         profile: "default".to_owned(),
+        passed_over: Vec::new(),
         command: Command {
             argv: vec!["make".into(), "a\u{1b}b".into()],
             workdir: None,

@@ -164,8 +164,13 @@ fn is_onto_itself(tree: &Tree<'_>, mounted: &Mounted<'_>, from: &HostPath) -> bo
 }
 
 /// What is hidden in a tree that is written straight to the host stays where it is: every directory on the way to it
-/// is a mount, so that no other can be put in its place.
+/// is a mount, so that no other can be put in its place. A link has no such protection.
 pub(super) fn check_kept(facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckError> {
+    let around = facts.ways.iter().flat_map(|way| way.links.iter().filter_map(HostPath::parent));
+    let ends = facts.ways.iter().filter_map(|way| way.end.clone());
+    if let Some(what) = around.chain(ends).find(|place| is_written(tree, place)) {
+        return Err(CheckError::Movable { what });
+    }
     let there = facts.secrets.iter().chain(&facts.settings);
     let there = there.filter(|found| !matches!(found.kind, Kind::Absent | Kind::Link(_)));
     let hidden = there.map(|found| &found.path);
@@ -187,6 +192,17 @@ pub(super) fn check_kept(facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckErro
         }
     }
     Ok(())
+}
+
+/// Whether a place of the host is written straight through one of the mounts.
+fn is_written(tree: &Tree<'_>, place: &HostPath) -> bool {
+    tree.mounts.iter().any(|mounted| match &mounted.what {
+        What::Bind { from, .. } => {
+            mounted.access == MountAccess::Writable
+                && seen_at(place, from, &mounted.at).is_some_and(|at| tree.shows(mounted, &at))
+        }
+        _ => false,
+    })
 }
 
 /// Where a path of the host stands when `from` is seen at `at`.

@@ -12,6 +12,7 @@ impl PlanError {
             Self::Tool(error) => Some(error.hint()),
             _ => self
                 .hint_about_paths()
+                .or_else(|| self.hint_about_writes())
                 .or_else(|| self.hint_about_groups())
                 .or_else(|| self.hint_about_ports())
                 .or_else(|| self.hint_about_the_rest()),
@@ -39,12 +40,6 @@ impl PlanError {
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
-            Self::NestingAround { .. } => {
-                "let a directory beside it be written, or a copy: `--cow`".to_owned()
-            }
-            Self::CannotHide { path, .. } => {
-                format!("make it first, as a file or a directory: `mkdir -p {path}`")
-            }
             Self::LinkToSecret { real, flag, .. } => {
                 format!("to show it all the same, name it without the link: `{flag} {real}`")
             }
@@ -64,6 +59,26 @@ impl PlanError {
             }
             Self::NoStore => {
                 "let BRYO_STORE name a directory of yours on a local file system".to_owned()
+            }
+            _ => return None,
+        })
+    }
+
+    fn hint_about_writes(&self) -> Option<String> {
+        Some(match self {
+            Self::NestingAround { .. } => {
+                "let a directory beside it be written, or a copy: `--cow`".to_owned()
+            }
+            Self::LinkToTrusted { link, .. } => format!(
+                "put what it leads to in the place of `{link}`, or let a directory beside it be written, or a copy: \
+                 `--cow`"
+            ),
+            Self::TrustedThere { trusted, .. } => format!(
+                "put what it leads to in the place of `{trusted}`, or let a directory beside it be written, or a \
+                 copy: `--cow`"
+            ),
+            Self::CannotHide { path, .. } => {
+                format!("make it first, as a file or a directory: `mkdir -p {path}`")
             }
             _ => return None,
         })

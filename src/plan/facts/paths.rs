@@ -40,6 +40,19 @@ impl Twin {
     }
 }
 
+/// A way through links to something that later runs trust.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Way {
+    /// What is trusted, by the name that a later run knows.
+    pub name: HostPath,
+    /// The links that are followed, in their order; none stands below another link.
+    pub links: Vec<HostPath>,
+    /// What it ends at, where nothing else keeps that: a profile, or the folder of profiles.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<HostPath>,
+}
+
 /// One entry of `/`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -84,7 +84,7 @@ impl Trees<'_> {
             }
             if self.is_ours_to_make(child) {
                 let path = child.rule.from.clone();
-                if self.facts.settings.as_ref().is_some_and(|found| found.path == path) {
+                if self.facts.settings.iter().any(|found| found.path == path) {
                     self.draft.notice(Notice::MadeSettings(path.clone()));
                 }
                 self.draft.push(Stage::Prepare, StoreStep::Directory { path });
@@ -105,8 +105,7 @@ impl Trees<'_> {
     fn is_ours_to_make(&self, child: &Node<'_>) -> bool {
         let is_settings = |found: &Match| found.path == child.rule.from;
         child.rule.rank == Rank::Store
-            || child.rule.kind == Kind::Absent
-                && self.facts.settings.as_ref().is_some_and(is_settings)
+            || child.rule.kind == Kind::Absent && self.facts.settings.iter().any(is_settings)
     }
 
     /// What covers a hidden place in a bind with these flags.

@@ -21,6 +21,8 @@ pub enum Notice {
     NoWorkdir,
     /// The current directory was removed, or cannot be entered: the payload starts in `/`.
     LostWorkdir,
+    /// A file of the caller's has the name of a built-in profile, which is used.
+    PassedOver(Text),
     /// A place that the command line hides is not there.
     HidesNothing(HostPath),
     /// The folder of bryo's settings was made, as it would have been written straight to the host.

@@ -6,6 +6,7 @@ mod descriptors;
 mod filter;
 mod ids;
 mod later;
+mod links;
 mod mounts;
 mod moved;
 mod own_file;

@@ -158,11 +158,10 @@ pub fn parse(
 }
 
 fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, CliError> {
-    let reference = match one(matches, "profile") {
-        Some(text) => Reference::parse(text)?,
-        None => Reference::Name("default".to_owned()),
+    let resolved = match one(matches, "profile") {
+        Some(text) => caller.library().resolve(&Reference::parse(text)?)?,
+        None => caller.library().resolve_usual()?,
     };
-    let resolved = caller.library().resolve(&reference)?;
     let argv = match kind {
         Kind::Run => program(matches)?,
         Kind::Shell => {
@@ -173,6 +172,7 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     let mut wanted = resolved.settings.finish();
     caller.follow_moved(&wanted.moved, &mut wanted.rootfs);
     let (mut spec, profile) = begin(resolved.name, argv, wanted);
+    spec.passed_over = resolved.passed_over;
     identity::apply(matches, &mut spec)?;
     tree::apply(matches, &mut spec, caller)?;
     places::apply(matches, &mut spec, caller)?;
@@ -212,6 +212,7 @@ fn begin(profile: String, argv: Vec<Text>, wanted: Wanted) -> (Spec, Rest) {
     let spec = Spec {
         name: None,
         profile,
+        passed_over: Vec::new(),
         command,
         ids: wanted.ids,
         rootfs: wanted.rootfs,

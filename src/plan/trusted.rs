@@ -1,0 +1,78 @@
+//! Keeps what later runs trust in its place, where the host is written straight: the folders of bryo's settings, which
+//! hold profiles, and the stores.
+//!
+//! # Decisions
+//! - The folder itself is hidden below a mount, and with it every directory above it is one (`fs`). Nothing like that can be
+//!   had for a link on the way to it: over a link nothing is mounted, and a mount over its directory would show that
+//!   directory, which is to be written. So what holds such a link cannot be written.
+//! - Nested namespaces could undo the mounts that keep it, so they are refused around it.
+
+use super::error::PlanError;
+use super::facts::Facts;
+use super::places::hide;
+use super::view::{Rank, Rule, Rules, View};
+use crate::spec::{HostPath, SandboxPath, Spec};
+
+/// Rules for the folders of settings; what cannot be kept is refused. All other rules are there.
+pub(super) fn trusted_rules(
+    spec: &Spec,
+    facts: &Facts,
+    rules: &mut Rules,
+) -> Result<(), PlanError> {
+    let is_written = |rule: &&Rule| rule.view == View::Write;
+    let written: Vec<(SandboxPath, HostPath)> =
+        rules.iter().filter(is_written).map(|rule| (rule.at.clone(), rule.from.clone())).collect();
+    for (at, from) in &written {
+        let settings = || facts.settings.iter().filter(|found| found.path.is_below(from));
+        if spec.confine.nesting {
+            let stores = facts.stores.iter().map(|store| &store.path);
+            let mut trusted =
+                settings().map(|found| &found.path).chain(stores.filter(|s| s.is_below(from)));
+            if let Some(trusted) = trusted.next() {
+                let (written, trusted) = (from.clone(), trusted.clone());
+                return Err(PlanError::NestingAround { written, trusted });
+            }
+        }
+        for found in settings() {
+            let Some(place) = found.path.moved(from, at) else { continue };
+            if decides(rules, &place, at) {
+                let hidden = hide(&found.path, Rank::Secret, &found.kind);
+                rules.add(Rule { at: place, ..hidden });
+            }
+        }
+    }
+    for (at, from) in &written {
+        refuse_ways(spec, facts, rules, (at, from))?;
+    }
+    Ok(())
+}
+
+/// Whether a place is seen as what stands at `at` is, and is written with it.
+fn decides(rules: &Rules, place: &SandboxPath, at: &SandboxPath) -> bool {
+    rules.deciding(place).is_some_and(|rule| rule.view == View::Write && rule.at == *at)
+}
+
+/// Refuses to have a link replaced that later runs follow, or what one of them leads to.
+fn refuse_ways(
+    spec: &Spec,
+    facts: &Facts,
+    rules: &Rules,
+    (at, from): (&SandboxPath, &HostPath),
+) -> Result<(), PlanError> {
+    let is_written = |path: &HostPath| {
+        let place = path.moved(from, at);
+        place.is_some_and(|place| spec.confine.nesting || decides(rules, &place, at))
+    };
+    // What hides the name of a link covers what the link leads to.
+    let is_replaceable = |link: &&HostPath| link.parent().is_some_and(|around| is_written(&around));
+    for way in &facts.ways {
+        let (written, trusted) = (from.clone(), way.name.clone());
+        if let Some(link) = way.links.iter().find(is_replaceable) {
+            return Err(PlanError::LinkToTrusted { written, link: link.clone(), trusted });
+        }
+        if way.end.as_ref().is_some_and(is_written) {
+            return Err(PlanError::TrustedThere { written, trusted });
+        }
+    }
+    Ok(())
+}
