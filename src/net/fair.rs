@@ -6,9 +6,11 @@
 //! hold an `n`th of it, if it wants that much, and who holds nothing gets one.
 //!
 //! # Decisions
-//! - It is counted when it is decided, and not before: as long as there is room, nobody counts.
+//! - It is counted when it is decided, and not before: as long as there is room, nobody counts. Where there are
+//!   thousands, and anybody can have it decided by one packet, it is counted as they come and go ([`Held`]).
 //! - A holder is an address. Who has one of each family counts twice, as everybody on its network.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 /// Who makes room for `newcomer`, of those who hold one thing for each time that they are named. `None`: nobody but
@@ -16,9 +18,57 @@ use std::net::IpAddr;
 pub fn yields(mut held: Vec<IpAddr>, newcomer: IpAddr) -> Option<IpAddr> {
     held.sort_unstable();
     let own = held.iter().filter(|who| **who == newcomer).count();
-    let most = held.chunk_by(|one, other| one == other).max_by_key(|same| same.len())?;
+    let each = held.chunk_by(|one, other| one == other);
+    most_of(each.filter_map(|same| Some((*same.first()?, same.len()))), own)
+}
+
+/// Who of these holds most, where it is more than who holds `own` would have with one more.
+fn most_of(each: impl Iterator<Item = (IpAddr, usize)>, own: usize) -> Option<IpAddr> {
+    let (whose, most) = each.max_by_key(|(who, count)| (*count, *who))?;
     // With one more than the newcomer they would only change places.
-    (own == 0 || most.len() > own + 1).then(|| most.first().copied()).flatten()
+    (own == 0 || most > own + 1).then_some(whose)
+}
+
+/// How much of something each holds.
+#[derive(Debug, Default)]
+pub struct Held {
+    each: HashMap<IpAddr, usize>,
+    all: usize,
+}
+
+impl Held {
+    /// One more.
+    pub fn add(&mut self, whose: IpAddr) {
+        *self.each.entry(whose).or_default() += 1;
+        self.all += 1;
+    }
+
+    /// One less, of those that were added.
+    pub fn remove(&mut self, whose: IpAddr) {
+        if let Some(count) = self.each.get_mut(&whose) {
+            *count -= 1;
+            self.all -= 1;
+            if *count == 0 {
+                self.each.remove(&whose);
+            }
+        }
+    }
+
+    /// All together.
+    pub fn all(&self) -> usize {
+        self.all
+    }
+
+    /// As [`yields`].
+    pub fn yields(&self, newcomer: IpAddr) -> Option<IpAddr> {
+        let own = self.each.get(&newcomer).copied().unwrap_or(0);
+        most_of(self.each.iter().map(|(who, count)| (*who, *count)), own)
+    }
+
+    /// The same where anybody can be a newcomer under a new name: who holds one alone makes no room.
+    pub fn yields_of_several(&self, newcomer: IpAddr) -> Option<IpAddr> {
+        self.yields(newcomer).filter(|whose| self.each.get(whose).is_some_and(|count| *count > 1))
+    }
 }
 
 #[cfg(test)]
@@ -45,7 +95,39 @@ mod tests {
         }
     }
 
+    #[test]
+    fn who_holds_one_alone_gives_it_to_nobody_unknown() {
+        let mut all = Held::default();
+        all.add(member(0));
+        all.add(member(1));
+        assert_eq!(
+            (all.yields(member(2)), all.yields_of_several(member(2))),
+            (Some(member(1)), None)
+        );
+        all.add(member(0));
+        assert_eq!(all.yields_of_several(member(2)), Some(member(0)));
+    }
+
     proptest! {
+        #[test]
+        fn counted_as_they_come_and_go_it_is_the_same(
+            deeds in prop::collection::vec((any::<bool>(), 0u8..4), 0..60), newcomer in 0u8..5,
+        ) {
+            let (mut list, mut counted) = (Vec::new(), Held::default());
+            for (comes, who) in deeds {
+                let who = member(who);
+                if comes {
+                    list.push(who);
+                    counted.add(who);
+                } else if let Some(at) = list.iter().position(|one| *one == who) {
+                    list.remove(at);
+                    counted.remove(who);
+                }
+            }
+            prop_assert_eq!(counted.all(), list.len());
+            prop_assert_eq!(counted.yields(member(newcomer)), yields(list, member(newcomer)));
+        }
+
         #[test]
         fn who_wants_its_part_gets_it_whatever_the_others_do(
             greed in prop::collection::vec(0u8..4, 400..600),

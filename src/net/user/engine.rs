@@ -10,7 +10,8 @@
 //!   asked again is decided again.
 //! - When there is no room for a flow, a SYN is dropped (it will come again), and the datagram
 //!   flow that was quiet for the longest time makes room. On a network of several sandboxes it is one of whoever has
-//!   most; and what is dialled for that one makes room for a SYN of who has less.
+//!   most; and what is dialled for that one makes room for a SYN of who has less, as do connections that stand, once
+//!   there can be no more of them at all.
 //!
 //! Long because it is one loop and what it keeps.
 
@@ -41,6 +42,7 @@ use super::stream::{Ends, Fate, Means, Stream};
 use super::table::{Table, Token};
 use super::waiting::Waiting;
 use crate::net::egress::Egress;
+use crate::net::fair::Held;
 use crate::plan::traffic::Totals;
 use crate::sys::errno::Result;
 use doors::Doors;
@@ -136,6 +138,8 @@ pub struct Engine<E, D> {
     events: OwnedFd,
     pool: Pool,
     streams: Table<Ends, Stream>,
+    /// Whose they are.
+    held: Held,
     dialling: usize,
     /// Where several share them.
     dials: crowd::Dials,
@@ -184,6 +188,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             events,
             pool: Pool::default(),
             streams: Table::new(most.streams),
+            held: Held::default(),
             dialling: 0,
             dials: Vec::new(),
             datagrams: Table::new(most.datagrams),
@@ -332,6 +337,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         if let Some(stream) = self.streams.get(token) {
             let hung_up = flags.intersects(F::HUP | F::ERR | F::RDHUP);
             stream.notice(flags.contains(F::IN), flags.contains(F::OUT), hung_up);
+            stream.heard = Some(self.now);
             self.queue_stream(token);
         }
     }
@@ -427,13 +433,6 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             stream.armed = Some(deadline);
             self.timers.push(Reverse((deadline, token)));
         }
-    }
-
-    fn forget_stream(&mut self, token: Token) -> Option<Stream> {
-        let stream = self.streams.remove(token)?;
-        self.left_behind(&stream);
-        self.doors.streams -= usize::from(stream.is_inbound());
-        Some(stream)
     }
 
     fn run_timers(&mut self) {

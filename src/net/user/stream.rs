@@ -33,9 +33,6 @@ const UP: usize = 1 << 20;
 /// Bytes that are held for a look, at most.
 const HELD: usize = 64 << 10;
 
-/// Bytes under way to the payload, at most.
-const DOWN: usize = 1 << 20;
-
 /// Bytes that one turn moves down, so that no flow keeps the others waiting.
 const TURN: usize = 512 << 10;
 
@@ -104,6 +101,8 @@ pub struct Stream {
     pub queued: bool,
     /// When the engine's timer goes off for it.
     pub armed: Option<Instant>,
+    /// When either side was heard of last.
+    pub heard: Option<Instant>,
 }
 
 impl Stream {
@@ -136,6 +135,7 @@ impl Stream {
             paced: None,
             queued: false,
             armed: None,
+            heard: None,
         }
     }
 

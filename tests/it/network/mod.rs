@@ -21,10 +21,12 @@
 //! | an address that the host is given while a sandbox runs, by what waits there already and by what is new | `moves` |
 //! | the host's loopback, by the gateway and name server of other programs | `tool` |
 //! | what another network's members reach, power over an address that is shared | `bridge`, `share` |
+//! | a member that takes all there is of connections, flows, or ports' clients | `crowd`; in the netstack: `net::user::tests::crowd` |
 //!
 
 mod attacks;
 mod bridge;
+mod crowd;
 mod endure;
 mod members;
 mod moves;

@@ -7,7 +7,8 @@
 //!
 //! # Decisions
 //! - Clients take a part of the flows at most, so that the payload can still talk. Connections above it wait in the
-//!   kernel's queue, whose length is bounded; datagrams are lost.
+//!   kernel's queue, whose length is bounded; datagrams are lost. Those of a sandbox that has most make room for
+//!   those of another; of datagrams also those of a client that has most.
 //! - A port belongs to one sandbox behind the link, and is closed when that one has left.
 //! - Two clients that would have the same ends inside (on loopback, or by two ports for one) are told apart by
 //!   their port, which the second one does not keep.
@@ -23,6 +24,7 @@ use rustix::net::{SocketFlags, sockopt};
 
 use super::{Engine, Source};
 use crate::net::egress::{Egress, Ends};
+use crate::net::fair::Held;
 use crate::net::user::Inside;
 use crate::net::user::datagrams::{Client, Datagrams, Key, Kind};
 use crate::net::user::dial::Dial;
@@ -68,10 +70,10 @@ pub(super) struct Doors {
     faces: Option<Faces>,
     /// By their numbers; none where one was closed.
     list: Vec<Option<Door>>,
-    /// Streams of clients.
-    pub(super) streams: usize,
+    /// Streams of clients: to whom.
+    pub(super) streams: Held,
     /// The flows of clients: by port and address.
-    flows: HashMap<(usize, SocketAddr), Token>,
+    pub(super) flows: HashMap<(usize, SocketAddr), Token>,
     paused: Option<Instant>,
     next_look: Option<Instant>,
 }
@@ -92,6 +94,11 @@ impl Doors {
 
     fn at(&self, number: usize) -> Option<&Door> {
         self.list.get(number)?.as_ref()
+    }
+
+    /// Whose a port is.
+    pub(super) fn leads_to(&self, number: usize) -> Option<IpAddr> {
+        self.at(number).map(|door| door.inside.v4)
     }
 
     /// How many ports there are or were.
@@ -161,11 +168,6 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         Ok(())
     }
 
-    /// Whether another connection of a client may be had.
-    fn has_room(&self) -> bool {
-        self.doors.streams < self.most.streams / 4 * 3 && !self.streams.is_full()
-    }
-
     /// Sees to the ports where somebody may be waiting.
     pub(super) fn see_to_doors(&mut self) {
         if self.doors.paused.is_some_and(|until| until > self.now) {
@@ -193,7 +195,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         for _ in 0..TURN {
             let Some(door) = self.doors.at(number) else { return false };
             let to = (door.inside, door.port);
-            if !self.has_room() || !self.may_open() {
+            if !self.has_client_room(to.0.v4) || !self.may_open() {
                 self.doors.paused = Some(self.now + PAUSE);
                 return true;
             }
@@ -228,15 +230,10 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         else {
             return;
         };
-        let token = self.streams.next();
-        let flags = epoll::EventFlags::IN
-            | epoll::EventFlags::OUT
-            | epoll::EventFlags::RDHUP
-            | epoll::EventFlags::ET;
-        let watched = sockopt::set_tcp_nodelay(&socket, true)
-            .and_then(|()| sockopt::set_socket_keepalive(&socket, true))
-            .and_then(|()| epoll::add(&self.events, &socket, Source::Stream(token).bits(), flags));
-        if watched.is_err() {
+        self.make_client_room(to.0.v4);
+        let kept = sockopt::set_tcp_nodelay(&socket, true)
+            .and_then(|()| sockopt::set_socket_keepalive(&socket, true));
+        if kept.is_err() || self.watch_next(&socket).is_err() {
             return;
         }
         self.ended.remove(&ends);
@@ -245,8 +242,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.opened();
         let mut stream = Stream::inbound(ends, socket, endpoint, mss);
         self.pace_stream(&mut stream);
-        let token = self.streams.insert(ends, stream);
-        self.doors.streams += 1;
+        let token = self.add_stream(stream);
         self.inward += 1;
         let means = Means { link: &self.link, pool: &mut self.pool, pace: None, now: self.now };
         if let Some(stream) = self.streams.get(token) {
@@ -312,7 +308,11 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     fn open_inbound(&mut self, number: usize, came: Came) -> Option<Token> {
         let inside = self.doors.at(number)?.inside.v4;
         let is_crowd = self.doors.flows.len() >= self.most.datagrams / 4 * 3;
-        if is_crowd || self.datagrams.is_full() && !self.forget_for_client(inside) {
+        let has_room = match self.datagrams.is_full() {
+            _ if is_crowd => self.forget_client_for(inside, came.client.ip()),
+            full => !full || self.forget_for_client(inside),
+        };
+        if !has_room {
             self.drop_quiet();
             return None;
         }

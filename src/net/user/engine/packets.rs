@@ -84,7 +84,10 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     fn take_segment(&mut self, ends: Ends, segment: &Segment<'_>) {
         if let Some(token) = self.streams.find(&ends) {
-            return self.act(token, |stream, means| stream.receive(segment, means));
+            return self.act(token, |stream, means| {
+                stream.heard = Some(means.now);
+                stream.receive(segment, means)
+            });
         }
         let opens = segment.flags.has(Flags::SYN) && !segment.flags.has(Flags::ACK);
         if opens {
@@ -113,19 +116,19 @@ impl<E: Egress, D: Dial> Engine<E, D> {
 
     /// A connection that the payload asks for.
     fn open(&mut self, ends: Ends, syn: &Segment<'_>) {
+        let from = ends.inside.ip();
         let is_crowd = self.dialling >= self.most.dialling;
-        let instead = is_crowd.then(|| self.dials_less(ends.inside.ip())).flatten();
-        if self.streams.is_full() || is_crowd && instead.is_none() || !self.may_open() {
+        let instead = is_crowd.then(|| self.dials_less(from)).flatten();
+        if !self.has_room(from) || is_crowd && instead.is_none() || !self.may_open() {
             return;
         }
         let mut is_ours = false;
-        let (dialled, inspect) = match self.judge(ends.inside.ip(), Destination::Tcp(ends.outside))
-        {
+        let (dialled, inspect) = match self.judge(from, Destination::Tcp(ends.outside)) {
             Verdict::Allow(to) => (self.dial.tcp(to), None),
             Verdict::Inspect(to, inspect) => (self.dial.tcp(to), Some(inspect)),
             Verdict::Names => {
                 is_ours = true;
-                let given = self.egress.connect(ends.inside.ip()).ok_or(Errno::ECONNREFUSED);
+                let given = self.egress.connect(from).ok_or(Errno::ECONNREFUSED);
                 (given.map(|socket| (socket, Progress::Connected)), None)
             }
             Verdict::Closed => {
@@ -136,6 +139,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             }
         };
         let added = dialled.and_then(|(socket, progress)| {
+            self.make_room(from);
             self.watch_next(&socket)?;
             Ok((socket, progress))
         });
@@ -151,7 +155,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         let mut stream = Stream::new(ends, socket, endpoint, mss, inspect);
         self.pace_stream(&mut stream);
         stream.notice(false, progress == Progress::Connected, false);
-        let token = self.streams.insert(ends, stream);
+        let token = self.add_stream(stream);
         self.note_dial(token);
         self.outward += 1;
         if let Some(whose) = instead {
@@ -164,7 +168,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     /// Watches the socket of the next stream.
-    fn watch_next(&self, socket: &OwnedFd) -> Result<()> {
+    pub(super) fn watch_next(&self, socket: &OwnedFd) -> Result<()> {
         let token = self.streams.next();
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT

@@ -2,11 +2,14 @@
 
 use std::time::Instant;
 
-use super::{DOWN, Direction, Ends, Means, Stream, TURN};
+use super::{Direction, Ends, Means, Stream, TURN};
 use crate::net::egress::Sight;
 use crate::net::user::packet::Flags;
 use crate::net::user::ring::Stay;
 use crate::sys::errno::Errno;
+
+/// Bytes under way to the payload, at most.
+const DOWN: usize = 1 << 20;
 
 impl Stream {
     /// Reads from the host and sends to the payload; whether there may be more at once.

@@ -210,3 +210,63 @@ fn uploads_of_one_member_leave_memory_for_those_of_others() {
     let name = "crowd::uploads_of_one_member_leave_memory_for_those_of_others";
     uploads_leave_memory(name, SHARED, OTHER);
 }
+
+/// Says something, and hears it again.
+fn is_answered(stream: &mut TcpStream) {
+    stream.write_all(b"hello").unwrap();
+    stream.read_exact(&mut [0; 5]).unwrap();
+}
+
+/// A connection to who gives everything back. It is reset when it is dropped.
+fn echoes(from: &str) -> TcpStream {
+    let socket = ask_for(from, at(V4, 7));
+    assert!(stands(&socket, Duration::from_secs(20)));
+    rustix::io::ioctl_fionbio(&socket, false).unwrap();
+    let mut stream = TcpStream::from(socket);
+    rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
+    is_answered(&mut stream);
+    stream
+}
+
+/// Whether the other side has ended it.
+fn was_reset(stream: &mut TcpStream) -> bool {
+    stream.set_nonblocking(true).unwrap();
+    let heard = stream.read(&mut [0]);
+    heard.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionReset)
+}
+
+/// One takes every connection there may be. What is left for `other`?
+fn connections_stand(name: &str, other: &str, network: Option<&'static str>) {
+    let outside = || {
+        echo_server(at(V4, 7));
+        (Vec::new(), thread::spawn(|| {}))
+    };
+    let most = Most { streams: 40, ..MOST };
+    between_made(name, Made { most, ..made(network) }, outside, || {
+        with_both();
+        let mut used = echoes(GREEDY);
+        let mut idle: Vec<TcpStream> = (1..most.streams).map(|_| echoes(GREEDY)).collect();
+        is_answered(&mut used);
+        let others = if network.is_some() { most.streams / 2 } else { 0 };
+        let mut others: Vec<TcpStream> = (0..others).map(|_| echoes(other)).collect();
+        // Nobody has less now: nobody makes room.
+        for from in [GREEDY, other] {
+            assert!(!stands(&ask_for(from, at(V4, 7)), Duration::from_millis(500)));
+        }
+        others.iter_mut().chain([&mut used]).for_each(is_answered);
+        let ended = idle.iter_mut().filter_map(|one| was_reset(one).then_some(())).count();
+        assert_eq!(ended, others.len());
+    });
+}
+
+#[test]
+fn connections_of_one_member_make_room_for_those_of_others() {
+    let name = "crowd::connections_of_one_member_make_room_for_those_of_others";
+    connections_stand(name, OTHER, SHARED);
+}
+
+#[test]
+fn in_one_sandbox_a_connection_that_stands_is_not_ended_for_another() {
+    let name = "crowd::in_one_sandbox_a_connection_that_stands_is_not_ended_for_another";
+    connections_stand(name, GREEDY, None);
+}

@@ -297,3 +297,64 @@ fn a_crowd_of_clients_leaves_room_for_the_payload() {
         },
     );
 }
+
+/// Whether something sent from there is answered, within a while or at all.
+fn is_answered(socket: &UdpSocket, to: SocketAddr, tries: usize) -> bool {
+    socket.set_read_timeout(Some(A_TRY)).unwrap();
+    (0..tries).any(|_| {
+        socket.send_to(b"?", to).unwrap();
+        socket.recv(&mut [0; 8]).is_ok()
+    })
+}
+
+#[test]
+fn datagrams_of_one_client_leave_room_for_those_of_another() {
+    const CROWD: usize = 48;
+    between_with(
+        "published::datagrams_of_one_client_leave_room_for_those_of_another",
+        MOST,
+        || {
+            foreign();
+            let to = at(V4, 8080);
+            let clients = thread::spawn(move || {
+                let new = |from| UdpSocket::bind(at(from, 0)).unwrap();
+                let crowd: Vec<UdpSocket> = (0..CROWD).map(|_| new(FOREIGN_V4)).collect();
+                assert!(crowd.iter().all(|one| is_answered(one, to, TRIES)));
+                // None of them is ever quiet for long.
+                let over = std::sync::atomic::AtomicBool::new(false);
+                thread::scope(|scope| {
+                    scope.spawn(|| {
+                        while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                            for one in &crowd[..CROWD / 2] {
+                                one.send_to(b"?", to).unwrap();
+                            }
+                            thread::sleep(std::time::Duration::from_millis(50));
+                        }
+                    });
+                    scope.spawn(|| {
+                        // The control: one more of the same finds none.
+                        assert!(!is_answered(&new(FOREIGN_V4), to, 1));
+                        for from in [V4, "127.0.0.1"] {
+                            assert!(is_answered(&new(from), to, TRIES), "{from}");
+                        }
+                        over.store(true, std::sync::atomic::Ordering::Relaxed);
+                    });
+                });
+                assert!(is_answered(&crowd[0], to, TRIES));
+                crowd[0].send_to(b"end", to).unwrap();
+            });
+            (vec![udp("0.0.0.0", 8080, 80)], clients)
+        },
+        || {
+            let socket = UdpSocket::bind(at("10.0.2.100", 80)).unwrap();
+            let mut told = [0; 8];
+            loop {
+                let (length, from) = socket.recv_from(&mut told).unwrap();
+                if &told[..length] == b"end" {
+                    break;
+                }
+                socket.send_to(&told[..length], from).unwrap();
+            }
+        },
+    );
+}

@@ -1,0 +1,112 @@
+//! A member of a network that takes all there is of something, and what is left for another.
+
+use super::on_bed;
+
+/// Takes who comes to its port 80, and, once it is told, connections and flows of datagrams, for as long as it gets any; then
+/// goes on trying.
+const GREEDY: &str = r#"
+import socket, sys, threading, time
+held = []
+def serve():
+    listener = socket.create_server(("", 80), backlog=512)
+    while True:
+        one, _ = listener.accept()
+        held.append(one)
+        one.sendall(b"in")
+threading.Thread(target=serve, daemon=True).start()
+begins = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+begins.bind(("", 81))
+print("up", flush=True)
+begins.recv(1)
+def takes():
+    one = socket.socket()
+    one.settimeout(2)
+    try: one.connect(("198.51.100.7", 7))
+    except TimeoutError: return False
+    held.append(one)
+    return True
+taken = 0
+while takes(): taken += 1
+for number in range(200):
+    one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    one.sendto(b"x", ("198.51.100.7", 9))
+    held.append(one)
+print("full", taken, flush=True)
+while True: takes()
+"#;
+
+/// Comes to a port of this machine, again and again, until nobody is there for it; then stays.
+const CLIENTS: &str = r#"
+import socket, sys, time
+held = []
+while True:
+    one = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
+    one.settimeout(3)
+    try:
+        if one.recv(2) != b"in": break
+    except TimeoutError: break
+    except ConnectionError: time.sleep(0.05); continue
+    held.append(one)
+print("crowd", len(held), flush=True)
+time.sleep(600)
+"#;
+
+/// Holds a connection outside from the beginning to the end, and has one client.
+const MODEST: &str = r#"
+import socket, sys
+listener = socket.create_server(("", 80))
+held = socket.create_connection(("198.51.100.7", 7), 30)
+print("up", flush=True)
+one, _ = listener.accept()
+one.sendall(b"in")
+held.settimeout(1)
+try: print("ended", held.recv(1))
+except TimeoutError: print("stands")
+"#;
+
+/// Who comes first starts what all share: its files are few, so that all is taken soon.
+const TAKES: &str = r#"
+cd "$1"; BRYO=$2
+until_says() { until grep -sq "$2" "$1"; do sleep 0.05; done; }
+run() { "$BRYO" run -q --rm --network bridge:n "$@"; }
+"$BRYO" network create --dns 198.51.100.53 --allow 0.0.0.0/0 --allow good.test n >/dev/null
+(ulimit -n 180; exec "$BRYO" run -q --rm --network bridge:n --name first -- sh -c 'echo up; exec sleep 600') >first & first=$!
+until_says first up
+"$BRYO" run -q --rm --network bridge:n --name greedy -p 8000:80 -p 8002:81/udp -- python3 "$1/greedy.py" >greedy & greedy=$!
+until_says greedy up
+python3 "$1/clients.py" 8000 >clients & clients=$!
+until_says clients crowd
+python3 -c 'import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", 8002))'
+until_says greedy full
+run --name modest -p 8001:80 -- python3 "$1/modest.py" >modest & modest=$!
+until_says modest up
+python3 -c 'import socket; one = socket.create_connection(("127.0.0.1", 8001)); one.settimeout(30); print(one.recv(2).decode())'
+run -- python3 "$1/payload.py" 'look good.test + get good.test 80 good.test + udp 198.51.100.7 9 + ping 198.51.100.7'
+wait $modest
+cat greedy clients modest
+kill $clients
+kill $first $greedy; wait $first $greedy
+"$BRYO" network rm n
+"#;
+
+#[test]
+fn who_takes_everything_leaves_what_another_needs() {
+    let (told, _) = on_bed(|bryo, scripts| {
+        let programs = [("greedy.py", GREEDY), ("clients.py", CLIENTS), ("modest.py", MODEST)];
+        for (name, text) in programs.into_iter().chain([("takes.sh", TAKES)]) {
+            std::fs::write(format!("{scripts}/{name}"), text).unwrap();
+        }
+        format!("sh {scripts}/takes.sh {scripts} {bryo}")
+    });
+    let mut lines: Vec<&str> = told.lines().collect();
+    // The control: it was refused more, and so were its clients.
+    let many = |line: &str, word| {
+        let count = line.strip_prefix(word).unwrap().parse::<u32>().unwrap();
+        assert!((10..160).contains(&count), "{told}");
+    };
+    many(lines.remove(6), "full ");
+    many(lines.remove(6), "crowd ");
+    let found = ["in", "198.51.100.7", "served good.test", "answered", "answered"];
+    let expected = [&found[..], &["up", "up", "stands", "n"]].concat();
+    assert_eq!(lines, expected, "{told}");
+}
