@@ -5,9 +5,10 @@
 //!   but broadcasts, so a member gets what is for it and sends as itself.
 //! - Who has which address is known for good at both ends of what leaves and comes in: an answer to ARP or neighbour
 //!   discovery that somebody made up leads nobody astray.
-//! - A member that is on several networks has addresses that are none of this one's, and its kernel would send from them:
-//!   its port drops that, where no power over the member's own namespace changes it. Who is on one alone has no
-//!   other address, and pays for no filter.
+//! - Between members nothing is known for good. Each port drops what is from, or tells of, another address than its member's,
+//!   where no power over the member's own namespace changes it. A kernel without such filters is good enough for who is on one
+//!   network alone, whose kernel has no other address and whose program has no power over it; not for who is on several,
+//!   whose kernel would send from the others.
 //! - Longest packets as long as those of the netstack's link: nothing is cut on the way out, and a cable within one
 //!   machine has no reason for less.
 
@@ -104,7 +105,12 @@ fn port_of(v4: Ipv4Addr) -> String {
 
 /// Lets a member send from its addresses on this network alone, whatever its kernel would.
 pub fn keep_to_addresses(v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
-    netlink::filter_port(&port_of(v4), v4, v6)
+    netlink::filter_port(&port_of(v4), mac_of(v4), v4, v6)
+}
+
+/// Whether an error says that this kernel can keep nobody to its addresses.
+pub fn cannot_filter(errno: Errno) -> bool {
+    netlink::cannot_filter(errno)
 }
 
 /// Forgets that of a port that was taken away.

@@ -18,7 +18,7 @@ use rustix::net::{
 
 use super::errno::{Errno, Result};
 pub use bridge::{Mac, Veth, only_sources};
-pub use filter::{filter_port, forget_port};
+pub use filter::{cannot_filter, filter_port, forget_port};
 
 /// A change of the network namespace that the socket was opened in.
 #[derive(Debug, Default)]

@@ -64,7 +64,7 @@ fn try_inside(teller: &Teller) {
     teller.tell(Subject::Bridge, bridge);
     if bridge.is_ok() {
         let own = Ipv4Addr::new(192, 0, 2, 1);
-        teller.tell(Subject::Filter, netlink::filter_port(PORT, own, None));
+        teller.tell(Subject::Filter, netlink::filter_port(PORT, MEMBER, own, None));
     }
     teller.tell(Subject::UserLimit, lower_user_limit());
     teller.tell(Subject::Fuse, mount_fuse());
@@ -96,10 +96,13 @@ fn copy_host_tree() -> Outcome {
 /// The port of its bridge.
 const PORT: &str = "p0";
 
+/// The link address behind it.
+const MEMBER: netlink::Mac = [2, 0, 0, 0, 0, 1];
+
 /// As the holder of a network makes it for a member, who is here itself.
 fn make_bridge() -> Outcome {
     const MTU: u32 = 1500;
-    let (mac, port_mac) = ([2, 0, 0, 0, 0, 1], [6, 0, 0, 0, 0, 1]);
+    let (mac, port_mac) = (MEMBER, [6, 0, 0, 0, 0, 1]);
     Changes::default().new_bridge("br0", [2, 0, 0, 0, 0, 2], MTU).apply()?;
     let own = rustix::fs::openat(CWD, "/proc/self/ns/net", OFlags::CLOEXEC, Mode::empty())?;
     let (bridge, namespace) = (netlink::index("br0")?, own.as_fd());

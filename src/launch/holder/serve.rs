@@ -58,8 +58,10 @@ pub(super) struct Holder<'a> {
     ties: BTreeMap<u64, Tie>,
     /// The ports of the bridge that members are at, by their numbers.
     ports: BTreeMap<u64, u32>,
-    /// Those that are kept to their addresses.
+    /// Those that must be kept to their addresses.
     bound: BTreeSet<u64>,
+    /// Those that are.
+    filtered: BTreeSet<u64>,
     /// How many ports of the host are open for them.
     published: BTreeMap<u64, usize>,
     next: u64,
@@ -78,6 +80,7 @@ impl<'a> Holder<'a> {
             ties: BTreeMap::new(),
             ports: BTreeMap::new(),
             bound: BTreeSet::new(),
+            filtered: BTreeSet::new(),
             published: BTreeMap::new(),
             next: 0,
             uplink_is_lost: false,
@@ -265,20 +268,31 @@ impl<'a> Holder<'a> {
         let cable = bridge::Cable { v4, v6, port, mtu };
         let port = bridge::connect(self.made.bridge, &cable, namespace.as_fd()).map_err(failed)?;
         self.ports.insert(number, port);
-        if self.bound.contains(&number) {
-            keep_to_addresses(v4, v6).inspect_err(|_| self.unplug(number))?;
+        self.keep_to_addresses(number, v4, v6).inspect_err(|_| self.unplug(number))
+    }
+
+    /// A kernel that cannot is good enough for who need not be bound.
+    fn keep_to_addresses(&mut self, number: u64, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Answered {
+        match bridge::keep_to_addresses(v4, v6) {
+            Ok(()) => {
+                self.filtered.insert(number);
+                Ok(())
+            }
+            Err(errno) if bridge::cannot_filter(errno) && !self.bound.contains(&number) => Ok(()),
+            Err(errno) => Err(Answer::Failed(failure("keep a member to its addresses", errno))),
         }
-        Ok(())
     }
 
     /// One that is not at a port yet is bound there.
     fn bind(&mut self, id: &str) -> Answered {
         let number = self.members.number_of(id).ok_or(Answer::Absent)?;
         let Member { v4, v6, .. } = *self.members.get(number).ok_or(Answer::Absent)?;
-        if self.ports.contains_key(&number) && !self.bound.contains(&number) {
-            keep_to_addresses(v4, v6)?;
-        }
         self.bound.insert(number);
+        if self.ports.contains_key(&number) && !self.filtered.contains(&number) {
+            self.keep_to_addresses(number, v4, v6).inspect_err(|_| {
+                self.bound.remove(&number);
+            })?;
+        }
         Ok(())
     }
 
@@ -330,7 +344,7 @@ impl<'a> Holder<'a> {
         if let Some(port) = self.ports.remove(&number) {
             bridge::disconnect(port).unwrap_or(());
         }
-        if self.bound.contains(&number)
+        if self.filtered.remove(&number)
             && let Some(member) = self.members.get(number)
         {
             bridge::forget(member.v4).unwrap_or(());
@@ -343,9 +357,4 @@ impl<'a> Holder<'a> {
             drop(self.tell_one(&tell, None));
         }
     }
-}
-
-fn keep_to_addresses(v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Answered {
-    bridge::keep_to_addresses(v4, v6)
-        .map_err(|errno| Answer::Failed(failure("keep a member to its addresses", errno)))
 }

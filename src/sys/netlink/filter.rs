@@ -4,13 +4,19 @@
 //! Each port that is filtered has a chain of its own, at the ingress of that interface and so before the bridge, which
 //! drops what no rule of it accepts. Messages come in one batch, of which the kernel takes all or nothing.
 //!
+//! # Decisions
+//! - Who is behind a port tells of its own addresses alone: ARP by its sender's pair, neighbour discovery by the address that is
+//!   advertised. It is no router: advertisements and redirects of such are dropped.
+//! - Of IPv6 only headers that stand first are let in which the rules can read, or which no kernel takes neighbour discovery
+//!   behind (fragments: RFC 6980).
+//!
 //! # Not here
 //! Which link address may come in: that is the bridge's own to know (`bind_port`).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::errno::{Errno, Result};
-use super::{Changes, attribute};
+use super::{Changes, Mac, attribute};
 
 const BEGIN: u16 = 0x10;
 const END: u16 = 0x11;
@@ -53,29 +59,58 @@ fn equals(value: &[u8]) -> Vec<u8> {
     expression("cmp", &[number(1, 1), number(2, 0), nested(3, &[attribute(1, value)])])
 }
 
-/// Accepts packets of this protocol of Ethernet that have `value` at an offset from their network header.
-fn accept(port: &str, protocol: u16, offset: u32, value: &[u8]) -> [Vec<u8>; 3] {
+const DROP: u32 = 0;
+const ACCEPT: u32 = 1;
+
+/// Bytes at an offset from the network header.
+type Field<'a> = (u32, &'a [u8]);
+
+/// What becomes of packets of this protocol of Ethernet that have all these.
+fn rule(port: &str, verdict: u32, protocol: u16, fields: &[Field<'_>]) -> [Vec<u8>; 3] {
     const PROTOCOL: u32 = 1;
     const NETWORK_HEADER: u32 = 1;
-    const ACCEPT: u32 = 1;
-    let length = u32::try_from(value.len()).unwrap_or(0);
-    let payload = [number(1, 1), number(2, NETWORK_HEADER), number(3, offset), number(4, length)];
-    let verdict = nested(2, &[nested(2, &[number(1, ACCEPT)])]);
-    let expressions = [
+    let mut expressions = vec![
         expression("meta", &[number(1, 1), number(2, PROTOCOL)]),
         equals(&protocol.to_be_bytes()),
-        expression("payload", &payload),
-        equals(value),
-        expression("immediate", &[number(1, 0), verdict]),
     ];
+    for (offset, value) in fields {
+        let length = u32::try_from(value.len()).unwrap_or(0);
+        let at = [number(1, 1), number(2, NETWORK_HEADER), number(3, *offset), number(4, length)];
+        expressions.extend([expression("payload", &at), equals(value)]);
+    }
+    let verdict = nested(2, &[nested(2, &[number(1, verdict)])]);
+    expressions.push(expression("immediate", &[number(1, 0), verdict]));
     [text(1, TABLE), text(2, port), nested(4, &expressions)]
 }
 
+/// Those for IPv6.
+fn rules_of_v6(port: &str, own: Ipv6Addr) -> Vec<[Vec<u8>; 3]> {
+    const V6: u16 = 0x86dd;
+    const NEXT_HEADER: u32 = 6;
+    const SOURCE: u32 = 8;
+    const TYPE: u32 = 40;
+    const TARGET: u32 = 48;
+    const OF_ROUTERS: [u8; 2] = [134, 137];
+    const ADVERTISEMENT: u8 = 136;
+    // TCP, UDP, ICMP, and fragments of them.
+    const TAKEN: [u8; 4] = [6, 17, 58, 44];
+    let own = own.octets();
+    let icmp = (NEXT_HEADER, &[58_u8][..]);
+    let advertised = [icmp, (TYPE, &[ADVERTISEMENT]), (SOURCE, &own), (TARGET, &own)];
+    let mut rules = vec![rule(port, ACCEPT, V6, &advertised)];
+    for kind in OF_ROUTERS.into_iter().chain([ADVERTISEMENT]) {
+        rules.push(rule(port, DROP, V6, &[icmp, (TYPE, &[kind])]));
+    }
+    for next in TAKEN {
+        rules.push(rule(port, ACCEPT, V6, &[(SOURCE, &own), (NEXT_HEADER, &[next])]));
+    }
+    rules
+}
+
 /// From now on, what comes in by this interface of the calling network namespace comes from these addresses, also as
-/// ARP has them, and everything else is dropped. `EOPNOTSUPP`, `EPROTONOSUPPORT` or `EAFNOSUPPORT` from a kernel without.
-pub fn filter_port(port: &str, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
+/// ARP and neighbour discovery have them, and everything else is dropped. [`cannot_filter`] tells a kernel without.
+pub fn filter_port(port: &str, mac: Mac, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
     const INGRESS: u32 = 0;
-    const DROP: u32 = 0;
     let hook = [number(1, INGRESS), number(2, 0), text(3, port)];
     let policy = [nested(4, &hook), number(5, DROP), text(7, "filter")];
     let chain = [&[text(1, TABLE), text(3, port)][..], &policy].concat();
@@ -83,16 +118,20 @@ pub fn filter_port(port: &str, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()>
     batch.push(BEGIN, 0, &OF_TABLES, &[]);
     batch.push(NEW_TABLE, CREATE, &OF_DEVICES, &[text(1, TABLE)]);
     batch.push(NEW_CHAIN, CREATE, &OF_DEVICES, &chain);
-    let sources = [
-        Some(accept(port, 0x800, 12, &v4.octets())),
-        // Who has which address is told by the sender's.
-        Some(accept(port, 0x806, 14, &v4.octets())),
-        v6.map(|v6| accept(port, 0x86dd, 8, &v6.octets())),
+    let mut rules = vec![
+        rule(port, ACCEPT, 0x800, &[(12, &v4.octets())]),
+        rule(port, ACCEPT, 0x806, &[(8, &mac), (14, &v4.octets())]),
     ];
-    for rule in sources.into_iter().flatten() {
+    rules.extend(v6.into_iter().flat_map(|v6| rules_of_v6(port, v6)));
+    for rule in rules {
         batch.push(NEW_RULE, CREATE | APPEND, &OF_DEVICES, &rule);
     }
     finish(batch)
+}
+
+/// Whether an error says that the kernel has no such filters.
+pub fn cannot_filter(errno: Errno) -> bool {
+    [Errno::EOPNOTSUPP, Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT].contains(&errno)
 }
 
 /// Forgets what may come in by an interface, which may be gone already.

@@ -21,6 +21,7 @@
 //! | an address that the host is given while a sandbox runs, by what waits there already and by what is new | `moves` |
 //! | the host's loopback, by the gateway and name server of other programs | `tool` |
 //! | what another network's members reach, power over an address that is shared | `bridge`, `share` |
+//! | ARP, neighbour discovery, routers, senders and link addresses that a member with power over its namespace makes up; floods | `spoof`, `several`, `ports` |
 //! | a member that takes all there is of connections, flows, or ports' clients | `crowd`; in the netstack: `net::user::tests::crowd` |
 //!
 
@@ -36,6 +37,7 @@ mod rate;
 mod real;
 mod several;
 mod share;
+mod spoof;
 mod told;
 mod tool;
 

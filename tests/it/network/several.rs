@@ -4,7 +4,7 @@ use super::bridge::{HEAR, script};
 use crate::support::{Host, World, bryo};
 
 /// Sends `$1` to each address that follows.
-const SEND: &str = r#"
+pub(super) const SEND: &str = r#"
 import socket, sys
 for to in sys.argv[2:]:
     family = socket.AF_INET6 if ":" in to else socket.AF_INET
@@ -37,25 +37,30 @@ except OSError as e:
     print(e.strerror)
 "#;
 
-/// What a script prints on such a host.
-fn on_own(script: &str) -> String {
+/// What a script prints on such a host, where these programs are shown.
+pub(super) fn on_own_with(programs: &[(&str, &str)], script: &str) -> String {
     let world = World::new();
     // What the processes say to each other in files.
     world.host(Host::MayChange);
-    for (name, text) in [
-        ("hear.py", HEAR),
-        ("send.py", SEND),
-        ("climb.py", CLIMB),
-        ("from.py", FROM),
-        ("as.py", AS),
-        ("free.py", FREE),
-    ] {
+    for (name, text) in programs {
         self::script(&world, name, text);
     }
     let words =
         ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"];
     let run = world.program("/usr/bin/unshare", words).args(["bash", "-c"]);
     run.arg(format!("{OWN}{script}")).env("BRYO", bryo()).ends().succeeds().stdout()
+}
+
+fn on_own(script: &str) -> String {
+    let programs = [
+        ("hear.py", HEAR),
+        ("send.py", SEND),
+        ("climb.py", CLIMB),
+        ("from.py", FROM),
+        ("as.py", AS),
+        ("free.py", FREE),
+    ];
+    on_own_with(&programs, script)
 }
 
 /// A sandbox that is on both, on a host where each new network namespace forwards; and one who has, from outside, all power
@@ -206,7 +211,7 @@ except OSError as e:
 "#;
 
 /// Forgets, in its network namespace, what may come in by which port.
-const FREE: &str = r#"
+pub(super) const FREE: &str = r#"
 import socket, struct
 message = lambda kind, flags, body: struct.pack("=IHHII", 16 + len(body), kind, 1 | flags, 1, 0) + body
 table = struct.pack("=BBHHH", 5, 0, 0, 9, 1) + b"bryo\0\0\0\0"

@@ -182,7 +182,7 @@ pub(super) fn bridge(machine: &Machine) -> Finding {
 /// Whether a member can be on several of them.
 fn filter(finding: Finding, outcome: Option<Outcome>) -> Finding {
     let Some(Err(errno)) = outcome else { return finding };
-    let cost = "`bryo network connect` to a second network is refused";
+    let cost = "`bryo network connect` to a second network is refused; on one, what members make up is not dropped";
     let detail = format!("{}; `nf_tables`: {errno}", finding.detail);
     let remedy = Remedy::by_hand("sudo modprobe -a nf_tables");
     Finding { detail, ..finding }.but(State::Missing, cost).remedy(remedy)
