@@ -68,8 +68,12 @@ remove() {
 	trap '' INT TERM HUP
 	# Whatever fails here, the rest is done: files of others in /tmp come and go while find looks.
 	set +e
-	# A zombie has ended; whether it is reaped is pid 1's business.
-	left=$(ps -o pid=,stat=,args= -u "$uid" | awk '$2 !~ /^Z/')
+	# A zombie has ended; whether it is reaped is pid 1's business. What was killed takes a moment to end.
+	for _ in {1..20}; do
+		left=$(ps -o pid=,stat=,args= -u "$uid" | awk '$2 !~ /^Z/')
+		[ -n "$left" ] || break
+		sleep 0.1
+	done
 	if [ -n "$left" ]; then
 		say "left running:"$'\n'"$left"
 		[ "$status" != 0 ] || status=1

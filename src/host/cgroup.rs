@@ -149,11 +149,13 @@ fn is_alone_in(group: &HostPath) -> bool {
 
 /// Whether the processes of a `cgroup.procs` are all of the session `own`.
 fn are_all_of(pids: &str, own: &str, session_of: &dyn Fn(&str) -> Option<String>) -> bool {
-    // One that has ended is in no session; one of another pid namespace has the number 0.
-    pids.lines().all(|pid| match session_of(pid) {
-        None => pid.parse().is_ok_and(|pid: u32| pid != 0),
-        Some(session) => session == own,
-    })
+    // Of another pid namespace's a process or a session has the number 0, which is nobody's in particular.
+    own != "0"
+        && pids.lines().all(|pid| match session_of(pid) {
+            // It has ended.
+            None => pid.parse().is_ok_and(|pid: u32| pid != 0),
+            Some(session) => session == own,
+        })
 }
 
 /// By `/proc/PID/stat`: getsid(2) says 0 of the machine's own processes, which is no number of a process.
@@ -287,6 +289,7 @@ mod tests {
         for shared in ["9\n7\n", "7\n0\n", "?"] {
             assert!(!are_all_of(shared, "7", &session), "{shared}");
         }
+        assert!(!are_all_of("7\n", "0", &|_| Some("0".to_owned())), "a session without a number");
     }
 
     #[test]

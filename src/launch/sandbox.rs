@@ -321,9 +321,12 @@ impl Rooted {
         processors: Processors,
     ) -> ! {
         let Sockets { control, report } = sockets;
-        // The same work once instead of twice: the steps of both look, drop what is left, and tell what fails.
-        if let Some(keep) = kept(plan) {
-            drop(capabilities::irrevocably_drop_bounding(keep));
+        // Before the fork, so that neither has to drop each of them: their own steps verify, and drop what is left.
+        if let Some((step, keep)) = kept(plan)
+            && let Err(failure) = capabilities::irrevocably_drop_bounding(keep)
+        {
+            let failed = Failed { step, errno: failure.errno, said: failure.said };
+            give_up(&failed, &control);
         }
         // Who made the network beside had the first number after pid 1's.
         let forked = match &self.network {
@@ -358,10 +361,10 @@ impl Rooted {
     }
 }
 
-/// The capabilities that the payload keeps; init keeps none.
-fn kept(plan: &Plan) -> Option<&[Capability]> {
-    plan.of(Stage::Payload).find_map(|(_, action)| match action {
-        Action::Confine(ConfineStep::Capabilities { keep }) => Some(keep.as_slice()),
+/// The capabilities that the payload keeps, and the step that says so; init keeps none.
+fn kept(plan: &Plan) -> Option<(usize, &[Capability])> {
+    plan.of(Stage::Payload).find_map(|(step, action)| match action {
+        Action::Confine(ConfineStep::Capabilities { keep }) => Some((step, keep.as_slice())),
         _ => None,
     })
 }

@@ -158,18 +158,25 @@ pub fn exec(wanted: &Wanted) -> Result<u8, ExecError> {
         return started.map(|()| 0);
     }
     // Until its end is told.
-    let _visit = found.visit();
-    // While it is being started, which others do; or when it cannot be.
-    let mut sweep = Some(|| sweep_briefly(&here.stores));
-    let started = start(wanted, &found, || sweep.take().map_or((), |sweep| sweep()));
-    match &started {
-        Ok(_) => found.tell_of(&[asked, event(What::ExecStart, &[])]),
-        Err(_) => found.tell_of(&[asked]),
-    }
-    if let Some(sweep) = sweep {
-        sweep();
-    }
-    let (entered, ends, descriptors, signals) = started?;
+    let visit = found.visit();
+    let mut is_swept = false;
+    let started = start(wanted, &found, || {
+        sweep_briefly(&here.stores);
+        is_swept = true;
+    });
+    let (entered, ends, descriptors, signals) = match started {
+        Ok(started) => started,
+        Err(error) => {
+            found.tell_of(&[asked]);
+            // Whoever removes the sandbox waits for this visit, and that may be the sweep.
+            drop(visit);
+            if !is_swept {
+                sweep_briefly(&here.stores);
+            }
+            return Err(error);
+        }
+    };
+    found.tell_of(&[asked, event(What::ExecStart, &[])]);
     let how = watch(entered, ends, descriptors, signals)?;
     found.tell_of(&[event(What::ExecDie, &[("exit", how.exit_code().to_string())])]);
     match how {

@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(2);
 /// Of everything in a sandbox whose supervisor was killed.
 const KILLED: u8 = 0x80 | 9;
 
-/// That a sandbox is removed, to be told when it is.
+/// That a sandbox is lost or removed, to be told when it is.
 #[derive(Debug)]
 pub struct Farewell {
     found: Found,
@@ -48,7 +48,11 @@ impl Found {
 impl SandboxDirectory {
     /// Before it is removed, and told of that: its name is known now.
     pub fn farewell(&self) -> Farewell {
-        let until = Instant::now() + PATIENCE;
+        self.farewell_within(PATIENCE)
+    }
+
+    fn farewell_within(&self, patience: Duration) -> Farewell {
+        let until = Instant::now() + patience;
         while lease::is_shared(self.descriptor()).unwrap_or(false) && Instant::now() < until {
             std::thread::sleep(PAUSE);
         }
@@ -59,9 +63,17 @@ impl SandboxDirectory {
 
     /// Tells that it ended with its supervisor, which cannot: not of one in somebody's foreground, who sees it.
     pub fn tell_lost(&self, record: &Record) {
-        if record.outcome == Outcome::Running && record.is_apart() {
-            self.as_found().tell_as_called(What::Die, &[("exit", KILLED.to_string())]);
-        }
+        self.as_lost(record).into_iter().for_each(Farewell::tell);
+    }
+
+    /// As [`Self::tell_lost`], to be told later.
+    pub(super) fn as_lost(&self, record: &Record) -> Option<Farewell> {
+        let is_lost = record.outcome == Outcome::Running && record.is_apart();
+        is_lost.then(|| {
+            let found = self.as_found();
+            let event = found.event_as_called(What::Die, &[("exit", KILLED.to_string())]);
+            Farewell { found, event }
+        })
     }
 }
 
@@ -85,7 +97,7 @@ mod tests {
             found.tell(What::ExecDie, None, &[]);
             drop(visit);
         });
-        directory.farewell().tell();
+        directory.farewell_within(Duration::from_mins(1)).tell();
         visitor.join().unwrap();
         let mut events = store.events();
         let told: Vec<What> =
@@ -93,7 +105,7 @@ mod tests {
         assert_eq!(told, [What::ExecDie, What::Destroy]);
         // One that never lets go is not waited for.
         let _stopped = directory.as_found().visit().unwrap();
-        directory.farewell().tell();
+        directory.farewell_within(Duration::ZERO).tell();
         assert_eq!(events.next_event().unwrap().unwrap().event, What::Destroy);
     }
 }

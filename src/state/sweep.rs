@@ -133,9 +133,11 @@ impl Store {
                     || (was_held && keeps(&record))
                     || holds_changes(&directory, &record) =>
             {
-                directory.tell_lost(&record);
+                let lost = directory.as_lost(&record);
                 record.outcome = Outcome::Killed { found: Timestamp::now() };
+                // Told once it is written, or the next sweep would tell it again.
                 directory.keep(&record)?;
+                lost.into_iter().for_each(Farewell::tell);
                 swept.killed.push(id);
                 Ok(())
             }

@@ -51,7 +51,7 @@ impl Processors {
     pub fn leave(&self) {
         match self.apart(rustix::process::getpid()) {
             Apart(None) => std::thread::yield_now(),
-            // The kernel has allowed less a moment ago.
+            // Fails for nobody: it is the caller itself, and among every processor is the one that it is on.
             apart => apart.end().unwrap_or_default(),
         }
     }

@@ -136,15 +136,40 @@ mod tests {
         });
     }
 
+    #[test]
+    fn an_answer_is_the_kind_of_a_route_or_an_error() {
+        let message = |kind: u16, rest: &[u8]| {
+            [&[0; 4][..], &kind.to_ne_bytes(), &[0; 2], &7_u32.to_ne_bytes(), &[0; 4], rest]
+                .concat()
+        };
+        let route = |to: u8| message(24, &[0, 0, 0, 0, 0, 0, 0, to]);
+        for (to, leads_home) in [(LOCAL, true), (ANYCAST, true), (1, false), (3, false), (5, false)]
+        {
+            assert_eq!(answer(&route(to), 7), Ok(Some(leads_home)), "{to}");
+        }
+        assert_eq!(answer(&message(24, &[0; 7]), 7), Err(Errno::EPROTO));
+        let unreachable = (-Errno::ENETUNREACH.raw()).to_ne_bytes();
+        assert_eq!(answer(&message(2, &unreachable), 7), Err(Errno::ENETUNREACH));
+        assert_eq!(answer(&route(LOCAL), 8), Ok(None));
+    }
+
     proptest! {
         #[test]
-        fn whatever_comes_is_an_answer_or_not(mut bytes in proptest::collection::vec(8_u8.., 0..64), kind in 0_u8..40) {
-            prop_assert_ne!(answer(&bytes, 7), Ok(Some(true)));
-            if bytes.len() >= 16 {
-                bytes[4..6].copy_from_slice(&u16::from(kind).to_ne_bytes());
-                bytes[8..12].copy_from_slice(&7_u32.to_ne_bytes());
-                prop_assert_ne!(answer(&bytes, 7), Ok(None));
+        fn whatever_comes_is_an_answer_or_not(mut bytes in proptest::collection::vec(any::<u8>(), 16..64), kind in 0_u8..40) {
+            bytes[4..6].copy_from_slice(&u16::from(kind).to_ne_bytes());
+            bytes[8..12].copy_from_slice(&7_u32.to_ne_bytes());
+            let expected = match (kind, bytes.get(23)) {
+                (24, Some(to)) => Some(Ok(Some(matches!(*to, LOCAL | ANYCAST)))),
+                // An error of the kernel's, or one that cannot be read.
+                (2, _) => None,
+                _ => Some(Err(Errno::EPROTO)),
+            };
+            let said = answer(&bytes, 7);
+            match expected {
+                Some(expected) => prop_assert_eq!(said, expected),
+                None => prop_assert!(said.is_err()),
             }
+            prop_assert_eq!(answer(&bytes, 8), Ok(None));
         }
     }
 }

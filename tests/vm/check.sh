@@ -28,7 +28,7 @@ quiet() { [ -z "$err" ] || not_so "stderr is empty"; }
 # Nothing of a run is left: no process of a sandbox, no mount.
 nothing_left() {
 	sleep 1
-	! pgrep -x bryo || not_so "no bryo process is left"
+	! pgrep '^bryo' || not_so "no bryo process is left"
 	! pgrep -x fuse-overlayfs || not_so "no fuse-overlayfs is left"
 	! grep bryo /proc/self/mountinfo || not_so "no mount is left"
 }
