@@ -119,7 +119,6 @@ impl Probe {
             if let Some(asked) = asked {
                 let look_into = if wanted.entries { LookInto::Entries } else { LookInto::Nothing };
                 self.place(&asked, look_into);
-                self.twins_of(&asked);
             }
         }
         self.patterns(&needs.secrets, &needs.hidden, &needs.warned)?;

@@ -95,15 +95,6 @@ impl Probe {
         }
     }
 
-    /// The other places that mounts give a place.
-    pub fn twins_of(&mut self, asked: &HostPath) {
-        let Some(place) = self.facts.place(asked) else { return };
-        let names: Vec<HostPath> = twins::names_of(&place.real, &self.facts.twins).collect();
-        for name in names {
-            self.place(&name, LookInto::Nothing);
-        }
-    }
-
     /// What the patterns of secrets, hidden places and warnings match. After [`Probe::mounts`], whose twins secrets have.
     pub fn patterns(
         &mut self,

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
 use std::path::{Component, Path};
 
-use crate::plan::facts::{Kind, Match, Way};
-use crate::spec::{HostPath, order};
+use crate::plan::facts::{Match, Way};
+use crate::spec::HostPath;
 
 use super::resolve::{Last, MOST_LINKS};
 use super::store::{self, Variables};
@@ -23,25 +23,15 @@ use super::{HostError, Probe, twins};
 const MOST_PROFILES: usize = 4096;
 
 impl Probe {
-    /// The folders of bryo's own settings; where a mount shows one once more, that is a secret.
+    /// The folders of bryo's own settings.
     pub fn settings(&mut self) -> Result<(), HostError> {
         for path in self.settings_folders()? {
             let found = self.resolver.resolve(&path, Last::Follow);
-            let facts = &mut self.facts;
-            let twins: Vec<HostPath> = twins::names_of(&found.real, &facts.twins).collect();
-            for path in twins {
-                let secrets = &mut facts.secrets;
-                let is_hidden = secrets.iter().any(|secret| path.starts_with(&secret.path));
-                if !is_hidden && found.kind == Kind::Directory {
-                    secrets.retain(|secret| !secret.path.starts_with(&path));
-                    secrets.push(Match { path, kind: found.kind.clone() });
-                }
-            }
-            if !facts.settings.iter().any(|known| known.path == found.real) {
-                facts.settings.push(Match { path: found.real, kind: found.kind });
+            let settings = &mut self.facts.settings;
+            if !settings.iter().any(|known| known.path == found.real) {
+                settings.push(Match { path: found.real, kind: found.kind });
             }
         }
-        order::sort_by(&mut self.facts.secrets, |one, other| one.path.cmp(&other.path));
         Ok(())
     }
 

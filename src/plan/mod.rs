@@ -8,7 +8,7 @@
 //! | planner | decides |
 //! |---|---|
 //! | `ids` | namespaces, id maps |
-//! | `view`, `places`, `workdir`, `trusted` | how each place is seen |
+//! | `view`, `places`, `twins`, `workdir`, `trusted` | how each place is seen |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `segment`, `tool` | network, the one of another sandbox, one of several, one by a program of others |
@@ -57,6 +57,7 @@ mod share;
 mod stdio;
 mod tool;
 mod trusted;
+mod twins;
 mod view;
 mod workdir;
 
@@ -134,7 +135,7 @@ fn rules(
     draft: &mut Draft,
 ) -> Result<Rules, PlanError> {
     let mut rules = open_rules(spec, facts, table)?;
-    places::secret_rules(spec, facts, &mut rules);
+    places::secret_rules(spec, facts, table, &mut rules);
     match spec.rootfs.base {
         Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft)?,
         Base::Empty => workdir::refuse_hidden_workdir(facts, &rules)?,

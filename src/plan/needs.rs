@@ -215,6 +215,7 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
     // What is secret takes nothing but places away, and there is a lot of it: it is looked at only
     // where it can spare the listing of a directory.
     let mut rules = super::open_rules(spec, facts, &table)?;
+    let twins = super::twins::unknown(facts, &table, &rules);
     if spec.rootfs.base == Base::Host {
         super::workdir::workdir_rule(spec, facts, &mut rules, &mut draft)?;
     }
@@ -222,11 +223,13 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
     fill_tree(&rules, facts, &table, &mut needs)?;
     let is_elsewhere =
         |rule: &Rule| rule.shows_host() && rule.at.as_bytes() != rule.from.as_bytes();
-    if !needs.split.is_empty() || rules.iter().any(is_elsewhere) {
+    let is_twice = !facts.twins.is_empty();
+    if is_twice || !needs.split.is_empty() || rules.iter().any(is_elsewhere) {
         needs = TreeNeeds::default();
         let all = super::rules(spec, facts, &table, &mut draft)?;
         fill_tree(&all, facts, &table, &mut needs)?;
     }
+    needs.points.extend(twins);
     let bare = |rule: &&Rule| {
         matches!(rule.view, View::System | View::Write) && rule.kind == Kind::Directory
     };

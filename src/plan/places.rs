@@ -3,9 +3,10 @@
 
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
-use super::pseudo;
+use super::mounts::MountTable;
 use super::view::{Rank, Rule, Rules, View, fixed, is_system};
 use super::workdir::is_private;
+use super::{pseudo, twins};
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, PathRequest, Pattern, PatternBase, VolumeMode,
 };
@@ -248,14 +249,16 @@ pub(super) fn hidden_rules(facts: &Facts, rules: &mut Rules) {
 
 /// Rules for secrets and the store. All others but the current directory's are there: what shows a
 /// directory of the host under another name would show what is hidden in it.
-pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
+pub(super) fn secret_rules(spec: &Spec, facts: &Facts, table: &MountTable, rules: &mut Rules) {
     let mut secrets: Vec<Rule> =
         Vec::with_capacity(facts.secrets.len() + facts.absent.len() + facts.stores.len());
     secrets.extend(facts.secrets.iter().map(|found| hide(&found.path, Rank::Secret, &found.kind)));
     secrets.extend(facts.absent.iter().map(|path| hide(path, Rank::Secret, &Kind::Absent)));
     secrets.extend(facts.stores.iter().map(|s| hide(&s.path, Rank::Store, &Kind::Directory)));
+    let mut twins = Vec::new();
     if !matches!(spec.rootfs.base, Base::Directory(_)) {
-        hide_twins(facts, rules);
+        twins = twins::hidden(facts, table, rules);
+        rules.add_all(twins.clone());
     }
     let elsewhere: Vec<&Rule> = rules
         .iter()
@@ -265,7 +268,8 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
         let mut default = Rules::default();
         hidden_rules(facts, &mut default);
         let asked = rules.iter().filter(|rule| hides_by_name(rule));
-        let hidden: Vec<&Rule> = secrets.iter().chain(default.iter()).chain(asked).collect();
+        let hidden = secrets.iter().chain(default.iter()).chain(asked).chain(&twins);
+        let hidden: Vec<&Rule> = hidden.collect();
         let mut more = Vec::new();
         for rule in elsewhere {
             for hidden in hidden.iter().filter(|hidden| hidden.from.is_below(&rule.from)) {
@@ -284,20 +288,6 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) {
 /// Whether a profile or a flag names what is hidden.
 fn hides_by_name(rule: &Rule) -> bool {
     rule.view == View::Hidden && matches!(rule.rank, Rank::Profile | Rank::Flag)
-}
-
-/// What is hidden by name is hidden at the other places that mounts give it, but where one is asked for by name.
-fn hide_twins(facts: &Facts, rules: &mut Rules) {
-    let mut more = Vec::new();
-    for rule in rules.iter().filter(|rule| !facts.twins.is_empty() && hides_by_name(rule)) {
-        for path in facts.twins.iter().filter_map(|twin| twin.name_of(&rule.from)) {
-            let by_flag = |at| rules.at(&at).is_some_and(|rule| rule.rank == Rank::Flag);
-            if let Some(place) = facts.place(&path).filter(|_| !by_flag(path.same_in_sandbox())) {
-                more.push(hide(&place.real, rule.rank, &place.kind));
-            }
-        }
-    }
-    rules.add_all(more);
 }
 
 /// Names the servers that answer DNS questions; often a link into `/run`, which is private.

@@ -5,11 +5,13 @@
 //! - The folder itself is hidden below a mount, and with it every directory above it is one (`fs`). Nothing like that can be
 //!   had for a link on the way to it: over a link nothing is mounted, and a mount over its directory would show that
 //!   directory, which is to be written. So what holds such a link cannot be written.
+//! - A mount of the host's may show the folder at another place, which is kept as the first.
 //! - Nested namespaces could undo the mounts that keep it, so they are refused around it.
 
 use super::error::PlanError;
-use super::facts::Facts;
+use super::facts::{Facts, Kind, Match};
 use super::places::hide;
+use super::twins;
 use super::view::{Rank, Rule, Rules, View};
 use crate::spec::{HostPath, SandboxPath, Spec};
 
@@ -22,21 +24,26 @@ pub(super) fn trusted_rules(
     let is_written = |rule: &&Rule| rule.view == View::Write;
     let written: Vec<(SandboxPath, HostPath)> =
         rules.iter().filter(is_written).map(|rule| (rule.at.clone(), rule.from.clone())).collect();
+    let settings = facts.settings.iter().flat_map(|found| {
+        twins::names(facts, found).into_iter().map(move |(name, kind)| (found, name, kind))
+    });
+    let named: Vec<(&Match, HostPath, Kind)> = settings.collect();
     for (at, from) in &written {
-        let settings = || facts.settings.iter().filter(|found| found.path.is_below(from));
+        let settings = || named.iter().filter(|(_, name, _)| name.is_below(from));
         if spec.confine.nesting {
             let stores = facts.stores.iter().map(|store| &store.path);
             let mut trusted =
-                settings().map(|found| &found.path).chain(stores.filter(|s| s.is_below(from)));
+                settings().map(|(_, name, _)| name).chain(stores.filter(|s| s.is_below(from)));
             if let Some(trusted) = trusted.next() {
                 let (written, trusted) = (from.clone(), trusted.clone());
                 return Err(PlanError::NestingAround { written, trusted });
             }
         }
-        for found in settings() {
-            let Some(place) = found.path.moved(from, at) else { continue };
+        for (found, name, kind) in settings() {
+            let Some(place) = name.moved(from, at) else { continue };
             if decides(rules, &place, at) {
-                let hidden = hide(&found.path, Rank::Secret, &found.kind);
+                // What is not there is made, by the name that it has without the mount.
+                let hidden = hide(&found.path, Rank::Secret, kind);
                 rules.add(Rule { at: place, ..hidden });
             }
         }

@@ -171,10 +171,16 @@ pub(super) fn check_kept(facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckErro
     if let Some(what) = around.chain(ends).find(|place| is_written(tree, place)) {
         return Err(CheckError::Movable { what });
     }
-    let there = facts.secrets.iter().chain(&facts.settings);
+    let there = facts.secrets.iter();
     let there = there.filter(|found| !matches!(found.kind, Kind::Absent | Kind::Link(_)));
-    let hidden = there.map(|found| &found.path);
-    for hidden in hidden.chain(facts.stores.iter().map(|store| &store.path)) {
+    let stores = facts.stores.iter().map(|store| &store.path);
+    // What later runs trust is made where it is missing.
+    let settings = facts.settings.iter().map(|found| &found.path);
+    let twins = |path: &HostPath| -> Vec<HostPath> {
+        facts.twins.iter().filter_map(|twin| twin.name_of(path)).collect()
+    };
+    let again: Vec<HostPath> = settings.clone().flat_map(twins).collect();
+    for hidden in there.map(|found| &found.path).chain(settings).chain(&again).chain(stores) {
         for mounted in &tree.mounts {
             let What::Bind { from, .. } = &mounted.what else { continue };
             if mounted.access == MountAccess::ReadOnly || !hidden.is_below(from) {

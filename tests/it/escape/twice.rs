@@ -87,3 +87,112 @@ fn the_store_stays_out_of_reach_where_a_mount_shows_it_once_more() {
     let run = sandbox(&world).args(["--read", &again]).under(then_as_user(script));
     run.run("true").refuses_with(&["bryo keeps its layers there"]);
 }
+
+#[test]
+fn what_is_hidden_by_default_is_hidden_where_a_mount_shows_it_once_more() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let other = World::new();
+    other.host(Host::MayChange);
+    other.file("file", MARK);
+    let other = other.home().to_str().unwrap();
+    for place in ["/opt", "/usr/local/lib", "$HOME/project/again"] {
+        let world = World::new();
+        world.host(Host::MayChange);
+        world.folder("project/again");
+        let place = place.replace("$HOME", world.home().to_str().unwrap());
+        let disk = |at: &str, path: &str| {
+            let made =
+                format!("mount -t tmpfs t {at}; mkdir -p {path}; printf %s {MARK} >{path}/file");
+            (made, path.to_owned())
+        };
+        for (made, hidden) in [
+            ("true".to_owned(), other.to_owned()),
+            disk("/mnt", "/mnt"),
+            disk("/srv", "/srv/part"),
+            disk("/tmp", "/tmp"),
+            disk("/tmp", "/tmp/part"),
+            disk("/run", "/run"),
+        ] {
+            // In the caller's own trees disks are mounted to be seen.
+            if place.ends_with("again") && hidden == "/srv/part" {
+                continue;
+            }
+            let script = format!("{made}; mount --bind {hidden} {place}; cd \"$PWD\"");
+            let attack = format!("cat {place}/file; true");
+            let outside = world.program("/bin/sh", ["-c", &attack]);
+            outside.under(then_as_user(&script)).ends().stdout_is(MARK);
+            let run = || sandbox(&world).env("BRYO_STORE", world.store());
+            run().under(then_as_user(&script)).run(&attack).stdout_is("");
+            // What is asked for by that name is shown.
+            let run = run().args(["--read", &place]).under(then_as_user(&script));
+            run.run(&attack).stdout_is(MARK);
+        }
+    }
+}
+
+#[test]
+fn a_home_that_is_not_seen_is_not_seen_where_a_mount_shows_it_once_more() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file("mail", MARK);
+    world.file("project/file", "seen");
+    let flags = [["--network", "host"], ["--profile", "build"], ["--profile", "strict"]];
+    for flags in flags {
+        for whole in ["$HOME", "/"] {
+            let script = format!("mount --rbind {whole} /opt; cd \"$PWD\"");
+            let inside = if whole == "/" { world.home().to_str().unwrap() } else { "" };
+            let attack =
+                format!("cat /opt{inside}/mail; cat /opt{inside}/project/file; cat file; true");
+            let outside = world.program("/bin/sh", ["-c", &attack]).under(then_as_user(&script));
+            outside.ends().stdout_is(&format!("{MARK}seenseen"));
+            let run = sandbox(&world).args(flags).under(then_as_user(&script));
+            run.run(&attack).stdout_is("seen");
+            // Who stands there sees that, and no more.
+            let script = format!("{script}; cd /opt{inside}/project");
+            let run = sandbox(&world).args(flags).under(then_as_user(&script));
+            run.run(&attack).stdout_is("seenseen");
+        }
+    }
+}
+
+#[test]
+fn settings_that_are_not_there_yet_are_kept_where_a_mount_shows_their_folder_once_more() {
+    let script = "mount --bind \"$HOME\" /opt; cd \"$PWD\"";
+    let attack = "mkdir -p /opt/.config/bryo/profiles; mv /opt/.config /opt/.other; mkdir -p /opt/.config/bryo/profiles; \
+                  echo forged >/opt/.config/bryo/profiles/x.toml; echo forged >/opt/.config/bryo/config.toml; true";
+    for flags in [["--write", "/opt"], ["-v", "/opt:/opt:rw"]] {
+        let world = World::new();
+        world.host(Host::MayChange);
+        let forged = [".config/bryo/profiles/x.toml", ".config/bryo/config.toml"];
+        let run = sandbox(&world).args(flags).under(then_as_user(script));
+        run.run(attack);
+        assert!(!forged.iter().any(|path| world.exists(path)), "{flags:?}");
+        let outside = world.program("/bin/sh", ["-c", attack]).under(then_as_user(script));
+        outside.ends();
+        assert!(forged.iter().all(|path| world.exists(path)), "the control");
+    }
+}
+
+#[test]
+fn a_store_that_is_not_there_yet_is_kept_where_a_mount_shows_its_place_once_more() {
+    let script = "mount --bind \"$HOME\" /opt; cd \"$PWD\"";
+    for flags in [["--write", "/opt"], ["-v", "/opt:/opt:rw"]] {
+        for data_home in [".local/share", "other"] {
+            let world = World::new();
+            world.host(Host::MayChange);
+            let forged = format!("{data_home}/bryo/sandboxes/forged");
+            let attack = format!("mkdir -p /opt/{forged}; true");
+            let run = sandbox(&world).args(flags).env("XDG_DATA_HOME", world.path(data_home));
+            run.under(then_as_user(script)).run(&attack);
+            assert!(!world.exists(&forged), "{flags:?} {data_home}");
+            let outside = world.program("/bin/sh", ["-c", &attack]);
+            outside.under(then_as_user(script)).ends();
+            assert!(world.exists(&forged), "the control");
+        }
+    }
+}
