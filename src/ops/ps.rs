@@ -184,10 +184,14 @@ fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow
         }
         Ok(None) if running => Ok(Some(unknown(PsState::Running))),
         Ok(None) if !found.is_there()? => Ok(None),
-        Ok(None) | Err(StateError::ParseRecord { .. }) => {
+        Err(error)
+            if !matches!(error, StateError::ParseRecord { .. }) && !error.is_no_sandbox() =>
+        {
+            Err(error)
+        }
+        Ok(None) | Err(_) => {
             Ok(Some(unknown(if running { PsState::Running } else { PsState::Unreadable })))
         }
-        Err(error) => Err(error),
     }
 }
 

@@ -341,12 +341,22 @@ fn list(ids: &[SandboxId]) -> String {
 }
 
 impl StateError {
-    /// Whether what has the name of a sandbox is none: a link, a file.
+    /// Whether what has the name of a sandbox is none that bryo left so: a link, a file, somebody else's directory, one
+    /// that may not be entered, a record that is none.
     pub fn is_no_sandbox(&self) -> bool {
+        let (Self::Lock { source, .. } | Self::ReadRecord { source, .. }) = self else {
+            return false;
+        };
+        // ENXIO: a socket in place of the record. ELOOP: a link. EFBIG: more than any record has.
         matches!(
-            self,
-            Self::Lock { source: Errno::NOTDIR, .. }
-                | Self::ReadRecord { source: Errno::NOTDIR, .. }
+            *source,
+            Errno::NOTDIR
+                | Errno::ACCESS
+                | Errno::PERM
+                | Errno::ISDIR
+                | Errno::LOOP
+                | Errno::NXIO
+                | Errno::FBIG
         )
     }
 
@@ -360,7 +370,7 @@ impl StateError {
                 "name another directory in BRYO_STORE".to_owned()
             }
             _ if self.is_no_sandbox() => {
-                "what has that name in the store is nothing of bryo's: remove it there".to_owned()
+                "what has that name in the store is nothing of bryo's, or was changed there: remove it there".to_owned()
             }
             Self::NameTaken { name, .. } => {
                 format!(

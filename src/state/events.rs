@@ -17,7 +17,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::OwnedFd;
 
 use rustix::fs::inotify::{CreateFlags, WatchFlags, add_watch, init};
-use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, statat};
+use rustix::fs::{
+    AtFlags, FileType, FlockOperation, Mode, OFlags, flock, fstat, openat, renameat, statat,
+};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -181,6 +183,8 @@ fn append(store: &Store, events: &[Event]) -> Result<(), Errno> {
     }
     let flags =
         OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // A FIFO in its place is waited for by nobody.
+    let flags = flags | OFlags::NONBLOCK;
     let root = &store.0.root;
     let open = || openat(root, CURRENT, flags, Mode::RUSR | Mode::WUSR);
     let mut file = open()?;
@@ -279,10 +283,14 @@ fn read_file(store: &Store, name: &str) -> Result<Option<(u64, Vec<u8>)>, Errno>
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let file = match openat(&store.0.root, name, flags, Mode::empty()) {
         Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
+        // A link or a socket in its place, or a file of somebody else's: nothing that was written here.
+        Err(Errno::NOENT | Errno::LOOP | Errno::NXIO | Errno::ACCESS) => return Ok(None),
         Err(error) => return Err(error),
     };
     let stat = fstat(&file)?;
+    if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+        return Ok(None);
+    }
     let size = usize::try_from(stat.st_size).unwrap_or(0).min(LONGEST);
     let mut text = vec![0; size];
     let mut filled = 0;

@@ -55,12 +55,13 @@ impl Stores {
         self.0.iter()
     }
 
-    /// All sandboxes, in no order.
+    /// All sandboxes, each once, by their ids.
     pub fn list(&self) -> Result<Vec<Found>, StateError> {
         let mut found = Vec::new();
         for store in &self.0 {
             found.extend(store.list()?);
         }
+        order::sort_by_key(&mut found, Found::id);
         found.dedup_by_key(|found| found.id());
         Ok(found)
     }

@@ -122,7 +122,7 @@ pub struct LockedNetwork {
 }
 
 impl Store {
-    /// The names of all networks, sorted.
+    /// The names of all networks, sorted. What may not be looked at is none: nobody could have started a holder in it.
     pub fn networks(&self) -> Result<Vec<NetworkName>, NetworkError> {
         let Some(all) =
             directory::open_if_there(&self.0.root, NETWORKS).map_err(NetworkError::List)?
@@ -133,7 +133,7 @@ impl Store {
         let mut found = Vec::new();
         for name in names.iter().filter_map(|name| NetworkName::new(name.to_str().ok()?).ok()) {
             let one = format!("{name}/{DEFINITION}");
-            if directory::file_type(&all, &one).map_err(NetworkError::List)?.is_some() {
+            if matches!(directory::file_type(&all, &one), Ok(Some(_))) {
                 found.push(name);
             }
         }
@@ -187,7 +187,6 @@ impl Store {
         let Some(all) = all else { return Ok(()) };
         let names = directory::names_in(&all).map_err(NetworkError::List)?;
         for name in names.iter().filter_map(|name| NetworkName::new(name.to_str().ok()?).ok()) {
-            let failed = |source| NetworkError::Directory { name: name.clone(), source };
             let Ok(Some(directory)) = directory::open_if_there(&all, name.as_str()) else {
                 continue;
             };
@@ -196,9 +195,10 @@ impl Store {
                 continue;
             }
             let network = LockedNetwork { name: name.clone(), directory };
-            let defined = directory::file_type(&network.directory, DEFINITION).map_err(failed)?;
-            if defined.is_none() && network.is_there().map_err(failed)? {
-                self.remove_network(&network)?;
+            let defined = directory::file_type(&network.directory, DEFINITION);
+            if defined == Ok(None) && network.is_there() == Ok(true) {
+                // What else is in it is nobody's of ours, and stays.
+                self.remove_network(&network).unwrap_or_default();
             }
         }
         Ok(())

@@ -8,7 +8,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::discard;
-use crate::ops::network::{self, Filter, Wanted, parse_format};
+use crate::ops::network::{self, Filter, NetworksError, Wanted, parse_format};
 use crate::profile::network::{
     parse_allowed, parse_host_entry, parse_rate, parse_rule, parse_server,
 };
@@ -218,15 +218,27 @@ fn list(matches: &ArgMatches) -> Result<Answer, Failure> {
         }
         _ => None,
     };
-    let mut rows = network::list(&network::open()?)?;
+    let (mut rows, failed) = network::list(&network::open()?)?;
     rows.retain(|row| network::is_wanted(row, &filters));
     let is_json = is_set(matches, "json") || one(matches, "format").is_some_and(|f| f == "json");
-    Ok(match format {
-        _ if is_json => return json(&rows),
+    let answer = match format {
+        _ if is_json => json(&rows)?,
         _ if is_set(matches, "quiet") => Answer::text(network::names(&rows)),
         Some(format) => Answer::text(network::formatted(&rows, &format)),
         None => Answer::text(network::table(&rows, Look::of_stdout().width)),
-    })
+    };
+    unless_failed(answer, failed)
+}
+
+/// The answer about those that there are; printed, and the failures of the others given, if there are such.
+fn unless_failed(answer: Answer, failed: Vec<NetworksError>) -> Result<Answer, Failure> {
+    match Failure::all(failed.into_iter().map(Failure::from)) {
+        None => Ok(answer),
+        Some(failure) => {
+            answer.print()?;
+            Err(failure)
+        }
+    }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<Answer, Failure> {
@@ -271,25 +283,17 @@ fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
             // Writing to a string cannot fail.
             Ok(()) => writeln!(lines, "{name}").unwrap_or_default(),
             Err(error) if is_set(matches, "force") && error.is_absence() => {}
-            Err(error) => failures.push(error.into()),
+            Err(error) => failures.push(error),
         }
     }
-    match Failure::all(failures) {
-        None => Ok(Answer::text(lines)),
-        Some(failure) => {
-            Answer::text(lines).print()?;
-            Err(failure)
-        }
-    }
+    unless_failed(Answer::text(lines), failures)
 }
 
 fn prune(matches: &ArgMatches) -> Result<Answer, Failure> {
-    let gone = network::prune(&network::open()?)?;
-    if is_set(matches, "json") {
-        return json(&gone);
-    }
-    let lines = gone.iter().fold(String::new(), |lines, name| lines + name.as_str() + "\n");
-    Ok(Answer::text(lines))
+    let (gone, failed) = network::prune(&network::open()?)?;
+    let lines = || gone.iter().fold(String::new(), |lines, name| lines + name.as_str() + "\n");
+    let answer = if is_set(matches, "json") { json(&gone)? } else { Answer::text(lines()) };
+    unless_failed(answer, failed)
 }
 
 fn names(matches: &ArgMatches) -> Result<Vec<NetworkName>, CliError> {

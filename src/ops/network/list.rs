@@ -67,15 +67,21 @@ pub enum Uplink {
     Lost,
 }
 
-/// All networks by name.
-pub fn list(store: &Store) -> Result<Vec<NetworkRow>, NetworksError> {
-    let mut rows = Vec::new();
+/// All networks by name, and what hinders looking at others.
+pub fn list(store: &Store) -> Result<(Vec<NetworkRow>, Vec<NetworksError>), NetworksError> {
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for name in store.networks()? {
-        // Removed meanwhile.
-        let Some(network) = store.lock_network(&name)? else { continue };
-        rows.push(look(&network)?.row);
+        match store.lock_network(&name).map_err(NetworksError::from) {
+            Ok(Some(network)) => match look(&network) {
+                Ok(detail) => rows.push(detail.row),
+                Err(error) => failed.push(error),
+            },
+            // Removed meanwhile.
+            Ok(None) => {}
+            Err(error) => failed.push(error),
+        }
     }
-    Ok(rows)
+    Ok((rows, failed))
 }
 
 /// One network.

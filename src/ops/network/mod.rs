@@ -148,16 +148,16 @@ pub fn remove(store: &Store, name: &NetworkName) -> Result<(), NetworksError> {
     }
 }
 
-/// Removes every network that no sandbox is on, and says which.
-pub fn prune(store: &Store) -> Result<Vec<NetworkName>, NetworksError> {
-    let mut gone = Vec::new();
+/// Removes every network that no sandbox is on, and says which, and which cannot be removed.
+pub fn prune(store: &Store) -> Result<(Vec<NetworkName>, Vec<NetworksError>), NetworksError> {
+    let (mut gone, mut failed) = (Vec::new(), Vec::new());
     store.sweep_networks()?;
     for name in store.networks()? {
         match remove(store, &name) {
             Ok(()) => gone.push(name),
             Err(NetworksError::Busy { .. } | NetworksError::NotThere(_)) => {}
-            Err(error) => return Err(error),
+            Err(error) => failed.push(error),
         }
     }
-    Ok(gone)
+    Ok((gone, failed))
 }

@@ -99,11 +99,11 @@ fn start(
 
 /// The user namespace that all networks are to be in, if there is one already: that of any holder who can be joined.
 ///
-/// A holder that ends meanwhile gives none, and one that was started in a user namespace which this process has no power
+/// A holder that ends meanwhile gives none, nor what cannot be opened, and one that was started in a user namespace which this process has no power
 /// over, none that is of use: the next one is asked.
 fn space(store: &Store, besides: &NetworkName) -> Result<Option<Space>, NetworksError> {
     for name in store.networks()?.iter().filter(|name| *name != besides) {
-        let Some(directory) = store.look_at_network(name)? else { continue };
+        let Ok(Some(directory)) = store.look_at_network(name) else { continue };
         let connection = holder::connect(name, &directory).ok().flatten();
         if let Some(space) = connection.as_ref().and_then(holder::space)
             && space.may_be_entered()

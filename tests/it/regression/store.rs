@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::support::{Need, Overlay, Running, World, has, overlay_is_one_of};
+use crate::support::{Host, Need, Overlay, Running, World, has, overlay_is_one_of};
 
 #[test]
 fn changes_through_a_server_are_kept_after_runs_that_had_none() {
@@ -56,4 +56,71 @@ fn what_is_no_sandbox_in_the_store_is_told_and_stops_no_listing() {
         world.bryo(["rm", "-f", id]).ends().exits_with(125).stderr_has("nothing of bryo's");
         std::fs::remove_file(path).unwrap();
     }
+}
+
+/// What somebody may have put into each directory of the store, under the name of a sandbox or a network.
+const FOREIGN: &str = "cd .local/share/bryo
+for shelf in live kept spare trash names networks seccomp; do
+    mkdir -p $shelf && cd $shelf
+    for id in 0 1 2 3 4 5 6; do mkdir aaaaaaaaaaa$id; done
+    chmod 0 aaaaaaaaaaa0
+    mkdir aaaaaaaaaaa1/record.json aaaaaaaaaaa1/network.json
+    mkfifo aaaaaaaaaaa2/record.json aaaaaaaaaaa2/network.json aaaaaaaaaaa2/control aaaaaaaaaaa2/log
+    truncate -s 1G aaaaaaaaaaa3/record.json aaaaaaaaaaa3/network.json
+    ln -s /etc/passwd aaaaaaaaaaa4/record.json
+    printf '\\377{' >aaaaaaaaaaa5/record.json
+    echo '{}' >aaaaaaaaaaa6/record.json && chmod 0 aaaaaaaaaaa6/record.json
+    touch bbbbbbbbbbb0 -- -x '*' \"a
+b\" .hidden \"$(printf '\\377')\" AAAAAAAAAAAA
+    mkfifo bbbbbbbbbbb1
+    ln -s nowhere bbbbbbbbbbb2
+    ln -s . bbbbbbbbbbb3
+    cd ..
+done
+rm -f events && mkfifo events";
+
+#[test]
+fn nothing_in_the_store_stops_the_commands_that_are_about_something_else() {
+    if !overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.sandbox().args(["--name", "n"]).run("echo x >y").succeeds();
+    world.bryo(["network", "create", "net"]).ends().succeeds();
+    world.outside(FOREIGN).succeeds();
+    let project = world.project();
+    let works = |words: &[&str]| world.bryo(words).in_folder(&project).ends().succeeds().stdout();
+    assert!(works(&["ps", "-a"]).contains("unreadable"));
+    assert!(works(&["diff"]).starts_with("A "));
+    for words in [
+        &["ps"][..],
+        &["ps", "-a", "--json"],
+        &["system", "df"],
+        &["events", "--since", "1h", "--until", "1s"],
+        &["diff", "n"],
+        &["inspect", "n"],
+        &["apply", "--dry-run", "n"],
+        &["system", "prune", "--dry-run"],
+        &["stats", "--no-stream"],
+        &["network", "create", "other"],
+        &["network", "inspect", "net"],
+        &["run", "--name", "o", "--", "touch", "z"],
+        &["rename", "o", "p"],
+        &["rm", "p"],
+        &["apply", "-y", "n", "y"],
+    ] {
+        works(words);
+    }
+    // What has a definition that is none is told, beside the others.
+    let listed = world.bryo(["network", "ls"]).ends().exits_with(125).stdout();
+    assert!(listed.contains("net ") && listed.contains("other "), "{listed}");
+    let pruned = world.bryo(["network", "prune"]).ends().stdout();
+    assert!(pruned.contains("net\n") && pruned.contains("other\n"), "{pruned}");
+    world
+        .bryo(["system", "prune", "--all", "--yes"])
+        .ends()
+        .exits_with(125)
+        .stderr_has("nothing of bryo's");
+    world.outside("chmod -R u+rwX .local/share/bryo && rm -r .local/share/bryo").succeeds();
 }
