@@ -8,20 +8,19 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
-
 use crate::sys::errno::Errno;
 
 use super::bounded::{self, SMALL};
 
 /// Why there is no usable user namespace.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UsernsProblem {
     /// `user.max_user_namespaces` is 0.
     Disabled,
-    /// `user.max_user_namespaces` is reached.
+    /// `user.max_user_namespaces` is reached, or that of another kind, here or further out.
     TooMany,
+    /// Namespaces of another kind are switched off by this setting.
+    Closed(&'static str),
     /// Namespaces are nested 32 deep already.
     TooDeep,
     /// `kernel.unprivileged_userns_clone` is 0 (Debian before 11, hardened kernels).
@@ -51,7 +50,12 @@ impl fmt::Display for UsernsProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Disabled => "user namespaces are switched off: `user.max_user_namespaces` is 0",
-            Self::TooMany => "there are as many user namespaces as `user.max_user_namespaces` allows",
+            Self::TooMany => {
+                "there are as many namespaces as `user.max_user_namespaces`, or its like for another kind, allows"
+            }
+            Self::Closed(setting) => {
+                return write!(f, "namespaces that a sandbox needs are switched off: `{setting}` is 0");
+            }
             Self::TooDeep => "user namespaces are nested 32 deep here, and the kernel allows no more",
             Self::Forbidden => {
                 "user namespaces are for root only: `kernel.unprivileged_userns_clone` is 0"
@@ -83,7 +87,7 @@ impl UsernsProblem {
     /// What to do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Disabled | Self::TooMany | Self::Forbidden | Self::AppArmor => {
+            Self::Disabled | Self::TooMany | Self::Closed(_) | Self::Forbidden | Self::AppArmor => {
                 "an administrator can allow them: `bryo doctor --fix-script` prints how"
             }
             Self::TooDeep => "run it outside of the sandboxes it is nested in",
@@ -103,11 +107,23 @@ impl UsernsProblem {
     }
 }
 
+/// How many namespaces of each kind beside user namespaces there may be.
+const OTHER_KINDS: [&str; 6] = [
+    "user.max_mnt_namespaces",
+    "user.max_pid_namespaces",
+    "user.max_net_namespaces",
+    "user.max_ipc_namespaces",
+    "user.max_uts_namespaces",
+    "user.max_cgroup_namespaces",
+];
+
 /// What the files of `/proc/sys` say. None: there is no such file, or it cannot be read.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct UsernsSettings {
     /// `user.max_user_namespaces`.
     pub max_user_namespaces: Option<u64>,
+    /// The first of `user.max_*_namespaces` for another kind that is 0.
+    pub closed: Option<&'static str>,
     /// `kernel.unprivileged_userns_clone`.
     pub unprivileged_userns_clone: Option<u64>,
     /// `kernel.apparmor_restrict_unprivileged_userns`.
@@ -121,6 +137,9 @@ impl UsernsSettings {
     pub fn probe() -> Self {
         Self {
             max_user_namespaces: read_number("/proc/sys/user/max_user_namespaces"),
+            closed: OTHER_KINDS.into_iter().find(|setting| {
+                read_number(&format!("/proc/sys/{}", setting.replace('.', "/"))) == Some(0)
+            }),
             unprivileged_userns_clone: read_number("/proc/sys/kernel/unprivileged_userns_clone"),
             apparmor_restricts: read_number(
                 "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
@@ -149,9 +168,10 @@ pub fn explain_clone(errno: Errno, settings: &UsernsSettings) -> UsernsProblem {
         Errno::ENOSPC | Errno::EUSERS if settings.max_user_namespaces == Some(0) => {
             UsernsProblem::Disabled
         }
-        Errno::ENOSPC => match settings.max_user_namespaces {
-            Some(_) => UsernsProblem::TooMany,
-            None => UsernsProblem::TooDeep,
+        Errno::ENOSPC => match (settings.closed, settings.max_user_namespaces) {
+            (Some(setting), _) => UsernsProblem::Closed(setting),
+            (None, Some(_)) => UsernsProblem::TooMany,
+            (None, None) => UsernsProblem::TooDeep,
         },
         Errno::EUSERS => UsernsProblem::TooDeep,
         Errno::EPERM if settings.unprivileged_userns_clone == Some(0) => UsernsProblem::Forbidden,
@@ -214,11 +234,13 @@ mod tests {
         let none = UsernsSettings::default();
         let max = |n| UsernsSettings { max_user_namespaces: Some(n), ..none };
         let filtered = UsernsSettings { filtered: true, ..max(9) };
+        let shut = UsernsSettings { closed: Some(OTHER_KINDS[0]), ..max(9) };
         let debian = UsernsSettings { unprivileged_userns_clone: Some(0), ..max(9) };
         let ubuntu = UsernsSettings { apparmor_restricts: Some(1), ..max(9) };
         for (errno, settings, problem) in [
             (Errno::ENOSPC, max(0), UsernsProblem::Disabled),
             (Errno::ENOSPC, max(9), UsernsProblem::TooMany),
+            (Errno::ENOSPC, shut, UsernsProblem::Closed(OTHER_KINDS[0])),
             (Errno::EUSERS, max(9), UsernsProblem::TooDeep),
             (Errno::EPERM, debian, UsernsProblem::Forbidden),
             (Errno::EPERM, filtered, UsernsProblem::Filtered),
@@ -252,6 +274,7 @@ mod tests {
         for problem in [
             UsernsProblem::Disabled,
             UsernsProblem::TooMany,
+            UsernsProblem::Closed(OTHER_KINDS[5]),
             UsernsProblem::TooDeep,
             UsernsProblem::Forbidden,
             UsernsProblem::AppArmor,

@@ -125,6 +125,25 @@ fn a_machine_that_has_everything_has_nothing_to_fix() {
 }
 
 #[test]
+fn namespaces_of_another_kind_are_switched_off_by_their_own_setting() {
+    let refused = Err(TrialError::Clone(Errno::ENOSPC));
+    let settings = UsernsSettings {
+        closed: Some("user.max_net_namespaces"),
+        max_user_namespaces: Some(60_000),
+        ..UsernsSettings::default()
+    };
+    let namespaces = NamespaceTrials {
+        all: Err(TrialError::Clone(Errno::ENOSPC)),
+        user_alone: Some(Ok(())),
+        each: vec![("net", refused)],
+    };
+    let report = diagnose(&Machine { namespaces, settings, ..well() });
+    let broken = finding(&report, "namespaces");
+    assert_eq!(command(broken), "sudo sysctl -w user.max_net_namespaces=60000");
+    assert_eq!(finding(&report, "user-namespaces").state, State::Ok);
+}
+
+#[test]
 fn no_user_namespaces_by_sysctl() {
     let settings = UsernsSettings { max_user_namespaces: Some(0), ..UsernsSettings::default() };
     let machine = Machine { namespaces: no_namespaces(Errno::ENOSPC), settings, ..well() };

@@ -63,15 +63,18 @@ pub(super) fn user_namespaces(machine: &Machine) -> Finding {
     }
 }
 
+/// How many namespaces of a kind the kernel allows unless somebody sets it.
+fn enough(machine: &Machine) -> u64 {
+    (machine.threads_max.unwrap_or(0) / 2).max(FEWEST_NAMESPACES)
+}
+
 fn remedy(problem: UsernsProblem, machine: &Machine) -> Remedy {
     match problem {
         UsernsProblem::Disabled | UsernsProblem::TooMany => {
-            let settings = &machine.settings;
-            let usual = machine.threads_max.unwrap_or(0) / 2;
-            let twice = settings.max_user_namespaces.unwrap_or(0).saturating_mul(2);
-            let value = usual.max(twice).max(FEWEST_NAMESPACES);
-            Remedy::sysctl("user.max_user_namespaces", value)
+            let twice = machine.settings.max_user_namespaces.unwrap_or(0).saturating_mul(2);
+            Remedy::sysctl("user.max_user_namespaces", enough(machine).max(twice))
         }
+        UsernsProblem::Closed(setting) => Remedy::sysctl(setting, enough(machine)),
         UsernsProblem::Forbidden => Remedy::sysctl("kernel.unprivileged_userns_clone", 1),
         UsernsProblem::AppArmor => match &machine.program {
             Some(program) => Remedy::apparmor(program.clone()),
@@ -97,9 +100,12 @@ pub(super) fn other_namespaces(machine: &Machine) -> Finding {
         .iter()
         .filter_map(|(name, outcome)| outcome.err().map(|e| format!("{name} ({})", sentence(e))))
         .collect();
-    let remedy = Remedy::by_hand(
-        "use a kernel with these namespaces, or a container whose seccomp profile allows them",
-    );
+    let remedy = match machine.settings.closed {
+        Some(setting) => remedy(UsernsProblem::Closed(setting), machine),
+        None => Remedy::by_hand(
+            "use a kernel with these namespaces, or a container whose seccomp profile allows them",
+        ),
+    };
     if failed.is_empty() {
         return finding(super::NOT_TRIED.to_owned()).unknown();
     }
