@@ -12,7 +12,7 @@ use crate::spec::limits::Resource;
 use crate::spec::order;
 use crate::sys::resource::get_limit;
 
-use super::passwd;
+use super::passwd::{self, NameService};
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
 
@@ -20,13 +20,17 @@ use super::status::ProcessStatus;
 const NARROWEST_UMASK: u32 = 0o077;
 
 /// Ids, groups, home and current directory.
-pub(super) fn probe(status: &ProcessStatus, resolver: &mut Resolver) -> Caller {
+pub(super) fn probe(
+    status: &ProcessStatus,
+    names: &mut NameService,
+    resolver: &mut Resolver,
+) -> Caller {
     let gid = rustix::process::getegid().as_raw();
     let uid = rustix::process::geteuid().as_raw();
     let variable = std::env::var_os("HOME").filter(|home| !home.is_empty());
     let (home, home_spelt) = match variable {
         Some(home) => probe_home(Some(home), resolver),
-        None => probe_home(passwd::probe_home(uid), resolver),
+        None => probe_home(passwd::probe_home(uid, names, resolver), resolver),
     };
     Caller {
         uid,

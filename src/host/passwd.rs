@@ -4,12 +4,13 @@
 //! - The files first. Only an id they do not name is asked of `getent(1)`, which asks the directory
 //!   services of `nsswitch.conf` for us: they are libraries that glibc loads, and bryo is linked
 //!   statically. On a machine with local accounts nothing of that is touched.
-//! - Homes come from the file alone: a directory service is not walked through.
+//! - The homes of others come from the file alone: a directory service is not walked through.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 
 use foldhash::{HashMap, HashMapExt as _};
 
@@ -93,13 +94,36 @@ pub(super) fn read_passwd() -> Result<Vec<u8>, HostError> {
     Ok(bounded::read_optional(PASSWD, FILE)?.unwrap_or_default())
 }
 
-/// How the caller and the ids inside are called.
+/// What a directory service says of the caller, asked once.
+#[derive(Debug, Default)]
+pub(super) struct NameService(Option<Rc<[u8]>>);
+
+impl NameService {
+    /// The caller's line where the file has none; nothing where nobody knows him. A service that fails, or takes too
+    /// long, is one that does not know.
+    pub(super) fn line(&mut self, passwd: &[u8], uid: u32, resolver: &mut Resolver) -> Rc<[u8]> {
+        if parse_users(passwd).any(|user| user.uid == uid) {
+            return Rc::default();
+        }
+        Rc::clone(self.0.get_or_insert_with(|| ask(uid, resolver).into()))
+    }
+}
+
+fn ask(uid: u32, resolver: &mut Resolver) -> Vec<u8> {
+    let Some((getent, _)) = find_program("getent", resolver) else { return Vec::new() };
+    let mut command = Command::new(getent.as_path());
+    command.args(["passwd", &uid.to_string()]);
+    command.env_clear().stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
+    output_of(&mut command).unwrap_or_default()
+}
+
+/// How the caller and the ids inside are called; `own` is what [`NameService::line`] gave.
 pub(super) fn probe_account(
     passwd: &[u8],
+    own: &[u8],
     caller: &Caller,
     uid_inside: u32,
     gid_inside: u32,
-    resolver: &mut Resolver,
 ) -> Result<Account, HostError> {
     let group = bounded::read_optional(GROUP, FILE)?.unwrap_or_default();
     let mut account = account(caller, passwd, &group);
@@ -108,7 +132,7 @@ pub(super) fn probe_account(
     let group_is_named = caller.gid == gid_inside && account.group.is_some()
         || parse_groups(&group).any(|group| group.gid == gid_inside);
     if account.name.is_none() {
-        ask_name_service(caller.uid, resolver, &mut account);
+        take(own, caller.uid, &mut account);
     }
     account.passwd_without = (!user_is_named).then(|| text(&without_nul(passwd.to_vec())));
     account.group_without = (!group_is_named).then(|| text(&without_nul(group)));
@@ -127,14 +151,9 @@ fn account(caller: &Caller, passwd: &[u8], group: &[u8]) -> Account {
     }
 }
 
-/// A directory service may know who it is. One that fails, or takes too long, is one that does not know.
-fn ask_name_service(uid: u32, resolver: &mut Resolver, account: &mut Account) {
-    let Some((getent, _)) = find_program("getent", resolver) else { return };
-    let mut command = Command::new(getent.as_path());
-    command.args(["passwd", &uid.to_string()]);
-    command.env_clear().stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
-    let answer = output_of(&mut command).unwrap_or_default();
-    if let Some(user) = parse_users(&answer).find(|user| user.uid == uid) {
+/// What a directory service said.
+fn take(own: &[u8], uid: u32, account: &mut Account) {
+    if let Some(user) = parse_users(own).find(|user| user.uid == uid) {
         account.name = Some(text(user.name));
         account.shell = SandboxPath::new(OsStr::from_bytes(user.shell)).ok();
     }
@@ -146,9 +165,15 @@ fn without_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// Where the file says that somebody is at home; not where that is `/`, which is said of who has none.
-pub(super) fn probe_home(uid: u32) -> Option<OsString> {
-    home_of(&read_passwd().ok()?, uid)
+/// Where the file, or a directory service, says that the caller is at home; not where that is `/`, which is said of
+/// who has none.
+pub(super) fn probe_home(
+    uid: u32,
+    names: &mut NameService,
+    resolver: &mut Resolver,
+) -> Option<OsString> {
+    let passwd = read_passwd().ok()?;
+    home_of(&passwd, uid).or_else(|| home_of(&names.line(&passwd, uid, resolver), uid))
 }
 
 fn home_of(passwd: &[u8], uid: u32) -> Option<OsString> {
@@ -160,11 +185,13 @@ fn home_of(passwd: &[u8], uid: u32) -> Option<OsString> {
 /// something else, as services and `env -i` do, still has secrets in these.
 pub(super) fn probe_own_homes(
     passwd: &[u8],
+    own: &[u8],
     caller: &Caller,
     resolver: &mut Resolver,
 ) -> Vec<HostPath> {
     let mut homes = BTreeSet::new();
-    for user in parse_users(passwd).filter(|user| user.uid == caller.uid) {
+    let users = parse_users(passwd).chain(parse_users(own));
+    for user in users.filter(|user| user.uid == caller.uid) {
         let Ok(named) = HostPath::new(OsStr::from_bytes(user.home)) else { continue };
         let home = resolver.resolve(&named, Last::Follow).real;
         if !home.is_root() && caller.home.as_ref() != Some(&home) {
@@ -245,16 +272,26 @@ mod tests {
     }
 
     #[test]
+    fn whom_the_file_does_not_name_has_the_name_and_the_homes_of_a_directory_service() {
+        let line = b"far:x:77:7::/proc:/bin/far\nother:x:78:7::/sys:/bin/sh\n";
+        let caller = Caller { uid: 77, ..Caller::default() };
+        let account = probe_account(PASSWD_TEXT, line, &caller, 77, 7).unwrap();
+        assert_eq!(account.name, Some("far".into()));
+        assert_eq!(account.shell, SandboxPath::new("/bin/far").ok());
+        let homes = |own| probe_own_homes(PASSWD_TEXT, own, &caller, &mut Resolver::default());
+        assert_eq!(homes(&line[..]), [HostPath::new("/proc").unwrap()]);
+        assert_eq!(homes(b""), []);
+        // Nobody is asked about whom the file names.
+        let mut names = NameService(Some(line[..].into()));
+        assert!(names.line(PASSWD_TEXT, 1000, &mut Resolver::default()).is_empty());
+        assert_eq!(*names.line(PASSWD_TEXT, 77, &mut Resolver::default()), line[..]);
+    }
+
+    #[test]
     fn the_text_is_given_only_where_a_line_is_missing() {
         let caller = Caller::default();
-        let account = probe_account(
-            &read_passwd().unwrap(),
-            &caller,
-            3_999_999_999,
-            0,
-            &mut Resolver::default(),
-        )
-        .unwrap();
+        let account =
+            probe_account(&read_passwd().unwrap(), b"", &caller, 3_999_999_999, 0).unwrap();
         assert!(account.passwd_without.is_some_and(|text| text.as_bytes().starts_with(b"root:")));
         assert_eq!(account.group_without, None);
         assert_eq!(account.name, Some("root".into()));

@@ -14,15 +14,15 @@ use crate::spec::order;
 use crate::spec::rootfs::Pattern;
 
 use super::cgroup::{self, Own};
-use super::mountinfo;
+use super::passwd::NameService;
 use super::place::LookInto;
 use super::resolve::{Last, Resolver, Seen, look, split_last};
 use super::status::ProcessStatus;
 use super::store::Variables;
 use super::wildcard::{Expander, Sought};
 use super::{
-    HostError, caller, disk, fuse, kernel, lookup, passwd, place, refuted, sockets, split, status,
-    stdio, store, subid, twins,
+    HostError, caller, disk, fuse, kernel, lookup, mountinfo, passwd, place, refuted, sockets,
+    split, status, stdio, store, subid, twins,
 };
 
 /// Facts in the making. Every method adds one of them and can be called in any order, but for those
@@ -32,9 +32,10 @@ pub struct Probe {
     status: ProcessStatus,
     pub(super) resolver: Resolver,
     passwd: Option<Rc<[u8]>>,
+    names: NameService,
     own_homes: Option<Rc<[HostPath]>>,
     /// How many of each kind of path [`Probe::directories`] knew.
-    directories_of: [usize; 4],
+    counted: [usize; 4],
     pub(super) facts: Facts,
 }
 
@@ -50,16 +51,16 @@ impl Probe {
     }
 
     fn with(status: ProcessStatus, kernel: Kernel) -> Self {
-        let mut resolver = Resolver::default();
+        let (mut resolver, mut names) = (Resolver::default(), NameService::default());
         let facts = Facts {
             kernel,
             memory: kernel::probe_memory(),
-            caller: caller::probe(&status, &mut resolver),
+            caller: caller::probe(&status, &mut names, &mut resolver),
             stdio: stdio::probe(),
             background: stdio::probe_background(),
             ..Facts::default()
         };
-        Self { status, resolver, passwd: None, own_homes: None, directories_of: [0; 4], facts }
+        Self { status, resolver, passwd: None, names, own_homes: None, counted: [0; 4], facts }
     }
 
     /// What is known so far.
@@ -67,7 +68,7 @@ impl Probe {
         &self.facts
     }
 
-    /// How the kernel sees this process: what [`refuted::remember`] wants to know.
+    /// How the kernel sees this process, for [`refuted::remember`].
     pub fn status(&self) -> &ProcessStatus {
         &self.status
     }
@@ -229,13 +230,9 @@ impl Probe {
     /// How the caller and the ids inside are called.
     pub fn account(&mut self, uid_inside: u32, gid_inside: u32) -> Result<(), HostError> {
         let passwd = self.passwd()?;
-        self.facts.account = passwd::probe_account(
-            &passwd,
-            &self.facts.caller,
-            uid_inside,
-            gid_inside,
-            &mut self.resolver,
-        )?;
+        let own = self.names.line(&passwd, self.facts.caller.uid, &mut self.resolver);
+        self.facts.account =
+            passwd::probe_account(&passwd, &own, &self.facts.caller, uid_inside, gid_inside)?;
         Ok(())
     }
 
@@ -255,8 +252,10 @@ impl Probe {
             return Ok(Rc::clone(homes));
         }
         let passwd = self.passwd()?;
-        let homes = passwd::probe_own_homes(&passwd, &self.facts.caller, &mut self.resolver);
-        let homes: Rc<[HostPath]> = homes.into();
+        let caller = &self.facts.caller;
+        let own = self.names.line(&passwd, caller.uid, &mut self.resolver);
+        let homes: Rc<[HostPath]> =
+            passwd::probe_own_homes(&passwd, &own, caller, &mut self.resolver).into();
         self.own_homes = Some(Rc::clone(&homes));
         Ok(homes)
     }
@@ -326,10 +325,10 @@ impl Probe {
         let facts = &self.facts;
         let found =
             [facts.places.len(), facts.secrets.len(), facts.hidden.len(), facts.absent.len()];
-        if found == self.directories_of {
+        if found == self.counted {
             return;
         }
-        self.directories_of = found;
+        self.counted = found;
         let places = facts.places.iter().map(|place| (&place.real, &place.kind));
         let matches = facts.secrets.iter().chain(&facts.hidden).map(|m| (&m.path, &m.kind));
         let absent = facts.absent.iter().map(|path| (path, &Kind::Absent));

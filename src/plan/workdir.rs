@@ -12,7 +12,7 @@ use super::error::PlanError;
 use super::facts::{Facts, Kind};
 use super::places::{cow_or_read, home_view};
 use super::step::Notice;
-use super::view::{Rank, Rule, Rules, View, fixed, is_indispensable};
+use super::view::{Pseudo, Rank, Rule, Rules, View, fixed, is_indispensable};
 use crate::spec::rootfs::{Base, HomeView, WorkdirView};
 use crate::spec::{HostPath, SandboxPath, Spec};
 
@@ -29,6 +29,10 @@ pub(super) fn home_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Resul
     let Some(home) = facts.caller.home.as_ref().filter(|home| !is_private(home)) else {
         return Ok(());
     };
+    if is_own(rules.deciding(&home.same_in_sandbox())) {
+        // `HOME=/proc`, `/dev/shm`: what the sandbox has there is its home.
+        return Ok(());
+    }
     let place = facts.place(home).ok_or(PlanError::Unprobed("places"))?;
     if let Some(parent) = home.parent().filter(|parent| !parent.is_root()) {
         let around = rules.deciding(&parent.same_in_sandbox()).map(|rule| &rule.view);
@@ -104,11 +108,14 @@ fn refuse_hidden(path: &HostPath, rules: &Rules) -> Result<(), PlanError> {
             _ if rule.at == at => Err(PlanError::WorkdirHidden(path.clone())),
             _ => Ok(()),
         },
-        Some(Rule { view: View::Own(pseudo), .. }) if *pseudo != super::view::Pseudo::Run => {
-            Err(PlanError::WorkdirOwn(path.clone()))
-        }
+        rule if is_own(rule) => Err(PlanError::WorkdirOwn(path.clone())),
         _ => Ok(()),
     }
+}
+
+/// Whether every sandbox has its own there; what is in its `/run` can be the host's all the same.
+fn is_own(rule: Option<&Rule>) -> bool {
+    rule.is_some_and(|rule| matches!(rule.view, View::Own(own) if own != Pseudo::Run))
 }
 
 /// Without the host's tree the current directory is seen only where something asks for it; what is

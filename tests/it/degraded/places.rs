@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use super::then_as_user;
-use crate::support::{Host, Invocation, Overlay, World, overlay_is_one_of};
+use crate::support::{Host, Invocation, Need, Overlay, World, has, overlay_is_one_of};
 
 /// Changes what it sees, tells where it is.
 const WRITES: &str = "pwd; echo inside >x && cat x";
@@ -205,4 +205,69 @@ fn a_home_that_is_read_only_is_copy_on_write() {
         let run = passing(&world).under(then_as_user(script));
         run.run(WRITES).succeeds().stdout_is(&format!("{project}\ninside\n")).stderr_is("");
     });
+}
+
+#[test]
+fn a_home_where_every_sandbox_has_its_own_is_that() {
+    let world = World::new();
+    for home in ["/proc", "/proc/tty", "/dev/shm", "/dev/pts", "/sys"] {
+        for profile in ["default", "strict"] {
+            let run = world.sandbox().args(["--rm", "--profile", profile]).env("HOME", home);
+            let run = run.env("BRYO_STORE", world.store());
+            run.run("cd && pwd").succeeds().stdout_is(&format!("{home}\n")).stderr_is("");
+        }
+    }
+}
+
+/// A directory service that knows one user, as a library of nsswitch.conf(5).
+const SERVICE: &str = r#"
+#include <nss.h>
+#include <pwd.h>
+#include <stddef.h>
+
+enum nss_status _nss_hesiod_getpwuid_r(uid_t uid, struct passwd *found, char *room, size_t size, int *error) {
+    if (uid != ID) return NSS_STATUS_NOTFOUND;
+    *found = (struct passwd){.pw_name = "far", .pw_passwd = "x", .pw_uid = uid, .pw_gid = uid,
+                             .pw_gecos = "", .pw_dir = HOME, .pw_shell = "/bin/sh"};
+    return NSS_STATUS_SUCCESS;
+}
+"#;
+
+/// Makes the user one whom only a directory service knows; or nobody at all.
+fn known_by(world: &World, service: &str) -> Vec<String> {
+    let home = world.home().display();
+    let user = rustix::process::getuid().as_raw();
+    world.file("service.c", SERVICE);
+    let compile = format!(
+        "cc -shared -fPIC -DID={user} '-DHOME=\"{home}\"' -o {home}/service.so {home}/service.c"
+    );
+    world.outside(&compile).succeeds();
+    world.file("nsswitch.conf", format!("passwd: files {service}\n"));
+    then_as_user(&format!(
+        "grep -v '^[^:]*:[^:]*:{user}:' /etc/passwd >{home}/passwd; mount --bind {home}/passwd /etc/passwd; \
+         mount --bind {home}/nsswitch.conf /etc/nsswitch.conf; \
+         for lib in /lib/*/libnss_hesiod.so.2 /lib64/libnss_hesiod.so.2; do \
+         [ ! -e $lib ] || mount --bind {home}/service.so $lib; done"
+    ))
+}
+
+#[test]
+fn whom_a_directory_service_knows_has_the_home_that_it_says() {
+    if !applies() || !has(Need::Program("cc")) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file(".ssh/key", "the key\n");
+    with_the_store_of_the_user(&world, |_| {
+        let run = |service| {
+            let run = passing(&world).env("HOME", "/nonexistent").in_folder(world.home());
+            run.under(known_by(&world, service)).run("cat .ssh/key || id -un")
+        };
+        run("").succeeds().stdout_is("the key\n");
+        run("hesiod").succeeds().stdout_is("far\n").stderr_has("No such file");
+    });
+    // Without `$HOME`, it is the home of the run.
+    let run = passing(&world).env_remove("HOME").under(known_by(&world, "hesiod"));
+    run.run("echo x >../note && ls -d ../note").succeeds().stdout_is("../note\n");
 }
