@@ -133,6 +133,8 @@ pub struct Later {
     /// The directory that was asked about last, and what that says of all in it.
     directory: (Vec<u8>, Option<Executed>),
     lower: Vec<u8>,
+    /// What bryo itself follows: folders of settings, and stores, as their names are spelt.
+    trusted: Vec<HostPath>,
     /// Other names of what links of the host lead to.
     links: Links,
     /// What git executes that no rule knows.
@@ -162,6 +164,19 @@ impl Later {
         for directory in std::iter::once(root.clone()).chain(links::directories(root)) {
             self.look_at(&directory);
         }
+        self
+    }
+
+    /// And with what bryo itself follows, wherever variables have it. Reads the links on the ways there.
+    #[must_use]
+    pub fn with_trusted(mut self, names: Vec<HostPath>) -> Self {
+        for name in &names {
+            self.links.add(name);
+            for directory in [name.clone()].into_iter().chain(name.join("profiles")) {
+                self.links.read(&directory, &|_| true);
+            }
+        }
+        self.trusted = names;
         self
     }
 
@@ -209,6 +224,11 @@ impl Later {
     /// Who would execute it at this path.
     fn at(&mut self, path: &HostPath, change: &Change, now: &Node) -> Option<Executed> {
         let parent = path.parent()?;
+        // A link above leads it elsewhere.
+        let is_way = |name: &HostPath| now.kind == FileKind::Link && name.starts_with(path);
+        if self.trusted.iter().any(|name| path.starts_with(name) || is_way(name)) {
+            return Some(Executed::Bryo);
+        }
         let path = path.as_bytes();
         self.lower.clear();
         self.lower.extend(path.iter().map(u8::to_ascii_lowercase));

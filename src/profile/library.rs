@@ -7,8 +7,8 @@
 //! coming back over theirs.
 //!
 //! # Decisions
-//! - A built-in name means the built-in profile. Who types one that the user has a file of gets an error; where it is
-//!   meant without being typed, as in `extends`, the file is passed over, and that is told.
+//! - A built-in name means the built-in profile. Typed, it is an error where the user has a file of it; in `extends` or
+//!   where no name is typed the file is passed over, and told.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -127,8 +127,7 @@ impl Library {
         Self { directory }
     }
 
-    /// The profile of who names none. A file of the user's that has its name is passed over: where an error is
-    /// made of it, whoever can put a file there stops every run.
+    /// The profile of who names none. An error would let a file that somebody put there stop every run.
     pub fn resolve_usual(&self) -> Result<Resolved, ProfileError> {
         let usual = embedded::resolved(IMPLIED).map_or_else(|| resolve_builtin(IMPLIED), Ok)?;
         Ok(Resolved { passed_over: self.shadow(IMPLIED).into_iter().collect(), ..usual })
@@ -217,10 +216,8 @@ impl Library {
     }
 
     fn refuse_shadow(&self, name: &str) -> Result<(), ProfileError> {
-        match self.shadow(name) {
-            Some(file) => Err(ProfileError::Shadows { name: name.to_owned(), file }),
-            None => Ok(()),
-        }
+        let shadow = self.shadow(name);
+        shadow.map_or(Ok(()), |file| Err(ProfileError::Shadows { name: name.to_owned(), file }))
     }
 
     /// The file of a reference that is not built in; `from` is the directory of the one that refers.

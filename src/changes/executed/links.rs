@@ -123,7 +123,7 @@ impl Links {
     }
 
     /// Reads the links in a directory.
-    fn read(&mut self, directory: &HostPath, known: Known<'_>) {
+    pub(super) fn read(&mut self, directory: &HostPath, known: Known<'_>) {
         if !self.read.insert(directory.clone()) {
             return;
         }
@@ -134,7 +134,8 @@ impl Links {
         }
     }
 
-    fn add(&mut self, link: &HostPath) {
+    /// Adds a link, or any name that links lead to.
+    pub(super) fn add(&mut self, link: &HostPath) {
         for place in way(link) {
             let mut here = place.parent();
             while let Some(above) = here {

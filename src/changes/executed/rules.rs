@@ -272,7 +272,7 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
     (
         Executed::Bryo,
         "
-        .config/bryo
+        .config/bryo .local/share/bryo
         ",
     ),
     (

@@ -77,7 +77,8 @@ pub fn later(caller: &Surroundings) -> Later {
     let resolved = |path: PathBuf| HostPath::new(std::fs::canonicalize(&path).unwrap_or(path)).ok();
     let home = caller.variable("HOME").map(PathBuf::from).and_then(resolved);
     let path = caller.variable("PATH").unwrap_or_default();
-    let later = Later::new(home.as_ref(), std::env::split_paths(path).filter_map(resolved));
+    let later = Later::new(home.as_ref(), std::env::split_paths(path).filter_map(resolved))
+        .with_trusted(caller.trusted());
     match caller.workdir.clone().and_then(resolved) {
         Some(project) => later.with_project(&project),
         None => later,

@@ -57,6 +57,19 @@ impl Surroundings {
         Library::new(settings.map(|directory| directory.join("bryo/profiles")))
     }
 
+    /// What later commands of this caller follow: the folders of settings, and the stores.
+    pub fn trusted(&self) -> Vec<HostPath> {
+        let below_home = |path: &str| Some(self.directory("HOME")?.join(path));
+        let places = [
+            self.directory("XDG_CONFIG_HOME").map(|directory| directory.join("bryo")),
+            below_home(".config/bryo"),
+            self.directory("BRYO_STORE"),
+            self.directory("XDG_DATA_HOME").map(|directory| directory.join("bryo")),
+            below_home(".local/share/bryo"),
+        ];
+        places.into_iter().flatten().filter_map(|place| HostPath::new(place).ok()).collect()
+    }
+
     /// The path of the host that was typed as `text`: relative ones begin at the current directory, `~/`
     /// at home.
     ///

@@ -182,3 +182,70 @@ fn the_settings_that_runs_with_other_variables_read_are_kept_too() {
     world.outside(&plant).succeeds();
     assert!(is_forged(&world), "the control");
 }
+
+/// Ways that the next run's variables lead, and what it keeps elsewhere: what is made, what is set, what the payload does.
+const LED: [(&str, &str, &str, &str); 4] = [
+    ("true", "XDG_CONFIG_HOME", "conf", "mkdir -p conf/bryo/profiles"),
+    ("mkdir -p dot; ln -s dot conf", "XDG_CONFIG_HOME", "conf", "mkdir -p dot/bryo/profiles"),
+    ("true", "XDG_CONFIG_HOME", "conf", "mkdir -p evil/bryo/profiles; ln -s evil conf"),
+    (
+        "mkdir -p dot; ln -s dot conf",
+        "XDG_CONFIG_HOME",
+        "conf/x",
+        "rm -r dot; mkdir -p e/x/bryo/profiles; ln -s e dot",
+    ),
+];
+
+#[test]
+fn what_later_runs_trust_is_not_applied_without_a_yes_wherever_it_lies() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let kept = |ways: &'static [Kept], plant: &'static str, forged: fn(&World) -> bool| {
+        ways.iter().map(move |way| (way, plant, forged))
+    };
+    let profiles = kept(&PROFILES, "printf \"OPEN\" >", is_forged);
+    let stored = |world: &World| world.exists(".local/share/bryo/mine.toml");
+    for (Kept { made, forge, at, .. }, plant, is_forged) in
+        profiles.chain(kept(&STORES[..2], "echo >", stored))
+    {
+        let world = World::new();
+        world.host(Host::MayChange);
+        world.outside(made).succeeds();
+        let plant = plant.replace("OPEN", OPEN);
+        let attack = format!("cd ~; {forge}; {plant}{at}/mine.toml; true");
+        world.sandbox().args(["--name", "s"]).run(&attack).succeeds();
+        // What has an innocent name goes to the host; what has not waits for its yes.
+        let told = world.bryo(["apply", "s"]).ends().stdout();
+        assert!(!is_forged(&world), "{made}\n{told}");
+        assert!(told.contains("bryo will follow it"), "{made}\n{told}");
+        world.outside(&attack);
+        assert!(is_forged(&world), "the control: {made}");
+        world.outside("rm -rf .local dat").succeeds();
+    }
+}
+
+#[test]
+fn what_a_later_run_trusts_by_a_variable_is_not_applied_without_a_yes() {
+    if !home_is_a_copy() {
+        return;
+    }
+    for (made, variable, value, forge) in LED {
+        let world = World::new();
+        world.host(Host::MayChange);
+        world.outside(made).succeeds();
+        let value = world.path(value);
+        let profiles = value.join("bryo/profiles/mine.toml");
+        let plant = format!("cd ~; {forge}; printf \"{OPEN}\" >{}", profiles.display());
+        world.sandbox().args(["--name", "s"]).env(variable, &value).run(&plant).succeeds();
+        let is_forged = || {
+            let run = sandbox(&world).args(["--profile", "mine"]).env("TOKEN", "of the caller");
+            run.env(variable, &value).run("echo \"<$TOKEN>\"").stdout().contains("<of the caller>")
+        };
+        let told = world.bryo(["apply", "s"]).env(variable, &value).ends().stdout();
+        assert!(!is_forged(), "{made}; {forge}\n{told}");
+        world.outside(&plant).succeeds();
+        assert!(is_forged(), "the control: {made}; {forge}");
+        world.outside("rm -rf .local").succeeds();
+    }
+}
