@@ -8,7 +8,8 @@
 //!   (`fs/coredump.c`). Where the caller's own limit is 0 it stays, for nobody may raise it, and then nothing
 //!   keeps a handler away: exec makes every process dumpable again. The record tells.
 //! - A caller's own limit that is stricter than what is wanted holds in its place. One that was named with
-//!   `--ulimit` is not given less of, but refused.
+//!   `--ulimit` is not given less of, but refused. Of the processes that the kernel allows the caller a quarter stays the
+//!   caller's: each in a sandbox counts as the caller's too, who has to start `bryo stop`.
 //! - The counters of `/proc/sys/user` are per user of the host: a payload could starve the caller's
 //!   desktop of inotify watches. They are written while the host's procfs still stands at `/proc`.
 
@@ -21,6 +22,8 @@ use crate::spec::{Need, Network, Spec};
 
 /// Per cent of the store's file system that stay free.
 const FREE_SPACE_FLOOR: u8 = 5;
+/// Of the caller's own processes, one in so many is not the payload's.
+const CALLERS_PART: u64 = 4;
 const INOTIFY_INSTANCES: u64 = 128;
 const INOTIFY_WATCHES: u64 = 65_536;
 
@@ -67,7 +70,8 @@ pub(super) fn plan_rlimits(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
     plan_core(asked, facts, draft);
     if let Some(wanted) = spec.limits.processes.filter(|_| !is_asked(Resource::Nproc)) {
         if facts.caller.uid != 0 && spec.limits.processes_need != Need::Off {
-            let most = facts.caller.ceiling(Resource::Nproc).unwrap_or(wanted).min(wanted);
+            let own = facts.caller.ceiling(Resource::Nproc);
+            let most = own.map_or(wanted, |own| wanted.min(own - own / CALLERS_PART));
             if most < wanted && spec.limits.processes_need == Need::Required {
                 draft.notice(Notice::OwnLimit { resource: Resource::Nproc, most });
             }

@@ -218,7 +218,7 @@ impl fmt::Display for Notice {
             }
             Self::OwnLimit { resource, most } => write!(
                 f,
-                "your own limit of `{}` holds, which is stricter than what was asked for: {most}",
+                "your own limit of `{}` is stricter than what was asked for: {most} at most, as a quarter of it stays yours",
                 resource.name()
             ),
             Self::Missing(missing) => missing.fmt(f),

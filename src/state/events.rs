@@ -226,18 +226,25 @@ impl Events {
         self.store.path()
     }
 
-    /// Watches for more, from now on; the descriptor is readable when there may be some.
+    /// Watches for more, from now on; the descriptor is readable when there may be some. None where programs of this
+    /// user, which may be payloads, watch as much as the kernel allows: then it takes a look now and then.
     pub fn watch(&mut self) -> Result<Option<&OwnedFd>, StateError> {
         if self.changes.is_none() {
-            let root = std::os::fd::AsRawFd::as_raw_fd(&self.store.0.root);
-            let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK);
-            let inotify = inotify.map_err(|source| self.failed(source))?;
-            let flags = WatchFlags::MODIFY | WatchFlags::CREATE;
-            add_watch(&inotify, format!("/proc/self/fd/{root}"), flags)
-                .map_err(|source| self.failed(source))?;
-            self.changes = Some(inotify);
+            match self.watcher() {
+                Ok(watcher) => self.changes = Some(watcher),
+                Err(Errno::MFILE | Errno::NOSPC) => {}
+                Err(source) => return Err(self.failed(source)),
+            }
         }
         Ok(self.changes.as_ref())
+    }
+
+    fn watcher(&self) -> Result<OwnedFd, Errno> {
+        let root = std::os::fd::AsRawFd::as_raw_fd(&self.store.0.root);
+        let inotify = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
+        let flags = WatchFlags::MODIFY | WatchFlags::CREATE;
+        add_watch(&inotify, format!("/proc/self/fd/{root}"), flags)?;
+        Ok(inotify)
     }
 
     /// The next one; none when there is none yet.

@@ -25,6 +25,20 @@ fn where_user_namespaces_are_switched_off_a_run_is_refused() {
     );
 }
 
+#[test]
+fn where_nothing_more_can_be_watched_events_are_told_all_the_same() {
+    let world = World::new();
+    world.sandbox().args(["--rm"]).run("true").succeeds();
+    let used_up = "echo 0 >/proc/sys/user/max_inotify_instances";
+    // The control: somebody who watches is refused.
+    let watch = "import ctypes; print(ctypes.CDLL(None).inotify_init())";
+    let control = world.program("/usr/bin/python3", ["-c", watch]).under(then_as_user(used_up));
+    control.ends().succeeds().stdout_is("-1\n");
+    let words = ["events", "--since", "1h", "--until", "1s", "--format", "{{.Action}}"];
+    let told = world.bryo(words).under(then_as_user(used_up)).ends().succeeds().stderr_is("");
+    told.stdout_is(&world.bryo(words).ends().succeeds().stdout());
+}
+
 /// What is said where a filter forbids namespaces.
 const FILTERED: &str = "bryo: cannot make a sandbox: a filter of system calls forbids user namespaces, as in a container: \
      cannot make the namespaces of a sandbox: EPERM (operation not permitted)\n\

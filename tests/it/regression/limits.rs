@@ -21,16 +21,16 @@ fn who_may_have_no_core_files_runs_all_the_same() {
 }
 
 #[test]
-fn a_stricter_limit_of_processes_holds() {
+fn a_stricter_limit_of_processes_holds_and_leaves_the_caller_some() {
     let world = World::new();
     // Far more than a user of a loaded machine has.
     let limit = "grep -o 'Max processes *[0-9]* *[0-9]*' /proc/self/limits | tr -s ' '";
     let run = || limited(&world, "--nproc=3000");
-    run().run(limit).succeeds().stdout_is("Max processes 3000 3000\n").stderr_is("");
-    let told =
-        "bryo: your own limit of `nproc` holds, which is stricter than what was asked for: 3000\n";
+    run().run(limit).succeeds().stdout_is("Max processes 2250 2250\n").stderr_is("");
+    let told = "bryo: your own limit of `nproc` is stricter than what was asked for: 2250 at most, as a quarter of it \
+                stays yours\n";
     let ended = run().args(["--pids-limit", "5000"]).run(limit);
-    ended.succeeds().stdout_is("Max processes 3000 3000\n").stderr_is(told);
+    ended.succeeds().stdout_is("Max processes 2250 2250\n").stderr_is(told);
     let ended = run().args(["--pids-limit", "50"]).run(limit);
     ended.succeeds().stdout_is("Max processes 50 50\n").stderr_is("");
 }
