@@ -196,3 +196,28 @@ fn a_store_that_is_not_there_yet_is_kept_where_a_mount_shows_its_place_once_more
         }
     }
 }
+
+#[test]
+fn what_is_hidden_and_is_a_mount_point_itself_is_hidden_in_what_is_written_around_it() {
+    for way in [["--write", "HELD"], ["-v", "HELD:/seen:rw"]] {
+        let world = World::new();
+        world.host(Host::MayChange);
+        world.folder("held/disk/in");
+        let held = world.path("held").display().to_string();
+        let script = format!(
+            "mount -t tmpfs t {held}/disk; mkdir {held}/disk/in; mount -t tmpfs t {held}/disk/in; \
+             printf %s {MARK} | tee {held}/disk/file >{held}/disk/in/file; cd \"$PWD\""
+        );
+        let seen = if way[0] == "-v" { "/seen" } else { &held };
+        let attack = format!(
+            "cat {seen}/disk/file {seen}/disk/in/file; echo x >{seen}/disk/in/x; echo x >{seen}/disk/x; \
+             echo y >{seen}/beside; true"
+        );
+        let flags = way.map(|word| word.replace("HELD", &held));
+        let run = || sandbox(&world).args(&flags).under(then_as_user(&script));
+        run().run(&attack).stdout_is(&MARK.repeat(2));
+        let run = run().args(["--hide", &format!("{held}/disk")]).run(&attack);
+        run.succeeds().stdout_is("");
+        assert_eq!(world.read("held/beside"), "y\n");
+    }
+}
