@@ -10,7 +10,8 @@
 //! A tmpfs is there everywhere, is full when it is full, and the kernel's overlay lies on it since it has user
 //! attributes (Linux 6.6). It costs memory, so not more than half of it, which is what the kernel too lets a tmpfs
 //! have; what is held counts as memory of the control group, so a limit of memory has to be above it. And it
-//! is lost when bryo is killed: not for a sandbox that is to outlive its caller.
+//! is lost when bryo is killed: not for a sandbox that is to outlive its caller. Nor for one that may make namespaces,
+//! in which it would mount as many more as it likes.
 //!
 //! # Not here
 //! Who has how much of it (`fs::written`). Memory without a name (a memfd, shared memory of System V) is no disk
@@ -19,8 +20,9 @@
 use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::Facts;
+use super::pseudo::procfs_is_mountable;
 use super::step::{Missing, Notice};
-use crate::spec::{Need, Spec};
+use crate::spec::{Need, Network, SeccompChoice, Spec};
 
 /// Why what is written cannot be bounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,8 @@ pub enum DiskObstacle {
     OldKernel,
     /// It runs without its caller.
     Detached,
+    /// It may mount a tmpfs of its own.
+    Nesting,
     /// It is more than memory can hold: so many bytes at most.
     Memory(u64),
     /// The limit of memory comes first: of so many bytes.
@@ -41,6 +45,9 @@ impl DiskObstacle {
             Self::OldKernel => "it takes Linux 6.6".to_owned(),
             Self::Detached => {
                 "memory holds what is written until the run ends, and a detached one may end in a kill".to_owned()
+            }
+            Self::Nesting => {
+                "with namespaces of its own a program mounts file systems in memory beside it".to_owned()
             }
             Self::Memory(most) => format!(
                 "memory holds what is written until the run ends, and half of this machine's is {most} bytes"
@@ -59,6 +66,10 @@ impl DiskObstacle {
                  bounds each file"
             }
             Self::Detached => "run it without `--detach`",
+            Self::Nesting => {
+                "leave out `--nesting` or the filter that allows namespaces, or bound memory, which counts those too: \
+                 `--memory`"
+            }
             Self::Memory(_) => "give a smaller size",
             Self::MemoryLimit(_) => "give more with `--memory`, or less with `--disk`",
         }
@@ -91,9 +102,19 @@ fn obstacle(spec: &Spec, facts: &Facts, size: u64) -> Option<DiskObstacle> {
         Some(DiskObstacle::OldKernel)
     } else if spec.lifetime.detached.is_some() {
         Some(DiskObstacle::Detached)
+    } else if nests(spec, facts) {
+        Some(DiskObstacle::Nesting)
     } else if facts.memory > 0 && size > most {
         Some(DiskObstacle::Memory(most))
     } else {
         memory.filter(|memory| memory.at <= size).map(|memory| DiskObstacle::MemoryLimit(memory.at))
     }
+}
+
+/// Whether a user namespace can be made inside. By no call of a built-in filter, and by none where their number is 0,
+/// which is not written into the one of another sandbox, nor where the outer `/proc` is masked.
+fn nests(spec: &Spec, facts: &Facts) -> bool {
+    let is_counted = !matches!(spec.network, Network::Sandbox(_)) && procfs_is_mountable(facts);
+    let is_filtered = matches!(spec.confine.seccomp, SeccompChoice::Builtin(_));
+    spec.confine.nesting || !is_counted && !is_filtered
 }

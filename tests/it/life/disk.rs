@@ -233,6 +233,22 @@ fn nothing_is_left_of_a_run_that_wrote_nothing_or_was_to_leave_nothing() {
     assert!(ids(&world).is_empty());
 }
 
+#[test]
+fn one_that_may_mount_more_memory_is_refused() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    let attack = "unshare -Urm sh -c 'mount -t tmpfs -o size=8m t /tmp && head -c 6000000 /dev/zero >/tmp/x && \
+                  stat -c %s /tmp/x'";
+    // The control: what is mounted inside is in no sum.
+    world.sandbox().args(["--rm", "--nesting"]).run(attack).stdout_is("6000000\n");
+    let bounded = || world.sandbox().args(["--rm", "--disk", "1m"]);
+    let refused = bounded().arg("--nesting").run(attack);
+    refused.stdout_is("").refuses_with(&["cannot enforce `--disk`", "namespaces of its own"]);
+    bounded().run(attack).fails().stdout_is("");
+}
+
 /// Takes what it can get in every place that it may write, 6 MB in each, and keeps it after the name is gone. Prints
 /// the bytes of it, and how often there was no more.
 const TAKE: &str = r"
