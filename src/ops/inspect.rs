@@ -6,7 +6,7 @@
 
 mod docker;
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use super::error::OpsError;
 use super::sweep::sweep;
@@ -32,21 +32,23 @@ pub fn formatted(
 ) -> Result<String, OpsError> {
     let texts: Result<Vec<String>, _> = records.iter().map(Record::to_pretty_json).collect();
     let texts = texts.map_err(OpsError::Json)?;
+    let looks: Vec<Look> =
+        records.iter().map(|record| Look(stores, record, OnceCell::new())).collect();
     let missing = RefCell::new(None);
     let lines = format.render(texts.len(), &|row, field| {
         let (is_json, path) =
             field.strip_prefix("json ").map_or((false, field), |path| (true, path));
         let names = path.split('.').filter(|name| !name.is_empty());
         let own = texts.get(row).map_or("", |text| text);
-        let dockers = records.get(row).filter(|_| docker::has(path));
-        let dockers = match dockers.map(|record| in_dockers_words(stores, record)).transpose() {
+        let look = looks.get(row).filter(|_| docker::has(path));
+        let dockers = match look.map(Look::in_dockers_words).transpose() {
             Ok(dockers) => dockers,
             Err(error) => {
                 missing.borrow_mut().get_or_insert(error);
                 return String::new();
             }
         };
-        match part(dockers.as_deref().unwrap_or(own), names) {
+        match part(dockers.unwrap_or(own), names) {
             // A name that is written wrongly is not taken for one without a value.
             Err(there) => {
                 let (field, there) = (escape(path), escape(there));
@@ -63,8 +65,19 @@ pub fn formatted(
     missing.into_inner().map_or(Ok(lines), Err)
 }
 
-fn in_dockers_words(stores: &Stores, record: &Record) -> Result<String, OpsError> {
-    docker::json(&stores.find(record.id.as_str().as_bytes())?, record)
+/// What is asked of a sandbox besides its record: once, so that all that is said of it is of one moment.
+struct Look<'a>(&'a Stores, &'a Record, OnceCell<String>);
+
+impl Look<'_> {
+    fn in_dockers_words(&self) -> Result<&str, OpsError> {
+        let Self(stores, record, seen) = self;
+        if let Some(seen) = seen.get() {
+            return Ok(seen);
+        }
+        let found = stores.find(record.id.as_str().as_bytes())?;
+        let text = docker::json(&found, record)?;
+        Ok(seen.get_or_init(|| text))
+    }
 }
 
 /// The value at these names, on one line; what names there are where one of them is not.
