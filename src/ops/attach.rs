@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::control::{ANSWER, Heard, PAUSE, Supervisor};
+use super::control::{ANSWER, Heard, PAUSE, Supervisor, lost};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::sweep::sweep;
@@ -91,7 +91,7 @@ fn stay(
                 .map_err(|source| crate::state::StateError::ReadLog { id: found.id(), source })?;
             (terminal, input)
         }
-        Heard::Gone => return Err(not_running(found)),
+        Heard::Gone => return Err(lost(found, "attach to")),
         Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
         Heard::Reply(reply) => return Err(refusal(reply, "attach to", found)),
     };

@@ -14,6 +14,9 @@ use crate::sys::{pidfd, socket};
 /// How long a supervisor may take to answer. It is one process with one loop, and never waits for others.
 pub(super) const ANSWER: Duration = Duration::from_secs(10);
 
+/// One that closed a connection because it ends has ended within this time.
+const LEAVING: Duration = Duration::from_secs(5);
+
 /// How long to wait before looking again whether it listens.
 pub(super) const PAUSE: Duration = Duration::from_millis(2);
 
@@ -28,7 +31,7 @@ pub enum Heard {
     Reply(Reply),
     /// Nothing in time.
     Nothing,
-    /// It closed the connection: it has ended, or does not listen to who asks.
+    /// It closed the connection: it has ended, or does not listen to who asks. [`runs_on`] tells.
     Gone,
 }
 
@@ -46,13 +49,13 @@ impl Supervisor {
     /// Asks, and waits for the answer.
     pub fn ask(&self, request: &Request) -> Result<Heard> {
         match self.say(&Message::Request(request.clone())) {
-            Ok(()) => self.hear(Some(Instant::now() + ANSWER)),
-            Err(Errno::EPIPE | Errno::ECONNRESET) => Ok(Heard::Gone),
+            // Who is turned away is told so before he asks.
+            Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.hear_soon(),
             Err(errno) => Err(errno),
         }
     }
 
-    /// What it says by itself, without being asked.
+    /// What it says soon, be it asked or not.
     pub fn hear_soon(&self) -> Result<Heard> {
         self.hear(Some(Instant::now() + ANSWER))
     }
@@ -112,6 +115,39 @@ pub fn reach(found: &Found, verb: &'static str) -> std::result::Result<Superviso
             }
             Line::Process(_) => std::thread::sleep(PAUSE),
         }
+    }
+}
+
+/// Whether a sandbox whose supervisor closed a connection without a word goes on: only its lock knows. `process` is
+/// that supervisor, where it could be seen before.
+pub(super) fn runs_on(
+    found: &Found,
+    process: Option<&OwnedFd>,
+) -> std::result::Result<bool, OpsError> {
+    let until = Instant::now() + LEAVING;
+    let failed = |source| OpsError::Wait { id: found.id(), source };
+    if let Some(process) = process
+        && pidfd::has_ended(process, LEAVING).map_err(failed)?
+    {
+        // What runs by now was started since.
+        return Ok(false);
+    }
+    while found.is_running()? {
+        if Instant::now() > until {
+            return Ok(true);
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(false)
+}
+
+/// Why a supervisor closed a connection without a word.
+pub(super) fn lost(found: &Found, verb: &'static str) -> OpsError {
+    let process = found.process().map_err(OpsError::from);
+    match process.and_then(|process| runs_on(found, process.as_ref())) {
+        Ok(true) => OpsError::NotHeard { verb, id: found.id() },
+        Ok(false) => OpsError::NotRunning { verb, id: found.id() },
+        Err(error) => error,
     }
 }
 

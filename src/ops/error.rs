@@ -98,6 +98,14 @@ pub enum OpsError {
         /// In the supervisor's words.
         why: Text,
     },
+    /// Its supervisor says nothing at all, and lives.
+    #[error("cannot {verb} sandbox `{id}`: its supervisor does not listen, and it runs on")]
+    NotHeard {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+    },
     /// None of its processes runs.
     #[error("cannot {verb} sandbox `{id}`: it is paused")]
     Paused {
@@ -241,10 +249,7 @@ impl Explain for OpsError {
                 "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"
             )),
             Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
-            Self::RemovesUnfinished(id) => Some(format!(
-                "bryo apply {id} finishes it; bryo rm --force {id} leaves on the host what stands \
-                 beside its place there"
-            )),
+            Self::RemovesUnfinished(id) => Some(finishes(*id)),
             Self::Mounted { .. } => Some("end that process, or unmount the layer there".to_owned()),
             Self::Apply(ApplyError::Path { .. } | ApplyError::Sync(_) | ApplyError::Journal(_)) => {
                 Some(
@@ -264,6 +269,7 @@ impl Explain for OpsError {
             | Self::NoLog(_)
             | Self::StillRuns(_)
             | Self::StillThere(_)
+            | Self::NotHeard { .. }
             | Self::NoAnswer { .. } => self.hint_about_running(),
             Self::Attach(error) => error.hint().map(str::to_owned),
             Self::Changes(_)
@@ -281,6 +287,13 @@ impl Explain for OpsError {
             | Self::Wait { .. } => None,
         }
     }
+}
+
+/// The commands for an apply that was interrupted.
+fn finishes(id: SandboxId) -> String {
+    format!(
+        "bryo apply {id} finishes it; bryo rm --force {id} leaves on the host what stands beside its place there"
+    )
 }
 
 /// The command for a directory of changes.
@@ -306,7 +319,7 @@ impl OpsError {
                 Some("what it writes goes to where it was started".to_owned())
             }
             Self::StillRuns(id) => Some(format!("bryo rm -f {id} kills it first")),
-            Self::StillThere(id) => Some(format!("bryo rm -f {id} kills its supervisor too")),
+            Self::StillThere(id) | Self::NotHeard { id, .. } => Some(format!("bryo rm -f {id} kills its supervisor too")),
             Self::NoAnswer { .. } => {
                 Some("is it stopped, as by Ctrl-Z? `fg` there lets it go on".to_owned())
             }

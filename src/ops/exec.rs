@@ -307,8 +307,11 @@ fn ask(
     let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
     let said = supervisor.say_with(&Message::Request(request.clone()), &fds);
     Ok(said.map_err(|source| match source {
-        // It went before it could be asked.
-        Errno::EPIPE | Errno::ECONNRESET => OpsError::NotRunning { verb, id: found.id() },
+        // It went before it could be asked, or turned us away.
+        Errno::EPIPE | Errno::ECONNRESET => match supervisor.hear_soon() {
+            Ok(Heard::Reply(reply)) => refusal(reply, verb, found),
+            _ => control::lost(found, verb),
+        },
         source => OpsError::Supervisor { id: found.id(), source },
     })?)
 }
@@ -330,7 +333,7 @@ fn hear(
         }
         // It was asked: whether the program ran nobody knows.
         (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
-        (Heard::Gone, _) => Err(OpsError::NotRunning { verb, id: found.id() }.into()),
+        (Heard::Gone, _) => Err(control::lost(found, verb).into()),
         (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
         (Heard::Reply(reply), fds) => Ok((reply, fds)),
     }

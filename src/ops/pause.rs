@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use super::control::{Heard, reach};
+use super::control::{Heard, lost, reach};
 use super::error::OpsError;
 use super::stop::{Results, ask};
 use super::sweep::sweep;
@@ -36,9 +36,8 @@ fn set(found: &Found, motion: Motion) -> Result<(), OpsError> {
         Motion::Frozen => ("pause", Request::Pause, What::Pause),
         Motion::Free => ("unpause", Request::Unpause, What::Unpause),
     };
-    let not_running = || OpsError::NotRunning { verb, id: found.id() };
     if !found.is_running()? {
-        return Err(not_running());
+        return Err(OpsError::NotRunning { verb, id: found.id() });
     }
     let group = match found.summary()? {
         Some(summary) => Some(summary.cgroup.ok_or(OpsError::NoGroup(found.id(), motion))?),
@@ -47,7 +46,7 @@ fn set(found: &Found, motion: Motion) -> Result<(), OpsError> {
     };
     let supervisor = reach(found, verb)?;
     if ask(found, &supervisor, &request, verb)? == Heard::Gone {
-        return Err(not_running());
+        return Err(lost(found, verb));
     }
     let group = group.filter(|_| motion == Motion::Frozen);
     // Where the group cannot be seen from here, its supervisor is believed.

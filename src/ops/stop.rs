@@ -10,7 +10,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::control::{Heard, Supervisor};
+use super::control::{Heard, Supervisor, lost, runs_on};
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::{StopOrder, Text};
@@ -86,7 +86,7 @@ fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
             let signal = how.signal.map(SignalNumber::raw);
             let request = Request::Stop { signal, timeout_ms };
             if ask(&found, &supervisor, &request, "stop")? == Heard::Gone {
-                return Ok(Ending::Over);
+                return over(&found, process.as_ref(), "stop").map(|()| Ending::Over);
             }
             let until = deadline(how.timeout, &own, ENDING);
             Ok(Ending::Apart { found, supervisor, process, until })
@@ -99,6 +99,14 @@ fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
             Ok(Ending::Foreground { found, process, until })
         }
     }
+}
+
+/// The connection ended without a word: so did the sandbox, or this is an error.
+fn over(found: &Found, process: Option<&OwnedFd>, verb: &'static str) -> Result<(), OpsError> {
+    if runs_on(found, process)? {
+        return Err(OpsError::NotHeard { verb, id: found.id() });
+    }
+    Ok(())
 }
 
 /// What its spec says.
@@ -118,8 +126,10 @@ impl Ending {
         match self {
             Self::Over => Ok(()),
             Self::Apart { found, supervisor, process, until } => {
-                hear_end(&found, &supervisor, until)?;
-                gone(&found, process.as_ref())
+                match hear_end(&found, &supervisor, until)? {
+                    Some(_) => gone(&found, process.as_ref()),
+                    None => over(&found, process.as_ref(), "stop"),
+                }
             }
             Self::Foreground { found, process, until } => {
                 if has_ended(&found, &process, until)? {
@@ -229,12 +239,10 @@ fn order(
         match found.line()? {
             Line::Ended => Err(not_running()),
             Line::Process(process) => in_foreground(&found, &process),
-            Line::Socket(socket) => {
-                if ask(&found, &Supervisor::new(socket), request, verb)? == Heard::Gone {
-                    return Err(not_running());
-                }
-                Ok(())
-            }
+            Line::Socket(socket) => match ask(&found, &Supervisor::new(socket), request, verb)? {
+                Heard::Gone => Err(lost(&found, verb)),
+                _ => Ok(()),
+            },
         }
     };
     Ok(wanted.iter().map(each).collect())
@@ -268,7 +276,10 @@ fn begin_wait(found: Found) -> Result<(Found, Waited), OpsError> {
             let supervisor = Supervisor::new(socket);
             let process = found.process()?;
             match ask(&found, &supervisor, &Request::Wait, "wait for")? {
-                Heard::Gone => Waited::Over,
+                Heard::Gone => {
+                    over(&found, process.as_ref(), "wait for")?;
+                    Waited::Over
+                }
                 _ => Waited::Apart(supervisor, process),
             }
         }
@@ -283,7 +294,10 @@ impl Waited {
             Self::Over => Ok(None),
             Self::Apart(supervisor, process) => {
                 let code = hear_end(found, &supervisor, None)?;
-                gone(found, process.as_ref())?;
+                match code {
+                    Some(_) => gone(found, process.as_ref())?,
+                    None => over(found, process.as_ref(), "wait for")?,
+                }
                 Ok(code)
             }
             Self::Foreground(process) => has_ended(found, &process, None).map(|_| None),

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use rustix::termios::Winsize;
 
-use super::{MOST_CLIENTS, Order, Station};
+use super::{MOST_CLIENTS, MOST_ORDERS, Order, Station};
 use crate::limits::group::Motion;
 use crate::state::log::Writer;
 use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
 use crate::sys::errno::{Errno, Result};
+use crate::sys::event::Ready;
 use crate::sys::namespace::{self, Namespace};
 use crate::sys::signal::SignalNumber;
 use crate::sys::socket;
@@ -25,6 +26,43 @@ pub(super) struct Client {
     waits: bool,
     /// It was there before the run, and hears when that begins.
     awaits_begin: bool,
+    place: Place,
+}
+
+/// What a client may ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    /// Everything.
+    Whole,
+    /// What is done at once: it came when all other places were taken.
+    ForOrders,
+}
+
+impl Place {
+    fn is_for(self, request: &Request) -> bool {
+        match request {
+            Request::Signal { .. } | Request::Stop { .. } | Request::Pause | Request::Unpause => {
+                true
+            }
+            Request::Wait | Request::Attach | Request::Enter { .. } | Request::Resize { .. } => {
+                self == Self::Whole
+            }
+        }
+    }
+}
+
+impl Client {
+    fn new(number: u64, socket: OwnedFd, place: Place) -> Self {
+        Self { number, socket, attached: false, waits: false, awaits_begin: false, place }
+    }
+}
+
+/// All that may be connected at a time.
+const CROWD: usize = MOST_CLIENTS + MOST_ORDERS;
+
+/// What is told to who finds no place.
+fn too_many() -> Reply {
+    Reply::Refused { why: "too many commands are connected to its supervisor".to_owned() }
 }
 
 /// What a client is after one message.
@@ -45,22 +83,33 @@ impl Station {
             return Ok(());
         };
         // What is not let in is closed.
-        if self.clients.len() < MOST_CLIENTS && self.is_one_of_us(&socket) {
-            self.add(socket, false);
+        if !self.is_one_of_us(&socket) {
+            return Ok(());
         }
+        let place = match self.clients.len() {
+            ..MOST_CLIENTS => Place::Whole,
+            MOST_CLIENTS..CROWD => Place::ForOrders,
+            _ => {
+                // Who is gone needs no answer.
+                socket::send(&socket, &too_many().encode(), &[]).unwrap_or_default();
+                return Ok(());
+            }
+        };
+        let number = self.next_number();
+        self.clients.push(Client::new(number, socket, place));
         Ok(())
     }
 
     /// Takes somebody who is attached from the first byte on: nothing is written before he hears where the log
     /// begins.
     pub fn seat(&mut self, socket: OwnedFd) {
-        self.add(socket, true);
+        let client = Client::new(self.next_number(), socket, Place::Whole);
+        self.clients.push(Client { attached: true, waits: true, awaits_begin: true, ..client });
     }
 
-    fn add(&mut self, socket: OwnedFd, from_begin: bool) {
+    fn next_number(&mut self) -> u64 {
         self.last_client += 1;
-        let (number, attached, waits) = (self.last_client, from_begin, from_begin);
-        self.clients.push(Client { number, socket, attached, waits, awaits_begin: from_begin });
+        self.last_client
     }
 
     /// The payload's descriptors are known, and nothing was read of them.
@@ -88,27 +137,22 @@ impl Station {
     }
 
     /// One message of a client.
-    pub(super) fn hear(&mut self, number: u64) -> Option<Order> {
+    pub(super) fn hear(&mut self, number: u64, ready: Ready) -> Option<Order> {
         let index = self.clients.iter().position(|client| client.number == number)?;
         let mut client = self.clients.swap_remove(index);
+        if !self.listens(&client) {
+            // What it still had to say is input that finds no room.
+            if !ready.hung_up() {
+                self.clients.push(client);
+            }
+            return None;
+        }
         let mut bytes = [0; LONGEST];
         let then = match socket::receive(&client.socket, &mut bytes) {
             Ok((0, _)) => Then::Goes,
             Ok((length, fds)) => match bytes.get(..length).and_then(Message::decode) {
                 Some(Message::Input(input)) => self.take_input(&client, input),
-                Some(Message::Request(Request::Enter { .. } | Request::Attach))
-                    if self.resting || self.motion == Motion::Frozen =>
-                {
-                    let reply = if self.resting { Reply::Restarting } else { Reply::Paused };
-                    let told = socket::send(&client.socket, &reply.encode(), &[]);
-                    told.map_or(Then::Goes, |()| Then::Stays(None))
-                }
-                // Answered when the start has come to its end.
-                Some(Message::Request(Request::Enter { keeper })) => {
-                    Then::Stays(Some(Order::Enter { client: number, fds, keeper }))
-                }
-                // Nothing else brings descriptors: they are closed.
-                Some(Message::Request(request)) => self.answer(&mut client, &request),
+                Some(Message::Request(request)) => self.take(&mut client, &request, fds),
                 None => Then::Goes,
             },
             Err(Errno::EAGAIN) => Then::Stays(None),
@@ -121,6 +165,23 @@ impl Station {
             }
             Then::Goes => None,
         }
+    }
+
+    fn take(&mut self, client: &mut Client, request: &Request, fds: Vec<OwnedFd>) -> Then {
+        let refusal = match request {
+            request if !client.place.is_for(request) => too_many(),
+            Request::Enter { .. } | Request::Attach if self.resting => Reply::Restarting,
+            Request::Enter { .. } | Request::Attach if self.is_frozen() => Reply::Paused,
+            // Answered when the start has come to its end.
+            Request::Enter { keeper } => {
+                let order = Order::Enter { client: client.number, fds, keeper: *keeper };
+                return Then::Stays(Some(order));
+            }
+            // Nothing else brings descriptors: they are closed.
+            request => return self.answer(client, request),
+        };
+        let told = socket::send(&client.socket, &refusal.encode(), &[]);
+        told.map_or(Then::Goes, |()| Then::Stays(None))
     }
 
     fn take_input(&mut self, client: &Client, input: &[u8]) -> Then {

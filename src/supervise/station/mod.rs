@@ -14,7 +14,9 @@
 //! another user namespace, as every payload is.
 //!
 //! **Memory** is bounded: one buffer for output, one for input that the payload does not read yet (then input
-//! waits at whoever sends it), and nothing for clients, of which there are [`MOST_CLIENTS`] at most.
+//! waits at whoever sends it, and is lost with him when he goes), and nothing for clients, of which there are
+//! [`MOST_CLIENTS`] at most and [`MOST_ORDERS`] beyond these that can only end, pause or signal it: however many
+//! wait for its end, it can be ended. Whoever finds no place is told so.
 //!
 //! # Not here
 //! When to start again (`ops::detach`), and what clients do (`ops`, `attach`).
@@ -42,8 +44,11 @@ use crate::sys::event::{Poller, Ready};
 use crate::sys::pty::Master;
 use crate::sys::signal::SignalNumber;
 
-/// So many may be connected at a time; others are turned away.
+/// So many may be connected at a time for whatever they like.
 const MOST_CLIENTS: usize = 128;
+
+/// So many more for short orders; others are turned away.
+const MOST_ORDERS: usize = 16;
 
 /// Input that the payload has not read yet: above this many bytes no more is taken.
 const FULL: usize = 64 << 10;
@@ -215,24 +220,34 @@ impl Station {
             poller.writable(key(Event::InputRoom), sink);
         }
         poller.readable(key(Event::Knock), self.listener.as_fd());
-        let has_room = self.pending.len() < FULL;
-        for client in self.clients.iter().filter(|client| has_room || !client.attached) {
-            poller.readable(key(Event::Client(client.number)), client.socket.as_fd());
+        for client in &self.clients {
+            let (key, socket) = (key(Event::Client(client.number)), client.socket.as_fd());
+            if self.listens(client) {
+                poller.readable(key, socket);
+            } else {
+                // That it is gone is seen all the same: its place is another's.
+                poller.hang_up(key, socket);
+            }
         }
+    }
+
+    /// Whether its next message can be taken: of one that is attached it may be input.
+    fn listens(&self, client: &Client) -> bool {
+        !client.attached || self.pending.len() < FULL
     }
 
     /// Does what an event calls for.
     pub(super) fn handle(
         &mut self,
         event: Event,
-        _: Ready,
+        ready: Ready,
     ) -> std::result::Result<Option<Order>, SuperviseError> {
         match event {
             Event::Pipe(stream) => self.take_output(stream),
             Event::Screen => self.take_screen(),
             Event::InputRoom => self.give_input(),
             Event::Knock => self.open_door().map_err(SuperviseError::Station)?,
-            Event::Client(number) => return Ok(self.hear(number)),
+            Event::Client(number) => return Ok(self.hear(number, ready)),
         }
         Ok(None)
     }

@@ -1,6 +1,7 @@
 //! Sandboxes that go on when the command that started them has ended.
 
 mod attach;
+mod crowd;
 mod events;
 mod flood;
 mod health;
