@@ -422,6 +422,18 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--disk=0"], "cannot take `0` for `--disk`: it must be more than 0"),
     (&["--storage-opt", "size=5g"], "cannot take `--storage-opt`: there is no storage driver"),
     (
+        &["--network", "user", "--net-rate", "0"],
+        "cannot take `0` for `--net-rate`: it lets nothing through",
+    ),
+    (
+        &["--on-network-loss", "end"],
+        "cannot take `end` for `--on-network-loss`: there is no network that could be lost",
+    ),
+    (
+        &["--network", "user", "--on-network-loss", "die"],
+        "cannot take `die` for `--on-network-loss`: it is none of",
+    ),
+    (
         &["--network", "user", "--net-rate", "5"],
         "cannot take `5` for `--net-rate`: it does not say whether it counts bits or bytes",
     ),

@@ -115,6 +115,14 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// Whether the network of several ended, or its way out, and nobody took the place on it away.
+    pub fn is_lost(&self) -> bool {
+        match self.asker {
+            Asker::Network(network) => network.is_lost() || network.is_cut(),
+            Asker::Netstack(_) => false,
+        }
+    }
+
     /// The addresses of a member whose network is gone.
     pub fn lost_addresses(&self) -> Vec<IpAddr> {
         match self.asker {

@@ -386,6 +386,7 @@ fn watch(
         model: None,
         checkup: None,
         witness: None,
+        ends_with_network: false,
         place: None,
     };
     let running = Running {

@@ -307,6 +307,7 @@ pub(super) fn state_text(state: PsState) -> String {
         PsState::Exited(Exit::NotStarted) => "not started".to_owned(),
         PsState::Exited(Exit::OutOfMemory) => "out of memory".to_owned(),
         PsState::Exited(Exit::NoSpace) => "no space".to_owned(),
+        PsState::Exited(Exit::NetworkLost) => "no network".to_owned(),
         PsState::Exited(Exit::Lost | Exit::ServerLost) | PsState::Killed => "died".to_owned(),
         PsState::Unreadable => "unreadable".to_owned(),
     }

@@ -3,6 +3,7 @@
 //! Every name in the text is escaped: it may hold a terminal's escape sequences.
 
 mod group;
+mod watch;
 
 use std::fmt;
 
@@ -10,7 +11,7 @@ use super::errand::Errand;
 use super::step::{
     Action, Allowed, Backend, ConfineStep, Cover, EnterStep, FilterProgram, FsStep, IdKind,
     IdMapping, IdsStep, LimitStep, Link, MountAccess, MountFlags, Namespaces, NetStep,
-    NetstackStep, OverlayServer, ProcessStep, Stage, StdioPlan, StoreStep, WatchStep,
+    NetstackStep, OverlayServer, ProcessStep, Stage, StdioPlan, StoreStep,
 };
 use crate::spec::net::Publish;
 
@@ -385,16 +386,6 @@ impl fmt::Display for ProcessStep {
             },
             Self::Errand(Errand::Pack { path, .. }) => write!(f, "copy `{path}`"),
             Self::Errand(Errand::Unpack { path, .. }) => write!(f, "copy to `{path}`"),
-        }
-    }
-}
-
-impl fmt::Display for WatchStep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timeout(after) => write!(f, "end the run after {} s", after.as_secs_f64()),
-            Self::Denials => f.write_str("answer and count refused system calls"),
-            Self::FreeSpace { floor } => write!(f, "end the run below {floor} % of free space"),
         }
     }
 }

@@ -292,6 +292,9 @@ pub enum PlanError {
     /// A rate for a network that is not the run's own.
     #[error("cannot bound how fast the network is used with `--network {0}`")]
     RateElsewhere(&'static str),
+    /// A run that is to end with a network which it cannot watch.
+    #[error("cannot end with a network that another sandbox has: nobody here is told of its loss")]
+    LossElsewhere,
     /// Too many ports.
     #[error("cannot publish {wanted} ports: {most} at most")]
     TooManyPublished {

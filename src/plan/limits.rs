@@ -18,6 +18,7 @@ use super::error::PlanError;
 use super::facts::Facts;
 use super::step::{LimitStep, Missing, Notice, Stage, UserCount, WatchStep};
 use crate::spec::limits::{Resource, Rlimit};
+use crate::spec::net::OnLoss;
 use crate::spec::{Need, Network, Spec};
 
 /// Per cent of the store's file system that stay free.
@@ -127,6 +128,10 @@ pub(super) fn plan_watches(spec: &Spec, listens: bool, draft: &mut Draft) {
     }
     if listens {
         draft.push(Stage::Supervise, WatchStep::Denials);
+    }
+    // The host's own is not lost.
+    if spec.egress.on_loss == OnLoss::End && spec.network.may_be_lost() {
+        draft.push(Stage::Supervise, WatchStep::Network);
     }
     if draft.store.is_some() {
         draft.push(Stage::Supervise, WatchStep::FreeSpace { floor: FREE_SPACE_FLOOR });

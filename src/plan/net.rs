@@ -13,7 +13,7 @@ use super::resolver;
 use super::segment;
 use super::step::{ConfineStep, FilterProgram, Link, NetStep, NetstackStep, Notice, Stage};
 use super::tool;
-use crate::spec::net::{SearchDomain, Tool};
+use crate::spec::net::{OnLoss, SearchDomain, Tool};
 use crate::spec::seccomp::{Notifications, PolicyVariant};
 use crate::spec::{Network, Spec};
 
@@ -60,6 +60,7 @@ fn refuse_unenforced(spec: &Spec) -> Result<(), PlanError> {
     match &spec.network {
         Network::None | Network::User => Ok(()),
         network if spec.egress.rate.is_some() => Err(PlanError::RateElsewhere(network.mode())),
+        Network::Sandbox(_) if spec.egress.on_loss == OnLoss::End => Err(PlanError::LossElsewhere),
         network if rules || ports => Err(PlanError::PolicyElsewhere(network.mode())),
         _ => Ok(()),
     }

@@ -317,6 +317,8 @@ pub enum WatchStep {
         /// Per cent of the file system's size.
         floor: u8,
     },
+    /// Ends the run when what connects it ends before.
+    Network,
 }
 
 impl Plan {

@@ -106,6 +106,7 @@ impl Networking {
             hosts: self.hosts.merge(later.hosts),
             publish: self.publish.merge(later.publish),
             rate: later.rate.or(self.rate),
+            on_loss: later.on_loss.or(self.on_loss),
         }
     }
 }

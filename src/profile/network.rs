@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::spec::Network;
 use crate::spec::net::{
-    self, DnsOption, Egress, HostEntry, NameCheck, Publish, Rate, Rule, RuleError, SearchDomain,
+    self, DnsOption, Egress, HostEntry, NameCheck, OnLoss, Publish, Rate, Rule, RuleError,
+    SearchDomain,
 };
 
 use super::error::Located;
@@ -28,6 +29,7 @@ const NETWORK: &[&str] = &[
     "add-host",
     "publish",
     "rate",
+    "on-loss",
 ];
 
 /// Modes of the network that a profile can ask for, as `--network` calls them.
@@ -76,6 +78,9 @@ pub struct Networking {
     /// How fast it may be used.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// What becomes of a run whose network ends before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_loss: Option<OnLoss>,
 }
 
 impl Networking {
@@ -95,6 +100,7 @@ impl Networking {
             hosts: self.hosts.entries.clone(),
             closed: false,
             rate: self.rate,
+            on_loss: self.on_loss.unwrap_or_default(),
             capture: None,
             learn: false,
         }
@@ -125,6 +131,7 @@ pub(super) fn read_network(at: Cursor<'_, '_>, settings: &mut Settings) -> Resul
             "dns-option" => network.dns_options = read_list(at, read_option)?,
             "publish" => network.publish = read_list(at, read_published)?,
             "rate" => network.rate = Some(at.parsed(parse_rate)?),
+            "on-loss" => network.on_loss = Some(at.parsed(parse_on_loss)?),
             _ => network.hosts = read_list(at, read_host_entry)?,
         }
         Ok(())
@@ -196,6 +203,11 @@ pub fn parse_option(text: &str) -> Result<DnsOption, ValueError> {
 /// `NAME:ADDRESS`.
 pub fn parse_host_entry(text: &str) -> Result<HostEntry, ValueError> {
     Ok(HostEntry::parse(text).ok_or(ValueError::NotAHostEntry)??)
+}
+
+/// `continue` or `end`.
+pub fn parse_on_loss(text: &str) -> Result<OnLoss, ValueError> {
+    OnLoss::of(text).ok_or(ValueError::UnknownChoice { nearest: None, choices: &OnLoss::WORDS })
 }
 
 /// `DOWN[/UP]`.

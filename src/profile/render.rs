@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::spec::confine::Need;
 use crate::spec::group::IoRates;
 use crate::spec::ids::{IdMode, User};
+use crate::spec::net::OnLoss;
 use crate::spec::rootfs::{Access, Base, HomeView, OverlayChoice, Pattern, WorkdirView};
 use crate::spec::{Network, Rlimit, Text};
 
@@ -219,6 +220,7 @@ fn network(settings: &Settings) -> Table<'static> {
     table.list("add-host", settings.network.hosts.entries.iter().map(ToString::to_string));
     table.list("publish", settings.network.publish.entries.iter().map(ToString::to_string));
     table.text("rate", settings.network.rate.map(|rate| rate.to_string()));
+    table.text("on-loss", settings.network.on_loss.map(OnLoss::word));
     table
 }
 

@@ -196,7 +196,7 @@ impl ValueError {
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
             Self::Publish(error) => return error.hint(),
-            Self::Rate(_) => RateError::HINT,
+            Self::Rate(error) => error.hint(),
             Self::UnknownLimit { nearest: None } => return Some(all_limits()),
             Self::UnknownChoice { nearest: Some(nearest), .. }
             | Self::UnknownLimit { nearest: Some(nearest) } => {

@@ -96,6 +96,7 @@ fn end(record: &Record) -> Option<String> {
         Exit::NoSpace => {
             Some("stopped: the file system that holds its layer was nearly full".to_owned())
         }
+        Exit::NetworkLost => Some("stopped: it was not to go on without its network".to_owned()),
         Exit::Lost => Some("its first process was killed from outside".to_owned()),
         Exit::ServerLost => {
             Some("the program that served its files, fuse-overlayfs, ended before it".to_owned())

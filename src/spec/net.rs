@@ -74,6 +74,11 @@ impl Network {
         matches!(self, Self::None | Self::User | Self::Bridge(_) | Self::Pasta | Self::Slirp4netns)
     }
 
+    /// Whether something here connects it, which may end before the run.
+    pub fn may_be_lost(&self) -> bool {
+        matches!(self, Self::User | Self::Bridge(_) | Self::Pasta | Self::Slirp4netns)
+    }
+
     /// The program of others that connects it; none for the other networks.
     pub fn tool(&self) -> Option<Tool> {
         match self {
@@ -124,6 +129,9 @@ pub struct Egress {
     /// How fast it may be used, all connections together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rate: Option<Rate>,
+    /// What becomes of the run when its network ends before it.
+    #[serde(skip_serializing_if = "OnLoss::is_usual")]
+    pub on_loss: OnLoss,
     /// Where packets are written down.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capture: Option<Capture>,
@@ -155,6 +163,40 @@ pub enum NameCheck {
     Checked,
     /// Any name: the address alone decides.
     Any,
+}
+
+/// What becomes of a run whose network ends before it does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnLoss {
+    /// It goes on: its connections end with an error, and there are no more.
+    #[default]
+    Continue,
+    /// It is ended.
+    End,
+}
+
+impl OnLoss {
+    /// As flags and profiles call them.
+    pub const WORDS: [&str; 2] = ["continue", "end"];
+    /// The same.
+    pub const ALL: [Self; 2] = [Self::Continue, Self::End];
+
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        let [goes_on, ends] = Self::WORDS;
+        if self == Self::End { ends } else { goes_on }
+    }
+
+    /// What its word stands for.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.word() == word)
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+    fn is_usual(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// `NAME:ADDRESS` of `--add-host`, and a line of `/etc/hosts`.

@@ -174,6 +174,8 @@ pub enum Exit {
     Lost,
     /// A server of its overlays ended before it did.
     ServerLost,
+    /// Its network ended before it did, which it was not to outlive.
+    NetworkLost,
     /// It never started: a step of its set-up failed.
     NotStarted,
 }
@@ -186,7 +188,11 @@ impl Exit {
             Self::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |n| n | 0x80),
             Self::Timeout => 124,
             Self::OutOfMemory => 137,
-            Self::NoSpace | Self::Lost | Self::ServerLost | Self::NotStarted => 125,
+            Self::NoSpace
+            | Self::Lost
+            | Self::ServerLost
+            | Self::NetworkLost
+            | Self::NotStarted => 125,
         }
     }
 }

@@ -20,7 +20,7 @@ use super::stage::Stage;
 use super::station::{self, Station};
 use super::visits::{self, Visits};
 use super::watch::{self, WRITE_BACK, Watch};
-use super::{Duties, Ended, How, Lost, OpenDoor, Over, SuperviseError, Witness};
+use super::{Duties, Ended, Floor, How, Lost, OpenDoor, Over, SuperviseError, Witness};
 use crate::launch::fuse::{End, Server};
 use crate::launch::netstack::Netstack;
 use crate::launch::wire::{FromSandbox, ToSandbox};
@@ -34,7 +34,7 @@ use crate::sys::signal::SignalNumber;
 /// Init exits at once after its last word; one that does not is killed.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
-/// A server ends with its overlay, which ends with init; this much earlier is no accident.
+/// A server ends with its overlay, which ends with init, and so may a network; this much earlier is no accident.
 const SERVER_FIRST: Duration = Duration::from_millis(200);
 
 /// How often to look whether we came to the foreground.
@@ -93,6 +93,7 @@ struct Supervisor<'a> {
     servers: Vec<Server>,
     /// Until there is no network any more.
     netstack: Option<&'a Netstack>,
+    ends_with_network: bool,
     /// Where the sandbox has one, init ends when it is told to.
     group: Option<&'a Group>,
     memory: Option<Memory>,
@@ -127,9 +128,10 @@ pub(super) fn run(
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
     let (watch, mut station) = (Watch::new(pidfd, denials), duties.station);
     let stage = match &mut station {
-        Some(station) => station
-            .begin(relays, pty)
-            .and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false)),
+        Some(station) => {
+            let begun = station.begin(relays, pty);
+            begun.and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false))
+        }
         None => Stage::new(pty, relays, duties.stdio, duties.foreground),
     };
     let voice = duties.service.map(|service| Voice::new(service, notify)).transpose();
@@ -156,6 +158,7 @@ pub(super) fn run(
         visits: Visits::new(duties.model, namespaces, group),
         health: duties.checkup.map(|checkup| Box::new(Health::begin(checkup))),
         witness: duties.witness,
+        ends_with_network: duties.ends_with_network,
         voice,
         stopping: None,
         overtaken: None,
@@ -168,9 +171,7 @@ pub(super) fn run(
         stuck: None,
         how: None,
     };
-    supervisor.give_freezer();
-    let begun = supervisor.watch.begin(duties.timeout, duties.floor);
-    let outcome = begun.and_then(|()| supervisor.go_on());
+    let outcome = supervisor.go(duties.timeout, duties.floor);
     supervisor.end(outcome)
 }
 
@@ -186,6 +187,16 @@ fn parts(
 }
 
 impl Supervisor<'_> {
+    fn go(
+        &mut self,
+        timeout: Option<Duration>,
+        floor: Option<Floor>,
+    ) -> Result<(), SuperviseError> {
+        self.give_freezer();
+        self.watch.begin(timeout, floor)?;
+        self.go_on()
+    }
+
     fn go_on(&mut self) -> Result<(), SuperviseError> {
         self.find_place()?;
         while self.phase == Phase::Running || !self.stage.pumps.is_empty() {

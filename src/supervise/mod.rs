@@ -105,6 +105,8 @@ pub struct Duties<'a> {
     pub checkup: Option<Checkup<'a>>,
     /// Who writes down what happens to it.
     pub witness: Option<&'a Witness<'a>>,
+    /// Whether it ends when its network does.
+    pub ends_with_network: bool,
     /// Its place on a network of several.
     pub place: Option<&'a Membership>,
 }
@@ -144,6 +146,7 @@ impl<'a> Duties<'a> {
             model: None,
             checkup: None,
             witness: None,
+            ends_with_network: false,
             place: None,
         };
         let mut percent = None;
@@ -151,6 +154,7 @@ impl<'a> Duties<'a> {
             match action {
                 Action::Watch(WatchStep::Timeout(time)) => duties.timeout = Some(*time),
                 Action::Watch(WatchStep::FreeSpace { floor }) => percent = Some(*floor),
+                Action::Watch(WatchStep::Network) => duties.ends_with_network = true,
                 // Whatever comes to the listener is answered.
                 _ => {}
             }
@@ -225,6 +229,8 @@ pub enum How {
     OutOfMemory,
     /// A server of an overlay ended before the sandbox, which then had no files there.
     ServerLost,
+    /// Its network ended before it, which it was not to outlive.
+    NetworkLost,
     /// Init ended without saying how the payload did: it was killed from outside, or ran into an
     /// error.
     InitLost(Option<Exit>),
@@ -241,7 +247,7 @@ impl How {
             Self::TimedOut => 124,
             // As SIGKILL, by which it ended.
             Self::OutOfMemory => 137,
-            Self::NoSpace | Self::ServerLost | Self::InitLost(_) => 125,
+            Self::NoSpace | Self::ServerLost | Self::NetworkLost | Self::InitLost(_) => 125,
         }
     }
 }

@@ -266,6 +266,35 @@ fn a_payload_goes_on_without_its_netstack_and_sees_errors() {
     assert!(record.contains(r#""killed": 9"#), "{record}");
 }
 
+#[test]
+fn a_run_that_is_not_to_outlive_its_network_is_ended_with_it() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let profile = "extends = [\"default\"]\n[network]\nmode = \"user\"\non-loss = \"end\"\n";
+    world.file(".config/bryo/profiles/bound.toml", profile);
+    for (flags, code) in [
+        (&["--network", "user", "--on-network-loss", "end"][..], 125),
+        (&["--profile", "bound"], 125),
+        // The control, which also shows that a flag goes before a profile.
+        (&["--profile", "bound", "--on-network-loss", "continue"], 7),
+    ] {
+        let run = world.bryo(["run", "--rm", "-w", "/"]).args(flags).arg("--report");
+        let run = on_host(&world, run.arg(world.path("report.json")));
+        // Who sees it at once and ends by itself has ended by itself.
+        let waits = if code == 7 {
+            "while ip route get 198.51.100.1; do sleep 0.1; done"
+        } else {
+            "sleep 60"
+        };
+        let running = run.start(&format!("echo up; {waits} >/dev/null 2>&1; exit 7"));
+        running.says("up");
+        kill_process(netstack(running.pid()).unwrap(), Signal::KILL).unwrap();
+        running.ends().exits_with(code);
+        let record = world.read("report.json");
+        assert_eq!(record.contains(r#""exit": "network-lost""#), code == 125, "{record}");
+    }
+}
+
 /// Holds a connection to port 8080 of each of `addresses`, and one of its own, and says what becomes of them.
 pub(crate) fn holds(addresses: &[&str]) -> String {
     format!(

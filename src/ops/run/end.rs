@@ -51,6 +51,7 @@ pub(super) fn complete(record: Record, told: Told<'_>, errno_for: &dyn Fn(Call) 
         How::OutOfMemory => Exit::OutOfMemory,
         How::InitLost(_) => Exit::Lost,
         How::ServerLost => Exit::ServerLost,
+        How::NetworkLost => Exit::NetworkLost,
     };
     let duration_us = u64::try_from(told.duration.as_micros()).unwrap_or(u64::MAX);
     Record {

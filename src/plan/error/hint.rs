@@ -95,6 +95,9 @@ impl PlanError {
                  `bryo network create --allow HOST NAME`"
                     .to_owned()
             }
+            Self::LossElsewhere => {
+                "start that one with `--on-network-loss end`, or take `--on-network-loss continue` here".to_owned()
+            }
             Self::RateElsewhere(_) => {
                 "it is bounded with `--network user`; a shared network has the rate of who owns it, as in \
                  `bryo network create --net-rate 10M NAME`"

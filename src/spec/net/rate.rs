@@ -29,7 +29,7 @@ pub enum RateError {
     #[error("it does not say whether it counts bits or bytes")]
     Ambiguous,
     /// Other programs' way to say that there is no bound.
-    #[error("it lets nothing through; without one there is no bound")]
+    #[error("it lets nothing through")]
     Nothing,
     /// Less than anything works with.
     #[error("it is less than 16k")]
@@ -41,7 +41,16 @@ pub enum RateError {
 
 impl RateError {
     /// What to write instead.
-    pub const HINT: &str = "bits per second, with k, M or G: 10M each way, or 50M/5M down and up; 10 megabytes per second are 80M";
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Nothing => {
+                "leave it out where there is to be no bound; `--network none` lets nothing through"
+            }
+            _ => {
+                "bits per second, with k, M or G: 10M each way, or 50M/5M down and up; 10 megabytes per second are 80M"
+            }
+        }
+    }
 }
 
 impl Rate {

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::Supervisor;
+use super::{SERVER_FIRST, Supervisor};
 use crate::launch::{Names, Said};
 use crate::plan::traffic::Flow;
 use crate::state::events::What;
+use crate::supervise::How;
 use crate::sys::errno::Result;
 use crate::sys::event::Poller;
 
@@ -18,13 +19,23 @@ impl Supervisor<'_> {
         self.netstack = None;
         // Where it cannot be done, connections last until that kernel gives up; the end of the run tells.
         self.visits.cut_off(&[], &|_, _| true).unwrap_or_default();
+        self.end_with_network();
+    }
+
+    fn end_with_network(&mut self) {
+        if self.ends_with_network {
+            self.doom(SERVER_FIRST, How::NetworkLost);
+        }
     }
 
     /// Those with members of a network that is there still go on.
-    fn way_out_ended(&self) {
+    fn way_out_ended(&mut self) {
         if let Some(names) = &self.names {
             let is_lost = |own, other| names.has_lost(own, other);
             self.visits.cut_off(&names.lost_addresses(), &is_lost).unwrap_or_default();
+            if names.is_lost() {
+                self.end_with_network();
+            }
         }
     }
 

@@ -155,10 +155,9 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         init(Init { control: theirs, pipes, terminal });
     });
     let (pty, relays, control) = held.unwrap();
-    let listener = setup.filtered.then(|| {
-        let (_, mut fds) = socket::receive(&control, &mut [0]).unwrap();
-        Listener::new(fds.pop().unwrap())
-    });
+    let listener = setup
+        .filtered
+        .then(|| Listener::new(socket::receive(&control, &mut [0]).unwrap().1.pop().unwrap()));
     let running = Running {
         notify: None,
         pidfd,
@@ -188,6 +187,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         station: None,
         open_door: None,
         model: None,
+        ends_with_network: false,
         place: None,
     };
     supervise(running, duties, signals)

@@ -113,9 +113,9 @@ while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
 "$BRYO" network rm n
 "#;
 
-fn lost(victim: &str) -> String {
+fn lost(script: &str, victim: &str) -> String {
     let (told, _) = on_bed(|bryo, scripts| {
-        for (name, text) in [("holds.py", HOLDS), ("echoes.py", ECHOES), ("loses.sh", LOSES)] {
+        for (name, text) in [("holds.py", HOLDS), ("echoes.py", ECHOES), ("loses.sh", script)] {
             std::fs::write(format!("{scripts}/{name}"), text).unwrap();
         }
         let own = "unshare --user --map-current-user --keep-caps --pid --fork --kill-child --mount --mount-proc";
@@ -124,10 +124,41 @@ fn lost(victim: &str) -> String {
     told
 }
 
+/// One that is not to outlive its network, one that is, and one that is not and was taken from it on purpose.
+const ENDS: &str = r#"
+cd "$1"; BRYO=$2 victim=$3
+pid() { for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$1" ] && [ "$(cut -d' ' -f3 $p/stat)" != Z ] && echo ${p#/proc/}; done; }
+"$BRYO" network create n >/dev/null
+begin() { "$BRYO" run -q --rm --name $1 --report $1.json --network bridge:n $2 -- sh -c 'echo up; exec sleep 60' >$1.out & }
+begin stays; stays=$!
+begin ends "--on-network-loss end"; ends=$!
+begin away "--on-network-loss end"; away=$!
+for one in stays ends away; do until grep -sq up $one.out; do sleep 0.05; done; done
+"$BRYO" network disconnect n away
+kill -9 $(pid bryo-$victim)
+wait $ends; echo $?
+for one in $stays $away; do kill -0 $one && echo goes on; kill $one; wait $one; done
+grep -o '"exit": .*' ends.json
+grep -o '"network_loss": .*' ends.json stays.json away.json
+while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
+"$BRYO" network rm n
+"#;
+
+#[test]
+fn a_member_that_is_not_to_outlive_its_network_is_ended_with_it() {
+    for (victim, loss) in [("netstack", "uplink"), ("network", "holder")] {
+        let loss = format!("\"network_loss\": \"{loss}\"");
+        let told = format!(
+            "125\ngoes on\ngoes on\n\"exit\": \"network-lost\"\nends.json:{loss},\nstays.json:{loss},\nn\n"
+        );
+        assert_eq!(lost(ENDS, victim), told);
+    }
+}
+
 #[test]
 fn connections_of_members_end_with_what_carried_them_and_with_nothing_else() {
     let told = "ECONNABORTED\nECONNABORTED\nx\nx\nENETUNREACH\n\"network_loss\": \"uplink\",\nn\n";
-    assert_eq!(lost("netstack"), told);
+    assert_eq!(lost(LOSES, "netstack"), told);
     let told = "ECONNABORTED\nECONNABORTED\nECONNABORTED\nx\nENETUNREACH\n\"network_loss\": \"holder\",\nn\n";
-    assert_eq!(lost("network"), told);
+    assert_eq!(lost(LOSES, "network"), told);
 }

@@ -92,7 +92,11 @@ fn what_it_would_not_keep_is_refused_and_nothing_starts() {
 
 /// A run on a host with a peer, whose payload is up and stays so, and the program that connects it.
 fn connected(world: &World, tool: &str, payload: &str) -> (Running, Pid) {
-    let sandbox = sandbox(world, tool).arg("--report").arg(world.path("report.json"));
+    connected_with(world, tool, &[], payload)
+}
+
+fn connected_with(world: &World, tool: &str, flags: &[&str], payload: &str) -> (Running, Pid) {
+    let sandbox = sandbox(world, tool).args(flags).arg("--report").arg(world.path("report.json"));
     let running = on_host(world, sandbox).args(["--", "python3", "-c", payload]).starts();
     running.says("connected");
     let program = below(running.pid(), tool).unwrap();
@@ -139,6 +143,21 @@ fn a_payload_goes_on_without_the_program_and_the_end_tells() {
         running.ends().exits_with(7);
         let record = world.read("report.json");
         assert!(record.contains(r#""killed": 9"#), "{record}");
+    }
+}
+
+#[test]
+fn a_run_that_is_not_to_outlive_the_program_is_ended_with_it() {
+    for tool in tools() {
+        let world = World::new();
+        world.host(Host::MayChange);
+        let sleeps = "print('connected', flush=True); import time; time.sleep(60)";
+        let flags = ["--on-network-loss", "end"];
+        let (running, program) = connected_with(&world, tool, &flags, sleeps);
+        kill_process(program, Signal::KILL).unwrap();
+        running.ends().exits_with(125);
+        let record = world.read("report.json");
+        assert!(record.contains(r#""exit": "network-lost""#), "{record}");
     }
 }
 

@@ -16,8 +16,8 @@ use crate::front::cli::flag::{
 };
 use crate::front::cli::surroundings::Surroundings;
 use crate::profile::network::{
-    parse_allowed, parse_host_entry, parse_option, parse_published, parse_rate, parse_rule,
-    parse_search, parse_server,
+    parse_allowed, parse_host_entry, parse_on_loss, parse_option, parse_published, parse_rate,
+    parse_rule, parse_search, parse_server,
 };
 use crate::profile::value::parse_size;
 use crate::spec::net::{Capture, Egress, NameCheck};
@@ -87,7 +87,14 @@ pub(super) fn flags() -> Vec<Arg> {
             "DOWN[/UP]",
             "Pass no more than this to and from the payload, in bits per second: 10M, 50M/5M",
         ),
+        loss(),
     ]
+}
+
+fn loss() -> Arg {
+    const HELP: &str =
+        "When its network ends before it: `continue` without one, or `end`, with status 125";
+    value("on-network-loss", "WHAT", HELP)
 }
 
 pub(super) fn apply(
@@ -98,6 +105,12 @@ pub(super) fn apply(
     let rate = one_parsed(matches, "net-rate", "--net-rate", parse_rate)?;
     spec.egress.rate = rate.or(spec.egress.rate);
     apply_rules(matches, spec, caller)?;
+    if let Some(given) = one(matches, "on-network-loss") {
+        spec.egress.on_loss = parsed("--on-network-loss", given, parse_on_loss)?;
+        if !spec.network.may_be_lost() {
+            return Err(nothing_to_lose(given, &spec.network));
+        }
+    }
     match (one(matches, "net-rate"), &spec.network) {
         (None, _) | (_, Network::User) => Ok(()),
         (Some(rate), network) => Err(nothing_to_pace(rate, network)),
@@ -249,6 +262,18 @@ fn nothing_to_pace(rate: &OsStr, network: &Network) -> CliError {
         _ => ("what the host's network passes is not bryo's", "take `--network user`"),
     };
     CliError::Unusable { flag: "--net-rate", value: quoted(rate), why, instead }
+}
+
+/// Why no network is lost.
+fn nothing_to_lose(given: &OsStr, network: &Network) -> CliError {
+    let (why, instead) = match network {
+        Network::Host => ("the host's network ends with the host", "leave it out"),
+        Network::Sandbox(_) => {
+            ("that network is another sandbox's", "say it where that one is started")
+        }
+        _ => ("there is no network that could be lost", "add `--network user`"),
+    };
+    CliError::Unusable { flag: "--on-network-loss", value: quoted(given), why, instead }
 }
 
 fn is_there(matches: &ArgMatches, id: &str) -> bool {
