@@ -3,6 +3,7 @@
 use rustix::io::Errno;
 
 use super::id::SandboxId;
+pub use super::store::StoreFault;
 use crate::plan::step::LayerNumber;
 use crate::spec::{HostPath, Text};
 
@@ -309,27 +310,6 @@ pub enum StateError {
     },
 }
 
-/// What is wrong with a store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StoreFault {
-    /// It is a link, or no directory.
-    NoDirectory,
-    /// It belongs to this user.
-    Owner(u32),
-    /// Others may enter it; the permission bits.
-    Open(u32),
-}
-
-impl std::fmt::Display for StoreFault {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoDirectory => f.write_str("it is a link or no directory"),
-            Self::Owner(uid) => write!(f, "it belongs to user {uid}"),
-            Self::Open(mode) => write!(f, "others may enter it (mode {mode:04o})"),
-        }
-    }
-}
-
 /// At most ten of them.
 fn list(ids: &[SandboxId]) -> String {
     const SHOWN: usize = 10;
@@ -385,7 +365,7 @@ impl StateError {
             }
             Self::NewerRecord { .. } => "a newer bryo made it: use that one".to_owned(),
             Self::NotFound(_) | Self::NoneFrom(_) | Self::TooShort { .. } => {
-                "bryo ps -a lists all sandboxes".to_owned()
+                "`bryo ps -a` lists all sandboxes".to_owned()
             }
             Self::Ambiguous { .. } => "give more of the id or the name".to_owned(),
             Self::Running(id) => format!("bryo stop {id} ends it first"),

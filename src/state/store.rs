@@ -40,7 +40,7 @@ use rustix::io::Errno;
 use rustix::process::geteuid;
 
 use super::directory::{self, names_in};
-use super::error::{StateError, StoreFault};
+use super::error::StateError;
 use super::id::SandboxId;
 use super::sandbox::SandboxDirectory;
 use crate::spec::HostPath;
@@ -292,5 +292,26 @@ fn make(path: &HostPath) -> Result<(), Errno> {
         }
         Err(Errno::EXIST) => Ok(()),
         other => other,
+    }
+}
+
+/// What is wrong with a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoreFault {
+    /// It is a link, or no directory.
+    NoDirectory,
+    /// It belongs to this user.
+    Owner(u32),
+    /// Others may enter it; the permission bits.
+    Open(u32),
+}
+
+impl std::fmt::Display for StoreFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoDirectory => f.write_str("it is a link or no directory"),
+            Self::Owner(uid) => write!(f, "it belongs to user {uid}"),
+            Self::Open(mode) => write!(f, "others may enter it (mode {mode:04o})"),
+        }
     }
 }
