@@ -50,6 +50,7 @@ mod mounts;
 mod net;
 mod places;
 mod process;
+mod program;
 mod pseudo;
 mod resolver;
 mod segment;
@@ -74,8 +75,8 @@ pub use share::ShareError;
 pub use step::{Action, Plan, Stage, Step};
 pub use tool::{NAMESPACE, ToolError};
 
-use crate::spec::Spec;
 use crate::spec::rootfs::Base;
+use crate::spec::{HostPath, Spec};
 use draft::Draft;
 use facts::Kind;
 use mounts::MountTable;
@@ -106,6 +107,16 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
         draft.tell_of_absent(&rules);
     }
     Ok(draft.finish())
+}
+
+/// The places of the host at which the program would be looked for, as far as the sandbox shows them; none where that is
+/// not known.
+pub fn program_places(spec: &Spec, facts: &Facts) -> Result<Option<Vec<HostPath>>, PlanError> {
+    let table = MountTable::new(facts)?;
+    let mut unheard = Draft::of_plan();
+    let rules = rules(spec, facts, &table, &mut unheard)?;
+    let workdir = workdir::start(spec, facts, &rules, &mut unheard);
+    Ok(program::places(spec, &rules, &workdir))
 }
 
 /// The payload's process, in the one right order (`confine` says why).

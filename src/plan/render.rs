@@ -202,6 +202,9 @@ impl fmt::Display for Notice {
             Self::NoWorkdir => {
                 f.write_str("the current directory is not seen inside; the payload starts in `/`")
             }
+            Self::NoProgram(program) => {
+                write!(f, "`{program}` is not seen inside: nothing would start")
+            }
             Self::LostWorkdir => f.write_str(
                 "the current directory was removed or cannot be entered; the payload starts in `/`",
             ),

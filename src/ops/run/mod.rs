@@ -18,6 +18,7 @@ mod end;
 mod explain;
 mod held;
 mod join;
+mod preview;
 mod refute;
 mod watch;
 
@@ -29,6 +30,7 @@ use again::Again;
 use attempt::{Failed, Others};
 use end::Over;
 use join::Joined;
+pub use preview::{PlanForm, plan_only};
 
 use crate::host::missing::MissingCall;
 use crate::host::userns::UsernsProblem;
@@ -39,7 +41,6 @@ use crate::ops::image::{self, ImageError};
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
-use crate::spec::text::pretty_json;
 use crate::spec::{Spec, Text};
 use crate::state::{Record, SandboxDirectory, SandboxId, StateError};
 use crate::supervise::{self, Ended, Station, SuperviseError};
@@ -217,29 +218,6 @@ pub enum RunError {
     /// The supervision.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),
-}
-
-/// How a plan is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PlanForm {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
-/// What would be done for a spec on this host.
-pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
-    verify_descriptors(&spec.command.descriptors.pass)?;
-    let again = Again::find(spec)?;
-    let mut facts = Probe::begin()?.facts_for(spec)?;
-    join::look(spec, &mut facts)?;
-    let plan = checked_plan(spec, &facts, again.as_ref())?;
-    attempt::verify_filter(&plan)?;
-    match form {
-        PlanForm::Text => Ok(crate::plan::render::render(&plan)),
-        PlanForm::Json => pretty_json(&plan).map_err(RunError::Encode),
-    }
 }
 
 /// What has the place of the caller in a detached run.

@@ -19,6 +19,8 @@ pub enum Notice {
     PrivateWorkdir(SandboxPath),
     /// The current directory does not exist or cannot be entered; the payload starts in `/`.
     NoWorkdir,
+    /// No place at which this program is looked for has it: it would not start.
+    NoProgram(Text),
     /// The current directory was removed, or cannot be entered: the payload starts in `/`.
     LostWorkdir,
     /// A file of the caller's has the name of a built-in profile, which is used.

@@ -146,3 +146,56 @@ fn ones_own_profile_decides() {
         .stdout_lacks("x\n");
     world.sandbox().args(["--profile", "mien"]).run("true").refuses_with(&["did you mean `mine`?"]);
 }
+
+#[test]
+fn a_dry_run_says_when_nothing_would_start_and_only_then() {
+    let world = World::new();
+    std::os::unix::fs::symlink("nowhere", world.path("project/dangling")).unwrap();
+    world.file("project/there", "#!/bin/sh\n");
+    world.file("bin/own", "#!/bin/sh\n");
+    let hidden = world.path("bin").display().to_string();
+    let says = |words: &[&str]| {
+        let run = world.bryo(["run", "--dry-run"]).in_folder(world.project());
+        let told = run.args(words).ends().succeeds().stdout();
+        told.contains("is not seen inside: nothing would start")
+    };
+    for words in [
+        &["--", "nonesuch"][..],
+        &["--", "./nonesuch"],
+        &["--", "/usr/bin/nonesuch/sh"],
+        &["--root", "empty", "--", "sh"],
+        &["--root", "empty", "--read", "/etc", "--", "/usr/bin/env"],
+        &["--hide", "/usr", "--", "/bin/sh"],
+        &["--hide", &hidden, "--", &format!("{hidden}/own")],
+    ] {
+        assert!(says(words), "{words:?}");
+    }
+    for words in [
+        &["--", "sh"][..],
+        &["--", "/bin/sh"],
+        &["--", "./there"],
+        &["--", "./dangling"],
+        &["--write", "../bin", "--", "./there"],
+        &["--root", "empty", "--read", "/usr", "--", "/usr/bin/env"],
+        &["--", "/proc/self/exe"],
+        &["--rootfs", "/usr", "--", "/nonesuch"],
+    ] {
+        assert!(!says(words), "{words:?}");
+    }
+    let json = world.sandbox().args(["--dry-run", "--json"]).exec(["nonesuch"]).succeeds().stdout();
+    let plan: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let notices = plan["notices"].as_array().unwrap();
+    assert!(notices.contains(&serde_json::json!({"no-program": "nonesuch"})), "{notices:?}");
+}
+
+#[test]
+fn what_is_wrong_with_a_flag_is_said_with_what_is_meant() {
+    let world = World::new();
+    let run = |words: &[&str]| world.bryo(["run"]).args(words).args(["--", "true"]).ends();
+    run(&["--nosuch"]).exits_with(125).stderr_has("`bryo run --help` lists the flags");
+    run(&["--readonly"]).exits_with(125).stderr_has("did you mean `--read-only`?");
+    run(&["-e", "=x"]).exits_with(125).stderr_has("there is no name before the `=`");
+    run(&["--ulimit", "cpu"]).exits_with(125).stderr_has("as in nofile=1024:4096");
+    run(&["--rm", "--ulimit", "nofile=4"]).exits_with(125).stderr_has("hint: `--ulimit nofile`");
+    run(&["--rm", "--pids-limit", "1"]).exits_with(126).stderr_has("hint: `--pids-limit`");
+}
