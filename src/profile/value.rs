@@ -23,6 +23,9 @@ pub enum ValueError {
     /// Nothing there.
     #[error("it is empty")]
     Empty,
+    /// A value without a name.
+    #[error("there is no name before the `=`")]
+    NoName,
     /// Not a number with an optional unit.
     #[error("it is not a size")]
     NotASize,
@@ -175,7 +178,9 @@ impl ValueError {
             Self::NotAWeight => "everybody else has 100; twice as much is 200",
             Self::NotAUmask => "a mask has octal digits: 022, 077",
             Self::NotAUser => "write `root`, `1000`, or `1000:1000`",
-            Self::NotALimit => "a limit is SOFT or SOFT:HARD, each a number or `unlimited`",
+            Self::NotALimit => {
+                "a limit is a name and SOFT or SOFT:HARD, numbers or `unlimited`, as in nofile=1024:4096"
+            }
             Self::NotAVariable => "letters, digits and `_`, not beginning with a digit",
             Self::NotMoved => "as in `CARGO_HOME=~/.cargo`, or `VARIABLE/NAME=~/PLACE`",
             Self::NotAnAlias => {

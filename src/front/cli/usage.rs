@@ -152,11 +152,13 @@ fn unknown_flag(argument: &str, command: &Command) -> CliError {
     let known: Vec<String> = command
         .get_arguments()
         .chain(command.get_subcommands().flat_map(Command::get_arguments))
-        .filter_map(|arg| arg.get_long().map(|long| format!("--{long}")))
+        .filter_map(|arg| arg.get_long().map(str::to_owned))
         .collect();
+    // Without the dashes, which every flag has in common with every other.
+    let meant = nearest(word.trim_start_matches('-'), known.iter().map(String::as_str));
     CliError::UnknownFlag {
         flag: quoted(word),
         command: command.get_bin_name().unwrap_or("bryo").to_owned(),
-        nearest: nearest(word, known.iter().map(String::as_str)).map(str::to_owned),
+        nearest: meant.map(|name| format!("--{name}")),
     }
 }

@@ -31,7 +31,8 @@ impl Explain for RunError {
             Self::LeadsOut(_) => Some(LEADS_OUT.to_owned()),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
             Self::Kernel { .. } => Some(
-                "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call"
+                "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call; in a sandbox of \
+                 bryo's, start that one without `--write`"
                     .to_owned(),
             ),
             Self::Host(error) => error.hint(),
@@ -126,6 +127,9 @@ fn launch_hint(error: &LaunchError) -> Option<String> {
              `--read PATH` shows one more"
         }
         LaunchError::Exec { source: Errno::EACCES, .. } => "is it executable, and may you read it?",
+        LaunchError::Exec { source: Errno::EAGAIN, .. } => {
+            "`--pids-limit`, or your own `ulimit -u`, leaves room for no process: raise it"
+        }
         LaunchError::Exec { source: Errno::ENOEXEC, .. } => {
             "a script begins with `#!` and its interpreter; or run the interpreter: `bryo run -- sh FILE`"
         }
@@ -142,6 +146,9 @@ fn launch_hint(error: &LaunchError) -> Option<String> {
         LaunchError::Lost => "was it killed? the kernel's log tells when memory ran out",
         LaunchError::Step { source, .. } if source.errno == Errno::ESTALE => {
             "something was mounted there meanwhile; try again"
+        }
+        LaunchError::Step { source, .. } if source.errno == Errno::EMFILE => {
+            "`--ulimit nofile`, or your own `ulimit -n`, is too low: bryo opens a few itself before the program starts"
         }
         LaunchError::Step { source, .. } if source.errno == Errno::ENOENT => {
             "something was removed meanwhile; try again"

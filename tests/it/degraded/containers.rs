@@ -88,6 +88,22 @@ fn in_a_sandbox_that_allows_nesting_a_run_works() {
 }
 
 #[test]
+fn in_a_sandbox_that_writes_to_the_host_a_nested_run_is_refused_with_the_reason() {
+    if !overlay_is_one_of(&[Overlay::Kernel]) {
+        return;
+    }
+    let world = World::new();
+    world.folder("project/out");
+    let inner = bryo(&world);
+    let run = world.sandbox().args(["--rm", "--nesting", "--write", "out"]);
+    run.exec([&inner, "run", "--", "/bin/true"])
+        .exits_with(125)
+        .stdout_is("")
+        .stderr_has("a filter hides it")
+        .stderr_has("without `--write`");
+}
+
+#[test]
 fn a_caller_who_is_root_gets_a_sandbox_like_any_other() {
     let world = World::new();
     let run = world.sandbox().arg("--rm").under(after("true"));

@@ -52,7 +52,8 @@ fn without_the_new_mount_calls_a_run_is_refused() {
         assert!(lines[0].ends_with(": ENOSYS (function not implemented)"), "call {call}: {ended}");
         assert_eq!(
             lines[1],
-            "hint: boot Linux 5.12 or later; in a container, let its seccomp profile allow the call"
+            "hint: boot Linux 5.12 or later; in a container, let its seccomp profile allow the call; in a sandbox \
+             of bryo's, start that one without `--write`"
         );
     }
     // The control: the same filter for a call that nobody makes.

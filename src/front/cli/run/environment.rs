@@ -120,7 +120,7 @@ fn add(text: &OsStr, caller: &Surroundings, variables: &mut Variables) -> Result
     }
     let (name, value) = split_once(text, b'=').map_or((text, None), |(n, value)| (n, Some(value)));
     if name.is_empty() {
-        return Err(ValueError::Empty);
+        return Err(if text.is_empty() { ValueError::Empty } else { ValueError::NoName });
     }
     if let Some(value) = value {
         variables.insert(name.to_owned(), value.to_owned());
