@@ -39,7 +39,7 @@ impl Held {
     /// Mounts it in a directory.
     pub(super) fn mount(on: BorrowedFd<'_>, size: u64) -> Outcome<Self> {
         let attr = MountAttr::NOSUID.union(MountAttr::NODEV);
-        let root = pseudo::tmpfs(Some(size), 0o700, attr)?;
+        let root = pseudo::tmpfs(pseudo::Size::Whole(size), 0o700, attr)?;
         mount::move_mount(&root, on)?;
         Ok(Self { root, places: 0 })
     }

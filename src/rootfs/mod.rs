@@ -185,7 +185,8 @@ impl<'a, L: Layers> Builder<'a, L> {
     }
 
     fn mount_new_root(&mut self) -> Outcome {
-        let root = pseudo::tmpfs(None, 0o755, MountAttr::NOSUID.union(MountAttr::NODEV))?;
+        let root =
+            pseudo::tmpfs(pseudo::Size::Default, 0o755, MountAttr::NOSUID.union(MountAttr::NODEV))?;
         mount::move_mount(&root, open::open_host("/")?)?;
         self.new_root = Some(root);
         Ok(())

@@ -10,15 +10,45 @@ use crate::sys::mount::{self, FsContext, MountAttr};
 
 /// A tmpfs has a file for each page that it may hold, and never less than this.
 const FEWEST_FILES: u64 = 16_384;
+/// What the kernel counts for a file, be it empty, and for each name of it after the first; what its attributes
+/// take is counted in the same room (`BOGO_INODE_SIZE`, Linux 6.6).
+const FILE: u64 = 1024;
+/// What is left for files of a tmpfs of which all is counted, if that is no more than a quarter.
+const LEAST_FOR_FILES: u64 = 256 << 10;
+const PAGE: u64 = 4096;
 
-/// A detached, empty tmpfs; `size` in bytes, the kernel's default (half of the memory) if none. What empty
-/// files take of the memory does not count there, so they are counted too.
-pub(super) fn tmpfs(size: Option<u64>, mode: u32, attr: MountAttr) -> Outcome<OwnedFd> {
+/// How much a tmpfs may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Size {
+    /// The kernel's default: half of the memory.
+    Default,
+    /// So many bytes of content. Files take more, each of them a little.
+    Content(u64),
+    /// So many bytes of content, files and attributes together.
+    Whole(u64),
+}
+
+impl Size {
+    /// Bytes of content, and how many files. Neither is 0, which would be no limit.
+    fn limits(self) -> Option<(u64, u64)> {
+        match self {
+            Self::Default => None,
+            Self::Content(bytes) => Some((bytes, (bytes / PAGE).max(FEWEST_FILES))),
+            Self::Whole(bytes) => {
+                let files = (bytes / 9).max(LEAST_FOR_FILES.min(bytes / 4)) / FILE;
+                let content = bytes.saturating_sub(files * FILE) / PAGE * PAGE;
+                Some((content.max(PAGE), files.max(1)))
+            }
+        }
+    }
+}
+
+/// A detached, empty tmpfs.
+pub(super) fn tmpfs(size: Size, mode: u32, attr: MountAttr) -> Outcome<OwnedFd> {
     let context = FsContext::open("tmpfs")?;
     context.set_string("mode", format!("{mode:o}"))?;
-    if let Some(bytes) = size {
+    if let Some((bytes, files)) = size.limits() {
         context.set_string("size", bytes.to_string())?;
-        let files = (bytes / 4096).max(FEWEST_FILES);
         context.set_string("nr_inodes", files.to_string())?;
     }
     Ok(context.mount(attr)?)
@@ -35,7 +65,10 @@ impl<L: Layers> Builder<'_, L> {
         let target = self.target(at)?;
         let attr = attributes(flags);
         let mount = match (room, &mut self.held) {
-            (Room::Own(size), _) => tmpfs(size, mode, attr)?,
+            (Room::Own(None), _) => tmpfs(Size::Default, mode, attr)?,
+            // It is taken off what all that is written may take.
+            (Room::Own(Some(size)), Some(_)) => tmpfs(Size::Whole(size), mode, attr)?,
+            (Room::Own(Some(size)), None) => tmpfs(Size::Content(size), mode, attr)?,
             (Room::Held, Some(held)) => held.place(mode, attr)?,
             (Room::Held, None) => return Err(Errno::EINVAL.into()),
         };
@@ -57,5 +90,25 @@ impl<L: Layers> Builder<'_, L> {
             _ => quiet.union(MountAttr::NODEV),
         };
         Ok(mount::move_mount(context.mount(attr)?, &target)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn content_and_files_together_are_no_more_than_the_whole_and_neither_is_without_limit() {
+        for shift in 0..44 {
+            for bytes in [1_u64 << shift, (1 << shift) + 1, 3 << shift, (1 << shift) - 1] {
+                let (content, files) = Size::Whole(bytes).limits().unwrap();
+                assert!(content > 0 && content % PAGE == 0 && files > 0, "{bytes}");
+                assert!(content + files * FILE <= bytes.max(PAGE + FILE), "{bytes}");
+                assert!(content + PAGE >= bytes / 4 * 3, "{bytes}: {content}");
+            }
+        }
+        assert_eq!(Size::Whole(1 << 20).limits(), Some((768 << 10, 256)));
+        assert_eq!(Size::Whole(9 << 30).limits(), Some((8 << 30, 1 << 20)));
+        assert_eq!(Size::Content(1 << 20).limits(), Some((1 << 20, 16_384)));
     }
 }

@@ -45,7 +45,8 @@ pub(super) struct Scratch {
 impl Scratch {
     /// Mounts it over `/`.
     pub(super) fn mount() -> Outcome<Self> {
-        let root = pseudo::tmpfs(None, 0o700, MountAttr::NOSUID.union(MountAttr::NODEV))?;
+        let root =
+            pseudo::tmpfs(pseudo::Size::Default, 0o700, MountAttr::NOSUID.union(MountAttr::NODEV))?;
         mount::move_mount(&root, open::open_host("/")?)?;
         Ok(Self {
             root,

@@ -46,10 +46,11 @@ fn names_alone_do_not_fill_memory() {
         return;
     }
     let world = World::new();
-    // No file has a byte: each takes memory all the same, and a tmpfs of this size has 16,384 of them.
+    // No file has a byte: each takes memory all the same, a kilobyte out of the sum.
     let many = "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do mkdir $n && \
                 seq -f $n/%g 1000 | xargs touch 2>/dev/null || break; done; echo $n";
-    world.sandbox().args(["--rm", "--disk", "1m"]).run(many).stdout_is("17\n");
+    world.sandbox().args(["--rm", "--disk", "1m"]).run(many).stdout_is("1\n");
+    world.sandbox().args(["--rm", "--disk", "64m"]).run(many).stdout_is("8\n");
     world.sandbox().args(["--rm", "--disk", "1g"]).run(many).stdout_is("20\n");
 }
 
@@ -231,6 +232,57 @@ fn nothing_is_left_of_a_run_that_wrote_nothing_or_was_to_leave_nothing() {
         "run it without `--detach`",
     ]);
     assert!(ids(&world).is_empty());
+}
+
+/// Takes what it can get of names, of attributes and of content, in an order. Prints what the kernel counts for it.
+const TAKE_ALL: &str = r"
+import errno, os, sys
+taken, fds = 0, []
+def fill(step):
+    global taken
+    try:
+        for n in range(1 << 20):
+            taken += step(n)
+            if taken > 200 << 20: break
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT): raise
+def name(n):
+    os.close(os.open('/tmp/%0100d' % n, os.O_CREAT | os.O_WRONLY)); return 1024
+def more(n):
+    os.link('/tmp/own', '/tmp/link%d' % n); return 1024
+def attribute(n, size):
+    os.setxattr(own, 'user.%d-%d' % (size, n), b'v' * size); return size
+own = os.open('/tmp/own', os.O_CREAT | os.O_RDWR)
+ways = {'names': lambda: fill(name), 'links': lambda: fill(more), 'content': lambda: fill(lambda n: os.write(own, b'x' * 4096)),
+        'attributes': lambda: [fill(lambda n: attribute(n, size)) for size in (60000, 4000, 100)]}
+for way in sys.argv[1:]: ways[way]()
+print(taken)
+";
+
+#[test]
+fn names_attributes_and_content_together_get_no_more_than_the_size() {
+    if !applies() || !has(Need::HeldLayers) {
+        return;
+    }
+    let world = World::new();
+    world.file("project/take.py", TAKE_ALL);
+    let take = |flags: &[&str], order: &str| {
+        let script = format!("exec python3 take.py {order}");
+        let ended = world.sandbox().arg("--rm").args(flags).run(&script).succeeds();
+        ended.stdout().trim().parse::<u64>().unwrap()
+    };
+    for order in ["names attributes content", "attributes links content", "content links"] {
+        for (size, bytes) in [("1m", 1 << 20), ("8m", 8 << 20), ("64m", 64 << 20)] {
+            let taken = take(&["--disk", size], order);
+            assert!(taken > bytes / 2 && taken <= bytes, "{order} {size}: {taken}");
+        }
+    }
+    // What has a size of its own out of the sum takes no more either.
+    let taken = take(&["--disk", "8m", "--tmpfs", "/tmp:2m"], "names attributes content");
+    assert!(taken > 1 << 20 && taken <= 2 << 20, "{taken}");
+    // The control: without a sum a size is one of content, and names come on top.
+    let taken = take(&["--tmpfs", "/tmp:2m"], "names attributes content");
+    assert!(taken > 16 << 20, "{taken}");
 }
 
 #[test]
