@@ -21,6 +21,7 @@ mod home;
 mod members;
 mod paced;
 mod packets;
+mod turns;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
@@ -47,6 +48,7 @@ use crate::plan::traffic::Totals;
 use crate::sys::errno::Result;
 use doors::Doors;
 use members::Leaving;
+use turns::Turns;
 
 /// Packets that are read in one turn.
 const BATCH: usize = 64;
@@ -157,6 +159,7 @@ pub struct Engine<E, D> {
     inward: u64,
     now: Instant,
     more_packets: bool,
+    turns: Turns,
     secret: u64,
     room: Box<[u8]>,
     /// How fast it may go; none where nobody bounds it.
@@ -203,6 +206,7 @@ impl<E: Egress, D: Dial> Engine<E, D> {
             inward: 0,
             now,
             more_packets: false,
+            turns: Turns::default(),
             secret,
             room: vec![0; 0x1_0000].into_boxed_slice(),
             pace: None,
@@ -321,10 +325,12 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     }
 
     fn read_link(&mut self, inbox: &mut Inbox) -> Result<()> {
-        self.more_packets = false;
-        for _ in 0..BATCH {
+        let is_late = std::mem::take(&mut self.more_packets);
+        for _ in 0..self.turns.begin(is_late, self.now) {
             let Some(length) = self.link.read(inbox)? else { return Ok(()) };
-            if let Some(packet) = parse(inbox.packet(length)) {
+            if let Some(packet) = parse(inbox.packet(length))
+                && self.is_its_turn(&packet)
+            {
                 self.take(&packet);
             }
         }

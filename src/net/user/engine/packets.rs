@@ -23,12 +23,24 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.inside.is_source(address) || self.link.leads_to(address)
     }
 
+    /// Whether a packet is taken. A source that is not the sandbox's is forged.
+    pub(super) fn is_its_turn(&mut self, packet: &Packet<'_>) -> bool {
+        if !self.is_source(packet.from) {
+            return false;
+        }
+        let streams = &self.streams;
+        let stands = || match packet.body {
+            Body::Tcp(segment) => {
+                let (inside, outside) = packet.ends(segment.source, segment.destination);
+                streams.find(&Ends { inside, outside }).is_some()
+            }
+            _ => false,
+        };
+        !self.link.is_shared() || self.turns.takes(packet.from, stands, self.now)
+    }
+
     /// Takes one packet of the payload.
     pub(super) fn take(&mut self, packet: &Packet<'_>) {
-        // A source that is not the sandbox's is forged.
-        if !self.is_source(packet.from) {
-            return;
-        }
         match packet.body {
             Body::Tcp(segment) => {
                 let (inside, outside) = packet.ends(segment.source, segment.destination);
