@@ -362,7 +362,7 @@ impl OverlayObstacle {
     }
 }
 
-fn named(kind: &Kind) -> &'static str {
+pub(super) fn named(kind: &Kind) -> &'static str {
     match kind {
         Kind::Absent => "nothing",
         Kind::Directory => "a directory",

@@ -8,7 +8,7 @@
 //! | planner | decides |
 //! |---|---|
 //! | `ids` | namespaces, id maps |
-//! | `view`, `places`, `twins`, `workdir`, `trusted` | how each place is seen |
+//! | `view`, `places`, `twins`, `toolchain`, `workdir`, `trusted` | how each place is seen |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `segment`, `tool` | network, the one of another sandbox, one of several, one by a program of others |
@@ -57,6 +57,7 @@ mod segment;
 mod share;
 mod stdio;
 mod tool;
+mod toolchain;
 mod trusted;
 mod twins;
 mod view;
@@ -145,7 +146,7 @@ fn rules(
     table: &MountTable,
     draft: &mut Draft,
 ) -> Result<Rules, PlanError> {
-    let mut rules = open_rules(spec, facts, table)?;
+    let mut rules = open_rules(spec, facts, table, draft)?;
     places::secret_rules(spec, facts, table, &mut rules);
     match spec.rootfs.base {
         Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft)?,
@@ -159,7 +160,12 @@ fn rules(
 }
 
 /// All rules but those for secrets, the store, and the current directory.
-fn open_rules(spec: &Spec, facts: &Facts, table: &MountTable) -> Result<Rules, PlanError> {
+fn open_rules(
+    spec: &Spec,
+    facts: &Facts,
+    table: &MountTable,
+    draft: &mut Draft,
+) -> Result<Rules, PlanError> {
     let mut rules = Rules::default();
     let on_host = spec.rootfs.base == Base::Host;
     view::base_rules(spec, facts, table, &mut rules)?;
@@ -167,7 +173,7 @@ fn open_rules(spec: &Spec, facts: &Facts, table: &MountTable) -> Result<Rules, P
         workdir::home_rules(spec, facts, &mut rules)?;
         places::resolver_rule(spec, facts, &mut rules);
     }
-    places::request_rules(spec, facts, &mut rules)?;
+    places::request_rules(spec, facts, &mut rules, draft)?;
     places::volume_rules(spec, facts, &mut rules)?;
     if on_host {
         places::hidden_rules(facts, &mut rules);

@@ -214,7 +214,7 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
     let mut draft = super::draft::Draft::default();
     // What is secret takes nothing but places away, and there is a lot of it: it is looked at only
     // where it can spare the listing of a directory.
-    let mut rules = super::open_rules(spec, facts, &table)?;
+    let mut rules = super::open_rules(spec, facts, &table, &mut draft)?;
     let twins = super::twins::unknown(facts, &table, &rules);
     if spec.rootfs.base == Base::Host {
         super::workdir::workdir_rule(spec, facts, &mut rules, &mut draft)?;

@@ -1,9 +1,12 @@
 //! Turns what was asked for, path by path, into rules: requests, volumes, secrets, hidden places,
 //! the store.
 
+use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
 use super::mounts::MountTable;
+use super::step::Notice;
+use super::toolchain::{Toolchain, toolchain};
 use super::view::{Rank, Rule, Rules, View, fixed, is_system};
 use super::workdir::is_private;
 use super::{pseudo, twins};
@@ -31,14 +34,23 @@ pub(super) fn request_rules(
     spec: &Spec,
     facts: &Facts,
     rules: &mut Rules,
+    draft: &mut Draft,
 ) -> Result<(), PlanError> {
     for request in &spec.rootfs.requests {
         let rank = match request.origin {
             Origin::Profile => Rank::Profile,
             Origin::Flag => Rank::Flag,
         };
-        if request.access == Access::Toolchain && !shows_toolchain(spec, request, facts) {
-            continue;
+        if request.access == Access::Toolchain {
+            match toolchain(spec, request, facts, rules) {
+                Toolchain::Shown => {}
+                Toolchain::None => continue,
+                Toolchain::Elsewhere(Place { asked, real, .. }) => {
+                    let (at, leads) = (asked.clone(), real.clone());
+                    draft.notice(Notice::LinkedToolchain { at, leads });
+                    continue;
+                }
+            }
         }
         match request_rule(request, rank, facts) {
             Ok(Some((asked, rule))) => {
@@ -54,17 +66,21 @@ pub(super) fn request_rules(
                 | PlanError::OwnPlace { .. }
                 | PlanError::LinkToSecret { .. },
             ) if request.origin == Origin::Profile => {}
+            // Anybody who may write around it may have put that there: it stops no run, and what was to be shown is not.
+            Err(PlanError::Unsuitable { path, kind, .. })
+                if request.origin == Origin::Profile && !covers(request.access) =>
+            {
+                draft.notice(Notice::UnsuitablePlace { path, kind });
+            }
             Err(error) => return Err(error),
         }
     }
     Ok(())
 }
 
-/// A toolchain is a part of a home of which the rest is not shown.
-fn shows_toolchain(spec: &Spec, request: &PathRequest, facts: &Facts) -> bool {
-    let home = facts.caller.home.as_ref();
-    let is_in_home = |path: HostPath| home.is_some_and(|home| path.is_below(home));
-    home_view(spec) == HomeView::Only && resolve(&request.path, facts).is_some_and(is_in_home)
+/// Whether an access takes what stands there away: passed over, that would be seen.
+fn covers(access: Access) -> bool {
+    matches!(access, Access::Hide | Access::Tmpfs { .. })
 }
 
 /// What was asked for under a name that is a link is seen under that name too.
@@ -91,7 +107,7 @@ fn request_rule(
     }
     let place = facts.place(&asked).ok_or(PlanError::Unprobed("places"))?;
     let access = request.access;
-    let need_not_exist = matches!(access, Access::Hide | Access::Tmpfs { .. });
+    let need_not_exist = covers(access);
     match place.kind {
         Kind::Absent if !need_not_exist => return Err(PlanError::NotFound(asked)),
         Kind::Forbidden if access != Access::Hide => return Err(PlanError::Forbidden(asked)),

@@ -8,6 +8,7 @@
 
 use std::fmt;
 
+use super::error::named;
 use super::facts::Controller;
 use super::step::{
     Action, ConfineStep, FilterProgram, FsStep, IdsStep, LandlockGrant, Layer, Lower, Missing,
@@ -205,10 +206,10 @@ impl fmt::Display for Notice {
             Self::NoProgram(program) => {
                 write!(f, "`{program}` is not seen inside: nothing would start")
             }
-            Self::LostWorkdir => f.write_str(
-                "the current directory was removed or cannot be entered; the payload starts in `/`",
-            ),
+            Self::LostWorkdir => f.write_str(LOST_WORKDIR),
             Self::PassedOver(file) => passed_over(file, f),
+            Self::LinkedToolchain { at, leads } => linked_toolchain(at, leads, f),
+            Self::UnsuitablePlace { path, kind } => unsuitable(path, named(kind), f),
             Self::HidesNothing(path) => {
                 write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
             }
@@ -225,10 +226,7 @@ impl fmt::Display for Notice {
                 resource.name()
             ),
             Self::Missing(missing) => missing.fmt(f),
-            Self::ReadOnlyFile(path) => write!(
-                f,
-                "`{path}` is read-only: it cannot be copied on write, and is too large to copy"
-            ),
+            Self::ReadOnlyFile(path) => read_only_file(path, f),
             Self::ForeignIds(path) => foreign_ids(path, f),
             Self::Nesting => f.write_str(
                 "sandboxes can be nested: no file system rules of Landlock, and mounts are allowed",
@@ -237,8 +235,23 @@ impl fmt::Display for Notice {
     }
 }
 
+const LOST_WORKDIR: &str =
+    "the current directory was removed or cannot be entered; the payload starts in `/`";
+
 fn made_settings(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{path}` is made, and hidden: later runs take profiles from there")
+}
+
+fn read_only_file(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "`{path}` is read-only: it cannot be copied on write, and is too large to copy")
+}
+
+fn unsuitable(path: &HostPath, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "`{path}`, which the profile names, is passed over: it is {kind}")
+}
+
+fn linked_toolchain(at: &HostPath, leads: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "`{at}` is not shown: it leads to `{leads}`, which is no toolchain")
 }
 
 fn passed_over(file: &Text, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -38,9 +38,11 @@ pub fn weight(notice: &Notice) -> Weight {
         Notice::LostWorkdir
         | Notice::HidesNothing(_)
         | Notice::PassedOver(_)
+        | Notice::UnsuitablePlace { .. }
         | Notice::MadeSettings(_)
         | Notice::OwnLimit { .. } => Weight::Needed,
         Notice::LoopbackReachable
+        | Notice::LinkedToolchain { .. }
         | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)
         | Notice::NoWorkdir

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::plan::facts::Controller;
+use crate::plan::facts::{Controller, Kind};
 use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
 use crate::spec::{HostPath, SandboxPath, Text};
@@ -25,6 +25,20 @@ pub enum Notice {
     LostWorkdir,
     /// A file of the caller's has the name of a built-in profile, which is used.
     PassedOver(Text),
+    /// A toolchain of the profile is reached through a link to something that is none: it is not shown.
+    LinkedToolchain {
+        /// As the profile names it.
+        at: HostPath,
+        /// Where it leads.
+        leads: HostPath,
+    },
+    /// A place of the profile is of a kind that cannot be seen as it says: it is passed over.
+    UnsuitablePlace {
+        /// Where.
+        path: HostPath,
+        /// What stands there.
+        kind: Kind,
+    },
     /// A place that the command line hides is not there.
     HidesNothing(HostPath),
     /// The folder of bryo's settings was made, as it would have been written straight to the host.

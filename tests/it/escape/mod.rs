@@ -16,6 +16,7 @@ mod secrets;
 mod setup;
 mod sockets;
 mod terminal;
+mod toolchains;
 mod twice;
 
 use crate::support::{Host, Invocation, Overlay, World, copy, overlay_is_one_of};
