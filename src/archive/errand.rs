@@ -52,6 +52,13 @@ pub enum ErrandError {
     Pipe(#[source] std::io::Error),
 }
 
+impl ErrandError {
+    /// Whether a directory on the way is not there.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Resolve(Stop::Errno(Errno::NOENT)))
+    }
+}
+
 /// Does it, and tells; the exit status.
 pub fn run(errand: &Errand) -> u8 {
     let mut told = Told::default();
@@ -124,7 +131,7 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     while let Some(cause) = next {
         text.push_str(": ");
         match cause.downcast_ref::<Errno>() {
-            Some(errno) => text.push_str(&crate::sys::errno::Errno::from(*errno).to_string()),
+            Some(errno) => text.push_str(&crate::sys::errno::Errno::from(*errno).description()),
             None => text.push_str(&cause.to_string()),
         }
         next = cause.source();

@@ -36,7 +36,7 @@ pub enum Last {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Stop {
     /// As the kernel says.
-    #[error("{}", crate::sys::errno::Errno::from(*.0))]
+    #[error("{}", crate::sys::errno::Errno::from(*.0).description())]
     Errno(Errno),
     /// A link that the kernel made up.
     #[error("a link there is the kernel's own")]

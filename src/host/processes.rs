@@ -64,6 +64,13 @@ pub struct InOut {
     pub written: u64,
 }
 
+/// Whether a process is there and stopped, as by Ctrl-Z.
+pub fn is_stopped(pid: i32) -> bool {
+    let Ok(status) = read_file(&format!("/proc/{pid}/status"), SMALL) else { return false };
+    let mut lines = status.split(|byte| *byte == b'\n');
+    lines.any(|line| line.starts_with(b"State:\tT") || line.starts_with(b"State:\tt"))
+}
+
 /// Everything that was seen.
 #[derive(Debug, Default)]
 pub struct Processes(BTreeMap<i32, Process>);

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::control::{ANSWER, Heard, PAUSE, Supervisor, lost};
+use super::control::{ANSWER, Heard, PAUSE, Supervisor, lost, no_answer};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::sweep::sweep;
@@ -14,7 +14,6 @@ use crate::supervise::attach::Attachment;
 pub use crate::supervise::attach::{DetachKeys, Left};
 use crate::supervise::protocol::{Reply, Request};
 use crate::supervise::{self, Signals, block_signals};
-use crate::sys::errno::Errno;
 
 /// How one attaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +51,7 @@ fn socket_of(found: &Found) -> Result<OwnedFd, OpsError> {
                 return Err(OpsError::Foreground { verb: "attach to", id: found.id() });
             }
             Line::Process(_) if Instant::now() > until => {
-                return Err(OpsError::NoAnswer { verb: "attach to", id: found.id() });
+                return Err(no_answer(found, "attach to"));
             }
             Line::Process(_) => std::thread::sleep(PAUSE),
         }
@@ -92,7 +91,7 @@ fn stay(
             (terminal, input)
         }
         Heard::Gone => return Err(lost(found, "attach to")),
-        Heard::Nothing => return Err(failed(Errno::ETIMEDOUT)),
+        Heard::Nothing => return Err(no_answer(found, "attach to")),
         Heard::Reply(reply) => return Err(refusal(reply, "attach to", found)),
     };
     found.tell_as_called(What::Attach, &[]);

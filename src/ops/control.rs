@@ -4,9 +4,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::error::OpsError;
+use crate::host::processes;
 use crate::state::{Found, Line};
-use crate::supervise::KNOCK;
+use crate::supervise::errand::{Halt, take_signals};
 use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
+use crate::supervise::{KNOCK, Signals};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::{pidfd, socket};
@@ -19,6 +21,9 @@ const LEAVING: Duration = Duration::from_secs(5);
 
 /// How long to wait before looking again whether it listens.
 pub(super) const PAUSE: Duration = Duration::from_millis(2);
+
+/// How long a signal waits for an answer that may be on its way.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A connection to a supervisor.
 #[derive(Debug)]
@@ -53,6 +58,38 @@ impl Supervisor {
             Ok(()) | Err(Errno::EPIPE | Errno::ECONNRESET) => self.hear_soon(),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// Waits for an answer no longer than somebody wants it; whether there is one. A signal that comes when the answer
+    /// does is for what was started by then.
+    pub fn await_answer(
+        &self,
+        signals: &Signals,
+        within: Duration,
+    ) -> std::result::Result<bool, Halt> {
+        let until = Instant::now() + within;
+        loop {
+            let mut poller = Poller::new();
+            poller.readable(false, self.0.as_fd());
+            poller.readable(true, signals.as_fd());
+            let left = until.saturating_duration_since(Instant::now());
+            let ready = poller.wait(Some(left)).map_err(Halt::Wait)?;
+            if ready.is_empty() {
+                return Ok(false);
+            }
+            if ready.iter().any(|(signal, _)| !*signal)
+                || self.is_heard(GRACE).map_err(Halt::Wait)?
+            {
+                return Ok(true);
+            }
+            take_signals(signals)?;
+        }
+    }
+
+    fn is_heard(&self, within: Duration) -> Result<bool> {
+        let mut poller = Poller::new();
+        poller.readable((), self.0.as_fd());
+        Ok(!poller.wait(Some(within))?.is_empty())
     }
 
     /// What it says soon, be it asked or not.
@@ -96,8 +133,12 @@ impl Supervisor {
 }
 
 /// Speaks with the supervisor of a sandbox that runs: also in somebody's foreground, where nobody listens before
-/// somebody knocks. `verb` is what is to be done.
-pub fn reach(found: &Found, verb: &'static str) -> std::result::Result<Supervisor, OpsError> {
+/// somebody knocks. `verb` is what is to be done; `signals` are those of the caller that are blocked.
+pub fn reach(
+    found: &Found,
+    verb: &'static str,
+    signals: Option<&Signals>,
+) -> std::result::Result<Supervisor, OpsError> {
     let until = Instant::now() + ANSWER;
     let mut has_knocked = false;
     loop {
@@ -110,10 +151,13 @@ pub fn reach(found: &Found, verb: &'static str) -> std::result::Result<Superviso
                     .map_err(|source| OpsError::Launcher { id: found.id(), source })?;
                 has_knocked = true;
             }
-            Line::Process(_) if Instant::now() > until => {
-                return Err(OpsError::NoAnswer { verb, id: found.id() });
+            Line::Process(_) if Instant::now() > until => return Err(no_answer(found, verb)),
+            Line::Process(_) => {
+                if let Some(signals) = signals {
+                    take_signals(signals).map_err(|halt| halted(found, verb, halt))?;
+                }
+                std::thread::sleep(PAUSE);
             }
-            Line::Process(_) => std::thread::sleep(PAUSE),
         }
     }
 }
@@ -149,6 +193,18 @@ pub(super) fn lost(found: &Found, verb: &'static str) -> OpsError {
         Ok(false) => OpsError::NotRunning { verb, id: found.id() },
         Err(error) => error,
     }
+}
+
+/// Its supervisor was asked, and says nothing.
+pub(super) fn no_answer(found: &Found, verb: &'static str) -> OpsError {
+    let stopped = found.launcher().ok().map(|(pid, _)| pid.as_raw_nonzero().get());
+    let stopped = stopped.filter(|pid| processes::is_stopped(*pid));
+    OpsError::NoAnswer { verb, id: found.id(), stopped }
+}
+
+/// Somebody wanted that it is not done.
+pub(super) fn halted(found: &Found, verb: &'static str, halt: Halt) -> OpsError {
+    OpsError::Halted { verb, id: found.id(), halt }
 }
 
 impl AsFd for Supervisor {

@@ -24,6 +24,7 @@ use super::image;
 use super::run::{self, Desk, RunError};
 use crate::host::logout::{self, Logout};
 use crate::plan::step::Notice;
+use crate::report::quote::shell_quote;
 use crate::report::{EXIT_FAILED, Explain, Failure};
 use crate::spec::{HostPath, Restart, Spec};
 use crate::state::events::What;
@@ -100,7 +101,19 @@ pub enum DetachError {
     Enter(HostPath, #[source] std::io::Error),
 }
 
-impl Explain for DetachError {}
+impl Explain for DetachError {
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Enter(from, error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let path = shell_quote(from.as_path());
+                Some(format!(
+                    "`mkdir -p {path}` makes it again; what the sandbox changed below is in its layer still"
+                ))
+            }
+            _ => None,
+        }
+    }
+}
 
 /// Starts `spec`, which is a detached one, from `from` where that is not the current directory.
 ///

@@ -5,12 +5,13 @@ use crate::changes::ChangesError;
 use crate::changes::apply::{ApplyError, PutAside};
 use crate::host::HostError;
 use crate::limits::group::Motion;
-use crate::report::Explain;
 use crate::report::quote::shell_quote;
+use crate::report::{EXIT_FAILED, Explain};
 use crate::spec::net::Transport;
 use crate::spec::{HostPath, Text};
 use crate::state::{SandboxId, StateError};
 use crate::supervise::SuperviseError;
+use crate::supervise::errand::Halt;
 use crate::sys::errno::Errno;
 
 /// Why an operation failed.
@@ -145,12 +146,24 @@ pub enum OpsError {
         id: SandboxId,
     },
     /// It was asked to listen, and does not.
-    #[error("cannot {verb} sandbox `{id}`: whoever runs it does not answer")]
+    #[error("cannot {verb} sandbox `{id}`: its supervisor does not answer")]
     NoAnswer {
         /// What was to be done.
         verb: &'static str,
         /// Which.
         id: SandboxId,
+        /// The supervisor, where it is stopped.
+        stopped: Option<i32>,
+    },
+    /// Somebody did not want to wait for an answer.
+    #[error("cannot {verb} sandbox `{id}`: {halt}")]
+    Halted {
+        /// What was to be done.
+        verb: &'static str,
+        /// Which.
+        id: SandboxId,
+        /// Why not.
+        halt: Halt,
     },
     /// Nothing was kept of what it wrote.
     #[error(
@@ -236,6 +249,9 @@ fn list(kept: &[PutAside]) -> String {
     kept.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+/// Of an apply that failed on its way.
+const GOES_ON: &str = "nothing is lost: the same command again goes on where this one stopped";
+
 impl Explain for OpsError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -243,7 +259,6 @@ impl Explain for OpsError {
             Self::KeptAside { source, .. } => source.hint(),
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
             Self::NoField { there, .. } => (!there.is_empty()).then(|| format!("there is {there}")),
-            Self::NotPublished { id, .. } => Some(format!("bryo port {id} lists all")),
             Self::Host(error) => error.hint(),
             Self::NotReviewed(id) => Some(format!(
                 "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"
@@ -252,16 +267,14 @@ impl Explain for OpsError {
             Self::RemovesUnfinished(id) => Some(finishes(*id)),
             Self::Mounted { .. } => Some("end that process, or unmount the layer there".to_owned()),
             Self::Apply(ApplyError::Path { .. } | ApplyError::Sync(_) | ApplyError::Journal(_)) => {
-                Some(
-                    "nothing is lost: the same command again goes on where this one stopped"
-                        .to_owned(),
-                )
+                Some(GOES_ON.to_owned())
             }
             Self::Export(error) => error.hint(),
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
             Self::Within { above, .. } => Some(discards(above)),
-            Self::Paused { .. }
+            Self::NotPublished { .. }
+            | Self::Paused { .. }
             | Self::Restarting { .. }
             | Self::NoGroup(..)
             | Self::NotRunning { .. }
@@ -282,9 +295,17 @@ impl Explain for OpsError {
             | Self::NotKept(_)
             | Self::NoRecord(_)
             | Self::Supervisor { .. }
+            | Self::Halted { .. }
             | Self::Launcher { .. }
             | Self::Poll(_)
             | Self::Wait { .. } => None,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Halted { halt, .. } => halt.exit_code(),
+            _ => EXIT_FAILED,
         }
     }
 }
@@ -305,6 +326,7 @@ impl OpsError {
     /// What to do about a sandbox that runs, or does not.
     fn hint_about_running(&self) -> Option<String> {
         match self {
+            Self::NotPublished { id, .. } => Some(format!("bryo port {id} lists all")),
             Self::Paused { id, .. } => Some(format!("bryo unpause {id} lets it go on")),
             Self::Restarting { id, .. } => Some(format!(
                 "bryo logs {id} tells why it ends; bryo restart {id} starts it at once"
@@ -320,9 +342,12 @@ impl OpsError {
             }
             Self::StillRuns(id) => Some(format!("bryo rm -f {id} kills it first")),
             Self::StillThere(id) | Self::NotHeard { id, .. } => Some(format!("bryo rm -f {id} kills its supervisor too")),
-            Self::NoAnswer { .. } => {
-                Some("is it stopped, as by Ctrl-Z? `fg` there lets it go on".to_owned())
-            }
+            Self::NoAnswer { stopped: Some(pid), .. } => Some(format!(
+                "it is stopped, as by Ctrl-Z: `fg` in its shell, or `kill -CONT {pid}`, lets it go on"
+            )),
+            Self::NoAnswer { id, .. } => Some(format!(
+                "this machine may have too much to do: try again later; bryo rm -f {id} kills it"
+            )),
             _ => None,
         }
     }

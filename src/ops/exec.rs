@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create};
 use rustix::pipe::{PipeFlags, pipe_with};
 
-use super::control::{self, Heard, Supervisor};
+use super::control::{self, ANSWER, Heard, Supervisor};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::stores::Here;
@@ -135,6 +135,7 @@ impl Explain for ExecError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Failed { code, .. } => *code,
+            Self::Ops(error) => error.exit_code(),
             _ => crate::report::EXIT_FAILED,
         }
     }
@@ -195,24 +196,25 @@ fn start(
     let descriptors = plan_descriptors(wanted.terminal, stands, background)?;
     // Signals first: one that comes meanwhile is for what is started.
     let signals = supervise::block_signals()?;
-    let supervisor = control::reach(found, "exec in")?;
+    let supervisor = control::reach(found, "exec in", Some(&signals))?;
     let failed = |source| ExecError::HandOver { id: found.id(), source };
     let ends = Ends::new(descriptors.stdio).map_err(failed)?;
     let entry = wanted.entry(ends.inside, descriptors.pty);
-    let entered = enter(&supervisor, (found, "exec in"), &entry, &ends.stdio, meanwhile)?;
+    let asked = (&supervisor, &signals);
+    let entered = enter(asked, (found, "exec in"), &entry, &ends.stdio, meanwhile)?;
     Ok((entered, ends, descriptors, signals))
 }
 
 /// Starts it with nothing at 0 to 2, for the supervisor to watch over.
 fn start_apart(wanted: &Wanted, found: &Found) -> Result<(), ExecError> {
-    let supervisor = control::reach(found, "exec in")?;
+    let supervisor = control::reach(found, "exec in", None)?;
     let failed =
         |source: rustix::io::Errno| ExecError::HandOver { id: found.id(), source: source.into() };
     let entry = wanted.entry([StdioPlan::Null; 3], None);
     let stdio = [null().map_err(failed)?, null().map_err(failed)?, null().map_err(failed)?];
     let request = Request::Enter { keeper: Keeper::Supervisor };
     ask(&supervisor, (found, "exec in"), (&request, &entry), &stdio)?;
-    match hear(&supervisor, (found, "exec in"), &entry)? {
+    match hear(&supervisor, (found, "exec in"), &entry, STARTING)? {
         (Reply::Done, _) => Ok(()),
         _ => Err(OpsError::Supervisor { id: found.id(), source: Errno::EPROTO }.into()),
     }
@@ -277,7 +279,7 @@ fn standard(number: u8) -> BorrowedFd<'static> {
 
 /// Asks the supervisor for it; `verb` is what is done, `meanwhile` what else before the answer is waited for.
 pub(super) fn enter(
-    supervisor: &Supervisor,
+    (supervisor, signals): (&Supervisor, &Signals),
     (found, verb): (&Found, &'static str),
     entry: &Entry,
     stdio: &[OwnedFd; 3],
@@ -286,7 +288,16 @@ pub(super) fn enter(
     let request = Request::Enter { keeper: Keeper::Client };
     ask(supervisor, (found, verb), (&request, entry), stdio)?;
     meanwhile();
-    let entered = match hear(supervisor, (found, verb), entry)? {
+    let waited = |within| supervisor.await_answer(signals, within);
+    let halted = |halt| control::halted(found, verb, halt);
+    if !waited(ANSWER).map_err(halted)? {
+        match control::no_answer(found, verb) {
+            // A program on a slow file system may take long to be executed.
+            OpsError::NoAnswer { stopped: None, .. } => waited(STARTING).map_err(halted)?,
+            error => return Err(error.into()),
+        };
+    }
+    let entered = match hear(supervisor, (found, verb), entry, Duration::ZERO)? {
         (Reply::Entered, fds) => Entered::new(fds),
         _ => None,
     };
@@ -321,10 +332,10 @@ fn hear(
     supervisor: &Supervisor,
     (found, verb): (&Found, &'static str),
     entry: &Entry,
+    within: Duration,
 ) -> Result<(Reply, Vec<OwnedFd>), ExecError> {
     let broken = |source| OpsError::Supervisor { id: found.id(), source };
-    // A program on a slow file system may take long to be executed.
-    match supervisor.hear_with(Some(Instant::now() + STARTING)).map_err(broken)? {
+    match supervisor.hear_with(Some(Instant::now() + within)).map_err(broken)? {
         (Heard::Reply(Reply::Failed { text, hint, code }), _) => {
             Err(ExecError::Failed { text, hint, code })
         }
@@ -334,7 +345,7 @@ fn hear(
         // It was asked: whether the program ran nobody knows.
         (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
         (Heard::Gone, _) => Err(control::lost(found, verb).into()),
-        (Heard::Nothing, _) => Err(broken(Errno::ETIMEDOUT).into()),
+        (Heard::Nothing, _) => Err(control::no_answer(found, verb).into()),
         (Heard::Reply(reply), fds) => Ok((reply, fds)),
     }
 }

@@ -44,7 +44,7 @@ fn set(found: &Found, motion: Motion) -> Result<(), OpsError> {
         // It is about to start: its supervisor knows.
         None => None,
     };
-    let supervisor = reach(found, verb)?;
+    let supervisor = reach(found, verb, None)?;
     if ask(found, &supervisor, &request, verb)? == Heard::Gone {
         return Err(lost(found, verb));
     }

@@ -10,7 +10,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::control::{Heard, Supervisor, lost, runs_on};
+use super::control::{Heard, Supervisor, lost, no_answer, runs_on};
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::{StopOrder, Text};
@@ -198,7 +198,7 @@ pub(super) fn ask(
         Heard::Reply(reply @ (Reply::Refused { .. } | Reply::Paused | Reply::Restarting)) => {
             Err(refusal(reply, verb, found))
         }
-        Heard::Nothing => Err(failed(found, Errno::ETIMEDOUT)),
+        Heard::Nothing => Err(no_answer(found, verb)),
         heard => Ok(heard),
     }
 }

@@ -17,7 +17,10 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::signal::SignalNumber;
 
-/// Why an errand does not go on.
+/// Bryo's own status.
+const FAILED: u8 = 125;
+
+/// Why an errand, or what waits for an answer, does not go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Halt {
     /// The caller was asked to end.
@@ -29,6 +32,16 @@ pub enum Halt {
     /// Waiting.
     #[error("{0}")]
     Wait(Errno),
+}
+
+impl Halt {
+    /// The status of a command that does not go on.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Signal(signal) => u8::try_from(128 + signal.raw()).unwrap_or(FAILED),
+            Self::Stopped | Self::Wait(_) => FAILED,
+        }
+    }
 }
 
 /// What a pipe is waited for.

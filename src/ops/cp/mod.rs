@@ -35,6 +35,7 @@ use crate::spec::text::escape;
 use crate::state::SandboxId;
 use crate::supervise::SuperviseError;
 use crate::supervise::errand::Halt;
+use crate::sys::errno::Errno;
 
 use super::error::OpsError;
 use super::exec::ExecError;
@@ -175,6 +176,20 @@ fn ended(killed: Option<crate::sys::signal::SignalNumber>) -> String {
     }
 }
 
+/// What to do about what failed inside, where only its words came out.
+fn hint_inside(id: SandboxId, text: &str) -> Option<String> {
+    let is = |errno: Errno| text.ends_with(&errno.description());
+    if is(Errno::ENOENT) || is(Errno::ENOTDIR) {
+        Some(format!(
+            "paths inside are those that its program sees: bryo exec {id} ls -la / shows them"
+        ))
+    } else if is(Errno::EACCES) || is(Errno::EROFS) || is(Errno::EPERM) {
+        Some(format!("its program may not do that either: bryo inspect {id} has what it may write"))
+    } else {
+        None
+    }
+}
+
 impl Explain for CpError {
     fn hint(&self) -> Option<String> {
         match self {
@@ -189,16 +204,22 @@ impl Explain for CpError {
             Self::Here { source: ErrandError::Resolve(Stop::Shared), .. } => Some(
                 "name the place that the link leads to, if that is the one you mean".to_owned(),
             ),
-            _ => None,
+            Self::Inside { id, text, .. } => hint_inside(*id, text),
+            Self::Here { way: "to", source, .. } if source.is_missing() => {
+                Some("`mkdir -p` makes the directories that lead there".to_owned())
+            }
+            Self::Stream(..)
+            | Self::Here { .. }
+            | Self::Malformed { .. }
+            | Self::Halted(_)
+            | Self::Lost(_) => None,
         }
     }
 
     fn exit_code(&self) -> u8 {
         match self {
             Self::Enter(error) => error.exit_code(),
-            Self::Halted(Halt::Signal(signal)) => {
-                u8::try_from(128 + signal.raw()).unwrap_or(crate::report::EXIT_FAILED)
-            }
+            Self::Halted(halt) => halt.exit_code(),
             _ => crate::report::EXIT_FAILED,
         }
     }

@@ -42,7 +42,7 @@ pub(super) enum Flow {
 pub(super) fn begin(found: &Found, work: Work, flow: Flow) -> Result<Begun, CpError> {
     let failed = |errno: rustix::io::Errno| CpError::Stream("through a pipe", errno.into());
     let signals = block_signals()?;
-    let supervisor = control::reach(found, "copy from or to")?;
+    let supervisor = control::reach(found, "copy from or to", Some(&signals))?;
     let (read, write) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
     fcntl_setpipe_size(&read, ROOM).unwrap_or_default();
     let (words, their_words) = pipe_with(PipeFlags::CLOEXEC).map_err(failed)?;
@@ -62,7 +62,8 @@ pub(super) fn begin(found: &Found, work: Work, flow: Flow) -> Result<Begun, CpEr
         pty: None,
         errand: Some(work),
     };
-    let entered = enter(&supervisor, (found, "copy from or to"), &entry, &stdio, || ())?;
+    let entered =
+        enter((&supervisor, &signals), (found, "copy from or to"), &entry, &stdio, || ())?;
     for pipe in [&archive, &words] {
         prepare(pipe).map_err(|errno| {
             CpError::Stream("through a pipe", io::Error::from_raw_os_error(errno.raw()))

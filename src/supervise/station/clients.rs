@@ -152,6 +152,8 @@ impl Station {
             Ok((0, _)) => Then::Goes,
             Ok((length, fds)) => match bytes.get(..length).and_then(Message::decode) {
                 Some(Message::Input(input)) => self.take_input(&client, input),
+                // Who asked has given up, perhaps while this process was stopped: what he wanted is not begun.
+                Some(Message::Request(Request::Enter { .. })) if ready.hung_up() => Then::Goes,
                 Some(Message::Request(request)) => self.take(&mut client, &request, fds),
                 None => Then::Goes,
             },

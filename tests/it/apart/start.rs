@@ -138,3 +138,24 @@ fn names_change_while_it_runs_and_afterwards() {
         ("three".into(), "two".into())
     );
 }
+
+#[test]
+fn one_whose_directory_is_gone_says_how_to_start_it_again() {
+    let world = World::new();
+    world.keeps(1);
+    world.host(crate::support::Host::MayChange);
+    let away = world.folder("project/away");
+    detached(&world, &["--name", "s"]).in_folder(&away).run("true").succeeds();
+    bryo(&world, &["wait", "s"]).succeeds();
+    std::fs::remove_dir(&away).unwrap();
+    for words in [&["start", "s"][..], &["start", "-a", "s"], &["restart", "s"]] {
+        bryo(&world, words).refuses_with(&[
+            "cannot enter `",
+            "hint: `mkdir -p ",
+            "/away` makes it",
+        ]);
+    }
+    std::fs::create_dir(&away).unwrap();
+    bryo(&world, &["start", "-a", "s"]).succeeds();
+    std::fs::remove_dir(&away).unwrap();
+}

@@ -1,5 +1,7 @@
 //! Stopping, killing, waiting: one, several, all at once, and what is not there.
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::{bryo, field, record, start, until, until_logged};
 use crate::support::World;
 
@@ -214,4 +216,50 @@ fn what_happened_is_told_in_order_and_to_who_watches() {
     bryo(&world, &words).succeeds().stdout_is(&format!("die {id} exit=3\n").repeat(2));
     bryo(&world, &["events", "--format", "{{.Id}}"]).refuses_with(&["{{.Id}}", "ID"]);
     bryo(&world, &["events", "--filter", "event=x"]).refuses_with(&["event=x", "destroy"]);
+}
+
+#[test]
+fn one_whose_supervisor_is_stopped_says_so_and_nobody_has_to_wait_for_it() {
+    let world = World::new();
+    world.host(crate::support::Host::MayChange);
+    let id = start(&world, &["--rm"], "exec sleep 1000");
+    let pid = record(&world, &id)["launcher"]["pid"].as_u64().unwrap();
+    let pid = Pid::from_raw(i32::try_from(pid).unwrap()).unwrap();
+    kill_process(pid, Signal::STOP).unwrap();
+    let goes_on = format!("kill -CONT {}", pid.as_raw_nonzero());
+    let asked = ["stop", "wait", "attach"].map(|command| world.bryo([command, &id]).starts());
+    // What a supervisor does not take lies in its socket, the caller's descriptors with it: a pipe would stay open.
+    let errors = world.home().join("errors");
+    let exec = |command: &str| {
+        let (bryo, errors) = (crate::support::bryo(), errors.display());
+        let script = format!("exec {} exec {id} {command} >/dev/null 2>{errors}", bryo.display());
+        world.program("/bin/sh", ["-c", &script]).leaves().starts()
+    };
+    // Who does not want to wait does not, and what he wanted is not done later.
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let waiting = exec("touch /tmp/late");
+        until("it takes its signals", || blocks_signals(waiting.pid()));
+        waiting.kill(signal);
+        waiting.ends().exits_with(code);
+        assert!(world.read("errors").contains("interrupted by SIG"), "{}", world.read("errors"));
+    }
+    exec("true").ends().exits_with(125);
+    let parts = ["its supervisor does not answer", "hint: it is stopped", &goes_on];
+    assert!(parts.iter().all(|part| world.read("errors").contains(part)));
+    for asked in asked {
+        asked.ends().refuses_with(&parts);
+    }
+    std::fs::remove_file(errors).unwrap();
+    kill_process(pid, Signal::CONT).unwrap();
+    // The control: what somebody waits for is done.
+    bryo(&world, &["exec", &id, "touch", "/tmp/early"]).succeeds();
+    bryo(&world, &["exec", &id, "ls", "/tmp"]).succeeds().stdout_is("early\n");
+    bryo(&world, &["rm", "-f", &id]).succeeds();
+}
+
+/// Whether a process takes its signals by itself from now on, which it does before it asks anybody.
+fn blocks_signals(pid: Pid) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let blocked = status.lines().find_map(|line| line.strip_prefix("SigBlk:\t"));
+    blocked.is_some_and(|mask| u64::from_str_radix(mask, 16).unwrap() & (1 << 14) != 0)
 }

@@ -59,7 +59,7 @@ fn copies_out_go_where_docker_puts_them() {
     copied(&file, "new");
     assert_eq!(world.read("out/new"), "f\n");
     refused(&file, "no/", "no such directory");
-    refused(&file, "no/f", "no such file or directory");
+    refused(&file, "no/f", "no such file or directory\nhint: `mkdir -p`");
     refused(&file, "new/", "it is no directory");
     copied(&file, "");
     assert_eq!(world.read("out/f"), "f\n");
@@ -75,7 +75,7 @@ fn copies_out_go_where_docker_puts_them() {
     std::fs::write(out.join("under/d"), "").unwrap();
     refused(&directory, "under", "a directory does not replace a file");
     refused(&format!("{file}/"), "x", "no directory");
-    refused(&inside(&world, "nothing"), "x", "no such file");
+    refused(&inside(&world, "nothing"), "x", "no such file or directory\nhint: paths inside");
     // A link of the user's own is followed, as far as he typed it.
     symlink("made", out.join("link")).unwrap();
     copied(&file, "link");
