@@ -69,8 +69,9 @@ impl Joinable {
     /// then would wait in vain. Nothing for one with no network of its own.
     pub fn cut_off(&self, gone: &[IpAddr], is_lost: &dyn Fn(IpAddr, IpAddr) -> bool) -> Result<()> {
         let cut = || {
-            interfaces::wait_until_gone(gone, REMOVAL)?;
-            sock_diag::abort_connections(is_lost)
+            // Where that cannot be waited for, those that there are end all the same.
+            let waited = interfaces::wait_until_gone(gone, REMOVAL);
+            sock_diag::abort_connections(is_lost).and(waited)
         };
         let one =
             |wanted| self.0.iter().find(|(flag, _)| *flag == wanted).map(|(_, fd)| fd.as_fd());

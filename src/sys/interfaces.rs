@@ -122,7 +122,8 @@ pub fn wait_until_gone(addresses: &[IpAddr], most: Duration) -> Result<()> {
         let mut poller = Poller::new();
         poller.readable((), listening.as_fd());
         let left = until.saturating_duration_since(Instant::now());
-        if poller.wait(Some(left))?.is_empty() {
+        // Other changes could go on for ever, and each of them is something to read.
+        if left.is_zero() || poller.wait(Some(left))?.is_empty() {
             break;
         }
         listening.have_changed();
@@ -207,10 +208,11 @@ fn address(message: &[u8]) -> Result<Option<IpAddr>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::clone::CloneFlags;
+    use crate::sys::clone::{self, CloneFlags, Cloned};
     use crate::sys::namespace;
     use crate::sys::netlink::Changes;
-    use crate::sys::pidfd::Exit;
+    use crate::sys::pidfd::{self, Exit};
+    use crate::sys::process::exit_now;
     use crate::sys::testing::{alone, mapped, ordinary_user};
     use proptest::prelude::*;
 
@@ -249,6 +251,47 @@ mod tests {
             });
             assert_eq!(exit, Exit::Code(0));
         });
+    }
+
+    /// Gives the loopback one more address after the other, until it is killed.
+    fn keep_changing(second: u8) -> OwnedFd {
+        match clone::fork().unwrap() {
+            Cloned::Parent { pidfd, .. } => pidfd,
+            Cloned::Child => {
+                for last in 0..=u16::MAX {
+                    let [high, low] = last.to_be_bytes();
+                    let one = IpAddr::from([198, second, high, low]);
+                    Changes::default().add_address(1, one, 32).apply().unwrap();
+                    std::thread::sleep(Duration::from_micros(100));
+                }
+                exit_now(0)
+            }
+        }
+    }
+
+    #[test]
+    fn the_wait_for_an_address_to_go_ends_at_its_time_whatever_else_changes() {
+        alone(
+            module_path!(),
+            "the_wait_for_an_address_to_go_ends_at_its_time_whatever_else_changes",
+            || {
+                ordinary_user();
+                let exit = mapped(CloneFlags::NEW_NET, 0, || {
+                    namespace::bring_loopback_up().unwrap();
+                    let others = [18, 19].map(keep_changing);
+                    let begun = Instant::now();
+                    let most = Duration::from_millis(300);
+                    wait_until_gone(&[ip("127.0.0.1")], most).unwrap();
+                    let took = begun.elapsed();
+                    for other in others {
+                        pidfd::kill(&other).unwrap();
+                        pidfd::wait(&other).unwrap();
+                    }
+                    assert!(took >= most && took < Duration::from_secs(3), "{took:?}");
+                });
+                assert_eq!(exit, Exit::Code(0));
+            },
+        );
     }
 
     proptest! {
