@@ -130,6 +130,9 @@ pub enum ValueError {
     /// Not the name of a network.
     #[error("it is not the name of a network")]
     NotANetwork,
+    /// The word for one of another kind.
+    #[error("that word means another network")]
+    ReservedNetwork,
     /// Of the other family.
     #[error("it is no address of IPv4")]
     NotV4,
@@ -198,6 +201,9 @@ impl ValueError {
                 "letters, digits, `_`, `.` and `-`, at most 63, beginning with a letter or digit"
             }
             Self::NotANetwork => "letters, digits, `_`, `.` and `-`, at most 63",
+            Self::ReservedNetwork => {
+                "`--network` and listings know it: take another name; `bridge` needs no making"
+            }
             Self::NotAHostEntry => "as in `db.example.org:192.0.2.7`",
             Self::Rule(error) => return error.hint(),
             Self::Publish(error) => return error.hint(),

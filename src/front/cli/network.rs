@@ -308,7 +308,13 @@ fn read_name(given: &OsStr) -> Result<NetworkName, CliError> {
 
 fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
     let name = match one(matches, "network") {
-        Some(given) => read_name(given)?,
+        Some(given) => {
+            let name = read_name(given)?;
+            if name.is_reserved() {
+                return Err(bad("NETWORK", given, ValueError::ReservedNetwork));
+            }
+            name
+        }
         None => NetworkName::default(),
     };
     let range = |text: &str| {

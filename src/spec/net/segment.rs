@@ -31,6 +31,23 @@ impl NetworkName {
         if is_valid_name(name) { Ok(Self(name.to_owned())) } else { Err(BadNetworkName) }
     }
 
+    /// Whether listings and `--network` mean something else by it: no new one is called so. [`Self::DEFAULT`] is made by
+    /// who asks for it, as it always is.
+    pub fn is_reserved(&self) -> bool {
+        const WORDS: [&str; 9] = [
+            "none",
+            "user",
+            "host",
+            "pasta",
+            "slirp4netns",
+            NetworkName::DEFAULT,
+            "container",
+            "sandbox",
+            "default",
+        ];
+        WORDS.contains(&self.as_str())
+    }
+
     /// As text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -38,6 +38,7 @@ mod real;
 mod several;
 mod share;
 mod spoof;
+mod stopped;
 mod told;
 mod tool;
 
