@@ -74,7 +74,9 @@ pub struct Names<'a> {
     asker: Asker<'a>,
     told: Vec<SocketAddr>,
     looked: Option<Instant>,
-    /// What was refused by a network of several, when it is over.
+    /// Nobody will ask any more.
+    over: bool,
+    /// What was refused by a network of several, when it is over; none where nobody could tell.
     pub traffic: Option<Traffic>,
 }
 
@@ -83,27 +85,32 @@ impl<'a> Names<'a> {
     pub fn new(netstack: Option<&'a Netstack>, network: Option<&'a Membership>) -> Option<Self> {
         let netstack = netstack.filter(|netstack| netstack.asks());
         let asker = netstack.map(Asker::Netstack).or(network.map(Asker::Network))?;
-        Some(Self { asker, told: Vec::new(), looked: None, traffic: None })
+        Some(Self { asker, told: Vec::new(), looked: None, over: false, traffic: None })
     }
 
-    /// Readable when somebody asks, or is gone.
-    pub fn asks(&self) -> BorrowedFd<'_> {
-        match self.asker {
+    /// Readable when somebody asks, or is gone; none once that was heard.
+    pub fn asks(&self) -> Option<BorrowedFd<'_>> {
+        let asks = match self.asker {
             Asker::Netstack(netstack) => netstack.control(),
             Asker::Network(network) => network.connection(),
-        }
+        };
+        (!self.over).then_some(asks)
     }
 
     /// Hears what is asked, and looks; or what else is said. An error when nobody will ask any more.
     pub fn hear(&mut self) -> Result<Said> {
         let said = match self.asker {
-            Asker::Netstack(netstack) => netstack.hear_said()?,
-            Asker::Network(network) => network.hear_said()?,
+            Asker::Netstack(netstack) => netstack.hear_said(),
+            Asker::Network(network) => network.hear_said(),
         };
-        if said == Said::Look {
-            self.look()?;
-        }
-        Ok(said)
+        let answered = said.and_then(|said| {
+            if said == Said::Look {
+                self.look()?;
+            }
+            Ok(said)
+        });
+        self.over |= answered.is_err();
+        answered
     }
 
     /// Whether a connection of a member ended with what carried it, by its own address and the other one. A netstack of

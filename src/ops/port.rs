@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::error::OpsError;
-use super::network::OpenPorts;
+use super::network::Memberships;
 use crate::plan::publish::PublishedPort;
 use crate::plan::step::Link;
 use crate::spec::net::{Ports, Transport};
@@ -56,7 +56,8 @@ pub fn ports(
     }
     let record = found.record()?;
     let mut published = record.published;
-    if !published.is_empty() && !OpenPorts::default().has(&record.spec.network, id.as_str()) {
+    if !published.is_empty() && !Memberships::default().has_ports(&record.spec.network, id.as_str())
+    {
         published.clear();
     }
     if let Some(PortOf { port, transport }) = port {

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::error::OpsError;
 use super::measure::complete;
-use super::network::OpenPorts;
+use super::network::Memberships;
 use super::sweep::sweep;
 use crate::limits::group::is_frozen;
 use crate::plan::publish::PublishedPort;
@@ -18,7 +18,7 @@ use crate::report::quote::shell_command;
 use crate::report::table::Table;
 use crate::spec::order;
 use crate::spec::text::pretty_json;
-use crate::spec::{HostPath, Text};
+use crate::spec::{HostPath, Network, Text};
 use crate::state::health::Status;
 use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
@@ -63,8 +63,10 @@ pub struct PsRow {
     pub changes: Option<ChangeCounts>,
     /// Bytes of the disk that they took then.
     pub size: Option<u64>,
-    /// Its network, in the word that chose it.
+    /// The network it was started with, in the word that chose it.
     pub network: Option<String>,
+    /// The networks it is on now, or, when it has ended, would be on again.
+    pub networks: Vec<String>,
     /// Ports of the host that are open for it; none once it ended.
     pub ports: Vec<PublishedPort>,
     /// When it ended, or was found to have been killed; none while it runs.
@@ -90,6 +92,7 @@ impl PsRow {
             changes: None,
             size: None,
             network: None,
+            networks: Vec::new(),
             ports: Vec::new(),
             ended: None,
             labels: BTreeMap::new(),
@@ -148,9 +151,9 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
     sweep(stores)?;
     let mut rows = Vec::new();
     let mut names = stores.names()?;
-    let mut open = OpenPorts::default();
+    let mut on = Memberships::default();
     for found in stores.list()? {
-        rows.extend(row(&found, scope, &mut open)?);
+        rows.extend(row(&found, scope, &mut on)?);
     }
     for row in &mut rows {
         row.name = names.remove(&row.id);
@@ -162,11 +165,11 @@ pub fn list(stores: &Stores, scope: Scope) -> Result<Vec<PsRow>, OpsError> {
 
 /// What is to be said of one, without its name and ports; nothing if it is gone meanwhile.
 pub(super) fn look(found: &Found) -> Result<Option<PsRow>, OpsError> {
-    Ok(row(found, Scope::Running, &mut OpenPorts::default())?)
+    Ok(row(found, Scope::Running, &mut Memberships::default())?)
 }
 
 /// What is to be said of one; nothing if it is gone meanwhile.
-fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow>, StateError> {
+fn row(found: &Found, scope: Scope, on: &mut Memberships) -> Result<Option<PsRow>, StateError> {
     let id = found.id();
     let unknown = |state| PsRow::unknown(id, state);
     let running = match found.is_running() {
@@ -177,9 +180,11 @@ fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow
         Ok(Some(summary)) => {
             let network = summary.wanted.network.clone();
             let mut row = known(found, summary, running, scope);
-            if !row.ports.is_empty() && !open.has(&network, id.as_str()) {
+            if !row.ports.is_empty() && !on.has_ports(&network, id.as_str()) {
                 row.ports.clear();
             }
+            row.networks =
+                if running { on.of(&network, id.as_str()) } else { next(found, &network) };
             Ok(Some(row))
         }
         Ok(None) if running => Ok(Some(unknown(PsState::Running))),
@@ -193,6 +198,16 @@ fn row(found: &Found, scope: Scope, open: &mut OpenPorts) -> Result<Option<PsRow
             Ok(Some(unknown(if running { PsState::Running } else { PsState::Unreadable })))
         }
     }
+}
+
+/// The networks of one that does not run, if it is started again.
+fn next(found: &Found, network: &Network) -> Vec<String> {
+    let joined = match network {
+        Network::Bridge(_) => found.joined(),
+        _ => Vec::new(),
+    };
+    let others = joined.into_iter().map(|one| one.network.to_string());
+    std::iter::once(network.called()).chain(others).collect()
 }
 
 /// What its record says.
@@ -229,6 +244,7 @@ fn known(found: &Found, summary: Summary, running: bool, scope: Scope) -> PsRow 
         changes,
         size,
         network: Some(summary.wanted.network.called()),
+        networks: Vec::new(),
         ports: if running { summary.published } else { Vec::new() },
         ended: summary.outcome.ended().filter(|_| !running),
         labels: summary.wanted.lifetime.labels,

@@ -166,10 +166,14 @@ impl Store {
         directory::open_if_there(all, name.as_str()).map_err(failed)
     }
 
-    /// What a network is like, as far as it can be read, whoever has it locked.
-    pub fn read_network(&self, name: &NetworkName) -> Option<NetworkRecord> {
-        let directory = self.look_at_network(name).ok()??;
-        LockedNetwork { name: name.clone(), directory }.record().ok()
+    /// What a network is like, whoever has it locked; none where there is none.
+    pub fn read_network(&self, name: &NetworkName) -> Result<Option<NetworkRecord>, NetworkError> {
+        let Some(directory) = self.look_at_network(name)? else { return Ok(None) };
+        match read(name, &directory) {
+            // It is being made, or removed.
+            Err(NetworkError::Directory { source: Errno::NOENT, .. }) => Ok(None),
+            other => other.map(Some),
+        }
     }
 
     /// Waits for who makes a network or starts a holder, and lets nobody else until the descriptor is closed. Whoever
@@ -268,34 +272,7 @@ impl LockedNetwork {
 
     /// What it is like.
     pub fn record(&self) -> Result<NetworkRecord, NetworkError> {
-        let name = || self.name.clone();
-        let text =
-            self.read().map_err(|source| NetworkError::Directory { name: name(), source })?;
-        let record: NetworkRecord = serde_json::from_slice(&text)
-            .map_err(|source| NetworkError::Parse { name: name(), source })?;
-        if record.version != NetworkRecord::VERSION || record.segment.name != self.name {
-            return Err(NetworkError::Foreign(name()));
-        }
-        let verified = record.segment.verify();
-        verified.map_err(|source| NetworkError::Invalid { name: name(), source })?;
-        Ok(record)
-    }
-
-    fn read(&self) -> Result<Vec<u8>, Errno> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = openat(&self.directory, DEFINITION, flags, Mode::empty())?;
-        let mut text = Vec::new();
-        let mut room = vec![0; 1 << 14];
-        loop {
-            let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut room))?;
-            text.extend_from_slice(room.get(..length).unwrap_or_default());
-            if length == 0 {
-                return Ok(text);
-            }
-            if text.len() > LONGEST {
-                return Err(Errno::FBIG);
-            }
-        }
+        read(&self.name, &self.directory)
     }
 
     /// Whole or not at all.
@@ -316,5 +293,36 @@ impl LockedNetwork {
 impl AsFd for LockedNetwork {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
+    }
+}
+
+/// The definition in a network's directory.
+fn read(name: &NetworkName, directory: &OwnedFd) -> Result<NetworkRecord, NetworkError> {
+    let text = read_text(directory)
+        .map_err(|source| NetworkError::Directory { name: name.clone(), source })?;
+    let record: NetworkRecord = serde_json::from_slice(&text)
+        .map_err(|source| NetworkError::Parse { name: name.clone(), source })?;
+    if record.version != NetworkRecord::VERSION || record.segment.name != *name {
+        return Err(NetworkError::Foreign(name.clone()));
+    }
+    let verified = record.segment.verify();
+    verified.map_err(|source| NetworkError::Invalid { name: name.clone(), source })?;
+    Ok(record)
+}
+
+fn read_text(directory: &OwnedFd) -> Result<Vec<u8>, Errno> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = openat(directory, DEFINITION, flags, Mode::empty())?;
+    let mut text = Vec::new();
+    let mut room = vec![0; 1 << 14];
+    loop {
+        let length = rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut room))?;
+        text.extend_from_slice(room.get(..length).unwrap_or_default());
+        if length == 0 {
+            return Ok(text);
+        }
+        if text.len() > LONGEST {
+            return Err(Errno::FBIG);
+        }
     }
 }

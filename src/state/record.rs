@@ -67,7 +67,7 @@ pub struct Record {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub published: Vec<PublishedPort>,
     /// What its network refused, and what it used of it where that was to be learnt; none without a
-    /// network of its own that leads out.
+    /// network of its own that leads out, and where the one of several sandboxes did not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traffic: Option<Traffic>,
     /// How that network ended, where it was not with the run.

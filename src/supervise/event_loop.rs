@@ -284,8 +284,8 @@ impl Supervisor<'_> {
         if let Some(netstack) = self.netstack {
             poller.readable(Event::NetstackEnded, netstack.pidfd());
         }
-        if let Some(names) = &self.names {
-            poller.readable(Event::Names, names.asks());
+        if let Some(asks) = self.names.as_ref().and_then(Names::asks) {
+            poller.readable(Event::Names, asks);
         }
     }
 

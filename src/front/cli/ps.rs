@@ -27,7 +27,7 @@ pub fn command() -> Command {
                 "filter",
                 "KEY=VALUE",
                 "Those that fit: status=running|paused|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
-                 label=NAME[=VALUE], health=starting|healthy|unhealthy|none, publish=PORT[/udp], network=WORD; \
+                 label=NAME[=VALUE], health=starting|healthy|unhealthy|none, publish=PORT[/udp], network=WORD|NAME; \
                  repeatable",
             )
             .short('f'),

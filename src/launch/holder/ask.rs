@@ -1,7 +1,7 @@
 //! Questions to a holder: of who has a place, and of commands.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::error::{HolderError, refusal};
 use super::receive;
@@ -14,8 +14,26 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::socket;
 
-/// Seconds after which a holder that does not answer is given up.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// When an answer is given up, with all that belongs to it.
+#[derive(Debug, Clone, Copy)]
+pub struct Until(Instant);
+
+impl Until {
+    /// For what something depends on: a machine may be slow.
+    pub const PATIENTLY: Duration = Duration::from_secs(20);
+    /// For what is only told.
+    pub const BRIEFLY: Duration = Duration::from_secs(1);
+
+    /// So much later than now.
+    pub fn after(patience: Duration) -> Self {
+        Self(Instant::now() + patience)
+    }
+
+    /// What is left of it.
+    pub(super) fn left(self) -> Duration {
+        self.0.saturating_duration_since(Instant::now())
+    }
+}
 
 /// The same, for who has no place.
 pub(super) fn ask(
@@ -23,12 +41,22 @@ pub(super) fn ask(
     ask: &Ask,
     fd: Option<BorrowedFd<'_>>,
 ) -> Result<(Answer, Option<OwnedFd>)> {
-    ask_and_hear(connection, ask, fd, &mut |_| {})
+    ask_until(Until::after(Until::PATIENTLY), connection, ask, fd)
+}
+
+fn ask_until(
+    until: Until,
+    connection: &OwnedFd,
+    ask: &Ask,
+    fd: Option<BorrowedFd<'_>>,
+) -> Result<(Answer, Option<OwnedFd>)> {
+    ask_and_hear(until, connection, ask, fd, &mut |_| {})
 }
 
 /// Asks, and waits for the answer. Who has ended without reading the question may have said why before. What nobody asked
 /// for meanwhile, `hear` has.
 pub(super) fn ask_and_hear(
+    until: Until,
     connection: &OwnedFd,
     ask: &Ask,
     fd: Option<BorrowedFd<'_>>,
@@ -40,7 +68,7 @@ pub(super) fn ask_and_hear(
         sent => sent?,
     }
     loop {
-        readable(connection)?;
+        readable(connection, until)?;
         match wire::receive(connection) {
             Ok(Some((answer, fd))) => match unasked(answer) {
                 Ok(said) => hear(said),
@@ -66,28 +94,31 @@ pub(super) fn unasked(answer: Answer) -> std::result::Result<Said, Answer> {
 }
 
 /// Waits until there is something to read, or the end.
-pub(super) fn readable(connection: &OwnedFd) -> Result<()> {
+pub(super) fn readable(connection: &OwnedFd, until: Until) -> Result<()> {
     let mut poller = Poller::new();
     poller.readable((), connection.as_fd());
-    if poller.wait(Some(PATIENCE))?.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+    if poller.wait(Some(until.left()))?.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
 }
 
 /// What left a network and was refused, by all its members, or to who has a place; none when its netstack has ended.
 pub fn traffic(
     network: &NetworkName,
     connection: &OwnedFd,
+    until: Until,
 ) -> std::result::Result<Option<Traffic>, HolderError> {
-    ask_traffic(network, connection, &mut |_| {})
+    ask_traffic(network, connection, until, &mut |_| {})
 }
 
 pub(super) fn ask_traffic(
     network: &NetworkName,
     connection: &OwnedFd,
+    until: Until,
     hear: &mut dyn FnMut(Said),
 ) -> std::result::Result<Option<Traffic>, HolderError> {
     let speak = |source| HolderError::Speak { network: network.clone(), source };
     let (told, tells) = socket::pair().map_err(speak)?;
-    match ask_and_hear(connection, &Ask::Traffic, Some(tells.as_fd()), hear).map_err(speak)? {
+    let asked = ask_and_hear(until, connection, &Ask::Traffic, Some(tells.as_fd()), hear);
+    match asked.map_err(speak)? {
         (Answer::Done, _) => {}
         (Answer::Failed(failure), _) if Errno::from_raw(failure.errno) == Errno::ECONNRESET => {
             return Ok(None);
@@ -95,19 +126,33 @@ pub(super) fn ask_traffic(
         (answer, _) => return Err(refusal(network, answer)),
     }
     drop(tells);
-    let told = readable(&told).and_then(|()| receive(&told)).map_err(speak)?;
+    let told = readable(&told, until).and_then(|()| receive(&told)).map_err(speak)?;
     Ok(told.map(|(traffic, _)| traffic))
+}
+
+/// How many are on a network, and whether its netstack has ended.
+pub fn state(
+    network: &NetworkName,
+    connection: &OwnedFd,
+    until: Until,
+) -> std::result::Result<(usize, bool), HolderError> {
+    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    match ask_until(until, connection, &Ask::State, None).map_err(speak)? {
+        (Answer::State { members, uplink_is_lost }, _) => Ok((members, uplink_is_lost)),
+        (answer, _) => Err(refusal(network, answer)),
+    }
 }
 
 /// Who is on a network.
 pub fn members(
     network: &NetworkName,
     connection: &OwnedFd,
+    until: Until,
 ) -> std::result::Result<Vec<Member>, HolderError> {
     let speak = |source| HolderError::Speak { network: network.clone(), source };
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        match ask(connection, &Ask::Members(after), None).map_err(speak)? {
+        match ask_until(until, connection, &Ask::Members(after), None).map_err(speak)? {
             (Answer::Members(members), _) => {
                 let is_last = members.len() < wire::PAGE;
                 after = members.last().map(|(number, _)| *number);
@@ -122,8 +167,8 @@ pub fn members(
 }
 
 /// The user namespace that a holder has, to make another network in. Whoever cannot give it has none to give.
-pub fn space(connection: &OwnedFd) -> Option<Space> {
-    match ask(connection, &Ask::Space, None) {
+pub fn space(connection: &OwnedFd, until: Until) -> Option<Space> {
+    match ask_until(until, connection, &Ask::Space, None) {
         Ok((Answer::Space { subids }, Some(user))) => Some(Space { user, subids }),
         _ => None,
     }

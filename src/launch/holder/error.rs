@@ -148,6 +148,7 @@ pub(super) fn refusal(network: &NetworkName, answer: Answer) -> HolderError {
         Answer::Lease(_)
         | Answer::Space { .. }
         | Answer::Done
+        | Answer::State { .. }
         | Answer::Members(_)
         | Answer::Look
         | Answer::Flow(_)

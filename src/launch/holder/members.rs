@@ -90,6 +90,10 @@ impl Members {
         self.all.iter().find(|(_, member)| is_it(member)).map(|(number, _)| *number)
     }
 
+    pub(super) fn count(&self) -> usize {
+        self.all.len()
+    }
+
     /// Some of those behind this number.
     pub(super) fn list(&self, after: Option<u64>) -> Vec<(u64, Member)> {
         let behind = self.all.iter().filter(|(number, _)| Some(**number) > after);

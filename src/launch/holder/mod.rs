@@ -57,7 +57,9 @@ mod wire;
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
@@ -70,8 +72,8 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::socket;
 
+pub use ask::{Until, bind, disconnect, members, space, state, traffic};
 use ask::{ask, ask_and_hear, ask_traffic, readable, unasked};
-pub use ask::{bind, disconnect, members, space, traffic};
 use error::refusal;
 pub use error::{HolderError, no_place};
 pub use start::{Space, Start, start};
@@ -82,10 +84,15 @@ pub(in crate::launch) use wire::{Tell, receive, send};
 /// The name of a holder's socket in the network's directory.
 pub const SOCKET: &str = "socket";
 
+/// How long the ports of a place may take to be closed.
+const CLOSING: Duration = Duration::from_secs(5);
+
 /// A sandbox's place on a network; given up when this is dropped.
 #[derive(Debug)]
 pub struct Membership {
     connection: OwnedFd,
+    /// Where is told what was refused, when the place is taken away.
+    told: OwnedFd,
     lease: Lease,
     door: Door,
     /// Whether ports are open for it.
@@ -101,12 +108,25 @@ pub fn connect(
     network: &NetworkName,
     directory: impl AsFd,
 ) -> std::result::Result<Option<OwnedFd>, HolderError> {
+    connect_until(Until::after(Until::PATIENTLY), network, directory)
+}
+
+/// The same, with less patience.
+pub fn connect_until(
+    until: Until,
+    network: &NetworkName,
+    directory: impl AsFd,
+) -> std::result::Result<Option<OwnedFd>, HolderError> {
     let failed = |source| HolderError::Speak { network: network.clone(), source };
     let socket = unix_socket().map_err(failed)?;
     let address = address(directory).map_err(failed)?;
+    // One that is stopped takes no connection: when too many wait, the next one would wait for ever. None is no bound.
+    let most = until.left().max(Duration::from_millis(1));
+    set_socket_timeout(&socket, Timeout::Send, Some(most)).map_err(|errno| failed(errno.into()))?;
     match rustix::net::connect(&socket, &address) {
         Ok(()) => {}
         Err(rustix::io::Errno::CONNREFUSED | rustix::io::Errno::NOENT) => return Ok(None),
+        Err(rustix::io::Errno::AGAIN) => return Err(failed(Errno::ETIMEDOUT)),
         Err(errno) => return Err(failed(errno.into())),
     }
     let peer = socket::peer(&socket).map_err(failed)?;
@@ -142,11 +162,13 @@ pub fn join(
     let speak = |source| HolderError::Speak { network: network.clone(), source };
     let (name, seat) = (name.map(str::to_owned), seat.clone());
     let wanted = Ask::Join { version: wire::VERSION, name, seat };
-    match ask(&connection, &wanted, None).map_err(speak)? {
+    let (told, tells) = socket::pair().map_err(speak)?;
+    match ask(&connection, &wanted, Some(tells.as_fd())).map_err(speak)? {
         (Answer::Lease(lease), Some(user)) if lease.network == *network => {
             let door = Door { user, net: None };
             Ok(Membership {
                 connection,
+                told,
                 lease,
                 door,
                 has_ports: Cell::new(false),
@@ -202,27 +224,45 @@ impl Membership {
     }
 
     /// Lets nobody in any more: when this returns, somebody else can have the ports. Where holder or netstack have
-    /// ended, there are none.
+    /// ended, there are none; where they are stopped, they keep them until they go on.
     pub fn withdraw(&self) {
         if self.has_ports.replace(false)
             && let Ok((told, tells)) = pipe_with(PipeFlags::CLOEXEC)
-            && self.done(&Ask::Withdraw, Some(tells.as_fd())).is_ok()
         {
-            drop(tells);
-            // The end of it is what is waited for.
-            readable(&told).unwrap_or(());
+            let until = Until::after(CLOSING);
+            if self.done_until(until, &Ask::Withdraw, Some(tells.as_fd())).is_ok() {
+                drop(tells);
+                // The end of it is what is waited for.
+                readable(&told, until).unwrap_or(());
+            }
         }
     }
 
-    /// What was refused to the sandbox on its way out, if that can be known; and what was told of it meanwhile.
+    /// What was refused to the sandbox on its way out, if that can be known; and what was told of it meanwhile. Whoever
+    /// watches over a run does nothing else until this returns: who does not answer soon is not waited for.
     pub(super) fn last_told(&self) -> (Vec<Flow>, Option<Traffic>) {
-        let mut flows = Vec::new();
-        let hear = &mut |said| match said {
-            Said::Flow(flow) => flows.push(*flow),
-            said => self.note(&said),
-        };
-        let traffic = ask_traffic(&self.lease.network, &self.connection, hear);
-        (flows, traffic.ok().flatten())
+        let (until, mut flows) = (Until::after(Until::BRIEFLY), Vec::new());
+        let mut traffic = None;
+        if !self.has_parted() {
+            let hear = &mut |said| match said {
+                Said::Flow(flow) => flows.push(*flow),
+                said => self.note(&said),
+            };
+            let asked = ask_traffic(&self.lease.network, &self.connection, until, hear);
+            self.dismissed.set(matches!(asked, Err(HolderError::Dismissed(_))));
+            traffic = asked.ok().flatten();
+        }
+        if traffic.is_none() && self.has_parted() {
+            // The end of it, where nobody knew, or is left to tell.
+            let last = readable(&self.told, until).and_then(|()| receive(&self.told));
+            traffic = last.ok().flatten().map(|(traffic, _)| traffic);
+        }
+        (flows, traffic)
+    }
+
+    /// Whether nobody can be asked by its connection any more.
+    fn has_parted(&self) -> bool {
+        self.dismissed.get() || self.is_over()
     }
 
     /// To the holder.
@@ -300,10 +340,19 @@ impl Membership {
     fn done(
         &self,
         wanted: &Ask,
-        fd: Option<std::os::fd::BorrowedFd<'_>>,
+        fd: Option<BorrowedFd<'_>>,
     ) -> std::result::Result<(), HolderError> {
-        let network = &self.lease.network;
-        match ask_and_hear(&self.connection, wanted, fd, &mut |said| self.note(&said)) {
+        self.done_until(Until::after(Until::PATIENTLY), wanted, fd)
+    }
+
+    fn done_until(
+        &self,
+        until: Until,
+        wanted: &Ask,
+        fd: Option<BorrowedFd<'_>>,
+    ) -> std::result::Result<(), HolderError> {
+        let (network, connection) = (&self.lease.network, &self.connection);
+        match ask_and_hear(until, connection, wanted, fd, &mut |said| self.note(&said)) {
             Ok((Answer::Done, _)) => Ok(()),
             Ok((answer, _)) => {
                 self.dismissed.set(answer == Answer::Dismissed);

@@ -62,6 +62,8 @@ pub(super) struct Holder<'a> {
     bound: BTreeSet<u64>,
     /// Those that are.
     filtered: BTreeSet<u64>,
+    /// To those who are to hear at last what was refused to them.
+    tells: BTreeMap<u64, OwnedFd>,
     /// How many ports of the host are open for them.
     published: BTreeMap<u64, usize>,
     next: u64,
@@ -81,6 +83,7 @@ impl<'a> Holder<'a> {
             ports: BTreeMap::new(),
             bound: BTreeSet::new(),
             filtered: BTreeSet::new(),
+            tells: BTreeMap::new(),
             published: BTreeMap::new(),
             next: 0,
             uplink_is_lost: false,
@@ -167,6 +170,8 @@ impl<'a> Holder<'a> {
         let Some(Tie::Connection(connection)) = self.ties.get(&number) else { return };
         let stays = match wire::receive::<Ask>(connection) {
             Ok(Some((Ask::Stay, Some(process)))) if self.members.get(number).is_some() => {
+                // Whoever connected it does not stay.
+                self.tells.remove(&number);
                 self.reply(number, &Answer::Done).then_some(Some(process))
             }
             Ok(Some((Ask::Servers(servers), None))) if self.members.get(number).is_some() => {
@@ -204,9 +209,10 @@ impl<'a> Holder<'a> {
 
     fn answer(&mut self, number: u64, ask: Ask, fd: Option<OwnedFd>) -> Answer {
         let answered = match (ask, fd) {
-            (Ask::Join { version: wire::VERSION, name, seat }, None) => {
+            (Ask::Join { version: wire::VERSION, name, seat }, Some(tells)) => {
                 match self.members.admit(number, name, seat) {
                     Ok(member) => {
+                        self.tells.insert(number, tells);
                         self.tell_names(&member);
                         return Answer::Lease(self.lease(&member));
                     }
@@ -222,6 +228,10 @@ impl<'a> Holder<'a> {
             (Ask::Disconnect(id), None) => self.disconnect(&id),
             (Ask::Bind(id), None) => self.bind(&id),
             (Ask::Space, None) => Err(Answer::Space { subids: self.made.subids }),
+            (Ask::State, None) => Err(Answer::State {
+                members: self.members.count(),
+                uplink_is_lost: self.uplink_is_lost,
+            }),
             (Ask::Members(after), None) => Err(Answer::Members(self.list(after))),
             (Ask::Traffic, Some(to)) => {
                 let of = self.members.get(number).map(members::addresses);
@@ -320,9 +330,15 @@ impl<'a> Holder<'a> {
         self.tell_one(&left, told)
     }
 
-    /// The launcher of who came with its start hears that this was on purpose.
+    /// The launcher of who came with its start hears that this was on purpose, and what was refused until now: from its
+    /// address it could be asked for no more.
     fn disconnect(&mut self, id: &str) -> Answered {
         let number = self.members.number_of(id).ok_or(Answer::Absent)?;
+        if let Some((member, tells)) = self.members.get(number).zip(self.tells.remove(&number)) {
+            let report = Tell::Report(members::addresses(member));
+            // Without a netstack there is nobody who knows.
+            drop(self.tell_one(&report, Some(&tells)));
+        }
         self.reply(number, &Answer::Dismissed);
         self.dismiss(number);
         Ok(())
@@ -332,6 +348,7 @@ impl<'a> Holder<'a> {
         // Without a netstack there is no port either.
         drop(self.withdraw(number, None));
         self.ties.remove(&number);
+        self.tells.remove(&number);
         self.unplug(number);
         self.bound.remove(&number);
         if let Some(member) = self.members.remove(number) {

@@ -16,7 +16,7 @@ use crate::sys::errno::{Errno, Result};
 use crate::sys::socket;
 
 /// Of these messages: raised when one means something else.
-pub(super) const VERSION: u32 = 6;
+pub(super) const VERSION: u32 = 7;
 
 /// Longest message: addresses of all members there can be, or [`PAGE`] of them with all names they can have.
 const LONGEST: usize = 192 << 10;
@@ -28,7 +28,8 @@ pub(super) const PAGE: usize = 16;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(super) enum Ask {
-    /// For a place on the network. It lasts as long as the connection.
+    /// For a place on the network. It lasts as long as the connection. The socket that comes along is told what was
+    /// refused to its sandbox, as JSON, when somebody takes the place away.
     Join {
         /// [`VERSION`].
         version: u32,
@@ -58,6 +59,8 @@ pub(super) enum Ask {
     },
     /// To let nobody in any more. What comes along is closed when that is done.
     Withdraw,
+    /// How many are there, and whether there is a way out.
+    State,
     /// Who is there: those behind the one with this number.
     Members(Option<u64>),
     /// What went out and was refused: told, as JSON, to the socket that comes along. Who has a place hears of itself.
@@ -89,6 +92,13 @@ pub(super) enum Answer {
     Done,
     /// The kernel did not want to.
     Failed(Failure),
+    /// Of the network as a whole.
+    State {
+        /// How many are on it.
+        members: usize,
+        /// Whether the netstack has ended.
+        uplink_is_lost: bool,
+    },
     /// Who is there, by their numbers: at most [`PAGE`].
     Members(Vec<(u64, Member)>),
     /// Nobody asked: the netstack wants to know whether the host asks the same servers for names.

@@ -13,7 +13,7 @@ pub enum Filter {
     Name(String),
     /// `label=NAME[=VALUE]`
     Label(String, Option<String>),
-    /// `dangling=BOOL`: whether no sandbox is on it.
+    /// `dangling=BOOL`: whether no sandbox is on it. One that does not tell is neither.
     Dangling(bool),
     /// `internal=BOOL`
     Internal(bool),
@@ -65,7 +65,7 @@ impl Filter {
                 let label = row.labels.get(name);
                 label.is_some_and(|label| value.as_ref().is_none_or(|value| value == label))
             }
-            Self::Dangling(is) => (row.sandboxes == 0) == *is,
+            Self::Dangling(is) => row.sandboxes.is_some_and(|count| (count == 0) == *is),
             Self::Internal(is) => row.internal == *is,
             Self::Custom(is) => (row.name.as_str() != NetworkName::DEFAULT) == *is,
         }
@@ -101,7 +101,7 @@ fn value(row: &NetworkRow, field: &str) -> String {
         "Subnet6" => row.subnet6.to_string(),
         "Gateway" => row.gateway.to_string(),
         "Internal" => row.internal.to_string(),
-        "Sandboxes" => row.sandboxes.to_string(),
+        "Sandboxes" => row.sandboxes.map(|count| count.to_string()).unwrap_or_default(),
         "CreatedAt" => row.created.to_string(),
         _ => {
             let label = |(name, value): (&String, &String)| escape(format!("{name}={value}"));
@@ -126,7 +126,7 @@ mod tests {
             uplink: super::super::Uplink::None,
             ip_range: None,
             labels: [("a".to_owned(), "1\u{1b}".to_owned())].into(),
-            sandboxes: 2,
+            sandboxes: Some(2),
             created: Timestamp::from_nanoseconds(0),
         }
     }

@@ -19,7 +19,7 @@ use super::error::NetworksError;
 use super::place::{Place, place};
 use super::{find, open};
 use crate::host::Probe;
-use crate::launch::holder::{self, HolderError};
+use crate::launch::holder::{self, HolderError, Until};
 use crate::launch::{Below, Door, configure_port, keep_sources};
 use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
@@ -220,7 +220,7 @@ fn on(store: &Store, network: &NetworkName, id: &str) -> Result<Option<OwnedFd>,
     // Removed meanwhile.
     let Some(locked) = store.lock_network(network)? else { return Ok(None) };
     let Some(holder) = holder::connect(network, &locked)? else { return Ok(None) };
-    let members = holder::members(network, &holder)?;
+    let members = holder::members(network, &holder, Until::after(Until::PATIENTLY))?;
     let is_there = members.iter().any(|member| member.id.as_deref() == Some(id));
     Ok(is_there.then_some(holder))
 }

@@ -1,17 +1,23 @@
 //! What networks there are, and who is on them.
+//!
+//! # Decisions
+//! - Nobody's lock is waited for: a holder that ends meanwhile has nobody on its network.
+//! - One that does not answer is one line of the list, and keeps no other from being told. It is asked for nothing that its
+//!   netstack has to answer.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::os::fd::OwnedFd;
 
 use serde::Serialize;
 
+use super::ANSWER;
 use super::error::NetworksError;
-use super::find;
-use crate::launch::holder::{self, Member};
+use crate::launch::holder::{self, Member, Until};
 use crate::plan::traffic::Traffic;
 use crate::report::table::Table;
 use crate::spec::net::{Egress, NetworkName, Prefix};
-use crate::state::{LockedNetwork, Store, Timestamp};
+use crate::state::{NetworkRecord, Store, Timestamp};
 
 /// A network, as listings show it.
 #[derive(Debug, Clone, Serialize)]
@@ -33,8 +39,8 @@ pub struct NetworkRow {
     pub labels: BTreeMap<String, String>,
     /// How the way out is.
     pub uplink: Uplink,
-    /// How many sandboxes are on it.
-    pub sandboxes: usize,
+    /// How many sandboxes are on it; none where nobody could tell.
+    pub sandboxes: Option<usize>,
     /// When it was made.
     pub created: Timestamp,
 }
@@ -46,7 +52,7 @@ pub struct NetworkDetail {
     row: NetworkRow,
     /// What may leave.
     egress: Egress,
-    /// What went out and was refused, by all of them, since the first one came.
+    /// What went out and was refused, by all of them, since the first one came; none where nobody could tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     traffic: Option<Traffic>,
     /// Who is on it, in the order they came.
@@ -65,50 +71,66 @@ pub enum Uplink {
     Up,
     /// Its netstack has ended before the members.
     Lost,
+    /// Whoever holds the network does not answer.
+    Unknown,
 }
 
 /// All networks by name, and what hinders looking at others.
 pub fn list(store: &Store) -> Result<(Vec<NetworkRow>, Vec<NetworksError>), NetworksError> {
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
     for name in store.networks()? {
-        match store.lock_network(&name).map_err(NetworksError::from) {
-            Ok(Some(network)) => match look(&network) {
-                Ok(detail) => rows.push(detail.row),
-                Err(error) => failed.push(error),
-            },
+        let record = match store.read_network(&name) {
+            Ok(Some(record)) => record,
             // Removed meanwhile.
-            Ok(None) => {}
-            Err(error) => failed.push(error),
-        }
+            Ok(None) => continue,
+            Err(error) => {
+                failed.push(error.into());
+                continue;
+            }
+        };
+        let state =
+            ask(store, &name).and_then(|holder| holder.map(|h| state(&name, &h)).transpose());
+        rows.push(row(record, state.map_err(drop)));
     }
     Ok((rows, failed))
 }
 
 /// One network.
 pub fn inspect(store: &Store, name: &NetworkName) -> Result<NetworkDetail, NetworksError> {
-    let network = find(store, name)?;
-    look(&network)
+    let record = store.read_network(name)?.ok_or_else(|| NetworksError::NotThere(name.clone()))?;
+    let egress = record.segment.egress.clone();
+    let Some(holder) = ask(store, name)? else {
+        let row = row(record, Ok(None));
+        return Ok(NetworkDetail { row, egress, traffic: None, members: Vec::new() });
+    };
+    let row = row(record, Ok(Some(state(name, &holder)?)));
+    let members = holder::members(name, &holder, Until::after(ANSWER))?;
+    // Its netstack may have ended, or be stopped: then all else is known.
+    let traffic = holder::traffic(name, &holder, Until::after(ANSWER)).unwrap_or_default();
+    Ok(NetworkDetail { row, egress, traffic, members })
 }
 
-fn look(network: &LockedNetwork) -> Result<NetworkDetail, NetworksError> {
-    let record = network.record()?;
+fn ask(store: &Store, name: &NetworkName) -> Result<Option<OwnedFd>, NetworksError> {
+    let Some(directory) = store.look_at_network(name)? else { return Ok(None) };
+    Ok(holder::connect_until(Until::after(ANSWER), name, &directory)?)
+}
+
+type State = (usize, bool);
+
+fn state(name: &NetworkName, holder: &OwnedFd) -> Result<State, NetworksError> {
+    Ok(holder::state(name, holder, Until::after(ANSWER))?)
+}
+
+fn row(record: NetworkRecord, state: Result<Option<State>, ()>) -> NetworkRow {
     let segment = record.segment;
-    let holder = holder::connect(network.name(), network)?;
-    let members = match &holder {
-        Some(holder) => holder::members(network.name(), holder)?,
-        None => Vec::new(),
-    };
-    let traffic = match &holder {
-        Some(holder) => holder::traffic(network.name(), holder)?,
-        None => None,
-    };
-    let uplink = match (&holder, &traffic) {
-        (Some(_), None) => Uplink::Lost,
+    let uplink = match state {
+        Err(()) => Uplink::Unknown,
+        Ok(Some((_, true))) => Uplink::Lost,
         _ if segment.egress.closed => Uplink::None,
-        (None, _) => Uplink::Idle,
-        (Some(_), Some(_)) => Uplink::Up,
+        Ok(None) => Uplink::Idle,
+        Ok(Some(_)) => Uplink::Up,
     };
-    let row = NetworkRow {
+    NetworkRow {
         uplink,
         name: segment.name,
         subnet: segment.subnet,
@@ -117,10 +139,9 @@ fn look(network: &LockedNetwork) -> Result<NetworkDetail, NetworksError> {
         internal: segment.egress.closed,
         ip_range: segment.range,
         labels: record.labels,
-        sandboxes: members.len(),
+        sandboxes: state.ok().map(|state| state.map_or(0, |(members, _)| members)),
         created: record.created,
-    };
-    Ok(NetworkDetail { row, egress: segment.egress, traffic, members })
+    }
 }
 
 /// Their names alone.
@@ -139,10 +160,11 @@ pub fn table(rows: &[NetworkRow], screen: Option<usize>) -> String {
             match row.uplink {
                 Uplink::None => "none",
                 Uplink::Lost => "lost",
+                Uplink::Unknown => "unknown",
                 Uplink::Idle | Uplink::Up => "user",
             }
             .to_owned(),
-            row.sandboxes.to_string(),
+            row.sandboxes.map_or_else(|| "-".to_owned(), |count| count.to_string()),
         ]);
     }
     if let Some(screen) = screen {
@@ -166,7 +188,7 @@ mod tests {
             uplink: Uplink::Idle,
             ip_range: None,
             labels: BTreeMap::new(),
-            sandboxes: 2,
+            sandboxes: Some(2),
             created: Timestamp::now(),
         };
         let titles = |screen| {

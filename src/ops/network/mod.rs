@@ -8,15 +8,15 @@ mod choose;
 mod connect;
 mod error;
 mod list;
+mod memberships;
 mod place;
-mod ports;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use crate::host::{self, Probe};
-use crate::launch::holder;
+use crate::launch::holder::{self, Until};
 use crate::plan::facts::StoreState;
 use crate::spec::net::segment::{default_subnet, default_subnet6, overlap};
 use crate::spec::net::{Egress, NetworkName, Prefix, Segment};
@@ -26,8 +26,8 @@ pub use choose::{Filter, formatted, is_wanted, parse_format};
 pub use connect::{connect, disconnect, reconnect};
 pub use error::NetworksError;
 pub use list::{NetworkDetail, NetworkRow, Uplink, inspect, list, names, table};
+pub use memberships::Memberships;
 pub use place::{Place, place, preview};
-pub use ports::OpenPorts;
 
 /// What a network is to be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,7 +117,7 @@ fn segment(store: &Store, wanted: &Wanted) -> Result<Segment, NetworksError> {
 /// All networks that there are. One that cannot be read takes nothing.
 fn others(store: &Store) -> Result<Vec<Segment>, NetworksError> {
     let names = store.networks()?;
-    let records = names.iter().filter_map(|name| store.read_network(name));
+    let records = names.iter().filter_map(|name| store.read_network(name).ok().flatten());
     Ok(records.map(|record| record.segment).collect())
 }
 
@@ -126,6 +126,8 @@ fn find(store: &Store, name: &NetworkName) -> Result<LockedNetwork, NetworksErro
     store.lock_network(name)?.ok_or_else(|| NetworksError::NotThere(name.clone()))
 }
 
+/// How long the holder of one network among others may take to tell what there is.
+const ANSWER: Duration = Duration::from_secs(2);
 /// How long a holder that nobody needs may take to end.
 const ENDING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(30);
@@ -138,7 +140,7 @@ pub fn remove(store: &Store, name: &NetworkName) -> Result<(), NetworksError> {
         let Some(connection) = holder::connect(name, &network)? else {
             return Ok(store.remove_network(&network)?);
         };
-        let members = holder::members(name, &connection)?.len();
+        let members = holder::state(name, &connection, Until::after(Until::PATIENTLY))?.0;
         if members > 0 || Instant::now() > end {
             return Err(NetworksError::Busy { name: name.clone(), members });
         }

@@ -1,10 +1,10 @@
 //! A sandbox's place on a network: with the holder that is there, or the first one starts it.
 
 use super::error::NetworksError;
-use super::{Wanted, create, open, segment};
+use super::{ANSWER, Wanted, create, open, segment};
 use crate::confine::seccomp::{self, Program};
 use crate::host::Probe;
-use crate::launch::holder::{self, Membership, Space, Start};
+use crate::launch::holder::{self, Membership, Space, Start, Until};
 use crate::plan::facts::{Facts, Lease};
 use crate::plan::step::{IdsStep, Link};
 use crate::plan::{plan_same_ids, seccomp_of_network};
@@ -99,13 +99,16 @@ fn start(
 
 /// The user namespace that all networks are to be in, if there is one already: that of any holder who can be joined.
 ///
-/// A holder that ends meanwhile gives none, nor what cannot be opened, and one that was started in a user namespace which this process has no power
-/// over, none that is of use: the next one is asked.
+/// A holder that ends meanwhile gives none, nor what cannot be opened, and one that was started in a user namespace which
+/// this process has no power over, none that is of use: the next one is asked. So it is where one does not answer: then no
+/// sandbox is on both.
 fn space(store: &Store, besides: &NetworkName) -> Result<Option<Space>, NetworksError> {
     for name in store.networks()?.iter().filter(|name| *name != besides) {
         let Ok(Some(directory)) = store.look_at_network(name) else { continue };
-        let connection = holder::connect(name, &directory).ok().flatten();
-        if let Some(space) = connection.as_ref().and_then(holder::space)
+        let until = Until::after(ANSWER);
+        let connection = holder::connect_until(until, name, &directory).ok().flatten();
+        let space = connection.as_ref().and_then(|holder| holder::space(holder, until));
+        if let Some(space) = space
             && space.may_be_entered()
         {
             return Ok(Some(space));

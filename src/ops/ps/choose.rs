@@ -92,7 +92,7 @@ impl Filter {
             Self::Publish(PortOf { port, transport }) => {
                 row.ports.iter().any(|one| one.at.port() == *port && one.transport == *transport)
             }
-            Self::Network(network) => row.network.as_ref() == Some(network),
+            Self::Network(network) => row.networks.contains(network),
             Self::Label(name, value) => row
                 .labels
                 .get(name)
@@ -146,8 +146,8 @@ mod tests {
             transport: Transport::Tcp,
             at: "127.0.0.1:8080".parse().unwrap(),
         };
-        let (ports, network) = (vec![port], Some("user".to_owned()));
-        PsRow { labels, ports, network, name: Some(name.to_owned()), ..PsRow::unknown(id, state) }
+        let (ports, networks) = (vec![port], vec!["user".to_owned(), "lab".to_owned()]);
+        PsRow { labels, ports, networks, name: Some(name.to_owned()), ..PsRow::unknown(id, state) }
     }
 
     #[test]
@@ -170,6 +170,7 @@ mod tests {
             (&["publish=8080/udp"], false),
             (&["publish=80"], false),
             (&["network=user", "network=host"], true),
+            (&["network=lab"], true),
             (&["network=none"], false),
             (&["health=none"], true),
             (&["health=none", "health=healthy"], true),

@@ -51,7 +51,7 @@ fn value(row: &PsRow, field: &str, now: Timestamp) -> String {
         "RunningFor" => age(row),
         "Size" => row.size.map(size),
         "Ports" => Some(crate::ops::port::short(&row.ports)),
-        "Networks" => row.network.as_ref().map(escape),
+        "Networks" => Some(row.networks.iter().map(escape).collect::<Vec<_>>().join(",")),
         "Labels" => Some(labels(row)),
         "Changes" => row.changes.as_ref().map(changes_text),
         "From" => row.from.as_ref().map(HostPath::to_string),

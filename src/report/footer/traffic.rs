@@ -6,7 +6,7 @@ use crate::report::quote::shell_command;
 use crate::spec::Network;
 use crate::spec::net::Rule;
 use crate::spec::text::escape;
-use crate::state::Record;
+use crate::state::{Outcome, Record};
 
 /// What was used, where that was to be learnt.
 pub(super) fn learnt(record: &Record) -> Option<String> {
@@ -20,7 +20,7 @@ pub(super) fn learnt(record: &Record) -> Option<String> {
 
 /// What the network refused.
 pub(super) fn lines(record: &Record, kept: Kept) -> Vec<String> {
-    let Some(traffic) = &record.traffic else { return Vec::new() };
+    let Some(traffic) = &record.traffic else { return unknown(record).into_iter().collect() };
     let mut lines = Vec::new();
     if !traffic.refused.is_empty() {
         lines.push(refused(traffic, record, kept));
@@ -32,6 +32,16 @@ pub(super) fn lines(record: &Record, kept: Kept) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// That nobody could tell what a network of several refused. Of one that was lost that is said already.
+fn unknown(record: &Record) -> Option<String> {
+    let is_member = matches!(record.spec.network, Network::Bridge(_));
+    let has_run = matches!(record.outcome, Outcome::Exited { .. });
+    (is_member && has_run && record.network_loss.is_none()).then(|| {
+        let network = called(record);
+        format!("what the network{network} refused to this run is not known: it did not answer")
+    })
 }
 
 /// That there was no network any more at some point.

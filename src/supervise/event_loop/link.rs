@@ -49,11 +49,7 @@ impl Supervisor<'_> {
                 Ok(Said::Look) => {}
                 Ok(Said::Flow(flow)) => self.tell_of(&flow),
                 Ok(Said::Cut) => self.way_out_ended(),
-                Err(_) => {
-                    self.way_out_ended();
-                    self.names = None;
-                    return;
-                }
+                Err(_) => return self.way_out_ended(),
             }
         }
     }
@@ -84,8 +80,9 @@ impl Supervisor<'_> {
 }
 
 fn is_said(names: &Names<'_>) -> bool {
+    let Some(asks) = names.asks() else { return false };
     let mut poller = Poller::new();
-    poller.readable((), names.asks());
+    poller.readable((), asks);
     poller.wait(Some(Duration::ZERO)).is_ok_and(|ready| !ready.is_empty())
 }
 

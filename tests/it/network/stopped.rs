@@ -1,6 +1,94 @@
 //! Networks whose processes are stopped or gone: what they keep from being done, and what they do not.
 
+use super::several::on_own_with;
 use crate::support::World;
+
+/// `soon COMMAND` prints what it does and how it ended, and whether that was before a holder would have been given up.
+/// The processes are those of a pid namespace of its own: `of NAME` is the newest one that is called so.
+const WORDS: &str = r#"
+soon() { begun=$(date +%s); "$@" 2>&1; said=$?; [ $(($(date +%s) - begun)) -lt 10 ] && echo "soon $said" || echo "late $said"; }
+of() { for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$1" ] && [ "$(cut -d' ' -f3 $p/stat)" != Z ] && echo ${p#/proc/}; done | sort -n | tail -1; }
+gone() { while [ -e /proc/$1 ]; do sleep 0.02; done; }
+events() { "$BRYO" events --since 1h --until 1ms -f event=network_connect -f event=network_disconnect --format '{{.Action}} {{.Details}}'; }
+"#;
+
+/// Tries where it may not.
+const TRIES: &str = r#"
+import socket, time
+try: socket.create_connection(("198.51.100.8", 81), 30)
+except OSError: print("up", flush=True)
+time.sleep(60)
+"#;
+
+fn told(script: &str) -> String {
+    on_own_with(&[("tries.py", TRIES)], &format!("{WORDS}{script}"))
+}
+
+/// The netstack of a network is stopped while a member ends.
+const MEMBER_ENDS: &str = r#"
+"$BRYO" network create --internal n >/dev/null
+"$BRYO" run --verbose --rm -w / --read "$HOME/shown" --report "$HOME/report" --network bridge:n --name web -- \
+    sh -c 'echo up; exec sleep 1001' >"$HOME/one" 2>"$HOME/said" & one=$!
+up one; stack=$(of bryo-netstack)
+kill -STOP $stack
+kill $one
+soon wait $one
+grep -c '"refused": \[' "$HOME/report"
+tr -s " \n" " " <"$HOME/said" | grep -o "what the network .n. refused to this run is not known"
+kill -CONT $stack; gone $stack
+# The control: one that answers, and nothing was refused.
+"$BRYO" run --verbose --rm -w / --read "$HOME/shown" --report "$HOME/report" --network bridge:n -- sh -c true 2>"$HOME/said"
+grep -c '"refused": \[' "$HOME/report"
+grep -c known "$HOME/said"
+until "$BRYO" network rm n >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_member_ends_while_its_netstack_is_stopped_and_what_was_refused_is_unknown() {
+    let unknown = "what the network `n` refused to this run is not known";
+    assert_eq!(told(MEMBER_ENDS), format!("soon 143\n0\n{unknown}\n1\n0\n"));
+}
+
+/// Of three networks one has its netstack stopped, one its holder.
+const LISTS: &str = r#"
+for n in 1 2 3; do "$BRYO" network create --internal n$n >/dev/null; done
+start n1 -- sh -c 'echo up; exec sleep 1001' >"$HOME/one" & one=$!
+up one; stack=$(of bryo-netstack)
+start n2 --name web -- sh -c 'echo up; exec sleep 1002' >"$HOME/two" & two=$!
+up two; holder=$(of bryo-network)
+kill -STOP $stack $holder
+form='{{.Name}} {{.Sandboxes}}'
+soon "$BRYO" network ls --format "$form"
+"$BRYO" network ls | awk 'NR > 1 {print $1, $4}'
+soon "$BRYO" network inspect n1 | grep -E '"uplink"|"traffic"|"v4"|soon|late' | wc -l
+soon "$BRYO" ps --format '{{.Names}} {{.Networks}}' --filter network=n2
+kill -CONT $stack $holder
+"$BRYO" network ls --format "$form"
+kill $one $two; wait $one $two || :
+until "$BRYO" network rm n1 n2 n3 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_network_that_does_not_answer_is_one_line_of_the_list() {
+    let stopped = "n1 1\nn2 \nn3 0\nsoon 0\nn1 none\nn2 unknown\nn3 none\n3\nweb n2\nsoon 0\n";
+    assert_eq!(told(LISTS), format!("{stopped}n1 1\nn2 1\nn3 0\n"));
+}
+
+/// What a member may not is tried before it is disconnected.
+const DISCONNECTED: &str = r#"
+"$BRYO" network create --allow 198.51.100.7 n >/dev/null
+start n --name web --report "$HOME/report" -- python3 "$HOME/shown/tries.py" >"$HOME/one" & one=$!
+up one
+"$BRYO" network disconnect n web
+kill $one; wait $one
+python3 -c 'import json, sys; print([(r["address"], r["port"], r["count"]) for r in json.load(open(sys.argv[1]))["traffic"]["refused"]])' "$HOME/report"
+until "$BRYO" network rm n >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn what_was_refused_to_a_member_is_told_also_when_it_is_disconnected() {
+    assert_eq!(told(DISCONNECTED), "[('198.51.100.8', 81, 1)]\n");
+}
 
 #[test]
 fn a_network_is_called_by_no_word_that_means_another() {
