@@ -399,6 +399,7 @@ fn watch(
         witness: None,
         ends_with_network: false,
         place: None,
+        helper: None,
     };
     let running = Running {
         pidfd: entered.pidfd,

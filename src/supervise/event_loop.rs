@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use super::control::{Control, Heard};
 use super::denials::Denials;
 use super::health::Health;
+use super::helper::Helper;
 use super::memory::Memory;
 use super::pump::Role;
 use super::service::{self, Voice};
@@ -49,6 +50,7 @@ enum Event {
     InitEnded,
     ServerEnded,
     NetstackEnded,
+    HelperEnded,
     Names,
     Memory,
     Watch(watch::Event),
@@ -98,6 +100,7 @@ struct Supervisor<'a> {
     group: Option<&'a Group>,
     memory: Option<Memory>,
     names: Option<Names<'a>>,
+    helper: Option<&'a Helper>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
     /// When the servers of a killed sandbox are killed too: what waits for an answer of one that hangs
@@ -167,6 +170,7 @@ pub(super) fn run(
         group,
         memory,
         names,
+        helper: duties.helper,
         doomed: None,
         stuck: None,
         how: None,
@@ -284,6 +288,9 @@ impl Supervisor<'_> {
         if let Some(netstack) = self.netstack {
             poller.readable(Event::NetstackEnded, netstack.pidfd());
         }
+        if let Some(helper) = self.helper.and_then(Helper::pidfd) {
+            poller.readable(Event::HelperEnded, helper);
+        }
         if let Some(asks) = self.names.as_ref().and_then(Names::asks) {
             poller.readable(Event::Names, asks);
         }
@@ -298,6 +305,7 @@ impl Supervisor<'_> {
             Event::Memory => self.look_at_memory()?,
             Event::Names => self.hear_names(),
             Event::NetstackEnded => self.network_ended(),
+            Event::HelperEnded => self.helper.iter().for_each(|helper| helper.reap()),
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::Watch(event) => {
                 if let Some(how) = self.watch.handle(event, ready)? {

@@ -37,6 +37,7 @@ mod denials;
 pub mod errand;
 mod event_loop;
 mod health;
+mod helper;
 mod limits;
 mod memory;
 mod modes;
@@ -59,6 +60,7 @@ use std::time::Duration;
 pub use denials::{Call, ErrnoFor};
 use event_loop::Beside;
 pub use health::Checkup;
+pub use helper::Helper;
 pub use limits::Floor;
 pub use signals::{KNOCK, Signals, block_signals};
 pub use station::Station;
@@ -109,6 +111,8 @@ pub struct Duties<'a> {
     pub ends_with_network: bool,
     /// Its place on a network of several.
     pub place: Option<&'a Membership>,
+    /// What is done for it beside.
+    pub helper: Option<&'a Helper>,
 }
 
 /// What is watched over, and so when it is at an end.
@@ -148,6 +152,7 @@ impl<'a> Duties<'a> {
             witness: None,
             ends_with_network: false,
             place: None,
+            helper: None,
         };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {

@@ -53,7 +53,7 @@ pub fn command() -> Command {
         .subcommand(connect_command())
         .subcommand(
             Command::new("disconnect")
-                .about("Take a running sandbox from a network")
+                .about("Take a sandbox from a network, and from those it is connected with when it is started again")
                 .arg(switch("force", "Do not mind one that is not on it").short('f'))
                 .arg(name("NETWORK", "Which"))
                 .arg(sandbox().required(true).help(SANDBOX)),

@@ -12,6 +12,7 @@
 //! - The place is tied to the sandbox's pid 1: it is given up when that ends, whoever sees it.
 //! - A sandbox that stays is connected again by its next run, as soon as its payload is there: pid 1 gives its first
 //!   interface its address itself. What cannot be had then is told as an event, and tried by the next run.
+//! - `disconnect` forgets that first, also of one that does not run, and of a network that is gone.
 
 use std::os::fd::OwnedFd;
 
@@ -48,7 +49,10 @@ struct Guest<'a> {
 
 /// Connects a running sandbox with one more network.
 pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(), NetworksError> {
-    let (found, record) = running(sandbox, "connect")?;
+    let (found, record) = find_sandbox(sandbox)?;
+    if !found.is_running()? {
+        return Err(NetworksError::NotRunning { verb: "connect", sandbox: sandbox.clone() });
+    }
     let refused =
         |why| NetworksError::Elsewhere { sandbox: sandbox.clone(), network: network.clone(), why };
     match (&record.target, &record.spec.network) {
@@ -65,6 +69,8 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
     let name = record.spec.name.as_deref();
     plug_in(&store, network, seat, Guest { sandbox, id, name, door: &door, init })?.tell(&found);
     remember(&store, &found, &record, |joined| {
+        // It was on it before, where whoever held that network was killed.
+        joined.retain(|one| one.network != *network);
         joined.push(JoinedNetwork { network: network.clone(), seat: seat.clone() });
     })
 }
@@ -74,21 +80,33 @@ pub fn connect(network: &NetworkName, sandbox: &Text, seat: &Seat) -> Result<(),
 pub fn reconnect(found: &Found, record: &Record, door: &Door, init: &OwnedFd) {
     let (sandbox, name) = (Text::from(record.id.as_str()), record.spec.name.as_deref());
     for JoinedNetwork { network, seat } in found.joined() {
-        let init = init.try_clone().map_err(|_| Errno::EMFILE);
+        // Given up meanwhile.
+        if !found.joined().iter().any(|one| one.network == network) {
+            continue;
+        }
+        let init = rustix::io::fcntl_dupfd_cloexec(init, 3);
         let cannot = |source| NetworksError::Plug { sandbox: sandbox.clone(), source };
-        let connected = init.map_err(cannot).and_then(|init| {
+        let connected = init.map_err(|errno| cannot(errno.into())).and_then(|init| {
             let guest = Guest { sandbox: &sandbox, id: record.id.as_str(), name, door, init };
             plug_in(&open()?, &network, &seat, guest)
         });
         match connected {
             Ok(done) => done.tell(found),
-            Err(error) => {
-                let details =
-                    [("network", network.to_string()), ("error", Failure::new(&error).text)];
-                found.tell_as_called(What::NetworkDisconnect, &details);
-            }
+            Err(error) => tell_failure(found, &network, Failure::new(&error).text),
         }
     }
+}
+
+/// Tells of each network that an earlier run was connected with that nobody could try.
+pub fn cannot_reconnect(found: &Found, errno: Errno) {
+    for JoinedNetwork { network, .. } in found.joined() {
+        tell_failure(found, &network, format!("cannot start who connects it: {errno}"));
+    }
+}
+
+fn tell_failure(found: &Found, network: &NetworkName, error: String) {
+    let details = [("network", network.to_string()), ("error", error)];
+    found.tell_as_called(What::NetworkConnect, &details);
 }
 
 /// A network that it is on now, and its address.
@@ -160,11 +178,48 @@ fn plug_in(
     Ok(Connected(network.clone(), address))
 }
 
-/// Takes its place on a network from a running sandbox.
+/// Takes its place on a network from a sandbox, and from its next run, where it was connected with that network. It is
+/// done where there was either.
 pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksError> {
-    let (found, record) = running(sandbox, "disconnect")?;
-    let store = open()?;
-    let locked = find(&store, network)?;
+    let (found, record) = find_sandbox(sandbox)?;
+    let (store, is_running) = (open()?, found.is_running()?);
+    // First: whatever becomes of the rest, the next run does not ask for it.
+    let forgotten = forget(&store, &found, network)?;
+    let left = if is_running {
+        leave(&store, network, sandbox, (&found, &record))
+    } else if record.spec.network == Network::Bridge(network.clone()) {
+        // What it was started with is its own.
+        Err(NetworksError::NotRunning { verb: "disconnect", sandbox: sandbox.clone() })
+    } else {
+        Err(NetworksError::NotOn { sandbox: sandbox.clone(), network: network.clone() })
+    };
+    match left {
+        Err(error) if forgotten && error.is_absence() => Ok(()),
+        left => left,
+    }
+}
+
+/// Whether it was one of those of the next run.
+fn forget(store: &Store, found: &Found, network: &NetworkName) -> Result<bool, NetworksError> {
+    let _turn = store.take_turn()?;
+    let mut joined = found.joined();
+    let before = joined.len();
+    joined.retain(|one| one.network != *network);
+    if joined.len() == before {
+        return Ok(false);
+    }
+    found.write_joined(&joined)?;
+    Ok(true)
+}
+
+/// Takes its place from one that runs.
+fn leave(
+    store: &Store,
+    network: &NetworkName,
+    sandbox: &Text,
+    (found, record): (&Found, &Record),
+) -> Result<(), NetworksError> {
+    let locked = find(store, network)?;
     let absent = || NetworksError::NotOn { sandbox: sandbox.clone(), network: network.clone() };
     let holder = holder::connect(network, &locked)?.ok_or_else(absent)?;
     match holder::disconnect(network, &holder, record.id.as_str()) {
@@ -172,11 +227,10 @@ pub fn disconnect(network: &NetworkName, sandbox: &Text) -> Result<(), NetworksE
         done => done?,
     }
     found.tell_as_called(What::NetworkDisconnect, &[("network", network.to_string())]);
-    remember(&store, &found, &record, |joined| joined.retain(|one| one.network != *network))?;
     // It has no interface there any more. From an address of it nothing is to leave by another; one that has ended
     // meanwhile sends nothing.
     let _turn = store.take_turn()?;
-    match door(&found, sandbox) {
+    match door(found, sandbox) {
         Ok((door, _)) => keep_sources(&door)
             .map_err(|source| NetworksError::Plug { sandbox: sandbox.clone(), source }),
         Err(_) => Ok(()),
@@ -192,13 +246,10 @@ pub enum Elsewhere {
     Shares,
 }
 
-fn running(sandbox: &Text, verb: &'static str) -> Result<(Found, Record), NetworksError> {
+fn find_sandbox(sandbox: &Text) -> Result<(Found, Record), NetworksError> {
     let here = Here::look().map_err(Box::new)?;
     sweep(&here.stores)?;
     let found = here.stores.find(sandbox.as_bytes())?;
-    if !found.is_running()? {
-        return Err(NetworksError::NotRunning { verb, sandbox: sandbox.clone() });
-    }
     let record = found.record()?;
     Ok((found, record))
 }

@@ -23,7 +23,7 @@ use crate::spec::net::{Egress, NetworkName, Prefix, Segment};
 use crate::state::{LockedNetwork, NetworkError, Store};
 
 pub use choose::{Filter, formatted, is_wanted, parse_format};
-pub use connect::{connect, disconnect, reconnect};
+pub use connect::{cannot_reconnect, connect, disconnect, reconnect};
 pub use error::NetworksError;
 pub use list::{NetworkDetail, NetworkRow, Uplink, inspect, list, names, table};
 pub use memberships::Memberships;

@@ -132,14 +132,13 @@ pub(super) fn carry_out(
     if let Some(desk) = &mut desk {
         desk.started(&record);
     }
-    prepared.reconnect(&running, &record);
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);
     prepared.show(desk.is_some().then_some(&enforced), &mut record);
     let model = Model { plan, host: &host, explain: &explain::visit };
     let station = desk.and_then(Desk::station);
     let held = running.held.take();
-    let ended = prepared.watch_over(running, spec, model, station, signals);
+    let ended = prepared.watch_over(running, (spec, &record), model, station, signals);
     way.withdraw();
     let ended = ended?;
     let ran = started.elapsed();

@@ -8,13 +8,13 @@ use super::RunError;
 use super::attempt::Prepared;
 use crate::launch::{Joinable, Running};
 use crate::ops::foreign::remove_group;
-use crate::ops::network::reconnect;
+use crate::ops::network::{cannot_reconnect, reconnect};
 use crate::spec::{Network, Spec};
 use crate::state::Record;
 use crate::state::events::What;
 use crate::state::health::{Health, Status};
 use crate::supervise::{
-    self, Call, Checkup, Duties, Ended, Model, Signals, Station, SuperviseError, Witness,
+    self, Call, Checkup, Duties, Ended, Helper, Model, Signals, Station, SuperviseError, Witness,
 };
 
 /// How long its processes may take to end.
@@ -25,14 +25,15 @@ impl Prepared {
     pub(super) fn watch_over<'a>(
         &'a self,
         running: Running,
-        spec: &'a Spec,
+        (spec, record): (&'a Spec, &Record),
         model: Model<'a>,
         station: Option<&'a mut Station>,
         signals: Signals,
     ) -> Result<Ended, RunError> {
         let errno_for = |call: Call| self.errno_for(call);
+        let helper = self.reconnect(&running, record);
         let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
-        duties.station = station;
+        (duties.station, duties.helper) = (station, helper.as_ref());
         duties.model = Some(model);
         duties.place = model.host.membership;
         duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
@@ -44,7 +45,10 @@ impl Prepared {
         let has_door = Cell::new(false);
         let open_door = || self.open_door(spec).inspect(|_| has_door.set(true));
         duties.open_door = Some(&open_door);
-        let ended = supervise::supervise(running, duties, signals)?;
+        let ended = supervise::supervise(running, duties, signals);
+        // What it holds of the run is given up before the rest is.
+        drop(helper);
+        let ended = ended?;
         if let Some(group) = &ended.group_left {
             remove_group(group, GROUP).map_err(SuperviseError::Group)?;
         }
@@ -54,16 +58,19 @@ impl Prepared {
         Ok(ended)
     }
 
-    /// Connects one that goes on where it was with the networks that it was connected with while it ran before.
-    pub(super) fn reconnect(&self, running: &Running, record: &Record) {
-        let Some((before, directory)) = self.before.as_ref().zip(self.directory.as_ref()) else {
-            return;
-        };
+    /// Connects one that goes on where it was with the networks that it was connected with while it ran before. By
+    /// another process: locks and holders are waited for, and the run is watched over meanwhile.
+    fn reconnect(&self, running: &Running, record: &Record) -> Option<Helper> {
+        let (before, directory) = self.before.as_ref().zip(self.directory.as_ref())?;
         let is_member = matches!(record.spec.network, Network::Bridge(_));
         let door = running.namespaces.as_ref().filter(|_| is_member).and_then(Joinable::door);
-        if let Some(door) = door.filter(|_| before.spec.network == record.spec.network) {
-            reconnect(&directory.as_found(), record, &door, &running.pidfd);
+        let door = door.filter(|_| before.spec.network == record.spec.network)?;
+        let found = directory.as_found();
+        if found.joined().is_empty() {
+            return None;
         }
+        let work = || reconnect(&found, record, &door, &running.pidfd);
+        Helper::begin(work).inspect_err(|errno| cannot_reconnect(&found, *errno)).ok()
     }
 
     /// Listens where nobody did, as somebody wants to speak with this run.

@@ -189,6 +189,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         model: None,
         ends_with_network: false,
         place: None,
+        helper: None,
     };
     supervise(running, duties, signals)
 }

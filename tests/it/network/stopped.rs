@@ -74,6 +74,73 @@ fn a_network_that_does_not_answer_is_one_line_of_the_list() {
     assert_eq!(told(LISTS), format!("{stopped}n1 1\nn2 1\nn3 0\n"));
 }
 
+/// A sandbox is started again that was connected with a network whose holder is stopped.
+const STARTS: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal n$n >/dev/null; done
+start n2 -- sh -c 'echo up; exec sleep 1001' >"$HOME/other" & other=$!
+up other; holder=$(of bryo-network)
+"$BRYO" run -q -w / --read "$HOME/shown" --network bridge:n1 --name web -- sh -c 'echo up; exec sleep 1002' >"$HOME/web" & web=$!
+up web
+"$BRYO" network connect n2 web
+kill $web; wait $web
+kill -STOP $holder
+soon "$BRYO" run -q -w / --read "$HOME/shown" --network bridge:n1 --continue web --timeout 2s -- sleep 60
+# Of what was to connect it nothing is left; the control is one that does.
+kill -CONT $holder
+"$BRYO" run -q -w / --read "$HOME/shown" --network bridge:n1 --continue web -- \
+    sh -c 'until grep -q eth1 /proc/net/dev; do sleep 0.05; done; echo connected'
+kill $other; wait $other || :
+"$BRYO" rm web >/dev/null
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn a_run_is_watched_over_while_it_is_connected_again() {
+    assert_eq!(told(STARTS), "soon 124\nconnected\n");
+}
+
+/// The holder of a network that a sandbox was connected with is killed.
+const FORGETS: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal n$n >/dev/null; done
+web() { "$BRYO" run -q -w / --read "$HOME/shown" --network bridge:n1 "$@" -- sh -c 'echo up; exec sleep 1002' >"$HOME/web" & web=$!; up web; }
+web --name web
+joined() { cat "$HOME"/.local/share/bryo/*/*/networks 2>/dev/null | grep -o '"network":"[^"]*"' | wc -l; }
+"$BRYO" network connect n2 web; holder=$(of bryo-network)
+kill -9 $holder; gone $holder
+"$BRYO" network connect n2 web; holder=$(of bryo-network)
+echo $(joined)
+"$BRYO" ps --format '{{.Networks}}'
+kill -9 $holder; gone $holder
+"$BRYO" ps --format '{{.Networks}}'
+"$BRYO" network disconnect n2 web; echo $? $(joined)
+"$BRYO" network disconnect n2 web 2>&1 | head -1
+# Of one that does not run, with a network that is gone, too.
+"$BRYO" network connect n2 web
+kill $web; wait $web
+"$BRYO" ps -a --format '{{.Networks}}'
+until "$BRYO" network rm n2 >/dev/null 2>&1; do sleep 0.05; done
+rm "$HOME/web"; web --continue web
+until events | grep -q error; do sleep 0.05; done
+events | tail -1
+kill $web; wait $web
+"$BRYO" network disconnect n2 web; echo $? $(joined)
+"$BRYO" network disconnect n2 web 2>&1 | head -1
+"$BRYO" network disconnect n1 web 2>&1 | head -1
+"$BRYO" rm web >/dev/null
+until "$BRYO" network rm n1 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn what_a_sandbox_was_connected_with_is_remembered_once_and_can_be_forgotten() {
+    let absent = "bryo: cannot disconnect sandbox `web` from the network `n2`: it is not on it";
+    let told = told(FORGETS);
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[..6], ["1", "n1,n2", "n1", "0 0", absent, "n1,n2"], "{told}");
+    let failed = "network_connect error=cannot find a network `n2`,network=n2";
+    let own = "bryo: cannot disconnect sandbox `web`: it is not running";
+    assert_eq!(lines[6..], [failed, "0 0", absent, own], "{told}");
+}
+
 /// What a member may not is tried before it is disconnected.
 const DISCONNECTED: &str = r#"
 "$BRYO" network create --allow 198.51.100.7 n >/dev/null
