@@ -6,6 +6,8 @@
 //! is sent is what to start, and descriptors 0 to 2; the record, which is a file, is not asked.
 //!
 //! What is started with `--detach` has nothing at 0 to 2 and is watched over by the supervisor itself.
+//!
+//! Long because what is asked, what is answered and what is watched over belong to one conversation.
 
 use std::fs::File;
 use std::io::Write as _;
