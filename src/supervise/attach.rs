@@ -3,35 +3,39 @@
 //! # Theory of operation
 //! What the payload writes is read from its log from the moment of the attachment on; what is typed goes to the
 //! supervisor. So any number of people can be attached, and none of them holds up another or the payload. One who
-//! is so slow that the log has dropped what he has not read is told.
+//! is so slow that the log has dropped what he has not read is told. Keys and signals are heard between two pieces of
+//! the log, of which the next is read when the one before is written: nobody is kept by a payload that writes and
+//! writes, nor by a terminal that takes nothing.
 //!
 //! Where the payload has a terminal ours is raw, and what is shown goes through the same lens as in a run: what
-//! a payload sets in it is put back, and its clipboard is not written. Signals go to the payload where it has no
-//! terminal (`sig-proxy`); with one, keys are bytes and become signals there.
+//! a payload sets in it is put back, and its clipboard is not written; so it is wherever a stream goes to a terminal.
+//! Signals go to the payload where it has no terminal (`sig-proxy`); with one, keys are bytes and become signals there.
+//! Once the sandbox has ended they are for this process, which then leaves the rest of the log: Ctrl-C too.
 //!
 //! # Not here
 //! What the supervisor does with it (`station`).
 
 mod keys;
+mod outlet;
 
-use std::io::Write as _;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::termios::tcgetwinsize;
 
 pub use keys::{DetachKeys, KeysError};
+use outlet::{Outlet, is_one_terminal};
 
 use super::SuperviseError;
 use super::console::{Console, Use};
 use super::port::{Got, Port, of_caller, set_nonblocking};
 use super::protocol::{LONGEST, Message, Reply, Request};
-use super::pump::Lens;
 use super::signals::{self, Signals, Whom};
 use crate::state::log::{Follow, Reader, Stream};
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 use crate::sys::signal::SignalNumber;
 use crate::sys::socket;
+use std::time::Duration;
 
 /// Input sent at once.
 const CHUNK: usize = 4096;
@@ -73,8 +77,12 @@ enum Event {
     Reply,
     Room,
     Input,
-    Output,
+    Changed,
+    Output(Stream),
 }
+
+/// Ctrl-C, which is a byte where a terminal is raw.
+const INTERRUPT: u8 = 0x03;
 
 /// See the module.
 struct Attached {
@@ -85,11 +93,14 @@ struct Attached {
     /// A message that waits for room.
     pending: Option<Vec<u8>>,
     console: Option<Console>,
-    /// Where descriptor 1 is a terminal.
-    lens: Option<Lens>,
+    output: Outlet,
+    /// None where both streams go to the same terminal.
+    errors: Option<Outlet>,
     proxy: bool,
     keys: DetachKeys,
     left: Option<Left>,
+    /// It has ended, and somebody does not want to see the rest.
+    has_seen_enough: bool,
 }
 
 /// Stays attached until the sandbox ends or somebody leaves. The terminal is as it was then.
@@ -114,7 +125,7 @@ impl Attached {
             console.enter_raw()?;
         }
         let input = if input { Some(Port::caller(0)?) } else { None };
-        let lens = rustix::termios::isatty(of_caller(1)).then(Lens::default);
+        let errors = if is_one_terminal() { None } else { Some(Outlet::caller(2)?) };
         let mut attached = Self {
             socket,
             log,
@@ -123,9 +134,11 @@ impl Attached {
             pending: None,
             proxy: signals && console.is_none(),
             console,
-            lens,
+            output: Outlet::caller(1)?,
+            errors,
             keys,
             left: None,
+            has_seen_enough: false,
         };
         attached.resize()?;
         Ok(attached)
@@ -135,66 +148,91 @@ impl Attached {
         loop {
             // Before the log is read: what was written before the last word is shown after it was heard.
             let left = self.left;
-            self.show().map_err(SuperviseError::Terminal)?;
-            if let Some(left) = left.or(self.left.filter(|left| *left == Left::Closed)) {
-                return Ok(left);
+            let is_more = self.take_piece().map_err(SuperviseError::Terminal)?;
+            match left {
+                Some(left @ (Left::Ended(_) | Left::Lost)) if self.has_seen_enough || !is_more => {
+                    return Ok(left);
+                }
+                Some(left @ (Left::Detached | Left::Closed)) => return Ok(left),
+                Some(Left::Ended(_) | Left::Lost) | None => {}
             }
-            for event in self.wait(signals).map_err(SuperviseError::Wait)? {
+            for event in self.wait(signals, is_more).map_err(SuperviseError::Wait)? {
                 match event {
                     Event::Signal => self.take_signals(signals)?,
                     Event::Reply => self.hear().map_err(SuperviseError::Station)?,
                     Event::Room => self.send().map_err(SuperviseError::Station)?,
                     Event::Input => self.take_input().map_err(SuperviseError::Terminal)?,
-                    Event::Output => self.follow.forget().map_err(SuperviseError::Wait)?,
+                    Event::Changed => self.follow.forget().map_err(SuperviseError::Wait)?,
+                    Event::Output(stream) => self.write(stream),
                 }
             }
         }
     }
 
-    fn wait(&self, signals: &Signals) -> Result<Vec<Event>> {
-        if self.left.is_some() {
-            return Ok(Vec::new());
-        }
+    /// What has happened. Where there `is_more` to be shown nothing else need happen.
+    fn wait(&self, signals: &Signals, is_more: bool) -> Result<Vec<Event>> {
+        let has_ended = self.left.is_some();
         let mut poller = Poller::new();
         poller.readable(Event::Signal, signals.as_fd());
-        poller.readable(Event::Reply, self.socket.as_fd());
-        if let Some(changes) = self.follow.changes() {
-            poller.readable(Event::Output, changes.as_fd());
+        if !has_ended {
+            poller.readable(Event::Reply, self.socket.as_fd());
         }
-        if self.pending.is_some() {
+        if let Some(changes) = self.follow.changes() {
+            poller.readable(Event::Changed, changes.as_fd());
+        }
+        if self.pending.is_some() && !has_ended {
             poller.writable(Event::Room, self.socket.as_fd());
-        } else if let Some(input) = &self.input {
+        } else if let Some(input) = self.input.as_ref().filter(|_| !has_ended || self.has_keys()) {
             poller.readable(Event::Input, input.as_fd());
         }
-        let look = self.follow.changes().is_none().then_some(Follow::LOOK);
+        let outlets =
+            [(Stream::Output, Some(&self.output)), (Stream::Errors, self.errors.as_ref())];
+        for (stream, outlet) in outlets {
+            if let Some(fd) = outlet.and_then(Outlet::loaded) {
+                poller.writable(Event::Output(stream), fd);
+            }
+        }
+        let is_written = !self.is_loaded();
+        let look = match (is_written, has_ended || is_more) {
+            (true, true) => Some(Duration::ZERO),
+            (true, false) => self.follow.changes().is_none().then_some(Follow::LOOK),
+            (false, _) => None,
+        };
         Ok(poller.wait(look)?.into_iter().map(|(event, _)| event).collect())
     }
 
-    /// Writes what there is in the log.
-    fn show(&mut self) -> Result<()> {
-        while let Some(entry) = self.log.next_entry()? {
-            let mut shown = Vec::new();
-            let bytes = match (&mut self.lens, entry.stream) {
-                (Some(lens), Stream::Output) => {
-                    lens.clipboard.filter(entry.bytes, &mut shown);
-                    lens.modes.watch(&shown);
-                    &shown
-                }
-                _ => entry.bytes,
-            };
-            if put(entry.stream, bytes).is_err() {
-                self.left = Some(Left::Closed);
-                return Ok(());
-            }
+    fn has_keys(&self) -> bool {
+        self.console.is_some()
+    }
+
+    fn is_loaded(&self) -> bool {
+        self.output.loaded().is_some() || self.errors.as_ref().is_some_and(|e| e.loaded().is_some())
+    }
+
+    /// Takes the next piece of the log, once the one before is written; whether there is anything to be shown.
+    fn take_piece(&mut self) -> Result<bool> {
+        if self.is_loaded() {
+            return Ok(true);
         }
-        if self.log.take_missed() {
-            put(
-                Stream::Errors,
-                b"bryo: some of the output was dropped before it could be shown\r\n",
-            )
-            .unwrap_or_default();
+        let entry = self.log.next_entry()?;
+        let is_more = entry.is_some();
+        if let Some(entry) = entry {
+            let errors = self.errors.as_mut().filter(|_| entry.stream == Stream::Errors);
+            errors.unwrap_or(&mut self.output).show(entry.bytes);
         }
-        Ok(())
+        let has_missed = self.log.take_missed();
+        if has_missed {
+            let text = b"bryo: some of the output was dropped before it could be shown\r\n";
+            self.errors.as_mut().unwrap_or(&mut self.output).say(text);
+        }
+        Ok(is_more || has_missed)
+    }
+
+    fn write(&mut self, stream: Stream) {
+        let errors = self.errors.as_mut().filter(|_| stream == Stream::Errors);
+        if errors.unwrap_or(&mut self.output).write().is_err() {
+            self.left = Some(Left::Closed);
+        }
     }
 
     fn hear(&mut self) -> Result<()> {
@@ -252,6 +290,10 @@ impl Attached {
             }
         };
         let typed = bytes.get(..length).unwrap_or_default();
+        if self.left.is_some() {
+            self.has_seen_enough |= typed.contains(&INTERRUPT) || self.keys.scan(typed).leaves;
+            return Ok(());
+        }
         if !rustix::termios::isatty(of_caller(0)) {
             return self.say(&Message::Input(typed));
         }
@@ -274,6 +316,14 @@ impl Attached {
                     self.stop(signal)?;
                 }
                 SignalNumber::CONT | SignalNumber::XFSZ => {}
+                // There is nobody any more to whom it could go.
+                _ if self.left.is_some() => {
+                    self.has_seen_enough |= signals::asks_for_an_end(signal);
+                }
+                // It would wait behind input that the payload does not read.
+                _ if self.pending.is_some() && signals::asks_for_an_end(signal) => {
+                    self.left = Some(Left::Detached);
+                }
                 _ if self.proxy => {
                     let request = Request::Signal { number: signal.raw() };
                     self.say(&Message::Request(request)).map_err(SuperviseError::Station)?;
@@ -310,8 +360,9 @@ impl Attached {
 
     /// Puts the terminal back as it was.
     fn finish(&mut self) -> Result<()> {
-        if let Some(lens) = &self.lens {
-            put(Stream::Output, &lens.modes.reset()).unwrap_or_default();
+        for outlet in std::iter::once(&mut self.output).chain(&mut self.errors) {
+            // A terminal that is gone cannot be helped.
+            outlet.finish().unwrap_or_default();
         }
         match &mut self.console {
             Some(console) if console.is_gone() => Ok(()),
@@ -320,15 +371,5 @@ impl Attached {
             }
             _ => Ok(()),
         }
-    }
-}
-
-fn put(stream: Stream, bytes: &[u8]) -> std::io::Result<()> {
-    match stream {
-        Stream::Output => {
-            let mut out = std::io::stdout().lock();
-            out.write_all(bytes).and_then(|()| out.flush())
-        }
-        Stream::Errors => std::io::stderr().lock().write_all(bytes),
     }
 }

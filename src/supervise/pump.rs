@@ -48,6 +48,15 @@ pub(super) struct Lens {
     pub(super) modes: Modes,
 }
 
+impl Lens {
+    /// Adds to `into` what of `bytes` the terminal may get.
+    pub(super) fn pass(&mut self, bytes: &[u8], into: &mut Vec<u8>) {
+        let before = into.len();
+        self.clipboard.filter(bytes, into);
+        self.modes.watch(into.get(before..).unwrap_or_default());
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Pump {
@@ -182,11 +191,7 @@ impl Pump {
         self.last_read = bytes.last().copied().unwrap_or(self.last_read);
         match &mut self.lens {
             None => self.buffer.extend_from_slice(bytes),
-            Some(lens) => {
-                let before = self.buffer.len();
-                lens.clipboard.filter(bytes, &mut self.buffer);
-                lens.modes.watch(self.buffer.get(before..).unwrap_or_default());
-            }
+            Some(lens) => lens.pass(bytes, &mut self.buffer),
         }
     }
 

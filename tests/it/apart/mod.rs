@@ -6,6 +6,7 @@ mod events;
 mod flood;
 mod health;
 mod kill;
+mod leave;
 mod logs;
 mod look;
 mod restart;
