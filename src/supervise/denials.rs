@@ -4,6 +4,11 @@
 //! The filter hands over only calls that it has decided to refuse; what is left to do is to say so, with
 //! the errno that the policy has for the number. Nothing is read from the calling process: what it
 //! would show could be changed before it mattered. How fast is in [`rate`](super::rate).
+//!
+//! Each program that entered has a listener of its own, which lasts as long as anything that it left behind. So that
+//! these do not take all descriptors, [`MOST`] of them are kept, and the payload's: beyond that the oldest is closed.
+//! What is left under its filter is refused the same calls, by the kernel alone: they fail with `ENOSYS` and are not
+//! counted.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -13,6 +18,12 @@ use super::rate::Rate;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::{Poller, Ready};
 use crate::sys::seccomp::Listener;
+
+/// Listeners of what entered.
+const MOST: usize = 48;
+
+/// The number of the payload's listener.
+const PAYLOAD: usize = 0;
 
 /// Calls answered before other things are looked at.
 const AT_ONCE: usize = 64;
@@ -31,8 +42,9 @@ pub type ErrnoFor<'a> = dyn Fn(Call) -> Errno + 'a;
 
 /// The listeners and what they heard: one for the payload, one for each entry. They share the rate.
 pub(super) struct Denials<'a> {
-    /// None where nobody is left under the filter.
-    listeners: Vec<Option<Listener>>,
+    /// With their numbers, of which none comes again, the oldest first; gone where nobody is left under the filter.
+    listeners: Vec<(usize, Listener)>,
+    last: usize,
     errno_for: &'a ErrnoFor<'a>,
     rate: Rate,
     counts: BTreeMap<Call, u64>,
@@ -41,15 +53,19 @@ pub(super) struct Denials<'a> {
 impl<'a> Denials<'a> {
     pub(super) fn new(listener: Listener, errno_for: &'a ErrnoFor<'a>) -> Self {
         let rate = Rate::new(Instant::now());
-        Self { listeners: vec![Some(listener)], errno_for, rate, counts: BTreeMap::new() }
+        let listeners = vec![(PAYLOAD, listener)];
+        Self { listeners, last: PAYLOAD, errno_for, rate, counts: BTreeMap::new() }
     }
 
     /// Answers the calls of one more.
     pub(super) fn listen_too(&mut self, listener: Listener) {
-        match self.listeners.iter_mut().find(|place| place.is_none()) {
-            Some(place) => *place = Some(listener),
-            None => self.listeners.push(Some(listener)),
+        let entered = || self.listeners.iter().enumerate().filter(|(_, (n, _))| *n != PAYLOAD);
+        let oldest = entered().next().map(|(index, _)| index);
+        if let Some(oldest) = oldest.filter(|_| entered().count() >= MOST) {
+            drop(self.listeners.remove(oldest));
         }
+        self.last += 1;
+        self.listeners.push((self.last, listener));
     }
 
     /// How long to wait before listening again; none when it is time to listen, or never again.
@@ -59,8 +75,7 @@ impl<'a> Denials<'a> {
 
     /// Where to listen, unless [`Denials::rest`] has just said to wait.
     pub(super) fn listening(&self) -> impl Iterator<Item = (usize, BorrowedFd<'_>)> {
-        let all = self.listeners.iter().enumerate();
-        all.filter_map(|(number, place)| Some((number, place.as_ref()?.as_fd())))
+        self.listeners.iter().map(|(number, listener)| (*number, listener.as_fd()))
     }
 
     /// How often each call was refused so far; counting begins anew.
@@ -75,11 +90,11 @@ impl<'a> Denials<'a> {
 
     /// Answers what waits at one listener, by its number in [`Denials::listening`], but not for long.
     pub(super) fn answer(&mut self, number: usize, ready: Ready) -> Result<()> {
-        let Some(place) = self.listeners.get_mut(number) else { return Ok(()) };
         if ready.hung_up() {
-            *place = None;
+            self.listeners.retain(|(other, _)| *other != number);
         }
-        let Some(listener) = place else { return Ok(()) };
+        let found = self.listeners.iter().find(|(other, _)| *other == number);
+        let Some((_, listener)) = found else { return Ok(()) };
         for _ in 0..AT_ONCE {
             if !is_waiting(listener)? || !self.rate.take(Instant::now()) {
                 break;

@@ -129,3 +129,24 @@ fn a_connection_that_ends_without_a_word_is_no_end_of_the_sandbox() {
     bryo(&world, &["stop", "-t", "0", &id]).succeeds().stdout_is(&format!("{id}\n"));
     assert_eq!(field(&world, &id, "state")["exited"]["signal"], 9);
 }
+
+#[test]
+fn what_programs_leave_behind_takes_few_descriptors_of_the_supervisor() {
+    let world = World::new();
+    world.keeps(1);
+    let id = start(&world, &[], "exec sleep 600");
+    let supervisor = record(&world, &id)["launcher"]["pid"].as_u64().unwrap();
+    let listeners = || {
+        let all = std::fs::read_dir(format!("/proc/{supervisor}/fd")).unwrap();
+        let links = all.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        links.filter(|link| link.to_string_lossy().contains("seccomp notify")).count()
+    };
+    // The control: the payload has one.
+    assert_eq!(listeners(), 1);
+    for _ in 0..60 {
+        bryo(&world, &["exec", &id, "sh", "-c", "setsid sleep 600 >/dev/null 2>&1 & exit 0"])
+            .succeeds();
+    }
+    assert_eq!(listeners(), 1 + 48);
+    bryo(&world, &["stop", "-t", "0", &id]).succeeds();
+}
