@@ -37,6 +37,7 @@ mod memory;
 pub mod networks;
 pub mod record;
 mod remove;
+mod rewrite;
 mod sandbox;
 mod spare;
 mod store;

@@ -9,8 +9,8 @@
 //! A run that writes nothing gives its directories to the next one (`spare`).
 //!
 //! # Decisions
-//! - The first record is written in place, the last one beside it and renamed. A reader that meets half
-//!   a record sees a sandbox that is starting, if it is locked.
+//! - What is removed leaves its place with one rename; where the disk has no room for that, its record goes first,
+//!   so that nothing takes the rest for a sandbox.
 //! - Nothing is synced. After a power cut the newest layers may be missing data as any file that was
 //!   just written; ext4 and btrfs order the rename after the data of the record.
 //! - The upper directory has the permission bits of the directory that it covers, because they are
@@ -39,7 +39,6 @@ use crate::spec::HostPath;
 
 /// Of a record.
 pub(super) const RECORD: &str = "record.json";
-const NEW_RECORD: &str = "record.new";
 
 /// A sandbox's directory, locked by this process.
 #[derive(Debug)]
@@ -205,23 +204,6 @@ impl SandboxDirectory {
         super::found::read_record(&self.directory, self.id)
     }
 
-    /// Replaces the record.
-    pub fn replace_record(&self, record: &Record) -> Result<(), StateError> {
-        self.write_record(NEW_RECORD, record)?;
-        renameat(&self.directory, NEW_RECORD, &self.directory, RECORD)
-            .map_err(|source| StateError::WriteRecord { id: self.id, source })
-    }
-
-    fn write_record(&self, name: &str, record: &Record) -> Result<(), StateError> {
-        let failed = |source| StateError::WriteRecord { id: self.id, source };
-        let text = serde_json::to_vec(record)
-            .map_err(|source| StateError::EncodeRecord { id: self.id, source })?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
-        let file = openat(&self.directory, name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)
-            .map_err(failed)?;
-        write_all(&file, &text).map_err(failed)
-    }
-
     /// Opens the upper directory of a layer; none if there is none, which is the same as empty.
     pub fn open_upper(&self, number: LayerNumber) -> Result<Option<OwnedFd>, StateError> {
         open_upper(&self.directory, self.id, number)
@@ -291,11 +273,7 @@ impl SandboxDirectory {
             [Made { names, .. }] if self.place == Place::Live && spare::has(names) => {}
             _ => return Ok(false),
         }
-        let failed = |source| StateError::Remove { id: self.id, at: RECORD.into(), source };
-        match unlinkat(&self.directory, RECORD, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(source) => return Err(failed(source)),
-        }
+        self.drop_record()?;
         spare::give_back(&self.store, self.id, &self.directory).map_err(|source| StateError::Move {
             id: self.id,
             to: "spare",
@@ -341,12 +319,36 @@ impl SandboxDirectory {
 
     /// As [`SandboxDirectory::remove`], but with a limit; gives whether all is gone.
     pub(super) fn remove_some(self, budget: &mut u64) -> Result<bool, StateError> {
-        self.move_to(TRASH)?;
+        let moved = match self.move_to(TRASH) {
+            // It gives a file back, which may be the one that was wanting.
+            Err(error) if wants_room(&error) => {
+                self.drop_record()?;
+                self.move_to(TRASH)
+            }
+            moved => moved,
+        };
+        let place = match moved {
+            Ok(()) => TRASH,
+            Err(error) if wants_room(&error) => self.place.name(),
+            Err(error) => return Err(error),
+        };
         self.release_name()?;
-        let trash = directory::open(&self.store.0.root, TRASH)
+        let parent = directory::open(&self.store.0.root, place)
             .map_err(|source| StateError::Move { id: self.id, to: TRASH, source })?;
-        remove_tree(trash.as_fd(), self.id, budget)
+        remove_tree(parent.as_fd(), self.id, budget)
     }
+
+    fn drop_record(&self) -> Result<(), StateError> {
+        match unlinkat(&self.directory, RECORD, AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(source) => Err(StateError::Remove { id: self.id, at: RECORD.into(), source }),
+        }
+    }
+}
+
+/// Whether a move failed for want of room: that for a name in the directory it goes to, or for that directory.
+fn wants_room(error: &StateError) -> bool {
+    matches!(error, StateError::Move { source: Errno::NOSPC | Errno::DQUOT, .. })
 }
 
 /// Whether the lock was free and is now held.

@@ -95,6 +95,10 @@ impl Store {
         if is_new {
             // Other file systems have no such flag, and lose nothing.
             spread(&live).unwrap_or_default();
+            // Where sandboxes go at their end: to be had when the disk is full, too.
+            for name in [Place::Kept.name(), TRASH] {
+                directory::ensure(&root, name).map_err(failed)?;
+            }
         }
         Ok(Self(Arc::new(Opened { path: path.clone(), root, live })))
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::sys::errno::Result;
 use crate::sys::event::Timer;
-use crate::sys::stat;
+use crate::sys::stat::{self, Space};
 
 /// How often the room is looked at.
 const EVERY: Duration = Duration::from_secs(1);
@@ -15,7 +15,7 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct Floor {
     /// Anything on that file system.
     pub store: OwnedFd,
-    /// Per cent of its size.
+    /// Per cent of its size, and of the files that it can hold.
     pub percent: u8,
 }
 
@@ -37,8 +37,14 @@ impl Floor {
     /// Whether there is less room than there should be.
     pub(super) fn is_reached(&self) -> Result<bool> {
         let space = stat::space(&self.store)?;
-        Ok(is_below(space.available, space.total, self.percent))
+        Ok(is_short(&space, self.percent))
     }
+}
+
+/// Where files are bounded they run out as bytes do, and a payload can make them faster: empty ones take no room.
+fn is_short(space: &Space, percent: u8) -> bool {
+    is_below(space.available, space.total, percent)
+        || (space.files > 0 && is_below(space.files_available, space.files, percent))
 }
 
 fn is_below(available: u64, total: u64, percent: u8) -> bool {
@@ -56,5 +62,15 @@ mod tests {
         assert!(!is_below(0, 0, 5));
         assert!(!is_below(u64::MAX, u64::MAX, 100));
         assert!(is_below(u64::MAX - 1, u64::MAX, 100));
+    }
+
+    #[test]
+    fn files_run_out_as_bytes_do_where_they_are_bounded() {
+        let space =
+            |files, files_available| Space { total: 9, available: 9, files, files_available };
+        assert!(is_short(&space(100, 4), 5));
+        assert!(!is_short(&space(100, 5), 5));
+        assert!(!is_short(&space(0, 0), 5));
+        assert!(is_short(&Space { available: 0, ..space(100, 100) }, 5));
     }
 }

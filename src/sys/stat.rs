@@ -182,13 +182,22 @@ pub struct Space {
     pub total: u64,
     /// What an ordinary user can still fill, bytes.
     pub available: u64,
+    /// Files that it can hold; 0 where nothing bounds that, as with btrfs.
+    pub files: u64,
+    /// How many of them an ordinary user can still make.
+    pub files_available: u64,
 }
 
 /// The room of the filesystem that `fd` is on.
 pub fn space(fd: impl AsFd) -> Result<Space> {
     let raw = rustix::fs::fstatvfs(fd)?;
     let bytes = |blocks: u64| blocks.saturating_mul(raw.f_frsize);
-    Ok(Space { total: bytes(raw.f_blocks), available: bytes(raw.f_bavail) })
+    Ok(Space {
+        total: bytes(raw.f_blocks),
+        available: bytes(raw.f_bavail),
+        files: raw.f_files,
+        files_available: raw.f_favail,
+    })
 }
 
 #[cfg(test)]
@@ -229,5 +238,6 @@ mod tests {
     fn free_space_is_part_of_the_whole() {
         let space = space(open_host("/").unwrap()).unwrap();
         assert!(space.total > 0 && space.available <= space.total);
+        assert!(space.files_available <= space.files);
     }
 }
