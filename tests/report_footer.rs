@@ -37,6 +37,7 @@ fn record() -> Record {
         store: None,
         notices: Vec::new(),
         groups_kept: Vec::new(),
+        named: Vec::new(),
     };
     let beginning = Beginning {
         from: None,

@@ -38,6 +38,7 @@ pub(super) fn probe(
         foreign: None,
         size: 0,
         fs_magic: 0,
+        number: found.status.filter(|_| found.is_directory()).map(|status| status.id.1),
     };
     if let Some(status) = found.status {
         let writer = Writer::from(caller);

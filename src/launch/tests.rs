@@ -94,7 +94,14 @@ fn plan(argv: &[&str]) -> Plan {
     }
     steps.extend(payload(argv).into_iter().map(|action| (Stage::Payload, action)));
     let steps = steps.into_iter().map(|(stage, action)| Step { stage, action }).collect();
-    Plan { steps, layers: Vec::new(), store: None, notices: Vec::new(), groups_kept: Vec::new() }
+    Plan {
+        steps,
+        layers: Vec::new(),
+        store: None,
+        notices: Vec::new(),
+        groups_kept: Vec::new(),
+        named: Vec::new(),
+    }
 }
 
 fn payload(argv: &[&str]) -> Vec<Action> {

@@ -15,6 +15,7 @@
 //! and everything with it.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -25,7 +26,7 @@ use super::run::{self, Desk, RunError};
 use crate::host::logout::{self, Logout};
 use crate::plan::step::Notice;
 use crate::report::quote::shell_quote;
-use crate::report::{EXIT_FAILED, Explain, Failure};
+use crate::report::{EXIT_FAILED, Explain, Failure, Look};
 use crate::spec::{HostPath, Restart, Spec};
 use crate::state::events::What;
 use crate::state::{Found, Record, SandboxDirectory, SandboxId, StateError};
@@ -99,6 +100,14 @@ pub enum DetachError {
     /// Where it is to start is not there.
     #[error("cannot enter `{0}`, where the sandbox was started from")]
     Enter(HostPath, #[source] std::io::Error),
+    /// Links have been put on the way to where it is to start.
+    #[error("cannot enter `{from}`, where the sandbox was started from: it leads to `{is}` now", is = is.display())]
+    Elsewhere {
+        /// Where it was started from, without links.
+        from: HostPath,
+        /// Where that leads.
+        is: PathBuf,
+    },
 }
 
 impl Explain for DetachError {
@@ -110,8 +119,26 @@ impl Explain for DetachError {
                     "`mkdir -p {path}` makes it again; what the sandbox changed below is in its layer still"
                 ))
             }
+            Self::Elsewhere { from, .. } => Some(format!(
+                "what a sandbox wrote may have put it there: look at `{from}`; put back what was there, or start a \
+                 sandbox anew"
+            )),
             _ => None,
         }
+    }
+}
+
+/// Goes to where a sandbox was started from. A payload that writes around that directory can put a link in its place,
+/// and what is relative to it would be what the payload chose.
+pub(super) fn enter(from: &HostPath) -> Result<(), DetachError> {
+    let failed = |error| DetachError::Enter(from.clone(), error);
+    std::env::set_current_dir(from.as_path()).map_err(failed)?;
+    // The kernel's word for where this process is now, whatever the way there was.
+    let is = std::env::current_dir().map_err(failed)?;
+    if is == from.as_path() {
+        Ok(())
+    } else {
+        Err(DetachError::Elsewhere { from: from.clone(), is })
     }
 }
 
@@ -171,6 +198,7 @@ fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd, audience: Opti
     let code = match ended {
         Ok(finished) => finished.ended.how.exit_code(),
         Err(failure) => {
+            apart.note(&failure);
             let code = failure.exit_code;
             apart.tell(&Told::Failed(Failed {
                 text: failure.text,
@@ -219,8 +247,7 @@ impl Apart<'_> {
     /// Keeps nothing of the caller but the current directory, which the plan depends on.
     fn leave_caller(&self, from: Option<&HostPath>) -> Result<(), DetachError> {
         if let Some(from) = from {
-            std::env::set_current_dir(from.as_path())
-                .map_err(|error| DetachError::Enter(from.clone(), error))?;
+            enter(from)?;
         }
         self.leave_session().map_err(DetachError::Leave)
     }
@@ -243,6 +270,13 @@ impl Apart<'_> {
         let Some(told) = self.told.take() else { return true };
         let text = serde_json::to_vec(word).unwrap_or_default();
         socket::send(told, &text, &[]).is_ok()
+    }
+
+    /// Writes to the log why it is not started again: the command that would have been told has ended.
+    fn note(&mut self, failure: &Failure) {
+        if let Some(seat) = self.seat.as_mut().filter(|_| self.told.is_none()) {
+            seat.station.note(&failure.render(&Look::plain()));
+        }
     }
 
     /// Whether a run that ended is followed by another.
@@ -313,8 +347,7 @@ impl Desk for Apart<'_> {
             return Ok(false);
         }
         if let Some(from) = &seat.from {
-            std::env::set_current_dir(from.as_path())
-                .map_err(|error| RunError::Detach(DetachError::Enter(from.clone(), error)))?;
+            enter(from).map_err(RunError::Detach)?;
         }
         self.count = self.count.saturating_add(1);
         seat.tell(What::Restart, &[("count", self.count.to_string())]);

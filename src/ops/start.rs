@@ -62,8 +62,7 @@ pub fn here(stores: &Stores, name: &Text) -> Result<Spec, Failure> {
             spec.lifetime.detached = None;
             spec.lifetime.restart = Restart::No;
             if let Some(from) = from {
-                let entered = std::env::set_current_dir(from.as_path());
-                entered.map_err(|error| Failure::new(&DetachError::Enter(from, error)))?;
+                detach::enter(&from).map_err(|error| Failure::new(&error))?;
             }
             Ok(*spec)
         }

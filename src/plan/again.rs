@@ -6,10 +6,14 @@
 //! the same, the steps that would make layers take those instead; where they are not, that is an error which
 //! names the first difference. Nothing is left out and nothing added silently.
 //!
+//! The places that were asked for by path must be what they were, too: a payload that writes around one can put a link
+//! there, and must not choose what the next run is shown.
+//!
 //! What may differ: what is hidden in a layer or mounted over parts of it, as that is not in the layer. The
 //! record keeps what holds for every run of the layer.
 
-use super::step::{Action, Backend, Copied, Layer, Plan, StoreStep};
+use super::named::{Changed, changed};
+use super::step::{Action, Backend, Copied, Layer, Named, Plan, StoreStep};
 use crate::spec::{HostPath, IdMode, Ids, SandboxPath, Text};
 
 /// A sandbox that ended, as far as a plan depends on it.
@@ -23,6 +27,8 @@ pub struct Earlier<'a> {
     pub ids: Ids,
     /// Its layers, by number.
     pub layers: &'a [Layer],
+    /// Where the paths led that it named.
+    pub named: &'a [Named],
 }
 
 /// Why a run cannot go on with the layers of another.
@@ -74,6 +80,31 @@ pub enum AgainError {
         /// Where.
         at: SandboxPath,
     },
+    /// A path that it named leads elsewhere.
+    #[error(
+        "cannot go on with sandbox `{sandbox}`: `{asked}` leads to `{is}` now, and led to `{was}` when it was started"
+    )]
+    Elsewhere {
+        /// Which.
+        sandbox: Text,
+        /// The path.
+        asked: HostPath,
+        /// Where it led.
+        was: HostPath,
+        /// Where it leads.
+        is: HostPath,
+    },
+    /// Something else stands at a path that it named.
+    #[error(
+        "cannot go on with sandbox `{sandbox}`: `{asked}` is not the directory that it was when it was started, and lies \
+         in one that the sandbox writes"
+    )]
+    Replaced {
+        /// Which.
+        sandbox: Text,
+        /// The path.
+        asked: HostPath,
+    },
     /// A layer served by somebody else.
     #[error("cannot go on with sandbox `{sandbox}`: its layer at `{at}` was served by {}", named(*had))]
     Backend {
@@ -104,6 +135,10 @@ impl AgainError {
             Self::Ids { had: IdMode::Single, .. } => "leave out --ids".to_owned(),
             Self::Backend { had: Backend::Fuse, .. } => "add --overlay fuse".to_owned(),
             Self::Backend { had: Backend::Kernel, .. } => "add --overlay kernel".to_owned(),
+            Self::Elsewhere { sandbox, asked, .. } | Self::Replaced { sandbox, asked } => format!(
+                "what the sandbox wrote may have put it there: look at `{asked}`; put back what was there, or leave \
+                 this sandbox and start one anew, as `bryo inspect {sandbox}` tells it was"
+            ),
             Self::Without { sandbox, .. }
             | Self::Besides { sandbox, .. }
             | Self::Over { sandbox, .. } => format!(
@@ -120,11 +155,12 @@ pub fn plan_again(plan: Plan, ids: Ids, earlier: &Earlier<'_>) -> Result<Plan, A
     if (ids.mode == IdMode::Subid || earlier.ids.mode == IdMode::Subid) && ids != earlier.ids {
         return Err(AgainError::Ids { sandbox: sandbox(), had: earlier.ids.mode });
     }
+    verify_named(&plan.named, earlier)?;
     verify_layers(&plan.layers, earlier)?;
     if plan.store.as_ref() != Some(earlier.store) {
         return Err(AgainError::Store { sandbox: sandbox(), store: earlier.store.clone() });
     }
-    let Plan { mut steps, mut layers, store, notices, groups_kept } = plan;
+    let Plan { mut steps, mut layers, store, notices, groups_kept, named } = plan;
     for step in &mut steps {
         let Action::Store(action) = &mut step.action else { continue };
         *action = match action.clone() {
@@ -139,7 +175,22 @@ pub fn plan_again(plan: Plan, ids: Ids, earlier: &Earlier<'_>) -> Result<Plan, A
     for (layer, had) in layers.iter_mut().zip(earlier.layers) {
         *layer = merged(layer, had);
     }
-    Ok(Plan { steps, layers, store, notices, groups_kept })
+    Ok(Plan { steps, layers, store, notices, groups_kept, named })
+}
+
+/// Paths have to lead where they led.
+fn verify_named(named: &[Named], earlier: &Earlier<'_>) -> Result<(), AgainError> {
+    let sandbox = Text::from(earlier.sandbox);
+    match changed(earlier.named, named) {
+        None => Ok(()),
+        Some(Changed::Replaced(was)) => {
+            Err(AgainError::Replaced { sandbox, asked: was.asked.clone() })
+        }
+        Some(Changed::Elsewhere { was, is }) => {
+            let (asked, was) = (was.asked.clone(), was.real.clone());
+            Err(AgainError::Elsewhere { sandbox, asked, was, is: is.clone() })
+        }
+    }
 }
 
 /// By number, layers have to be the same.
@@ -212,12 +263,14 @@ mod tests {
             store: Some(store),
             notices: Vec::new(),
             groups_kept: Vec::new(),
+            named: Vec::new(),
         }
     }
 
     fn again(now: Vec<Layer>, had: &[Layer], ids: Ids) -> Result<Plan, AgainError> {
         let store = HostPath::new("/store").unwrap();
-        let earlier = Earlier { sandbox: "abc", store: &store, ids: Ids::default(), layers: had };
+        let earlier =
+            Earlier { sandbox: "abc", store: &store, ids: Ids::default(), layers: had, named: &[] };
         plan_again(plan(now), ids, &earlier)
     }
 
@@ -267,8 +320,13 @@ mod tests {
         }
         let elsewhere = Plan { store: None, ..plan(vec![home.clone()]) };
         let store = HostPath::new("/store").unwrap();
-        let earlier =
-            Earlier { sandbox: "abc", store: &store, ids: Ids::default(), layers: &[home] };
+        let earlier = Earlier {
+            sandbox: "abc",
+            store: &store,
+            ids: Ids::default(),
+            layers: &[home],
+            named: &[],
+        };
         let error = plan_again(elsewhere, Ids::default(), &earlier).unwrap_err();
         assert!(matches!(error, AgainError::Store { .. }));
     }

@@ -1,7 +1,7 @@
 //! A plan while it is made: planners append, the end sorts by stage.
 
 use super::step::{
-    Action, ConfineStep, EnterStep, FsStep, GroupStep, IdsStep, Layer, LimitStep, NetStep,
+    Action, ConfineStep, EnterStep, FsStep, GroupStep, IdsStep, Layer, LimitStep, Named, NetStep,
     NetstackStep, Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
 };
 use crate::spec::order;
@@ -20,6 +20,8 @@ pub(super) struct Draft {
     /// Sockets of the host that were asked for, where they are seen.
     pub(super) sockets: Vec<SandboxPath>,
     notices: Vec<Notice>,
+    /// See [`Plan::named`].
+    pub(super) named: Vec<Named>,
 }
 
 /// A default run has some hundred and thirty steps.
@@ -64,9 +66,9 @@ impl Draft {
 
     /// The plan. Sorting is stable: within a stage the order of planning is the order of doing.
     pub(super) fn finish(self) -> Plan {
-        let Self { mut steps, layers, store, groups_kept, notices, sockets: _ } = self;
+        let Self { mut steps, layers, store, groups_kept, notices, named, sockets: _ } = self;
         order::sort_by_key(&mut steps, |step| step.stage);
-        Plan { steps, layers, store, notices, groups_kept }
+        Plan { steps, layers, store, notices, groups_kept, named }
     }
 }
 

@@ -120,6 +120,7 @@ pub fn plan_entry(plan: &Plan, entry: &Entry) -> Result<Plan, PlanError> {
         store: None,
         notices: Vec::new(),
         groups_kept: plan.groups_kept.clone(),
+        named: Vec::new(),
     })
 }
 

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `ids` | namespaces, id maps |
 //! | `view`, `places`, `twins`, `toolchain`, `workdir`, `trusted` | how each place is seen |
+//! | `named` | what a later run must find again |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `segment`, `tool` | network, the one of another sandbox, one of several, one by a program of others |
@@ -47,6 +48,7 @@ mod ids;
 mod landlock;
 mod limits;
 mod mounts;
+mod named;
 mod net;
 mod places;
 mod process;
@@ -90,6 +92,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     let mut draft = Draft::of_plan();
     let table = MountTable::new(facts)?;
     let rules = rules(spec, facts, &table, &mut draft)?;
+    draft.named = named::named(spec, facts);
     draft.push(Stage::Sandbox, ProcessStep::Undumpable);
     ids::plan_ids(spec, facts, &mut draft)?;
     draft.push(Stage::Sandbox, ProcessStep::Hostname(process::hostname(spec)?.to_owned()));

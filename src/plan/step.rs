@@ -9,6 +9,7 @@
 
 mod confine;
 mod group;
+mod named;
 mod net;
 mod notice;
 mod process;
@@ -22,6 +23,7 @@ pub use confine::{
     ConfineStep, FilterProgram, LandlockGrant, LandlockPath, LandlockRules, LandlockTcp,
 };
 pub use group::{GroupLimit, GroupStep};
+pub use named::Named;
 pub use net::{EnterStep, Link, NetStep, NetstackStep, Network4, Network6};
 pub use notice::{FuseReason, Missing, Notice};
 pub use process::{ProcessStep, StdioPlan};
@@ -47,6 +49,9 @@ pub struct Plan {
     pub notices: Vec<Notice>,
     /// Supplementary groups that stay with the payload.
     pub groups_kept: Vec<u32>,
+    /// What was asked for by path, and where that led: what a later run with these layers must find again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<Named>,
 }
 
 /// One step.

@@ -23,7 +23,7 @@ use super::view::layer_records;
 use crate::plan::Plan;
 use crate::plan::facts::Target;
 use crate::plan::publish::PublishedPort;
-use crate::plan::step::{Action, FsStep, Layer, Notice, Stage};
+use crate::plan::step::{Action, FsStep, Layer, Named, Notice, Stage};
 use crate::plan::traffic::{NetworkLoss, Traffic};
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
@@ -50,6 +50,9 @@ pub struct Record {
     /// The sandbox whose network it shares.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Target>,
+    /// Where the paths led that it named: what it goes on with must be that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub named: Vec<Named>,
     /// Its copy-on-write layers, by number.
     pub layers: Vec<LayerRecord>,
     /// What the user was told once.
@@ -311,6 +314,7 @@ impl Record {
             outcome: Outcome::Running,
             spec: spec.clone(),
             target: target.cloned(),
+            named: plan.named.clone(),
             layers: layer_records(plan, marks),
             notices: plan.notices.clone(),
             groups_kept: plan.groups_kept.clone(),

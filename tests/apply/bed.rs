@@ -73,6 +73,7 @@ impl Bed {
             store: None,
             notices: Vec::new(),
             groups_kept: Vec::new(),
+            named: Vec::new(),
         };
         let beginning = Beginning {
             from: None,

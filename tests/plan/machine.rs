@@ -94,6 +94,7 @@ impl Host {
             foreign: None,
             fs_magic: 0xef53,
             size: 1,
+            number: None,
         }
     }
 

@@ -88,6 +88,7 @@ pub(crate) fn plan(over: &Path, masked: &[&str]) -> Plan {
         store: None,
         notices: Vec::new(),
         groups_kept: vec![27],
+        named: Vec::new(),
     }
 }
 

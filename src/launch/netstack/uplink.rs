@@ -68,7 +68,14 @@ fn plan(order: &Start<'_>) -> Plan {
         step(Stage::Netstack, Action::Confine(ConfineStep::Seccomp { program, listen: false })),
         step(Stage::Netstack, Action::Netstack(NetstackStep::Serve(order.segment.egress.clone()))),
     ];
-    Plan { steps, layers: Vec::new(), store: None, notices: Vec::new(), groups_kept: Vec::new() }
+    Plan {
+        steps,
+        layers: Vec::new(),
+        store: None,
+        notices: Vec::new(),
+        groups_kept: Vec::new(),
+        named: Vec::new(),
+    }
 }
 
 fn hear(holder: &OwnedFd, gate: &Gate, totals: Totals, mtu: u16) -> Say {

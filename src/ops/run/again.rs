@@ -73,6 +73,7 @@ impl Again {
             store: &self.store,
             ids: self.record.spec.ids,
             layers: &self.layers,
+            named: &self.record.named,
         };
         Ok(plan_again(plan, spec.ids, &earlier)?)
     }

@@ -61,6 +61,7 @@ impl Explain for RunError {
                 Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
             }
             Self::Again(error) => Some(error.hint()),
+            Self::Detach(error) => error.hint(),
             Self::Fuller { .. } => Some(FULLER.to_owned()),
             Self::Room { .. } | Self::Bring { .. } | Self::Bringer(_) => Some(ROOM.to_owned()),
             Self::Random(_)
@@ -68,7 +69,6 @@ impl Explain for RunError {
             | Self::Processes { .. }
             | Self::Left { .. }
             | Self::Changes(_)
-            | Self::Detach(_)
             | Self::Apply(_) => None,
         }
     }

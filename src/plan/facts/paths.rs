@@ -111,6 +111,9 @@ pub struct Place {
     /// Bytes, for a file.
     #[serde(default)]
     pub size: u64,
+    /// The number that a directory has on its file system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
 }
 
 /// A path a pattern matched.

@@ -264,6 +264,13 @@ impl Station {
         self.set_freezer(None);
     }
 
+    /// Adds to the log what is to be read there besides the payload's output.
+    pub fn note(&mut self, text: &str) {
+        if let Some(log) = &mut self.log {
+            log.append(Stream::Errors, text.as_bytes());
+        }
+    }
+
     /// These wait for an answer: of the end they hear when this one ends, and otherwise of the restart.
     pub(super) fn owe(&mut self, clients: Vec<u64>) {
         self.owed.extend(clients);

@@ -15,6 +15,7 @@ mod review;
 mod secrets;
 mod setup;
 mod sockets;
+mod swap;
 mod terminal;
 mod toolchains;
 mod twice;

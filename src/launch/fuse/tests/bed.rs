@@ -148,6 +148,7 @@ impl Bed {
             store: None,
             notices: Vec::new(),
             groups_kept: Vec::new(),
+            named: Vec::new(),
         }
     }
 
