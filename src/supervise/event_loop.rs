@@ -131,10 +131,9 @@ pub(super) fn run(
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
     let (watch, mut station) = (Watch::new(pidfd, denials), duties.station);
     let stage = match &mut station {
-        Some(station) => {
-            let begun = station.begin(relays, pty);
-            begun.and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false))
-        }
+        Some(station) => station
+            .begin(relays, pty)
+            .and_then(|()| Stage::new(None, Vec::new(), duties.stdio, false)),
         None => Stage::new(pty, relays, duties.stdio, duties.foreground),
     };
     let voice = duties.service.map(|service| Voice::new(service, notify)).transpose();

@@ -155,9 +155,8 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         init(Init { control: theirs, pipes, terminal });
     });
     let (pty, relays, control) = held.unwrap();
-    let listener = setup
-        .filtered
-        .then(|| Listener::new(socket::receive(&control, &mut [0]).unwrap().1.pop().unwrap()));
+    let received = || socket::receive(&control, &mut [0]).unwrap().1.pop().unwrap();
+    let listener = setup.filtered.then(|| Listener::new(received()));
     let running = Running {
         notify: None,
         pidfd,

@@ -102,24 +102,26 @@ fn a_payload_plants_a_link_at_a_toolchain_in_vain() {
     world.bryo(["rm", "-f", "s"]).ends();
 }
 
+/// What stands in the way of who looks at a place, which is `P`.
+const PLANTS: [&str; 10] = [
+    "mkfifo P",
+    "ln -s nowhere P",
+    "ln -s P P",
+    "ln -s /run P",
+    "ln -s /dev/null P",
+    "ln -s / P",
+    "echo >P",
+    "mkdir P",
+    "mkdir P; chmod 0 P",
+    SOCKET,
+];
+
 #[test]
 fn what_is_planted_at_a_place_of_a_profile_stops_no_later_run() {
     if !home_is_a_copy() {
         return;
     }
-    let plants = [
-        "mkfifo P",
-        "ln -s nowhere P",
-        "ln -s P P",
-        "ln -s /run P",
-        "ln -s /dev/null P",
-        "ln -s / P",
-        "echo >P",
-        "mkdir P",
-        "mkdir P; chmod 0 P",
-        SOCKET,
-    ];
-    for plant in plants {
+    for plant in PLANTS {
         let world = World::new();
         world.host(Host::MayChange);
         for place in [
@@ -146,7 +148,7 @@ fn what_is_planted_at_a_place_of_a_profile_stops_no_later_run() {
         sandbox(&world).run("echo runs").succeeds().stdout_is("runs\n");
     }
     // And the same in the place of a directory around them.
-    for plant in plants.iter().filter(|plant| !plant.starts_with("mkdir")) {
+    for plant in PLANTS.iter().filter(|plant| !plant.starts_with("mkdir")) {
         let world = World::new();
         world.host(Host::MayChange);
         for place in [".cargo", ".config", ".local/share/fonts", ".gnupg", "project/.git"] {
