@@ -83,17 +83,25 @@ pub fn logs(
         Until::Now => None,
         Until::End => Follow::new(&found, &reader)?,
     };
+    let failed = |source| StateError::ReadLog { id: found.id(), source };
+    // One that writes faster than is read here has no end, and lines are shown of what they were counted in.
+    reader.bind().map_err(failed)?;
     let skip = match part.tail {
-        Some(most) => count(&found, part)?.saturating_sub(most),
+        Some(most) => {
+            let counted = reader.again().map_err(failed)?;
+            count(&found, counted, part)?.saturating_sub(most)
+        }
         None => 0,
     };
     let mut sieve = Sieve::new(form, skip);
+    let mut is_first = true;
     loop {
         // Asked before the log is read: what was written before the end is read after it.
         let over = follow.as_ref().is_none_or(Follow::is_over);
         let more = give(&found, &mut reader, part, &mut sieve, sink)?;
         sink.flush().map_err(OpsError::Write)?;
         match &follow {
+            Some(_) if more && std::mem::take(&mut is_first) => reader.unbind(),
             Some(follow) if more && !over => {
                 follow.wait().map_err(|source| OpsError::Wait { id: found.id(), source })?;
             }
@@ -131,7 +139,7 @@ fn give(
 }
 
 /// How many lines there are of a part.
-fn count(found: &Found, part: Part) -> Result<u64, OpsError> {
+fn count(found: &Found, mut reader: Reader, part: Part) -> Result<u64, OpsError> {
     struct Nowhere;
     impl Sink for Nowhere {
         fn put(&mut self, _: Stream, _: &[u8]) -> io::Result<()> {
@@ -145,7 +153,7 @@ fn count(found: &Found, part: Part) -> Result<u64, OpsError> {
         }
     }
     let mut sieve = Sieve::new(Form::Lines, 0);
-    give(found, &mut found.read_log()?, part, &mut sieve, &mut Nowhere)?;
+    give(found, &mut reader, part, &mut sieve, &mut Nowhere)?;
     sieve.finish(&mut Nowhere).map_err(OpsError::Write)?;
     Ok(sieve.lines())
 }

@@ -35,6 +35,15 @@ pub struct Reader {
     /// Of the buffer, what was given out.
     at: usize,
     missed: bool,
+    bound: Option<Bound>,
+}
+
+/// What a reader that is bound goes up to.
+#[derive(Debug)]
+struct Bound {
+    end: Position,
+    /// The file in which that is, open by now, where the reader is in the one before it.
+    last: Option<(OwnedFd, u64)>,
 }
 
 #[derive(Debug)]
@@ -55,9 +64,67 @@ impl Opened {
 impl Reader {
     /// Begins with the oldest entry.
     pub(in crate::state) fn new(directory: OwnedFd) -> Result<Self, Errno> {
-        let mut reader = Self { directory, file: None, buffer: Vec::new(), at: 0, missed: false };
+        let (buffer, at) = (Vec::new(), 0);
+        let mut reader = Self { directory, file: None, buffer, at, missed: false, bound: None };
         reader.file = reader.oldest()?.map(Opened::new);
         Ok(reader)
+    }
+
+    /// Begins with the oldest entry once more, and ends with what is there now, until [`Reader::unbind`]: what of that
+    /// is dropped meanwhile is read all the same.
+    pub fn bind(&mut self) -> Result<(), Errno> {
+        (self.buffer, self.at, self.missed) = (Vec::new(), 0, false);
+        for _ in 0..TRIES {
+            self.file = self.oldest()?.map(Opened::new);
+            let Some(own) = self.file.as_ref().map(|file| file.number) else { return Ok(()) };
+            let Some((fd, number)) = open(&self.directory, CURRENT)? else {
+                // A writer that is between its two renames may stay there for as long as others keep the processors.
+                if self.bind_to_last(own)? {
+                    return Ok(());
+                }
+                continue;
+            };
+            let end = Position { file: number, offset: size(&fd)? };
+            let last = (number != own).then_some((fd, number));
+            self.bound = Some(Bound { end, last });
+            // Else they changed places in between.
+            if number == own || number == own + 1 {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Binds to the end of the file that is open, if there is none after it yet; whether that is so.
+    fn bind_to_last(&mut self, own: u64) -> Result<bool, Errno> {
+        let before = open(&self.directory, BEFORE)?;
+        let Some((fd, _)) = before.filter(|(_, number)| *number == own) else { return Ok(false) };
+        let end = Position { file: own, offset: size(&fd)? };
+        self.bound = Some(Bound { end, last: None });
+        Ok(true)
+    }
+
+    /// Goes on with what was written after [`Reader::bind`].
+    pub fn unbind(&mut self) {
+        self.bound = None;
+    }
+
+    /// Another reader of the same open files, at the same place. Nothing was read yet.
+    pub fn again(&self) -> Result<Self, Errno> {
+        let same = |fd: &OwnedFd| rustix::io::fcntl_dupfd_cloexec(fd, 0);
+        let file = self.file.as_ref().map(|file| Ok(Opened { fd: same(&file.fd)?, ..*file }));
+        let bound = self.bound.as_ref().map(|Bound { end, last }| {
+            let last = last.as_ref().map(|(fd, number)| Ok((same(fd)?, *number))).transpose()?;
+            Ok(Bound { end: *end, last })
+        });
+        Ok(Self {
+            directory: same(&self.directory)?,
+            file: file.transpose()?,
+            buffer: Vec::new(),
+            at: 0,
+            missed: false,
+            bound: bound.transpose()?,
+        })
     }
 
     /// Whether there is a log at all.
@@ -127,10 +194,12 @@ impl Reader {
     /// Reads on; whether there was more.
     fn fill(&mut self) -> Result<bool, Errno> {
         let Some(file) = self.file.as_mut().filter(|file| !file.broken) else { return Ok(false) };
+        let end = self.bound.as_ref().map(|bound| bound.end).filter(|end| end.file == file.number);
+        let left = end.map_or(u64::MAX, |end| end.offset.saturating_sub(file.offset));
         self.buffer.drain(..self.at);
         self.at = 0;
         let have = self.buffer.len();
-        self.buffer.resize(have + CHUNK, 0);
+        self.buffer.resize(have + CHUNK.min(usize::try_from(left).unwrap_or(CHUNK)), 0);
         let room = self.buffer.get_mut(have..).unwrap_or_default();
         let read =
             rustix::io::retry_on_intr(|| rustix::io::pread(&file.fd, &mut *room, file.offset));
@@ -146,12 +215,17 @@ impl Reader {
             self.file = self.oldest()?.map(Opened::new);
             return Ok(self.file.is_some());
         };
-        let Some(current) = open(&self.directory, CURRENT)? else { return Ok(false) };
-        if current.1 == own {
-            return Ok(false);
-        }
+        let current = match &mut self.bound {
+            Some(bound) if bound.end.file == own => return Ok(false),
+            Some(bound) => bound.last.take(),
+            None => open(&self.directory, CURRENT)?,
+        };
+        let Some(current) = current.filter(|(_, number)| *number != own) else { return Ok(false) };
         // It was full before the next one was made: what came in between is read first.
         if self.fill()? {
+            if let Some(bound) = &mut self.bound {
+                bound.last = Some(current);
+            }
             return Ok(true);
         }
         let next = if current.1 == own + 1 { Some(current) } else { self.oldest()? };
@@ -190,4 +264,8 @@ impl Reader {
     fn is_half_turned(&self) -> Result<bool, Errno> {
         Ok(open(&self.directory, CURRENT)?.is_none())
     }
+}
+
+fn size(file: &OwnedFd) -> Result<u64, Errno> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
 }

@@ -169,3 +169,34 @@ proptest! {
         prop_assert_eq!(all(&mut bed.reader()).pop().unwrap().1, b"end".to_vec());
     }
 }
+
+#[test]
+fn a_reader_that_is_bound_reads_what_was_there_though_it_is_dropped_meanwhile() {
+    let bed = Bed::new();
+    let mut writer = bed.writer(128 << 10);
+    let mut number = 0;
+    let mut write = |entries: u32| {
+        for _ in 0..entries {
+            number += 1;
+            writer.append(Stream::Output, format!("{number:0>999}\n").as_bytes());
+        }
+    };
+    // Two files, the second half full.
+    write(200);
+    let mut bound = bed.reader();
+    bound.bind().unwrap();
+    let mut counted = bound.again().unwrap();
+    write(30);
+    let count = all(&mut counted).len();
+    // Both are gone by now, and others in their place.
+    write(1000);
+    let read = all(&mut bound);
+    assert_eq!(read.len(), count);
+    assert_eq!(read.last().unwrap().1, format!("{:0>999}\n", 200).as_bytes());
+    assert!(!bound.take_missed() && !counted.take_missed());
+    // What follows has gaps, and says so.
+    bound.unbind();
+    let rest = all(&mut bound);
+    assert_eq!(rest.last().unwrap().1, format!("{:0>999}\n", 1230).as_bytes());
+    assert!(bound.take_missed());
+}

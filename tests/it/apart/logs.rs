@@ -135,3 +135,18 @@ fn a_payload_forges_no_entry_and_its_output_is_all_there() {
     assert!(ended.stdout.starts_with(b"bryolog1\x01") && ended.stdout.ends_with(b"fake"));
     drop(detached(&world, &[]));
 }
+
+#[test]
+fn the_last_lines_of_a_flood_are_as_many_as_were_asked_for() {
+    let world = World::new();
+    world.keeps(1);
+    let id = start(&world, &["--log-max-size", "64k"], "exec yes bbb");
+    until_logged(&world, &id, "bbb");
+    for _ in 0..20 {
+        let ended = bryo(&world, &["logs", "--tail", "3", &id]).succeeds().stderr_is("");
+        assert_eq!(ended.stdout().lines().count(), 3);
+    }
+    // It comes to an end though the payload does not.
+    bryo(&world, &["logs", &id]).succeeds();
+    bryo(&world, &["stop", "-t", "0", &id]).succeeds();
+}
