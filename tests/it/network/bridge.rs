@@ -243,7 +243,7 @@ fn a_definition_that_somebody_forged_is_refused_and_can_be_removed() {
         assert_ne!(forged, good);
         world.file(file, forged);
         member(&world, "n").run("true").refuses_with(&[told]);
-        world.bryo(["network", "ls"]).ends().refuses_with(&[told]);
+        world.bryo(["network", "ls", "-q"]).ends().refuses_with(&[told]);
     }
     network(&world, &["rm", "n"]);
     assert_eq!(network(&world, &["ls"]).lines().count(), 1);
