@@ -401,7 +401,7 @@ fn watch(
         witness: None,
         ends_with_network: false,
         place: None,
-        helper: None,
+        deputy: None,
     };
     let running = Running {
         pidfd: entered.pidfd,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
 use super::denials::Denials;
+use super::deputy::Deputy;
 use super::health::Health;
-use super::helper::Helper;
 use super::memory::Memory;
 use super::pump::Role;
 use super::service::{self, Voice};
@@ -50,7 +50,7 @@ enum Event {
     InitEnded,
     ServerEnded,
     NetstackEnded,
-    HelperEnded,
+    DeputyEnded,
     Names,
     Memory,
     Watch(watch::Event),
@@ -100,7 +100,7 @@ struct Supervisor<'a> {
     group: Option<&'a Group>,
     memory: Option<Memory>,
     names: Option<Names<'a>>,
-    helper: Option<&'a Helper>,
+    deputy: Option<&'a Deputy>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
     /// When the servers of a killed sandbox are killed too: what waits for an answer of one that hangs
@@ -169,7 +169,7 @@ pub(super) fn run(
         group,
         memory,
         names,
-        helper: duties.helper,
+        deputy: duties.deputy,
         doomed: None,
         stuck: None,
         how: None,
@@ -287,8 +287,8 @@ impl Supervisor<'_> {
         if let Some(netstack) = self.netstack {
             poller.readable(Event::NetstackEnded, netstack.pidfd());
         }
-        if let Some(helper) = self.helper.and_then(Helper::pidfd) {
-            poller.readable(Event::HelperEnded, helper);
+        if let Some(deputy) = self.deputy.and_then(Deputy::pidfd) {
+            poller.readable(Event::DeputyEnded, deputy);
         }
         if let Some(asks) = self.names.as_ref().and_then(Names::asks) {
             poller.readable(Event::Names, asks);
@@ -304,7 +304,7 @@ impl Supervisor<'_> {
             Event::Memory => self.look_at_memory()?,
             Event::Names => self.hear_names(),
             Event::NetstackEnded => self.network_ended(),
-            Event::HelperEnded => self.helper.iter().for_each(|helper| helper.reap()),
+            Event::DeputyEnded => self.deputy.iter().for_each(|deputy| deputy.reap()),
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),
             Event::Watch(event) => {
                 if let Some(how) = self.watch.handle(event, ready)? {

@@ -34,10 +34,10 @@ mod clipboard;
 mod console;
 mod control;
 mod denials;
+mod deputy;
 pub mod errand;
 mod event_loop;
 mod health;
-mod helper;
 mod limits;
 mod memory;
 mod modes;
@@ -58,9 +58,9 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 pub use denials::{Call, ErrnoFor};
+pub use deputy::Deputy;
 use event_loop::Beside;
 pub use health::Checkup;
-pub use helper::Helper;
 pub use limits::Floor;
 pub use signals::{KNOCK, Signals, block_signals};
 pub use station::Station;
@@ -112,7 +112,7 @@ pub struct Duties<'a> {
     /// Its place on a network of several.
     pub place: Option<&'a Membership>,
     /// What is done for it beside.
-    pub helper: Option<&'a Helper>,
+    pub deputy: Option<&'a Deputy>,
 }
 
 /// What is watched over, and so when it is at an end.
@@ -152,7 +152,7 @@ impl<'a> Duties<'a> {
             witness: None,
             ends_with_network: false,
             place: None,
-            helper: None,
+            deputy: None,
         };
         let mut percent = None;
         for (_, action) in plan.of(Stage::Supervise) {

@@ -14,7 +14,7 @@ use crate::state::Record;
 use crate::state::events::What;
 use crate::state::health::{Health, Status};
 use crate::supervise::{
-    self, Call, Checkup, Duties, Ended, Helper, Model, Signals, Station, SuperviseError, Witness,
+    self, Call, Checkup, Deputy, Duties, Ended, Model, Signals, Station, SuperviseError, Witness,
 };
 
 /// How long its processes may take to end.
@@ -31,9 +31,9 @@ impl Prepared {
         signals: Signals,
     ) -> Result<Ended, RunError> {
         let errno_for = |call: Call| self.errno_for(call);
-        let helper = self.reconnect(&running, record);
+        let deputy = self.reconnect(&running, record);
         let mut duties = Duties::of(model.plan, self.watched_store()?, &errno_for)?;
-        (duties.station, duties.helper) = (station, helper.as_ref());
+        (duties.station, duties.deputy) = (station, deputy.as_ref());
         duties.model = Some(model);
         duties.place = model.host.membership;
         duties.service = spec.lifetime.service.as_ref().and_then(|one| one.notify.as_ref());
@@ -47,7 +47,7 @@ impl Prepared {
         duties.open_door = Some(&open_door);
         let ended = supervise::supervise(running, duties, signals);
         // What it holds of the run is given up before the rest is.
-        drop(helper);
+        drop(deputy);
         let ended = ended?;
         if let Some(group) = &ended.group_left {
             remove_group(group, GROUP).map_err(SuperviseError::Group)?;
@@ -60,7 +60,7 @@ impl Prepared {
 
     /// Connects one that goes on where it was with the networks that it was connected with while it ran before. By
     /// another process: locks and holders are waited for, and the run is watched over meanwhile.
-    fn reconnect(&self, running: &Running, record: &Record) -> Option<Helper> {
+    fn reconnect(&self, running: &Running, record: &Record) -> Option<Deputy> {
         let (before, directory) = self.before.as_ref().zip(self.directory.as_ref())?;
         let is_member = matches!(record.spec.network, Network::Bridge(_));
         let door = running.namespaces.as_ref().filter(|_| is_member).and_then(Joinable::door);
@@ -70,7 +70,7 @@ impl Prepared {
             return None;
         }
         let work = || reconnect(&found, record, &door, &running.pidfd);
-        Helper::begin(work).inspect_err(|errno| cannot_reconnect(&found, *errno)).ok()
+        Deputy::begin(work).inspect_err(|errno| cannot_reconnect(&found, *errno)).ok()
     }
 
     /// Listens where nobody did, as somebody wants to speak with this run.

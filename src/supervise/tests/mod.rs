@@ -188,7 +188,7 @@ fn watched(setup: Setup, init: impl FnOnce(Init)) -> Result<Ended, SuperviseErro
         model: None,
         ends_with_network: false,
         place: None,
-        helper: None,
+        deputy: None,
     };
     supervise(running, duties, signals)
 }

@@ -13,12 +13,12 @@ use crate::sys::signal::SignalNumber;
 
 /// See the module.
 #[derive(Debug)]
-pub struct Helper {
+pub struct Deputy {
     pidfd: OwnedFd,
     ended: Cell<bool>,
 }
 
-impl Helper {
+impl Deputy {
     /// Has it do that. Only in a process with one thread.
     pub fn begin(work: impl FnOnce()) -> Result<Self> {
         clone::assert_single_threaded().map_err(|_| Errno::EINVAL)?;
@@ -49,7 +49,7 @@ impl Helper {
     }
 }
 
-impl Drop for Helper {
+impl Drop for Deputy {
     fn drop(&mut self) {
         if !self.ended.get() {
             pidfd::kill(&self.pidfd).unwrap_or_default();
