@@ -243,11 +243,13 @@ fn known_by(world: &World, service: &str) -> Vec<String> {
     );
     world.outside(&compile).succeeds();
     world.file("nsswitch.conf", format!("passwd: files {service}\n"));
+    // From a tmpfs that is nowhere then: the home is hidden, and what is mounted from it with it.
     then_as_user(&format!(
-        "grep -v '^[^:]*:[^:]*:{user}:' /etc/passwd >{home}/passwd; mount --bind {home}/passwd /etc/passwd; \
-         mount --bind {home}/nsswitch.conf /etc/nsswitch.conf; \
+        "mount -t tmpfs t /mnt; cp {home}/nsswitch.conf {home}/service.so /mnt; \
+         grep -v '^[^:]*:[^:]*:{user}:' /etc/passwd >/mnt/passwd; mount --bind /mnt/passwd /etc/passwd; \
+         mount --bind /mnt/nsswitch.conf /etc/nsswitch.conf; \
          for lib in /lib/*/libnss_hesiod.so.2 /lib64/libnss_hesiod.so.2; do \
-         [ ! -e $lib ] || mount --bind {home}/service.so $lib; done"
+         [ ! -e $lib ] || mount --bind /mnt/service.so $lib; done; umount -l /mnt"
     ))
 }
 
