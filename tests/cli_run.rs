@@ -375,7 +375,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--name=-x"], "cannot take `-x` for `--name`: it is not a name"),
     (&["--pass-fd", "1"], "cannot take `1` for `--pass-fd`: it is not a descriptor above 2"),
     (&["--pass-fd=3", "--pass-fd=3"], "cannot take `--pass-fd 3` twice"),
-    (&["-e", "=x"], "cannot take `=x` for `--env`: it is empty"),
+    (&["-e", "=x"], "cannot take `=x` for `--env`: there is no name before the `=`"),
     (
         &["--env-file", "/nonexistent/e"],
         "cannot read `/nonexistent/e` for `--env-file`: no such file",
@@ -590,7 +590,7 @@ fn a_bad_line_of_an_environment_file_is_named() {
     for (content, wanted) in [
         (&b"A=1\nB C=2\n"[..], "line 2: it is not the name of a variable"),
         (b"A=\xff\n", "line 1: it is not UTF-8"),
-        (b"\n\n=x\n", "line 3: it is empty"),
+        (b"\n\n=x\n", "line 3: there is no name before the `=`"),
         (b"A=\0\n", "line 1: it contains a NUL byte"),
     ] {
         let file = tempfile::NamedTempFile::new().unwrap();
