@@ -87,6 +87,8 @@ kill -STOP $holder
 soon "$BRYO" run -q -w / --read "$HOME/shown" --network bridge:n1 --continue web --timeout 2s -- sleep 60
 # Of what was to connect it nothing is left; the control is one that does.
 kill -CONT $holder
+# One that was started meanwhile is in a user namespace of its own, and lays no cable to the other.
+until [ "$(holders)" = $holder ]; do sleep 0.02; done
 "$BRYO" run -q -w / --read "$HOME/shown" --network bridge:n1 --continue web -- \
     sh -c 'until grep -q eth1 /proc/net/dev; do sleep 0.05; done; echo connected'
 kill $other; wait $other || :
