@@ -153,6 +153,18 @@ pub enum PlanError {
         /// The flag.
         flag: &'static str,
     },
+    /// A flag that names bryo's settings by a link alone.
+    #[error(
+        "cannot use `{asked}` with {flag}: it leads to `{real}`, and later runs take what they trust from there"
+    )]
+    LinkToSettings {
+        /// As it was asked for.
+        asked: HostPath,
+        /// Where that leads.
+        real: HostPath,
+        /// The flag.
+        flag: &'static str,
+    },
     /// The current directory lies in a place that every sandbox has its own of.
     #[error("cannot start in `{0}`: every sandbox has its own there")]
     WorkdirOwn(HostPath),

@@ -3,7 +3,7 @@
 
 use super::draft::Draft;
 use super::error::PlanError;
-use super::facts::{Facts, Kind, Place};
+use super::facts::{Facts, Kind, Match, Place};
 use super::mounts::MountTable;
 use super::step::Notice;
 use super::toolchain::{Toolchain, toolchain};
@@ -136,24 +136,26 @@ fn refuse_store(real: &HostPath, facts: &Facts) -> Result<(), PlanError> {
     Ok(())
 }
 
-/// A secret is opened by its name. What reaches one only through a link is refused: an earlier payload may have
-/// planted that in a place that it could write.
+/// Secrets and settings are opened by their name. What reaches one only through a link is refused: an earlier payload
+/// may have planted that in a place that it could write.
 fn refuse_link(place: &Place, flag: &'static str, facts: &Facts) -> Result<(), PlanError> {
-    let secret_of =
-        |path: &HostPath| facts.secrets.iter().find(|secret| path.starts_with(&secret.path));
-    let Some(secret) = secret_of(&place.real) else { return Ok(()) };
     let caller = &facts.caller;
     let spelt = caller.home_spelt.as_ref().zip(caller.home.as_ref());
     let named = spelt.and_then(|(spelt, home)| place.asked.moved(spelt, home));
-    if secret_of(named.as_ref().unwrap_or(&place.asked)).is_some() {
-        return Ok(());
+    let named = named.as_ref().unwrap_or(&place.asked);
+    let (asked, real) = (place.asked.clone(), place.real.clone());
+    let around = |all: &'_ [Match], path: &HostPath| {
+        all.iter().find(|found| path.starts_with(&found.path)).map(|found| found.path.clone())
+    };
+    if let Some(secret) = around(&facts.secrets, &real)
+        && around(&facts.secrets, named).is_none()
+    {
+        return Err(PlanError::LinkToSecret { asked, real, secret, flag });
     }
-    Err(PlanError::LinkToSecret {
-        asked: place.asked.clone(),
-        real: place.real.clone(),
-        secret: secret.path.clone(),
-        flag,
-    })
+    if around(&facts.settings, &real).is_some() && around(&facts.settings, named).is_none() {
+        return Err(PlanError::LinkToSettings { asked, real, flag });
+    }
+    Ok(())
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden. What every sandbox

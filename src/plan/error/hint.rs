@@ -40,7 +40,7 @@ impl PlanError {
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
-            Self::LinkToSecret { real, flag, .. } => {
+            Self::LinkToSecret { real, flag, .. } | Self::LinkToSettings { real, flag, .. } => {
                 format!("to show it all the same, name it without the link: `{flag} {real}`")
             }
             Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) => {

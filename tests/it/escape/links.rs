@@ -128,6 +128,32 @@ fn a_link_on_the_way_to_the_store_is_not_replaced_from_a_directory_that_is_writt
 }
 
 #[test]
+fn a_link_that_was_planted_leads_no_flag_to_the_settings() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    let planted = "mkdir -p ~/.config/bryo/profiles; ln -s ~/.config/bryo ~/project/out";
+    world.outside(planted).succeeds();
+    let forge = "echo >~/project/out/profiles/forged.toml";
+    for flags in [
+        ["--write", "~/project/out"],
+        ["--write", "~/project/out/profiles"],
+        ["-v", "~/project/out:/mnt"],
+    ] {
+        let flags = flags.map(|flag| flag.replace('~', &world.path("").to_string_lossy()));
+        let ended = sandbox(&world).args(flags).run(forge).exits_with(125);
+        ended.stderr_has("later runs take what they trust from there");
+        assert!(!world.path(".config/bryo/profiles/forged.toml").exists());
+    }
+    // The control: whoever names it opens it, and then the link leads there.
+    let named = world.path(".config/bryo");
+    sandbox(&world).args(["--write", named.to_str().unwrap()]).run(forge).succeeds();
+    assert!(world.path(".config/bryo/profiles/forged.toml").exists());
+}
+
+#[test]
 fn what_is_not_on_such_a_way_can_be_written_all_the_same() {
     if !home_is_a_copy() {
         return;
