@@ -88,6 +88,20 @@ fn the_store_stays_out_of_reach_where_a_mount_shows_it_once_more() {
     run.run("true").refuses_with(&["bryo keeps its layers there"]);
 }
 
+/// Mounts an empty file system; the program that is tested stays where it is, which may be below that.
+fn mount_over(at: &str) -> String {
+    let program = crate::support::bryo();
+    let folder = program.parent().unwrap();
+    let mount = format!("mount -t tmpfs t {at}");
+    if !folder.starts_with(at) {
+        return mount;
+    }
+    let folder = folder.display();
+    format!(
+        "exec 9<{folder}; {mount}; mkdir -p {folder}; mount -c --bind /proc/self/fd/9 {folder}; exec 9<&-"
+    )
+}
+
 #[test]
 fn what_is_hidden_by_default_is_hidden_where_a_mount_shows_it_once_more() {
     if !home_is_a_copy() {
@@ -103,9 +117,8 @@ fn what_is_hidden_by_default_is_hidden_where_a_mount_shows_it_once_more() {
         world.folder("project/again");
         let place = place.replace("$HOME", world.home().to_str().unwrap());
         let disk = |at: &str, path: &str| {
-            let made =
-                format!("mount -t tmpfs t {at}; mkdir -p {path}; printf %s {MARK} >{path}/file");
-            (made, path.to_owned())
+            let mount = mount_over(at);
+            (format!("{mount}; mkdir -p {path}; printf %s {MARK} >{path}/file"), path.to_owned())
         };
         for (made, hidden) in [
             ("true".to_owned(), other.to_owned()),
