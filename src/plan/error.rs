@@ -1,4 +1,6 @@
 //! Why no plan can be made: every text names what failed and on what, every hint what to do.
+//!
+//! Long because every reason is one variant of one type, with its text.
 
 mod hint;
 
