@@ -27,7 +27,11 @@ quiet() { [ -z "$err" ] || not_so "stderr is empty"; }
 
 # Nothing of a run is left: no process of a sandbox, no mount.
 nothing_left() {
-	sleep 1
+	# The machine is slow: what is ending ends within ten seconds.
+	for _ in $(seq 20); do
+		sleep 0.5
+		pgrep '^bryo' >/dev/null || break
+	done
 	! pgrep '^bryo' || not_so "no bryo process is left"
 	! pgrep -x fuse-overlayfs || not_so "no fuse-overlayfs is left"
 	! grep bryo /proc/self/mountinfo || not_so "no mount is left"
