@@ -31,14 +31,7 @@ fn record() -> Record {
     };
     let words = ["--timeout", "90s", "--memory", "64m", "true"].map(Into::into);
     let Ok(Asked::For(run)) = parse(Kind::Run, &words, &caller) else { panic!() };
-    let plan = Plan {
-        steps: Vec::new(),
-        layers: Vec::new(),
-        store: None,
-        notices: Vec::new(),
-        groups_kept: Vec::new(),
-        named: Vec::new(),
-    };
+    let plan = Plan::of_steps(Vec::new());
     let beginning = Beginning {
         from: None,
         launcher: Launcher::this().unwrap(),

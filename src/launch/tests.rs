@@ -93,15 +93,7 @@ fn plan(argv: &[&str]) -> Plan {
         steps.push((Stage::Init, Action::Confine(confine)));
     }
     steps.extend(payload(argv).into_iter().map(|action| (Stage::Payload, action)));
-    let steps = steps.into_iter().map(|(stage, action)| Step { stage, action }).collect();
-    Plan {
-        steps,
-        layers: Vec::new(),
-        store: None,
-        notices: Vec::new(),
-        groups_kept: Vec::new(),
-        named: Vec::new(),
-    }
+    Plan::of_steps(steps.into_iter().map(|(stage, action)| Step { stage, action }).collect())
 }
 
 fn payload(argv: &[&str]) -> Vec<Action> {
@@ -145,17 +137,17 @@ fn payload(argv: &[&str]) -> Vec<Action> {
         .collect()
 }
 
-fn filter(name: &str) -> Option<Vec<Instruction>> {
+pub(super) fn filter(name: &str) -> Option<Vec<Instruction>> {
     Instruction::read_all(seccomp::builtin(name, PolicyVariant::default()).unwrap().bytes())
 }
 
-fn start(plan: &Plan) -> Result<Running, LaunchError> {
-    let layers = LayerDirectories::default();
-    let host = Host {
+/// A start with these layers and nothing else.
+pub(super) fn bare(layers: &LayerDirectories) -> Host<'_> {
+    Host {
         id: "0",
-        layers: &layers,
-        payload_filter: filter("default"),
-        init_filter: filter("init"),
+        layers,
+        payload_filter: None,
+        init_filter: None,
         server_filter: None,
         netstack_filter: None,
         capture: None,
@@ -163,7 +155,16 @@ fn start(plan: &Plan) -> Result<Running, LaunchError> {
         published: std::cell::Cell::default(),
         membership: None,
         terminal: None,
-    };
+    }
+}
+
+fn filtered(layers: &LayerDirectories) -> Host<'_> {
+    Host { payload_filter: filter("default"), init_filter: filter("init"), ..bare(layers) }
+}
+
+fn start(plan: &Plan) -> Result<Running, LaunchError> {
+    let layers = LayerDirectories::default();
+    let host = filtered(&layers);
     launch(plan, &host, |_| Ok(()), || ())
 }
 
@@ -300,19 +301,7 @@ fn the_record_is_written_before_the_payload_runs() {
         ordinary_user();
         let plan = plan(&["date", "+%s%N"]);
         let layers = LayerDirectories::default();
-        let host = Host {
-            id: "0",
-            layers: &layers,
-            payload_filter: filter("default"),
-            init_filter: filter("init"),
-            server_filter: None,
-            netstack_filter: None,
-            capture: None,
-            door: None,
-            published: std::cell::Cell::default(),
-            membership: None,
-            terminal: None,
-        };
+        let host = filtered(&layers);
         let mut recorded = 0;
         let record = |_: Option<&crate::spec::HostPath>| {
             std::thread::sleep(std::time::Duration::from_millis(300));

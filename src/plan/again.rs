@@ -257,14 +257,8 @@ mod tests {
         let mut actions = vec![StoreStep::Open { store: store.clone() }];
         actions.extend((0..).zip(&layers).map(|(n, _)| StoreStep::Layer(LayerNumber(n))));
         let step = |action| Step { stage: Stage::Prepare, action: Action::Store(action) };
-        Plan {
-            steps: actions.into_iter().map(step).collect(),
-            layers,
-            store: Some(store),
-            notices: Vec::new(),
-            groups_kept: Vec::new(),
-            named: Vec::new(),
-        }
+        let steps = actions.into_iter().map(step).collect();
+        Plan { layers, store: Some(store), ..Plan::of_steps(steps) }
     }
 
     fn again(now: Vec<Layer>, had: &[Layer], ids: Ids) -> Result<Plan, AgainError> {

@@ -114,14 +114,7 @@ pub fn plan_entry(plan: &Plan, entry: &Entry) -> Result<Plan, PlanError> {
     let payload =
         plan.of(Stage::Payload).filter_map(|(_, action)| payload_step(action, entry, namespaces));
     steps.extend(payload.map(|action| step(Stage::Payload, action)));
-    Ok(Plan {
-        steps,
-        layers: Vec::new(),
-        store: None,
-        notices: Vec::new(),
-        groups_kept: plan.groups_kept.clone(),
-        named: Vec::new(),
-    })
+    Ok(Plan { groups_kept: plan.groups_kept.clone(), ..Plan::of_steps(steps) })
 }
 
 fn step(stage: Stage, action: Action) -> Step {

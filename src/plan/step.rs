@@ -327,6 +327,21 @@ pub enum WatchStep {
 }
 
 impl Plan {
+    /// A plan of these steps alone: with no layer, so that it needs no store, and with nothing to tell.
+    ///
+    /// What a plan starts and what it restricts are steps both, so one that lacks them opens nothing: without steps it
+    /// starts nothing, and `check` refuses it to a run.
+    pub const fn of_steps(steps: Vec<Step>) -> Self {
+        Self {
+            steps,
+            layers: Vec::new(),
+            store: None,
+            notices: Vec::new(),
+            groups_kept: Vec::new(),
+            named: Vec::new(),
+        }
+    }
+
     /// The steps of one stage, with their indices.
     pub fn of(&self, stage: Stage) -> impl Iterator<Item = (usize, &Action)> {
         self.steps

@@ -67,14 +67,7 @@ impl Bed {
         let store = Store::open(&host(&directory.path().join("store"))).unwrap();
         let mut sandbox = store.create(None).unwrap();
         let made = sandbox.make_layer(LayerNumber(0), &layer).unwrap();
-        let plan = Plan {
-            steps: Vec::new(),
-            layers: vec![layer],
-            store: None,
-            notices: Vec::new(),
-            groups_kept: Vec::new(),
-            named: Vec::new(),
-        };
+        let plan = Plan { layers: vec![layer], ..Plan::of_steps(Vec::new()) };
         let beginning = Beginning {
             from: None,
             launcher: Launcher::this().unwrap(),

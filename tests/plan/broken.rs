@@ -335,6 +335,12 @@ fn the_tree_is_finished_with_the_pivot() {
 }
 
 #[test]
+fn a_plan_of_no_steps_is_no_run() {
+    let said = verdict(|plan| *plan = Plan::of_steps(Vec::new()));
+    assert_eq!(said, "cannot accept a plan without `clone` in launch");
+}
+
+#[test]
 fn the_payload_is_confined_in_the_one_right_order() {
     for (breaks, stage, said) in [
         (

@@ -82,14 +82,8 @@ pub(crate) fn plan(over: &Path, masked: &[&str]) -> Plan {
         server: OverlayServer::Kernel,
         flags: MountFlags::WRITABLE,
     };
-    Plan {
-        steps: vec![step(masks), step(overlay)],
-        layers: vec![layer],
-        store: None,
-        notices: Vec::new(),
-        groups_kept: vec![27],
-        named: Vec::new(),
-    }
+    let steps = vec![step(masks), step(overlay)];
+    Plan { layers: vec![layer], groups_kept: vec![27], ..Plan::of_steps(steps) }
 }
 
 /// A store in a directory of its own, and another directory that layers lie over.

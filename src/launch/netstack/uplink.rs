@@ -62,20 +62,12 @@ fn plan(order: &Start<'_>) -> Plan {
     let program =
         FilterProgram::Builtin { name: "netstack".to_owned(), variant: PolicyVariant::default() };
     let confined = NetstackStep::Confine { landlock_abi: order.landlock_abi };
-    let steps = vec![
+    Plan::of_steps(vec![
         step(Stage::Sandbox, Action::Net(NetStep::Tun(order.uplink))),
         step(Stage::Netstack, Action::Netstack(confined)),
         step(Stage::Netstack, Action::Confine(ConfineStep::Seccomp { program, listen: false })),
         step(Stage::Netstack, Action::Netstack(NetstackStep::Serve(order.segment.egress.clone()))),
-    ];
-    Plan {
-        steps,
-        layers: Vec::new(),
-        store: None,
-        notices: Vec::new(),
-        groups_kept: Vec::new(),
-        named: Vec::new(),
-    }
+    ])
 }
 
 fn hear(holder: &OwnedFd, gate: &Gate, totals: Totals, mtu: u16) -> Say {

@@ -4,22 +4,6 @@ use super::*;
 use crate::launch::entry::enter as begin;
 use crate::plan::entry::{Entry, plan_entry};
 
-fn host(layers: &LayerDirectories) -> Host<'_> {
-    Host {
-        id: "0",
-        layers,
-        payload_filter: filter("default"),
-        init_filter: filter("init"),
-        server_filter: None,
-        netstack_filter: None,
-        published: std::cell::Cell::default(),
-        capture: None,
-        door: None,
-        membership: None,
-        terminal: None,
-    }
-}
-
 /// What an entry prints, and the last word of the process that entered.
 fn enter(
     plan: &Plan,
@@ -66,7 +50,7 @@ fn an_entry_is_confined_as_the_payload_and_sees_it() {
         ordinary_user();
         let plan = plan(&["sh", "-c", "echo up; exec sleep 1000"]);
         let layers = LayerDirectories::default();
-        let host = host(&layers);
+        let host = filtered(&layers);
         let mut running = launch(&plan, &host, |_| Ok(()), || ()).unwrap();
         let mut up = [0; 3];
         let mut output = std::fs::File::from(running.relays.remove(0).end);
@@ -108,7 +92,7 @@ fn an_entry_that_fails_says_why_and_leaves_the_sandbox_alone() {
         let plan = plan(&["sleep", "1000"]);
         let running = start(&plan).unwrap();
         let layers = LayerDirectories::default();
-        let host = host(&layers);
+        let host = filtered(&layers);
         let missing = enter(&plan, &host, &running, &entry(&["no-such-program"]));
         assert!(matches!(missing, Err(LaunchError::NotFound(_))), "{missing:?}");
         let nowhere = Entry { workdir: Some(at("/no/where")), ..entry(&["true"]) };
@@ -129,7 +113,7 @@ fn an_entry_ends_with_whoever_asked_for_it() {
         let plan = plan(&["sleep", "1000"]);
         let running = start(&plan).unwrap();
         let layers = LayerDirectories::default();
-        let host = host(&layers);
+        let host = filtered(&layers);
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let null: std::os::fd::OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
         let stdio = [null, write.try_clone().unwrap(), write];

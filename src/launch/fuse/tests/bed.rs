@@ -4,9 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 
 use super::PATIENCE;
-use crate::confine::seccomp;
 use crate::launch::channel::{Heard, hear};
 use crate::launch::fuse::End;
+use crate::launch::tests::{bare, filter};
 use crate::launch::wire::FromSandbox;
 use crate::launch::{Host, LaunchError, LayerDirectories, Running, launch};
 use crate::plan::step::{
@@ -14,15 +14,9 @@ use crate::plan::step::{
     MountFlags, Namespaces, OverlayServer, Plan, ProcessStep, ScratchEntry, ScratchLayer, Stage,
     StdioPlan, Step, Upper,
 };
-use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, SandboxPath, Text};
-use crate::sys::seccomp::Instruction;
 use crate::sys::testing::Scratch;
 use crate::sys::{mount, open, pidfd};
-
-fn filter() -> Option<Vec<Instruction>> {
-    Instruction::read_all(seccomp::builtin("fuse", PolicyVariant::default()).unwrap().bytes())
-}
 
 const PROGRAM: &str = "/usr/bin/fuse-overlayfs";
 
@@ -141,15 +135,7 @@ impl Bed {
         steps.push((Stage::Sandbox, Action::Process(ProcessStep::Session { pty: false })));
         steps.push((Stage::Init, Action::Confine(ConfineStep::NoNewPrivs)));
         steps.extend(payload(script).into_iter().map(|action| (Stage::Payload, action)));
-        let steps = steps.into_iter().map(|(stage, action)| Step { stage, action }).collect();
-        Plan {
-            steps,
-            layers: Vec::new(),
-            store: None,
-            notices: Vec::new(),
-            groups_kept: Vec::new(),
-            named: Vec::new(),
-        }
+        Plan::of_steps(steps.into_iter().map(|(stage, action)| Step { stage, action }).collect())
     }
 
     pub(super) fn launch(&self, script: &str) -> Result<Running, LaunchError> {
@@ -160,19 +146,7 @@ impl Bed {
         let mut layers = LayerDirectories::default();
         let directory = |name| host(&self.scratch.0.join("layer").join(name));
         layers.push(directory("upper"), directory("work"));
-        let host = Host {
-            id: "0",
-            layers: &layers,
-            payload_filter: None,
-            init_filter: None,
-            server_filter: filter(),
-            netstack_filter: None,
-            capture: None,
-            door: None,
-            published: std::cell::Cell::default(),
-            membership: None,
-            terminal: None,
-        };
+        let host = Host { server_filter: filter("fuse"), ..bare(&layers) };
         launch(plan, &host, |_| Ok(()), || ())
     }
 
