@@ -171,23 +171,7 @@ impl Probe {
         let homes = self.own_homes()?;
         self.facts.stores =
             store::probe(&variables, &self.facts.caller, &homes, &mut self.resolver)?;
-        self.hide_twins_of_stores();
         Ok(())
-    }
-
-    /// Where a mount shows a store once more: never used, and hidden like it.
-    fn hide_twins_of_stores(&mut self) {
-        use crate::plan::facts::{StoreCandidate, StoreSource, StoreState};
-        let Facts { stores, twins, .. } = &self.facts;
-        let names = stores.iter().flat_map(|store| twins::names_of(&store.path, twins));
-        let more = names.map(|path| StoreCandidate {
-            path,
-            source: StoreSource::DataHome,
-            fs_magic: 0,
-            state: StoreState::Unwritable,
-        });
-        let more: Vec<StoreCandidate> = more.collect();
-        self.facts.stores.extend(more);
     }
 
     /// The ABI of Landlock; 0 when the kernel has none, or a filter hides it.

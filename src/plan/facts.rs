@@ -9,6 +9,7 @@
 
 mod groups;
 mod paths;
+mod stores;
 mod target;
 
 use std::collections::BTreeSet;
@@ -19,6 +20,7 @@ pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Mana
 pub use paths::{
     HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry, Twin, Way,
 };
+pub use stores::{StoreCandidate, StoreSource, StoreState};
 pub use target::{Lease, Target};
 
 use crate::spec::limits::Resource;
@@ -37,7 +39,7 @@ pub struct Facts {
     pub caller: Caller,
     /// The mount table of the caller's namespace, in its order.
     pub mounts: Vec<Mount>,
-    /// What the mount table has twice. Secrets and stores in it are listed at each place.
+    /// What the mount table has twice. Secrets in it are listed at each place.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub twins: Vec<Twin>,
     /// The entries of `/`, sorted by name.
@@ -76,7 +78,7 @@ pub struct Facts {
     /// Home directories named in passwd, links resolved, that exist, are not the caller's, and do not
     /// belong to root (`/`, `/bin`, `/usr/games` are homes in many a passwd).
     pub other_homes: Vec<HostPath>,
-    /// Directories that could hold the layer, in order of preference.
+    /// Directories that could hold the layer, in order of preference. Where they are seen: [`Facts::store_places`].
     pub stores: Vec<StoreCandidate>,
     /// Highest Landlock ABI; 0 when the kernel has none.
     pub landlock_abi: Option<u32>,
@@ -201,44 +203,6 @@ impl Workdir {
             Self::Deleted | Self::Unreadable => None,
         }
     }
-}
-
-/// A directory that could hold layers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct StoreCandidate {
-    /// The store's own directory (`…/bryo`), links resolved as far as it exists.
-    pub path: HostPath,
-    /// Which rule named it.
-    pub source: StoreSource,
-    /// Magic number of the file system it is or would be on.
-    pub fs_magic: u64,
-    /// Whether it can be used.
-    pub state: StoreState,
-}
-
-/// Where a store's path came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StoreSource {
-    /// `$BRYO_STORE`: asked for, so it or an error.
-    Variable,
-    /// `$XDG_DATA_HOME/bryo` or `~/.local/share/bryo`.
-    DataHome,
-    /// `/var/tmp/bryo-UID`.
-    VarTmp,
-}
-
-/// Whether a store can be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum StoreState {
-    /// It exists, is the caller's, and has mode 0700; or can be made.
-    Usable,
-    /// It cannot be made or written.
-    Unwritable,
-    /// It belongs to somebody else, is a link, or others may enter it: refused.
-    Foreign,
 }
 
 /// fuse-overlayfs and what it needs.

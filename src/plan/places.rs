@@ -130,7 +130,7 @@ fn request_rule(
 
 /// The store outranks every flag: one that names it would be ignored.
 fn refuse_store(real: &HostPath, facts: &Facts) -> Result<(), PlanError> {
-    if facts.stores.iter().any(|store| real.starts_with(&store.path)) {
+    if facts.store_places().any(|store| real.starts_with(&store)) {
         return Err(PlanError::StoreStaysHidden(real.clone()));
     }
     Ok(())
@@ -272,7 +272,7 @@ pub(super) fn secret_rules(spec: &Spec, facts: &Facts, table: &MountTable, rules
         Vec::with_capacity(facts.secrets.len() + facts.absent.len() + facts.stores.len());
     secrets.extend(facts.secrets.iter().map(|found| hide(&found.path, Rank::Secret, &found.kind)));
     secrets.extend(facts.absent.iter().map(|path| hide(path, Rank::Secret, &Kind::Absent)));
-    secrets.extend(facts.stores.iter().map(|s| hide(&s.path, Rank::Store, &Kind::Directory)));
+    secrets.extend(facts.store_places().map(|at| hide(&at, Rank::Store, &Kind::Directory)));
     let mut twins = Vec::new();
     if !matches!(spec.rootfs.base, Base::Directory(_)) {
         twins = twins::hidden(facts, table, rules);
@@ -352,12 +352,12 @@ pub(super) fn refuse_to_hide_nothing(rules: &Rules) -> Result<(), PlanError> {
 /// so one that holds the store is refused.
 pub(super) fn refuse_stores(spec: &Spec, facts: &Facts, rules: &Rules) -> Result<(), PlanError> {
     if let (Base::Directory(_), Some(root)) = (&spec.rootfs.base, rules.at(&SandboxPath::root()))
-        && let Some(store) = facts.stores.iter().find(|store| store.path.is_below(&root.from))
+        && let Some(store) = facts.store_places().find(|store| store.is_below(&root.from))
     {
-        return Err(PlanError::StoreStaysHidden(store.path.clone()));
+        return Err(PlanError::StoreStaysHidden(store.into_owned()));
     }
-    let in_store =
-        |rule: &&Rule| facts.stores.iter().any(|store| rule.from.starts_with(&store.path));
+    let stores: Vec<_> = facts.store_places().collect();
+    let in_store = |rule: &&Rule| stores.iter().any(|store| rule.from.starts_with(store));
     let shows = |rule: &&Rule| {
         rule.shows_host() || matches!(rule.view, View::Socket | View::Device | View::Private)
     };

@@ -66,10 +66,11 @@ fn lists(request: &PathRequest, real: &HostPath, facts: &Facts) -> bool {
 /// Whether a place of the host is seen under its own name without being asked for.
 fn is_seen(real: &HostPath, facts: &Facts, rules: &Rules) -> bool {
     let hidden = facts.hidden.iter().map(|found| &found.path);
-    let mut hidden = hidden.chain(&facts.other_homes).chain(facts.stores.iter().map(|s| &s.path));
+    let mut hidden = hidden.chain(&facts.other_homes);
     let holds_home = facts.caller.home.as_ref().is_some_and(|home| home.starts_with(real));
     let is_itself = |rule: &Rule| rule.shows_host() && rule.at.same_on_host() == rule.from;
     !holds_home
         && !hidden.any(|hidden| real.starts_with(hidden))
+        && !facts.store_places().any(|store| real.starts_with(&store))
         && rules.deciding(&real.same_in_sandbox()).is_some_and(is_itself)
 }

@@ -8,6 +8,8 @@
 //! - A mount of the host's may show the folder at another place, which is kept as the first.
 //! - Nested namespaces could undo the mounts that keep it, so they are refused around it.
 
+use std::borrow::Cow;
+
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Match};
 use super::places::hide;
@@ -31,11 +33,10 @@ pub(super) fn trusted_rules(
     for (at, from) in &written {
         let settings = || named.iter().filter(|(_, name, _)| name.is_below(from));
         if spec.confine.nesting {
-            let stores = facts.stores.iter().map(|store| &store.path);
-            let mut trusted =
-                settings().map(|(_, name, _)| name).chain(stores.filter(|s| s.is_below(from)));
-            if let Some(trusted) = trusted.next() {
-                let (written, trusted) = (from.clone(), trusted.clone());
+            let store = || facts.store_places().find(|store| store.is_below(from));
+            let trusted = settings().next().map(|(_, name, _)| Cow::Borrowed(name)).or_else(store);
+            if let Some(trusted) = trusted {
+                let (written, trusted) = (from.clone(), trusted.into_owned());
                 return Err(PlanError::NestingAround { written, trusted });
             }
         }

@@ -14,7 +14,7 @@
 //! into it. What a flag or a profile asks for by its other name is shown.
 //!
 //! # Not here
-//! Secrets, stores (`host` lists them at each place), bryo's settings (`trusted`).
+//! Secrets (`host` lists them at each place), stores (`Facts::store_places`), bryo's settings (`trusted`).
 
 use super::facts::{Facts, Kind, Match, Mount, Twin};
 use super::mounts::MountTable;

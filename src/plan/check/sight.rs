@@ -179,7 +179,7 @@ pub(super) fn check_kept(facts: &Facts, tree: &Tree<'_>) -> Result<(), CheckErro
     let twins = |path: &HostPath| -> Vec<HostPath> {
         facts.twins.iter().filter_map(|twin| twin.name_of(path)).collect()
     };
-    let again: Vec<HostPath> = settings.clone().flat_map(twins).collect();
+    let again: Vec<HostPath> = settings.clone().chain(stores.clone()).flat_map(twins).collect();
     for hidden in there.map(|found| &found.path).chain(settings).chain(&again).chain(stores) {
         for mounted in &tree.mounts {
             let What::Bind { from, .. } = &mounted.what else { continue };
@@ -263,9 +263,9 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
         Err(CheckError::Seen { what: what.clone(), at: at.clone() })
     };
     let windows = Windows::of(tree);
-    for store in &facts.stores {
-        if let Some(at) = windows.sighting(&store.path, &Kind::Directory) {
-            return seen(&store.path, &at);
+    for store in facts.store_places() {
+        if let Some(at) = windows.sighting(&store, &Kind::Directory) {
+            return seen(&store, &at);
         }
     }
     let secrets = facts.secrets.iter().map(|found| (&found.path, &found.kind));
@@ -289,7 +289,8 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
     }
     for (at, copy, depth) in tree.copies() {
         let secrets = facts.secrets.iter().map(|found| &found.path);
-        let mut hidden = secrets.chain(facts.stores.iter().map(|store| &store.path));
+        let stores: Vec<_> = facts.store_places().collect();
+        let mut hidden = secrets.chain(stores.iter().map(AsRef::as_ref));
         // One above the directory that the layer stands for is no concern of the layer's.
         let is_inside = |hidden: &HostPath| hidden.depth() + depth > copy.depth();
         if let Some(secret) = hidden.find(|hidden| copy.starts_with(hidden) && is_inside(hidden))
