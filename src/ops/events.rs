@@ -5,9 +5,10 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use super::error::OpsError;
+use super::filter::{Key, words};
 use super::stores::Here;
 use super::template::Template;
-use crate::profile::value::{ValueError, nearest};
+use crate::profile::value::ValueError;
 use crate::spec::order;
 use crate::spec::text::{escape, escape_json};
 use crate::state::events::{Event, Events, What};
@@ -41,46 +42,24 @@ pub enum Form {
     Json,
 }
 
-/// The words of events, for who is to choose one.
-const WORDS: &[&str] = &[
-    "create",
-    "start",
-    "die",
-    "exec_create",
-    "exec_start",
-    "exec_die",
-    "health_status",
-    "oom",
-    "restart",
-    "attach",
-    "detach",
-    "kill",
-    "stop",
-    "connect",
-    "refuse",
-    "network_connect",
-    "network_disconnect",
-    "pause",
-    "unpause",
-    "rename",
-    "destroy",
-];
+/// What `bryo events --filter` takes.
+pub const FILTERS: [Key; 2] = [("event", &WORDS), ("sandbox", &[])];
+
+const KEYS: [&str; 2] = words(&FILTERS);
+
+/// The words of events.
+const WORDS: [&str; What::ALL.len()] = words(What::ALL);
 
 /// `event=WORD` or `sandbox=NAME`.
 pub fn read_filter(text: &str, part: &mut Part) -> Result<(), ValueError> {
-    const KEYS: &[&str] = &["event", "sandbox"];
-    let unknown = |word: &str, choices: &'static [&'static str]| ValueError::UnknownChoice {
-        nearest: nearest(word, choices.iter().copied()),
-        choices,
-    };
     match text.split_once('=').unwrap_or((text, "")) {
         ("event", word) => {
             let known = What::ALL.iter().find(|(other, _)| *other == word);
-            part.kinds.push(known.ok_or_else(|| unknown(word, WORDS))?.1);
+            part.kinds.push(known.ok_or_else(|| ValueError::unknown(word, &WORDS))?.1);
         }
         ("sandbox" | "container", name) if !name.is_empty() => part.sandboxes.push(name.to_owned()),
         ("sandbox" | "container", _) => return Err(ValueError::Empty),
-        (other, _) => return Err(unknown(other, KEYS)),
+        (other, _) => return Err(ValueError::unknown(other, &KEYS)),
     }
     Ok(())
 }
@@ -201,6 +180,12 @@ fn value(event: &Event, field: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_key_and_word_of_the_list_is_read() {
+        let read = |text: &str| read_filter(text, &mut Part::default());
+        crate::ops::filter::assert_all_are_read(&FILTERS, read);
+    }
 
     #[test]
     fn an_event_is_a_line_and_filters_choose() {

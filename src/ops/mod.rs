@@ -16,6 +16,7 @@ pub mod error;
 pub mod events;
 pub mod exec;
 pub mod export;
+pub mod filter;
 mod foreign;
 pub mod generate;
 pub mod image;

@@ -24,8 +24,8 @@ use crate::state::record::ChangeCounts;
 use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary, Timestamp};
 
 pub use super::template::Template;
-pub use choose::Filter;
 pub(super) use choose::state_word;
+pub use choose::{FILTERS, Filter};
 pub use template::{formatted, parse_format};
 
 /// Which sandboxes are listed.

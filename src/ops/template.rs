@@ -1,6 +1,6 @@
 //! `--format`: `table` or not, and a template with fields of a row, as Docker has them.
 
-use crate::profile::value::{ValueError, nearest};
+use crate::profile::value::ValueError;
 
 /// A template, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,7 @@ impl Template {
                 return Err(ValueError::NotATemplate);
             }
             if !fields.is_empty() && !fields.contains(&word) {
-                return Err(ValueError::UnknownChoice {
-                    nearest: nearest(word, fields.iter().copied()),
-                    choices: fields,
-                });
+                return Err(ValueError::unknown(word, fields));
             }
             let field = if form.is_empty() { word.to_owned() } else { format!("json {word}") };
             parts.extend([Part::Text(plain(before)), Part::Field(field)]);

@@ -158,10 +158,7 @@ impl<'t, 'i> Cursor<'t, 'i> {
                 .zip(values)
                 .find(|(word, _)| **word == text)
                 .map(|(_, value)| value.clone())
-                .ok_or_else(|| ValueError::UnknownChoice {
-                    nearest: nearest(text, words.iter().copied()),
-                    choices: words,
-                })
+                .ok_or_else(|| ValueError::unknown(text, words))
         })
     }
 }

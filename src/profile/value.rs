@@ -1,12 +1,11 @@
 //! Values that profiles and flags write as text: sizes, durations, users, limits, names.
 //!
-//! Long because what can be wrong with a value, what to write instead, and what reads it belong together.
-//!
 //! # Decisions
 //! - Units of sizes are binary, as Docker's: `k` is 1,024. `kB` and `KiB` are taken too.
 //! - A duration without a unit is seconds.
 //!
-//! Long because there are so many kinds of values; each is a few lines.
+//! Long because there are so many kinds of values, and what can be wrong with one, what to write instead, and what reads it
+//! belong together.
 
 use std::time::Duration;
 
@@ -170,6 +169,11 @@ fn quoted(choices: &[&str]) -> String {
 }
 
 impl ValueError {
+    /// A word that is none of these.
+    pub fn unknown(word: &str, choices: &'static [&'static str]) -> Self {
+        Self::UnknownChoice { nearest: nearest(word, choices.iter().copied()), choices }
+    }
+
     /// What to write instead.
     pub fn hint(&self) -> Option<String> {
         let fixed = match self {

@@ -9,7 +9,7 @@ use std::os::unix::ffi::OsStrExt;
 use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches};
 
-use crate::profile::value::{ValueError, nearest};
+use crate::profile::value::ValueError;
 use crate::spec::Text;
 
 use super::error::CliError;
@@ -149,10 +149,7 @@ pub fn choice<T: Copy>(
             .zip(values)
             .find(|(word, _)| **word == text)
             .map(|(_, value)| *value)
-            .ok_or_else(|| ValueError::UnknownChoice {
-                nearest: nearest(text, words.iter().copied()),
-                choices: words,
-            })
+            .ok_or_else(|| ValueError::unknown(text, words))
     }
 }
 

@@ -10,6 +10,8 @@ use clap::{Arg, Command, ValueHint};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
+use crate::ops::filter::{Key, completions as completions_of};
+use crate::ops::{events, network, ps};
 use crate::profile::value::nearest;
 use crate::report::Failure;
 
@@ -236,32 +238,11 @@ const SIGNALS: &[&str] = &[
 ];
 
 /// What `--filter` takes, by command.
-const FILTERS: &[(&str, &[&str])] = &[
-    (
-        "ps",
-        &[
-            "status=running",
-            "status=paused",
-            "status=restarting",
-            "status=exited",
-            "status=died",
-            "health=healthy",
-            "health=unhealthy",
-            "health=starting",
-            "health=none",
-            "name=",
-            "id=",
-            "exited=",
-            "label=",
-            "publish=",
-            "network=",
-        ],
-    ),
-    (
-        "events",
-        &["sandbox=", "event=start", "event=die", "event=stop", "event=oom", "event=health_status"],
-    ),
-    ("prune", &["until=", "state=exited", "state=died", "name="]),
+const FILTERS: &[(&str, &[Key])] = &[
+    ("ps", &ps::FILTERS),
+    ("events", &events::FILTERS),
+    ("ls", &network::FILTERS),
+    ("prune", &super::system::FILTERS),
 ];
 
 /// Flags and words that name something in the file tree.
@@ -276,8 +257,8 @@ fn completed(command: Command) -> Command {
     command.mut_subcommands(completed).mut_args(|arg| {
         let id = arg.get_id().as_str();
         let of_filter = FILTERS.iter().find(|(command, _)| *command == name && id == "filter");
-        if let Some((_, words)) = of_filter {
-            arg.value_parser(PossibleValuesParser::new(*words))
+        if let Some((_, keys)) = of_filter {
+            arg.value_parser(PossibleValuesParser::new(completions_of(keys)))
         } else if let Some((_, words)) = CHOICES.iter().find(|(name, _)| *name == id) {
             arg.value_parser(PossibleValuesParser::new(*words))
         } else if PATHS.contains(&id) {

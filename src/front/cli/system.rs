@@ -1,21 +1,22 @@
 //! `bryo system df|prune`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::{ArgMatches, Command};
 
 use crate::ops::discard::{self, Whole};
+use crate::ops::filter::{Key, words};
 use crate::ops::ps::{self, PsRow};
 use crate::ops::stores::Here;
 use crate::ops::system::{EndState, Filter, disk, prunable, prune};
-use crate::profile::value::{ValueError, nearest, parse_duration};
+use crate::profile::value::{ValueError, parse_duration};
 use crate::report::amount::{count, size};
 use crate::report::{Failure, Look};
 
 use super::ask::{Consent, ask};
 use super::error::CliError;
-use super::flag::{bad, is_set, many, one_parsed, switch, text, value, values};
+use super::flag::{is_set, many, one_parsed, parsed, switch, value, values};
 use super::output::Answer;
 use super::usage::{self, Asked};
 
@@ -81,7 +82,12 @@ fn json(value: &impl serde::Serialize) -> Result<Answer, Failure> {
     discard::json(value).map(Answer::bytes).map_err(Failure::from)
 }
 
-const KEYS: &[&str] = &["until", "state", "name"];
+/// What `bryo system prune --filter` takes.
+pub const FILTERS: [Key; 3] = [("until", &[]), ("state", STATES), ("name", &[])];
+
+const KEYS: [&str; 3] = words(&FILTERS);
+
+const STATES: &[&str] = &["exited", "died"];
 
 fn filter(matches: &ArgMatches) -> Result<Filter, CliError> {
     let mut filter = Filter {
@@ -90,29 +96,25 @@ fn filter(matches: &ArgMatches) -> Result<Filter, CliError> {
         ..Filter::default()
     };
     for given in many(matches, "filter") {
-        read_filter(given, &mut filter)?;
+        parsed("--filter", given, |text| read_filter(text, &mut filter))?;
     }
     Ok(filter)
 }
 
-fn read_filter(given: &OsStr, filter: &mut Filter) -> Result<(), CliError> {
-    const FLAG: &str = "--filter";
-    let (key, wanted) = text(FLAG, given)?.split_once('=').unwrap_or_default();
-    let unknown = |word, choices: &'static [&'static str]| {
-        let nearest = nearest(word, choices.iter().copied());
-        bad(FLAG, given, ValueError::UnknownChoice { nearest, choices })
-    };
+/// `KEY=VALUE`.
+fn read_filter(text: &str, filter: &mut Filter) -> Result<(), ValueError> {
+    let (key, wanted) = text.split_once('=').unwrap_or_default();
     match key {
-        "until" => filter.age = Some(parse_duration(wanted).map_err(|e| bad(FLAG, given, e))?),
+        "until" => filter.age = Some(parse_duration(wanted)?),
         "state" => {
             filter.state = Some(match wanted {
                 "exited" => EndState::Exited,
                 "died" | "killed" => EndState::Killed,
-                other => return Err(unknown(other, &["exited", "died"])),
+                other => return Err(ValueError::unknown(other, STATES)),
             });
         }
         "name" => filter.name = Some(wanted.to_owned()),
-        other => return Err(unknown(other, KEYS)),
+        other => return Err(ValueError::unknown(other, &KEYS)),
     }
     Ok(())
 }
@@ -167,4 +169,15 @@ fn consent(rows: &[PsRow]) -> Result<Consent, Failure> {
     let question = format!("Remove {}?", count(number, "sandbox", "sandboxes"));
     ask(&ps::table(rows, ps::now(), Look::of_stderr().width), &question, "--yes")
         .map_err(Failure::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_key_and_word_of_the_list_is_read() {
+        let read = |text: &str| read_filter(text, &mut Filter::default());
+        crate::ops::filter::assert_all_are_read(&FILTERS, read);
+    }
 }

@@ -1,8 +1,9 @@
 //! Which networks `bryo network ls` lists, and what of them: `--filter`, `--format`.
 
 use super::NetworkRow;
+use crate::ops::filter::{Key, words};
 use crate::ops::template::Template;
-use crate::profile::value::{ValueError, nearest};
+use crate::profile::value::ValueError;
 use crate::spec::net::NetworkName;
 use crate::spec::text::escape;
 
@@ -21,7 +22,11 @@ pub enum Filter {
     Custom(bool),
 }
 
-const KEYS: &[&str] = &["name", "label", "dangling", "internal", "type"];
+/// What `bryo network ls --filter` takes.
+pub const FILTERS: [Key; 5] =
+    [("name", &[]), ("label", &[]), ("dangling", TRUTH), ("internal", TRUTH), ("type", TYPES)];
+
+const KEYS: [&str; 5] = words(&FILTERS);
 const TYPES: &[&str] = &["custom", "builtin"];
 const TRUTH: &[&str] = &["true", "false"];
 
@@ -33,28 +38,23 @@ impl Filter {
     /// `KEY=VALUE`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        let one_of = |word: &str, choices: &'static [&'static str]| {
-            choices.iter().position(|choice| *choice == word).ok_or_else(|| {
-                ValueError::UnknownChoice {
-                    nearest: nearest(word, choices.iter().copied()),
-                    choices,
-                }
-            })
-        };
-        let key = one_of(key, KEYS)?;
-        if value.is_empty() {
+        if value.is_empty() && KEYS.contains(&key) {
             return Err(ValueError::Empty);
         }
-        let is_first = |choices| one_of(value, choices).map(|at| at == 0);
+        let is_first = |choices: &'static [&'static str]| {
+            let at = choices.iter().position(|choice| *choice == value);
+            at.map(|at| at == 0).ok_or_else(|| ValueError::unknown(value, choices))
+        };
         Ok(match key {
-            0 => Self::Name(value.to_owned()),
-            1 => match value.split_once('=') {
+            "name" => Self::Name(value.to_owned()),
+            "label" => match value.split_once('=') {
                 Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
                 None => Self::Label(value.to_owned(), None),
             },
-            2 => Self::Dangling(is_first(TRUTH)?),
-            3 => Self::Internal(is_first(TRUTH)?),
-            _ => Self::Custom(is_first(TYPES)?),
+            "dangling" => Self::Dangling(is_first(TRUTH)?),
+            "internal" => Self::Internal(is_first(TRUTH)?),
+            "type" => Self::Custom(is_first(TYPES)?),
+            other => return Err(ValueError::unknown(other, &KEYS)),
         })
     }
 
@@ -115,6 +115,11 @@ mod tests {
     use super::*;
     use crate::spec::net::Prefix;
     use crate::state::Timestamp;
+
+    #[test]
+    fn every_key_and_word_of_the_list_is_read() {
+        crate::ops::filter::assert_all_are_read(&FILTERS, Filter::parse);
+    }
 
     fn row() -> NetworkRow {
         NetworkRow {

@@ -22,7 +22,7 @@ use crate::spec::net::segment::{default_subnet, default_subnet6, overlap};
 use crate::spec::net::{Egress, NetworkName, Prefix, Segment};
 use crate::state::{LockedNetwork, NetworkError, Store};
 
-pub use choose::{Filter, formatted, is_wanted, parse_format};
+pub use choose::{FILTERS, Filter, formatted, is_wanted, parse_format};
 pub use connect::{cannot_reconnect, connect, disconnect, reconnect};
 pub use error::NetworksError;
 pub use list::{NetworkDetail, NetworkRow, Uplink, inspect, list, names, table};

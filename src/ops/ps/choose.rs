@@ -1,8 +1,9 @@
 //! Which sandboxes `bryo ps` lists: `--filter`.
 
 use super::{PsRow, PsState, Scope};
+use crate::ops::filter::{Key, words};
 use crate::ops::port::PortOf;
-use crate::profile::value::{ValueError, nearest, parse_whole};
+use crate::profile::value::{ValueError, parse_whole};
 use crate::state::Exit;
 use crate::state::health::Status;
 
@@ -27,7 +28,20 @@ pub enum Filter {
     Label(String, Option<String>),
 }
 
-const KEYS: &[&str] = &["status", "name", "id", "exited", "label", "health", "publish", "network"];
+/// What `bryo ps --filter` takes.
+pub const FILTERS: [Key; 8] = [
+    ("status", STATES),
+    ("health", HEALTH),
+    ("name", &[]),
+    ("id", &[]),
+    ("exited", &[]),
+    ("label", &[]),
+    ("publish", &[]),
+    ("network", &[]),
+];
+
+const KEYS: [&str; 8] = words(&FILTERS);
+
 /// Docker's `created` is none of ours.
 const STATES: &[&str] = &["running", "paused", "restarting", "exited", "died"];
 
@@ -37,15 +51,13 @@ impl Filter {
     /// `KEY=VALUE`.
     pub fn parse(text: &str) -> Result<Self, ValueError> {
         let (key, value) = text.split_once('=').unwrap_or((text, ""));
-        let unknown = |word: &str, choices: &'static [&'static str]| ValueError::UnknownChoice {
-            nearest: nearest(word, choices.iter().copied()),
-            choices,
-        };
         match key {
             "status" => {
                 let state = if value == "dead" { "died" } else { value };
                 let known = STATES.iter().find(|known| **known == state);
-                known.map(|known| Self::Status(known)).ok_or_else(|| unknown(value, STATES))
+                known
+                    .map(|known| Self::Status(known))
+                    .ok_or_else(|| ValueError::unknown(value, STATES))
             }
             _ if value.is_empty() && KEYS.contains(&key) => Err(ValueError::Empty),
             "name" => Ok(Self::Name(value.to_owned())),
@@ -54,7 +66,7 @@ impl Filter {
             "health" => match Status::ALL.iter().find(|(word, _)| *word == value) {
                 Some((_, status)) => Ok(Self::Health(Some(*status))),
                 None if value == "none" => Ok(Self::Health(None)),
-                None => Err(unknown(value, HEALTH)),
+                None => Err(ValueError::unknown(value, HEALTH)),
             },
             "publish" => PortOf::parse(value).map(Self::Publish).ok_or(ValueError::NotANumber),
             "network" => Ok(Self::Network(value.to_owned())),
@@ -62,7 +74,7 @@ impl Filter {
                 Some((name, value)) => Self::Label(name.to_owned(), Some(value.to_owned())),
                 None => Self::Label(value.to_owned(), None),
             }),
-            other => Err(unknown(other, KEYS)),
+            other => Err(ValueError::unknown(other, &KEYS)),
         }
     }
 
@@ -148,6 +160,11 @@ mod tests {
         };
         let (ports, networks) = (vec![port], vec!["user".to_owned(), "lab".to_owned()]);
         PsRow { labels, ports, networks, name: Some(name.to_owned()), ..PsRow::unknown(id, state) }
+    }
+
+    #[test]
+    fn every_key_and_word_of_the_list_is_read() {
+        crate::ops::filter::assert_all_are_read(&FILTERS, Filter::parse);
     }
 
     #[test]

@@ -108,9 +108,6 @@ fn parse_restart(text: &str) -> Result<Restart, ValueError> {
         }
         ("always", None) => Ok(Restart::Always),
         ("unless-stopped", None) => Ok(Restart::UnlessStopped),
-        (word, _) => Err(ValueError::UnknownChoice {
-            nearest: crate::profile::value::nearest(word, WORDS.iter().copied()),
-            choices: WORDS,
-        }),
+        (word, _) => Err(ValueError::unknown(word, WORDS)),
     }
 }

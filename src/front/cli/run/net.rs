@@ -7,7 +7,7 @@ use clap::{Arg, ArgMatches};
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, one, quoted, text, value};
 use crate::front::cli::surroundings::Surroundings;
-use crate::profile::value::{ValueError, nearest};
+use crate::profile::value::ValueError;
 use crate::spec::net::NetworkName;
 use crate::spec::{Network, Spec};
 
@@ -55,14 +55,7 @@ pub(super) fn apply(
                 });
             }
             mode => {
-                return Err(bad(
-                    "--network",
-                    value,
-                    ValueError::UnknownChoice {
-                        nearest: nearest(mode, MODES.iter().copied()),
-                        choices: MODES,
-                    },
-                ));
+                return Err(bad("--network", value, ValueError::unknown(mode, MODES)));
             }
         };
     }
