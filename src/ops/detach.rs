@@ -64,6 +64,15 @@ impl Started {
     }
 }
 
+/// Why it is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// Somebody wants it to run.
+    Start,
+    /// It was stopped to be started again: its supervisor tells so, before anything that comes of it.
+    Restart,
+}
+
 /// What the supervisor tells the command.
 #[derive(Debug, Serialize, Deserialize)]
 enum Told {
@@ -150,6 +159,7 @@ pub fn start(
     spec: &Spec,
     from: Option<&HostPath>,
     audience: Option<OwnedFd>,
+    cause: Cause,
 ) -> Result<Started, Failure> {
     let failed = |error: DetachError| Failure::new(&error);
     // The supervisor is the launcher.
@@ -157,7 +167,7 @@ pub fn start(
     clone::assert_single_threaded().map_err(|error| failed(DetachError::Threads(error)))?;
     let (ours, theirs) = socket::pair().map_err(|errno| failed(DetachError::Fork(errno)))?;
     match clone::fork().map_err(|errno| failed(DetachError::Fork(errno)))? {
-        Cloned::Child => supervise(spec, from, theirs, audience),
+        Cloned::Child => supervise((spec, cause), from, theirs, audience),
         Cloned::Parent { pidfd, .. } => {
             drop((theirs, audience));
             match hear(&ours) {
@@ -189,9 +199,14 @@ fn reap(pidfd: &OwnedFd) {
 }
 
 /// The supervisor, to its end.
-fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd, audience: Option<OwnedFd>) -> ! {
+fn supervise(
+    (spec, cause): (&Spec, Cause),
+    from: Option<&HostPath>,
+    told: OwnedFd,
+    audience: Option<OwnedFd>,
+) -> ! {
     let (told, pause) = (Some(told), Duration::ZERO);
-    let mut apart = Apart { spec, told, audience, seat: None, count: 0, pause };
+    let mut apart = Apart { spec, cause, told, audience, seat: None, count: 0, pause };
     let ended = apart.leave_caller(from).map_err(Failure::from).and_then(|()| {
         run::run_apart(spec, &mut apart).map_err(|error: RunError| Failure::new(&error))
     });
@@ -217,6 +232,8 @@ fn supervise(spec: &Spec, from: Option<&HostPath>, told: OwnedFd, audience: Opti
 /// What a supervisor has in place of a caller.
 struct Apart<'a> {
     spec: &'a Spec,
+    /// Of the start that comes next, or came last.
+    cause: Cause,
     /// To the command; none once it was told.
     told: Option<OwnedFd>,
     /// Of somebody who is attached from the start; none once he has his seat.
@@ -309,13 +326,15 @@ impl Desk for Apart<'_> {
     fn started(&mut self, record: &Record) {
         // No file system is kept from being unmounted by this process. `/` can always be entered.
         std::env::set_current_dir("/").unwrap_or_default();
-        // Before the command is told: what it does next is told later.
+        // Before the command hears that it runs: whoever started it may stop it at once, and what is written down of
+        // that belongs behind this.
         if let Some(seat) = &mut self.seat {
             seat.from.clone_from(&record.from);
-            if record.continued.is_none() {
-                seat.tell(What::Create, &[]);
-            }
-            seat.tell(What::Start, &[]);
+            let new = record.continued.is_none().then_some(What::Create);
+            let again = (self.cause == Cause::Restart).then_some(What::Restart);
+            self.cause = Cause::Start;
+            let all: Vec<What> = new.into_iter().chain([What::Start]).chain(again).collect();
+            seat.found.tell_each(seat.found.name_now().as_deref(), &all);
         }
         // Here, and not in the command: it may be in another control group.
         let (id, notices, logout) = (record.id, record.notices.clone(), logout::probe());

@@ -3,14 +3,13 @@
 use std::os::fd::OwnedFd;
 
 use super::attach::{Left, Wanted, attach, attach_from_start};
-use super::detach::{self, DetachError, Started};
+use super::detach::{self, Cause, DetachError, Started};
 use super::error::OpsError;
 use super::run::RunError;
 use super::sweep::sweep;
 use crate::report::Failure;
 use crate::spec::command::Keep;
 use crate::spec::{HostPath, Restart, Spec, Text, service};
-use crate::state::events::What;
 use crate::state::{SandboxId, Stores, Which};
 use crate::sys::socket;
 
@@ -74,27 +73,22 @@ pub fn start(
     stores: &Stores,
     name: &Text,
     audience: Option<OwnedFd>,
+    cause: Cause,
 ) -> Result<Option<Started>, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
     match find(stores, name)? {
         Startable::Runs(_) => Ok(None),
-        Startable::Ended { spec, from } => detach::start(&spec, from.as_ref(), audience).map(Some),
+        Startable::Ended { spec, from } => {
+            detach::start(&spec, from.as_ref(), audience, cause).map(Some)
+        }
     }
-}
-
-/// Starts one that was stopped to be started again, and writes down that this was so.
-pub fn again(stores: &Stores, name: &Text) -> Result<(), Failure> {
-    let Some(started) = start(stores, name, None)? else { return Ok(()) };
-    let found = stores.find(started.id.as_str().as_bytes()).map_err(OpsError::from)?;
-    found.tell_as_called(What::Restart, &[]);
-    Ok(())
 }
 
 /// Starts it, and stays attached from its first byte on, however soon it ends; to one that runs from now on.
 pub fn start_attached(stores: &Stores, name: &Text, wanted: Wanted) -> Result<Left, Failure> {
     let pair = socket::pair().map_err(|errno| Failure::new(&DetachError::Fork(errno)))?;
     let (ours, theirs) = pair;
-    let left = match start(stores, name, Some(theirs))? {
+    let left = match start(stores, name, Some(theirs), Cause::Start)? {
         Some(started) => attach_from_start(stores, started.id, ours, wanted),
         None => attach(stores, Which::Named(name), wanted),
     };

@@ -148,8 +148,13 @@ impl Found {
 
     /// As [`Found::event`], with the name that it has now.
     pub fn event_as_called(&self, what: What, details: &[(&str, String)]) -> Event {
-        let name = self.store().names_by_id().ok().and_then(|mut all| all.remove(&self.id()));
-        self.event(what, name.as_deref(), details)
+        self.event(what, self.name_now().as_deref(), details)
+    }
+
+    /// Writes down several things that happened to it, now and in this order.
+    pub fn tell_each(&self, name: Option<&str>, all: &[What]) {
+        let events: Vec<Event> = all.iter().map(|what| self.event(*what, name, &[])).collect();
+        self.tell_of(&events);
     }
 
     /// Writes down what happened to it. What cannot be written is not.

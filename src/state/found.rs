@@ -222,6 +222,11 @@ impl Found {
         }
     }
 
+    /// The name that it has now; none also where that cannot be known.
+    pub fn name_now(&self) -> Option<String> {
+        self.name().unwrap_or_default()
+    }
+
     /// Its name, by the names that are kept and not by its record, which may be unreadable.
     fn name(&self) -> Result<Option<String>, Errno> {
         for name in self.store.names()? {

@@ -7,6 +7,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::OpsError;
+use crate::ops::detach::Cause;
 use crate::ops::pause::{Motion, set_motion};
 use crate::ops::stop::{self, Patience, Stop};
 use crate::ops::stores::Here;
@@ -265,7 +266,7 @@ pub fn start(arguments: &[OsString]) -> Result<Answer, Failure> {
     if let Some(name) = wanted.first().filter(|_| attached) {
         return super::attach::start(&here, name, &matches);
     }
-    let each = |name: &Text| start::start(&here.stores, name, None).map(drop);
+    let each = |name: &Text| start::start(&here.stores, name, None, Cause::Start).map(drop);
     told(&wanted, wanted.iter().map(each).collect(), name_alone)
 }
 
@@ -293,7 +294,7 @@ pub fn restart(arguments: &[OsString]) -> Result<Answer, Failure> {
     }
     let stopped = failures(stop::stop(&here.stores, &wanted, how))?;
     let each = |(name, stopped): (&Text, Result<(), Failure>)| {
-        stopped.and_then(|()| start::again(&here.stores, name))
+        stopped.and_then(|()| start::start(&here.stores, name, None, Cause::Restart).map(drop))
     };
     told(&wanted, wanted.iter().zip(stopped).map(each).collect(), name_alone)
 }

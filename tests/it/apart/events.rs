@@ -47,6 +47,24 @@ fn what_stop_and_kill_do_comes_before_what_follows_from_it() {
 }
 
 #[test]
+fn a_restart_is_told_before_what_comes_of_it() {
+    let world = World::new();
+    // It ends long before the command does that started it again.
+    let id = start(&world, &["--name", "brief"], "exit 3");
+    bryo(&world, &["wait", &id]).succeeds();
+    let first = ["create", "start", "die exit=3"].map(str::to_owned);
+    let again = ["start", "restart", "die exit=3"].map(str::to_owned);
+    let mut all = first.to_vec();
+    for _ in 0..5 {
+        bryo(&world, &["restart", &id]).succeeds();
+        bryo(&world, &["wait", &id]).succeeds().stdout_is("3\n");
+        all.extend(again.clone());
+        assert_eq!(told(&world, "brief"), all);
+    }
+    bryo(&world, &["rm", "brief"]).succeeds();
+}
+
+#[test]
 fn the_end_of_one_whose_supervisor_was_killed_is_told_by_who_finds_it() {
     let world = World::new();
     for (flags, ends) in [
