@@ -30,6 +30,6 @@ pub(super) fn remove(
     }
     let farewell = sandbox.farewell();
     foreign::settle(stores, sandbox.remove())?;
-    farewell.tell();
+    farewell.tell_removal();
     Ok(())
 }

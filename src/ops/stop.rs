@@ -68,7 +68,7 @@ enum Ending {
 pub fn stop(stores: &Stores, wanted: &[Text], how: Stop) -> Results<()> {
     sweep(stores)?;
     let begun: Vec<_> = wanted.iter().map(|name| begin(stores, name, how)).collect();
-    Ok(begun.into_iter().map(|ending| ending.and_then(Ending::wait)).collect())
+    Ok(begun.into_iter().map(|ending| ending?.wait(stores)).collect())
 }
 
 fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
@@ -94,7 +94,9 @@ fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
         Line::Process(process) => {
             let own = own_order(&found)?;
             let signal = how.signal.or(own.signal.and_then(SignalNumber::new));
-            send(&found, &process, signal.unwrap_or(SignalNumber::TERM))?;
+            let signal = signal.unwrap_or(SignalNumber::TERM);
+            tell_kill(&found, signal);
+            send(&found, &process, signal)?;
             let until = deadline(how.timeout, &own, Duration::ZERO);
             Ok(Ending::Foreground { found, process, until })
         }
@@ -122,7 +124,7 @@ fn deadline(asked: Option<Patience>, own: &StopOrder, more: Duration) -> Option<
 }
 
 impl Ending {
-    fn wait(self) -> Result<(), OpsError> {
+    fn wait(self, stores: &Stores) -> Result<(), OpsError> {
         match self {
             Self::Over => Ok(()),
             Self::Apart { found, supervisor, process, until } => {
@@ -135,8 +137,10 @@ impl Ending {
                 if has_ended(&found, &process, until)? {
                     return Ok(());
                 }
+                tell_kill(&found, SignalNumber::KILL);
                 send(&found, &process, SignalNumber::KILL)?;
-                gone(&found, Some(&process))
+                gone(&found, Some(&process))?;
+                clear(stores, &found)
             }
         }
     }
@@ -217,11 +221,28 @@ pub(super) fn refusal(reply: Reply, verb: &'static str, found: &Found) -> OpsErr
 pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<()> {
     let request = Request::Signal { number: signal.raw() };
     order(stores, wanted, "kill", &request, |found, process| {
-        found.tell_as_called(What::Kill, &[("signal", signal.to_string())]);
+        tell_kill(found, signal);
         send(found, process, signal)?;
+        if signal != SignalNumber::KILL {
+            return Ok(());
+        }
         // A launcher that is killed has nobody who would tell that everything has ended.
-        if signal == SignalNumber::KILL { gone(found, Some(process)) } else { Ok(()) }
+        gone(found, Some(process))?;
+        clear(stores, found)
     })
+}
+
+/// To a launcher in somebody's foreground, which does not know where a signal comes from.
+fn tell_kill(found: &Found, signal: SignalNumber) {
+    found.tell_as_called(What::Kill, &[("signal", signal.to_string())]);
+}
+
+/// Puts in order what a launcher that was killed has left, now and not when the next command comes: its directory goes
+/// where nothing is to be kept of it, and its end is told.
+fn clear(stores: &Stores, found: &Found) -> Result<(), OpsError> {
+    found.await_free();
+    sweep(stores)?;
+    Ok(())
 }
 
 /// Has each do something: its supervisor by `request`, a launcher in the foreground by `in_foreground`.

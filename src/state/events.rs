@@ -5,9 +5,9 @@
 //! [`MOST`] bytes becomes `events.old`, in the place of the one before; so the newest of them are always there, and
 //! they never take more than twice that.
 //!
-//! Supervisors and commands about sandboxes write here: what a supervisor does itself (a signal that it was asked to
-//! send, the end) it writes down in the order in which it does it, and of one that was killed whoever finds that. Of its own start and end a run in somebody's foreground does
-//! not: who started it sees it.
+//! Launchers and commands about sandboxes write here: what a launcher does itself (the start, a signal that it was
+//! asked to send, the end) it writes down in the order in which it does it, and of one that was killed whoever finds
+//! that. A run that has no directory in the store is not told of: nothing can be asked of it either.
 //!
 //! # Decisions
 //! - It is for people and programs that watch, and nothing is decided by it: what cannot be written is not.

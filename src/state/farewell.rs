@@ -19,21 +19,46 @@ use crate::sys::lease;
 /// How long is waited for who watches over a program in a sandbox that has ended: he may be stopped.
 const PATIENCE: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(2);
-/// Of everything in a sandbox whose supervisor was killed.
-const KILLED: u8 = 0x80 | 9;
+/// The status of everything in a sandbox whose launcher was killed.
+pub(super) const KILLED: u8 = 0x80 | 9;
 
-/// That a sandbox is lost or removed, to be told when it is.
+/// What is to be told of the end of a sandbox, once it has come to it.
 #[derive(Debug)]
 pub struct Farewell {
     found: Found,
-    event: Event,
+    name: Option<String>,
+    /// The exit status, unless it was told before.
+    exit: Option<u8>,
 }
 
 impl Farewell {
-    /// It is.
-    pub fn tell(mut self) {
-        self.event.time = super::Timestamp::now();
-        self.found.tell_of(&[self.event]);
+    /// That it ended, and so, was not told yet.
+    #[must_use]
+    pub fn of_end(self, exit: u8) -> Self {
+        Self { exit: Some(exit), ..self }
+    }
+
+    /// It has ended, and stays.
+    pub fn tell_end(self) {
+        let end = self.end();
+        if !end.is_empty() {
+            self.found.tell_of(&end);
+        }
+    }
+
+    /// It is removed.
+    pub fn tell_removal(self) {
+        // In this order, which their times tell too.
+        let mut all = self.end();
+        all.push(self.found.event(What::Destroy, self.name.as_deref(), &[]));
+        self.found.tell_of(&all);
+    }
+
+    fn end(&self) -> Vec<Event> {
+        let end = |exit: u8| {
+            self.found.event(What::Die, self.name.as_deref(), &[("exit", exit.to_string())])
+        };
+        self.exit.map(end).into_iter().collect()
     }
 }
 
@@ -56,24 +81,23 @@ impl SandboxDirectory {
         while lease::is_shared(self.descriptor()).unwrap_or(false) && Instant::now() < until {
             std::thread::sleep(PAUSE);
         }
-        let found = self.as_found();
-        let event = found.event_as_called(What::Destroy, &[]);
-        Farewell { found, event }
+        self.ending()
     }
 
-    /// Tells that it ended with its supervisor, which cannot: not of one in somebody's foreground, who sees it.
+    /// Tells that it ended with its launcher, which cannot.
     pub fn tell_lost(&self, record: &Record) {
-        self.as_lost(record).into_iter().for_each(Farewell::tell);
+        self.as_lost(record).into_iter().for_each(Farewell::tell_end);
     }
 
     /// As [`Self::tell_lost`], to be told later.
     pub(super) fn as_lost(&self, record: &Record) -> Option<Farewell> {
-        let is_lost = record.outcome == Outcome::Running && record.is_apart();
-        is_lost.then(|| {
-            let found = self.as_found();
-            let event = found.event_as_called(What::Die, &[("exit", KILLED.to_string())]);
-            Farewell { found, event }
-        })
+        let is_lost = record.outcome == Outcome::Running;
+        is_lost.then(|| self.ending().of_end(KILLED))
+    }
+
+    /// What is to be told of its end, by the name that it has now.
+    pub fn ending(&self) -> Farewell {
+        Farewell { found: self.as_found(), name: self.name_now(), exit: None }
     }
 }
 
@@ -97,7 +121,7 @@ mod tests {
             found.tell(What::ExecDie, None, &[]);
             drop(visit);
         });
-        directory.farewell_within(Duration::from_mins(1)).tell();
+        directory.farewell_within(Duration::from_mins(1)).tell_removal();
         visitor.join().unwrap();
         let mut events = store.events();
         let told: Vec<What> =
@@ -105,7 +129,29 @@ mod tests {
         assert_eq!(told, [What::ExecDie, What::Destroy]);
         // One that never lets go is not waited for.
         let _stopped = directory.as_found().visit().unwrap();
-        directory.farewell_within(Duration::ZERO).tell();
+        directory.farewell_within(Duration::ZERO).of_end(3).tell_removal();
+        assert_eq!(events.next_event().unwrap().unwrap().event, What::Die);
         assert_eq!(events.next_event().unwrap().unwrap().event, What::Destroy);
+    }
+
+    #[test]
+    fn an_end_is_told_by_the_name_that_it_has_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&HostPath::new(folder.path().join("s")).unwrap()).unwrap();
+        let mut events = store.events();
+        let mut told = || events.next_event().unwrap().unwrap().name;
+        let plain = store.create(None).unwrap();
+        plain.ending().tell_removal();
+        assert_eq!(told(), None);
+        let named = store.create(Some("old")).unwrap();
+        named.ending().tell_removal();
+        assert_eq!(told().as_deref(), Some("old"));
+        for (directory, new) in [(&plain, "first"), (&named, "second")] {
+            directory.as_found().rename(new).unwrap();
+            directory.ending().tell_removal();
+            assert_eq!(told().as_deref(), Some(new));
+        }
+        named.ending().tell_removal();
+        assert_eq!(told().as_deref(), Some("second"));
     }
 }

@@ -145,6 +145,11 @@ impl Found {
         self.lock_within(PATIENCE)
     }
 
+    /// Waits until nobody holds its lock: what ends with a launcher that was killed may do so for a moment longer.
+    pub fn await_free(&self) {
+        drop(self.lock_within(ENDING));
+    }
+
     fn lock_within(&self, patience: Duration) -> Result<SandboxDirectory, StateError> {
         let end = Instant::now() + patience;
         loop {

@@ -31,7 +31,7 @@ use super::layer::{self, Made, Names, open_upper};
 use super::record::{Mark, Record};
 use super::remove::remove_tree;
 use super::spare::{self, Left};
-use super::store::{Place, Store, TRASH};
+use super::store::{NAMES, Place, Store, TRASH};
 use super::timestamp::Timestamp;
 use super::usage::Usage;
 use crate::plan::step::{Backend, Layer, LayerNumber};
@@ -111,6 +111,19 @@ impl SandboxDirectory {
     /// Which sandbox.
     pub fn id(&self) -> SandboxId {
         self.id
+    }
+
+    /// The name that it has now: somebody may have given it another one since it was taken here.
+    pub fn name_now(&self) -> Option<String> {
+        // All names are looked through only when the directory that holds them was written to since.
+        let is_as_before = match statat(&self.store.0.root, NAMES, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(names) => {
+                let since = (self.made.st_ctime, self.made.st_ctime_nsec);
+                (names.st_mtime, names.st_mtime_nsec) < since
+            }
+            Err(error) => error == Errno::NOENT,
+        };
+        if is_as_before { self.name.clone() } else { self.as_found().name_now() }
     }
 
     /// When it was made: the change time of its directory, so by the clock of the store's file system.
@@ -282,8 +295,8 @@ impl SandboxDirectory {
     }
 
     fn release_name(&self) -> Result<(), StateError> {
-        match &self.name {
-            Some(name) => self.store.release(name, self.id),
+        match self.name_now() {
+            Some(name) => self.store.release(&name, self.id),
             None => Ok(()),
         }
     }

@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::directory;
 use super::error::StateError;
-use super::farewell::Farewell;
+use super::farewell::{Farewell, KILLED};
 use super::found::{Found, read_json};
 use super::held::HeldState;
 use super::id::SandboxId;
@@ -149,17 +149,16 @@ impl Store {
                 record.outcome = Outcome::Killed { found: Timestamp::now() };
                 // Told once it is written, or the next sweep would tell it again.
                 directory.keep(&record)?;
-                lost.into_iter().for_each(Farewell::tell);
+                lost.into_iter().for_each(Farewell::tell_end);
                 swept.killed.push(id);
                 Ok(())
             }
             Outcome::Running => {
-                directory.tell_lost(&record);
-                let gone = record.is_apart().then(|| directory.farewell());
+                let gone = directory.farewell().of_end(KILLED);
                 if directory.remove_some(budget)? {
                     swept.removed.push(id);
                 }
-                gone.into_iter().for_each(Farewell::tell);
+                gone.tell_removal();
                 Ok(())
             }
         }

@@ -20,8 +20,8 @@ pub fn command() -> Command {
     Command::new("events")
         .about("Show what happens to sandboxes: that they start, end, are ill, paused or removed")
         .after_help(
-            "Without --until it goes on until it is interrupted. Of its start and end a run in the foreground tells nothing \
-             here: who started one sees it.",
+            "Without --until it goes on until it is interrupted. Runs in the foreground are told of as those with \
+             --detach are.",
         )
         .arg(value("since", "TIME", "Also what happened since then, as in 10m or 2026-01-31T12:00"))
         .arg(value("until", "TIME", "Only what happened before then, and no longer"))

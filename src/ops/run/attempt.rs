@@ -129,8 +129,9 @@ pub(super) fn carry_out(
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
     };
-    if let Some(desk) = &mut desk {
-        desk.started(&record);
+    match &mut desk {
+        Some(desk) => desk.started(&record),
+        None => prepared.tell_start(&record),
     }
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);

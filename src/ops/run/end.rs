@@ -14,7 +14,7 @@ use crate::spec::command::Keep;
 use crate::spec::order;
 use crate::spec::{Spec, Text};
 use crate::state::record::{DeniedCall, MemoryKills};
-use crate::state::{Enforced, Exit, Farewell, Outcome, Record, SandboxDirectory, Timestamp};
+use crate::state::{Enforced, Exit, Outcome, Record, SandboxDirectory, Timestamp};
 use crate::supervise::{Call, Ended, How};
 use crate::sys::pidfd;
 use crate::sys::pty::Likeness;
@@ -119,9 +119,14 @@ pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
     if apart {
         directory.close_line()?;
     }
+    // To be told when it is gone or kept, by the name that it has as long as it is there.
+    let farewell = if to_stay { directory.ending() } else { directory.farewell() };
+    // The end of one that ran apart was told before it was known whether another run follows.
+    let farewell = if apart { farewell } else { farewell.of_end(ended.how.exit_code()) };
     let left = if to_stay || apart { Some(directory) } else { directory.remove_if_untouched()? };
     let Some(directory) = left else {
         record.changes = Some(crate::state::record::ChangeCounts::default());
+        farewell.tell_removal();
         return Ok(Finished { record, kept: false, ended });
     };
     let changes = Changes::open_briefly::<RunError>(&record.layers, |number| {
@@ -136,10 +141,10 @@ pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
     };
     if keep {
         directory.keep(&record)?;
+        farewell.tell_end();
     } else {
-        let farewell = apart.then(|| directory.farewell());
         directory.remove()?;
-        farewell.into_iter().for_each(Farewell::tell);
+        farewell.tell_removal();
     }
     Ok(Finished { record, kept: keep, ended })
 }

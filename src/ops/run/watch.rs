@@ -86,8 +86,17 @@ impl Prepared {
         copy.map(Some).map_err(|errno| RunError::Descriptor(errno.into()))
     }
 
-    /// Writes down what happened. Of its own start and end a run in somebody's foreground does not: who started it
-    /// sees it.
+    /// Writes down that a run in somebody's foreground has begun; `end::shelve` does so of its end.
+    pub(super) fn tell_start(&self, record: &Record) {
+        let Some(directory) = &self.directory else { return };
+        let all: &[What] = match record.continued {
+            None => &[What::Create, What::Start],
+            Some(_) => &[What::Start],
+        };
+        directory.as_found().tell_each(record.name.as_deref(), all);
+    }
+
+    /// Writes down what happened.
     fn witness(&self, what: What, details: &[(&str, String)]) {
         if let Some(directory) = &self.directory {
             directory.as_found().tell_as_called(what, details);

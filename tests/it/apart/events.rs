@@ -65,6 +65,64 @@ fn a_restart_is_told_before_what_comes_of_it() {
 }
 
 #[test]
+fn a_run_in_the_foreground_is_told_of_from_its_start_to_its_removal() {
+    if !crate::life::applies() {
+        return;
+    }
+    let world = World::new();
+    world.sandbox().args(["--name", "kept"]).run("exit 3").exits_with(3);
+    let run = ["create", "start", "die exit=3"];
+    assert_eq!(told(&world, "kept"), run);
+    world.sandbox().args(["--name", "kept"]).run("exit 4").exits_with(4);
+    assert_eq!(told(&world, "kept")[3..], ["start", "die exit=4"]);
+    bryo(&world, &["rm", "kept"]).succeeds();
+    assert_eq!(told(&world, "kept")[5..], ["destroy"]);
+    // One that is removed when it ends, be it for its flag or because it wrote nothing; the latter by its id.
+    let gone = ["create", "start", "die exit=0", "destroy"];
+    world.sandbox().args(["--rm", "--name", "gone"]).run("echo x >f").succeeds();
+    assert_eq!(told(&world, "gone"), gone);
+    world.sandbox().run("true").succeeds();
+    let all = bryo(&world, &["events", "--since", "1h", "--until", "1ms", "--json"]).stdout();
+    let all: Vec<serde_json::Value> =
+        all.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let id = all.last().unwrap()["id"].as_str().unwrap();
+    assert_eq!(told(&world, id), gone);
+    assert!(all.iter().filter(|event| event["id"] == id).all(|event| event["name"].is_null()));
+    // By the name that it has when it ends.
+    let running = world.sandbox().args(["--rm", "--name", "old"]).start(SLEEPS);
+    running.says("up");
+    bryo(&world, &["rename", "old", "new"]).succeeds();
+    bryo(&world, &["stop", "new"]).succeeds();
+    drop(running.ends());
+    let ends = ["rename old=old", "kill signal=SIGTERM", "die exit=143", "destroy"];
+    assert_eq!(told(&world, "new"), ends);
+}
+
+#[test]
+fn who_kills_a_run_in_the_foreground_leaves_nothing_of_it() {
+    if !crate::life::applies() {
+        return;
+    }
+    let world = World::new();
+    let deaf = "trap '' TERM INT; echo up; while :; do sleep 1; done";
+    let commands: [&[&str]; 3] = [&["stop", "-t", "0"], &["kill"], &["rm", "-f"]];
+    for (number, command) in commands.into_iter().enumerate() {
+        let name = format!("n{number}");
+        let running = world.sandbox().args(["--rm", "--name", &name]).start(deaf);
+        running.says("up");
+        assert_eq!(entries(&world, "live").len(), 1, "{command:?}");
+        bryo(&world, &[command, &[&name]].concat()).succeeds();
+        // At once, and not when the next command looks.
+        assert!(entries(&world, "live").is_empty(), "{command:?}");
+        assert!(entries(&world, "trash").is_empty(), "{command:?}");
+        running.ends().dies_of(9);
+        let told = told(&world, &name);
+        assert_eq!(told[told.len() - 2..], ["die exit=137", "destroy"], "{command:?}: {told:?}");
+        assert!(told.contains(&"kill signal=SIGKILL".to_owned()), "{command:?}: {told:?}");
+    }
+}
+
+#[test]
 fn the_end_of_one_whose_supervisor_was_killed_is_told_by_who_finds_it() {
     let world = World::new();
     for (flags, ends) in [
@@ -108,4 +166,10 @@ fn the_end_of_a_program_in_it_is_told_before_its_removal() {
     assert!(place("exec_start") < place("exec_die"), "{told:?}");
     assert!(place("exec_die") < place("destroy") && place("die") < place("destroy"), "{told:?}");
     assert_eq!(place("destroy"), words.len() - 1, "{told:?}");
+}
+
+/// What is in a part of the store.
+fn entries(world: &World, part: &str) -> Vec<std::ffi::OsString> {
+    let listed = std::fs::read_dir(world.store().join(part));
+    listed.map(|all| all.map(|one| one.unwrap().file_name()).collect()).unwrap_or_default()
 }
