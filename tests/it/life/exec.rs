@@ -244,7 +244,7 @@ fn what_was_started_and_how_it_ended_is_told() {
     crate::apart::until("the end of what is detached", || events().contains(detached));
     assert_eq!(
         events().replace(detached, ""),
-        "exec_create command=sh -c exit 3\nexec_start command=sh -c exit 3\n\
+        "create \nstart \nexec_create command=sh -c exit 3\nexec_start command=sh -c exit 3\n\
          exec_die command=sh -c exit 3,exit=3\nexec_create command=sh -c exit 5\n\
          exec_start command=sh -c exit 5\nexec_create command=no-such-program\n"
     );
