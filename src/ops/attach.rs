@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::control::{ANSWER, Heard, PAUSE, Supervisor, lost, no_answer};
+use super::control::{ANSWER, Heard, PAUSE, Supervisor, line, lost, no_answer};
 use super::error::OpsError;
 use super::stop::refusal;
 use super::sweep::sweep;
@@ -44,7 +44,7 @@ pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left,
 fn socket_of(found: &Found) -> Result<OwnedFd, OpsError> {
     let until = Instant::now() + ANSWER;
     loop {
-        match found.line()? {
+        match line(found, "attach to", None)? {
             Line::Socket(socket) => return Ok(socket),
             Line::Ended => return Err(not_running(found)),
             Line::Process(_) if found.record()?.spec.lifetime.detached.is_none() => {

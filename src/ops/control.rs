@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::error::OpsError;
 use crate::host::processes;
-use crate::state::{Found, Line};
+use crate::state::{Found, Line, StateError};
 use crate::supervise::errand::{Halt, take_signals};
 use crate::supervise::protocol::{LONGEST, Message, Reply, Request};
 use crate::supervise::{KNOCK, Signals};
@@ -142,7 +142,7 @@ pub fn reach(
     let until = Instant::now() + ANSWER;
     let mut has_knocked = false;
     loop {
-        match found.line()? {
+        match line(found, verb, signals)? {
             Line::Socket(socket) => return Ok(Supervisor::new(socket)),
             Line::Ended => return Err(OpsError::NotRunning { verb, id: found.id() }),
             Line::Process(process) if !has_knocked => {
@@ -158,6 +158,30 @@ pub fn reach(
                 }
                 std::thread::sleep(PAUSE);
             }
+        }
+    }
+}
+
+/// The way to whoever watches over a sandbox. Where more stand before a supervisor's door than can wait there, which it
+/// lets in one after the other unless it is stopped, this waits too.
+pub(super) fn line(
+    found: &Found,
+    verb: &'static str,
+    signals: Option<&Signals>,
+) -> std::result::Result<Line, OpsError> {
+    let until = Instant::now() + ANSWER;
+    loop {
+        match found.line() {
+            Err(StateError::Connect { source: Errno::EAGAIN, .. }) if Instant::now() > until => {
+                return Err(no_answer(found, verb));
+            }
+            Err(StateError::Connect { source: Errno::EAGAIN, .. }) => {
+                if let Some(signals) = signals {
+                    take_signals(signals).map_err(|halt| halted(found, verb, halt))?;
+                }
+                std::thread::sleep(PAUSE);
+            }
+            other => return Ok(other?),
         }
     }
 }

@@ -31,6 +31,7 @@ use crate::report::Explain;
 use crate::spec::{EnvironmentVariable, SandboxPath, Terminal, Text};
 use crate::state::events::What;
 use crate::state::{Found, SandboxId};
+use crate::supervise::offer::Offer;
 pub use crate::supervise::protocol::Keeper;
 use crate::supervise::protocol::{Message, Reply, Request};
 use crate::supervise::{self, Call, Duties, How, Over, Signals, SuperviseError};
@@ -215,8 +216,10 @@ fn start_apart(wanted: &Wanted, found: &Found) -> Result<(), ExecError> {
     let entry = wanted.entry([StdioPlan::Null; 3], None);
     let stdio = [null().map_err(failed)?, null().map_err(failed)?, null().map_err(failed)?];
     let request = Request::Enter { keeper: Keeper::Supervisor };
-    ask(&supervisor, (found, "exec in"), (&request, &entry), &stdio)?;
-    match hear(&supervisor, (found, "exec in"), &entry, STARTING)? {
+    let offer = ask(&supervisor, (found, "exec in"), (&request, &entry), &stdio)?;
+    let heard = hear(&supervisor, (found, "exec in"), &entry, STARTING);
+    drop(offer);
+    match heard? {
         (Reply::Done, _) => Ok(()),
         _ => Err(OpsError::Supervisor { id: found.id(), source: Errno::EPROTO }.into()),
     }
@@ -288,7 +291,8 @@ pub(super) fn enter(
     meanwhile: impl FnOnce(),
 ) -> Result<Entered, ExecError> {
     let request = Request::Enter { keeper: Keeper::Client };
-    ask(supervisor, (found, verb), (&request, entry), stdio)?;
+    // Whatever ends this, a supervisor that has not begun by then finds nothing to begin with.
+    let offer = ask(supervisor, (found, verb), (&request, entry), stdio)?;
     meanwhile();
     let waited = |within| supervisor.await_answer(signals, within);
     let halted = |halt| control::halted(found, verb, halt);
@@ -299,7 +303,9 @@ pub(super) fn enter(
             error => return Err(error.into()),
         };
     }
-    let entered = match hear(supervisor, (found, verb), entry, Duration::ZERO)? {
+    let heard = hear(supervisor, (found, verb), entry, Duration::ZERO);
+    drop(offer);
+    let entered = match heard? {
         (Reply::Entered, fds) => Entered::new(fds),
         _ => None,
     };
@@ -312,21 +318,22 @@ fn ask(
     (found, verb): (&Found, &'static str),
     (request, entry): (&Request, &Entry),
     stdio: &[OwnedFd; 3],
-) -> Result<(), ExecError> {
+) -> Result<Offer, ExecError> {
     let hand_over = |source| ExecError::HandOver { id: found.id(), source };
     let text = serde_json::to_vec(entry).map_err(|_| hand_over(Errno::EINVAL))?;
     let text = file_of(&text).map_err(hand_over)?;
     let [input, output, errors] = stdio;
     let fds = [text.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
-    let said = supervisor.say_with(&Message::Request(request.clone()), &fds);
-    Ok(said.map_err(|source| match source {
+    let offer = Offer::new(&fds).map_err(hand_over)?;
+    let said = supervisor.say_with(&Message::Request(request.clone()), &[offer.as_fd()]);
+    said.map(|()| offer).map_err(|source| match source {
         // It went before it could be asked, or turned us away.
         Errno::EPIPE | Errno::ECONNRESET => match supervisor.hear_soon() {
-            Ok(Heard::Reply(reply)) => refusal(reply, verb, found),
-            _ => control::lost(found, verb),
+            Ok(Heard::Reply(reply)) => refusal(reply, verb, found).into(),
+            _ => control::lost(found, verb).into(),
         },
-        source => OpsError::Supervisor { id: found.id(), source },
-    })?)
+        source => OpsError::Supervisor { id: found.id(), source }.into(),
+    })
 }
 
 /// What the supervisor answers that is no refusal, and what comes along.

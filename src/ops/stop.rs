@@ -10,7 +10,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::control::{Heard, Supervisor, lost, no_answer, runs_on};
+use super::control::{Heard, Supervisor, line, lost, no_answer, runs_on};
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::{StopOrder, Text};
@@ -73,7 +73,7 @@ pub fn stop(stores: &Stores, wanted: &[Text], how: Stop) -> Results<()> {
 
 fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
     let found = stores.find(name.as_bytes())?;
-    match found.line()? {
+    match line(&found, "stop", None)? {
         Line::Ended => Ok(Ending::Over),
         Line::Socket(socket) => {
             let own = own_order(&found)?;
@@ -257,7 +257,7 @@ fn order(
     let each = |name: &Text| {
         let found = stores.find(name.as_bytes())?;
         let not_running = || OpsError::NotRunning { verb, id: found.id() };
-        match found.line()? {
+        match line(&found, verb, None)? {
             Line::Ended => Err(not_running()),
             Line::Process(process) => in_foreground(&found, &process),
             Line::Socket(socket) => match ask(&found, &Supervisor::new(socket), request, verb)? {
@@ -290,7 +290,7 @@ enum Waited {
 }
 
 fn begin_wait(found: Found) -> Result<(Found, Waited), OpsError> {
-    let waited = match found.line()? {
+    let waited = match line(&found, "wait for", None)? {
         Line::Ended => Waited::Over,
         Line::Process(process) => Waited::Foreground(process),
         Line::Socket(socket) => {

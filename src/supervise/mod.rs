@@ -41,6 +41,7 @@ mod health;
 mod limits;
 mod memory;
 mod modes;
+pub mod offer;
 mod port;
 pub mod protocol;
 mod pump;

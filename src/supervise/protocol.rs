@@ -50,8 +50,8 @@ pub enum Request {
         /// Characters in each.
         columns: u16,
     },
-    /// Start one more program in it: a file that holds an [`Entry`](crate::plan::entry::Entry) comes along, as JSON,
-    /// and what the program has at 0 to 2.
+    /// Start one more program in it: an [`Offer`](super::offer::Offer) comes along of a file that holds an
+    /// [`Entry`](crate::plan::entry::Entry), as JSON, and of what the program has at 0 to 2.
     Enter {
         /// Who watches over it.
         #[serde(default, skip_serializing_if = "Keeper::is_client")]

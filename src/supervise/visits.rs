@@ -13,6 +13,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use super::control::{Control, Heard};
+use super::offer::Offer;
 use super::protocol::{Keeper, Reply};
 use crate::launch::entry::{Entering, enter};
 use crate::launch::wire::FromSandbox;
@@ -158,13 +159,15 @@ impl<'a> Visits<'a> {
         Self { model, namespaces, is_over: false, group, starting, inside, last: 0 }
     }
 
-    /// Starts an entry for a client: from a file that says which, and what it has at 0 to 2.
+    /// Starts an entry for a client, who offers a file that says which, and what it has at 0 to 2.
     pub(super) fn begin(
         &mut self,
         client: u64,
         fds: Vec<OwnedFd>,
         keeper: Keeper,
     ) -> Result<(), VisitError> {
+        let [offer]: [OwnedFd; 1] = fds.try_into().map_err(|_| VisitError::Malformed)?;
+        let fds = Offer::take(offer).map_err(|_| VisitError::Malformed)?;
         let [text, stdio @ ..]: [OwnedFd; 4] = fds.try_into().map_err(|_| VisitError::Malformed)?;
         let entry: Entry =
             serde_json::from_slice(&read(text)?).map_err(|_| VisitError::Malformed)?;

@@ -52,12 +52,25 @@ pub fn send(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(
 /// Length 0 is the end. A message longer than `bytes`, or more descriptors than fit (as when this
 /// process may open no more), is `EMSGSIZE`, and the descriptors that did arrive are closed.
 pub fn receive(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    receive_with(socket, bytes, RecvFlags::CMSG_CLOEXEC)
+}
+
+/// As [`receive`], and `EAGAIN` where no message is there, whatever mode the socket is in.
+pub fn receive_now(socket: impl AsFd, bytes: &mut [u8]) -> Result<(usize, Vec<OwnedFd>)> {
+    receive_with(socket, bytes, RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT)
+}
+
+fn receive_with(
+    socket: impl AsFd,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(bytes)];
     let mut reset = false;
     let message = retry(|| {
-        let got = rustix::net::recvmsg(&socket, &mut slices, &mut control, RecvFlags::CMSG_CLOEXEC);
+        let got = rustix::net::recvmsg(&socket, &mut slices, &mut control, flags);
         // An end that was closed with something of ours unread tells so once, before its last words.
         match got {
             Err(rustix::io::Errno::CONNRESET) if !std::mem::replace(&mut reset, true) => {
@@ -135,16 +148,14 @@ pub fn accept(listener: impl AsFd) -> Result<Option<OwnedFd>> {
     }
 }
 
-/// Connects to who listens at a name in a directory; `ECONNREFUSED` when nobody does any more.
+/// Connects to who listens at a name in a directory; `ECONNREFUSED` when nobody does any more, and `EAGAIN` when as
+/// many wait to be accepted as may: the kernel would wait for who listens, who may be stopped.
 pub fn connect_at(directory: impl AsFd, name: &str) -> Result<OwnedFd> {
-    let socket = rustix::net::socket_with(
-        AddressFamily::UNIX,
-        SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
-        None,
-    )?;
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     let address = address(directory, name)?;
     retry(|| rustix::net::connect(&socket, &address))?;
+    rustix::io::ioctl_fionbio(&socket, false)?;
     Ok(socket)
 }
 
@@ -203,6 +214,23 @@ mod tests {
         assert_eq!(receive(&ours, &mut bytes).unwrap().0, 4);
         assert_eq!(&bytes[..4], b"last");
         assert_eq!(receive(&ours, &mut bytes).unwrap().0, 0);
+    }
+
+    #[test]
+    fn whoever_finds_nobody_who_accepts_is_not_kept_waiting() {
+        let scratch = crate::sys::testing::Scratch::new();
+        let directory = std::fs::File::open(&scratch.0).unwrap();
+        let listener = listen_at(&directory, "s").unwrap();
+        let mut waiting = Vec::new();
+        let refused = loop {
+            match connect_at(&directory, "s") {
+                Ok(socket) => waiting.push(socket),
+                Err(errno) => break errno,
+            }
+        };
+        assert_eq!(refused, Errno::EAGAIN);
+        assert!(accept(&listener).unwrap().is_some());
+        connect_at(&directory, "s").unwrap();
     }
 
     #[test]
