@@ -191,9 +191,15 @@ impl Endpoint {
     pub fn owes_answer(&self, room: usize) -> bool {
         let grown = distance(self.granted, self.expected.wrapping_add(cut(room)));
         let before = distance(self.expected, self.granted);
+        // What the other end reads is rounded down, and may hold no segment any more.
+        let read = before >> self.shift() << self.shift();
         // A window that was all but closed is opened at once; else it waits for other news.
-        !self.asking
-            && (self.told != self.expected || before < u32::from(self.mss) && grown > before)
+        !self.asking && (self.told != self.expected || read < u32::from(self.mss) && grown > before)
+    }
+
+    /// Of the windows that we announce.
+    fn shift(&self) -> u8 {
+        if self.scaled { OUR_SCALE } else { 0 }
     }
 
     /// The header of a SYN, which answers one or asks for a connection; `room` is how much may come.
@@ -215,7 +221,7 @@ impl Endpoint {
     /// The header of a segment that begins `offset` bytes behind the oldest one; `room` is how much may
     /// come. A window that was granted is not taken back.
     pub fn segment(&mut self, offset: usize, flags: Flags, room: usize) -> Control {
-        let shift = if self.scaled { OUR_SCALE } else { 0 };
+        let shift = self.shift();
         let largest = u32::from(u16::MAX) << shift;
         let edge = self.expected.wrapping_add(cut(room).min(largest));
         if before(self.granted, edge) {
@@ -331,8 +337,9 @@ impl Endpoint {
         received
     }
 
+    /// The edge is where the other end's reset is when it has sent more than we took.
     fn is_in_window(&self, seq: u32) -> bool {
-        !before(seq, self.expected) && before(seq, self.granted)
+        !before(seq, self.expected) && !before(self.granted, seq)
     }
 
     fn acknowledge(&mut self, segment: &Segment<'_>, now: Instant, received: &mut Received) {

@@ -140,6 +140,19 @@ fn a_closed_window_is_asked_for() {
 }
 
 #[test]
+fn a_window_that_reads_as_less_than_a_segment_is_opened() {
+    let now = Instant::now();
+    let mut endpoint = Endpoint::passive(&segment(THEIRS, 0, Flags::SYN, &[]), OURS, 65_480);
+    endpoint.syn(60_000, 65_480, now);
+    endpoint.receive(&segment(THEIRS.wrapping_add(1), OURS + 1, Flags::ACK, &[]), now);
+    // In steps of 128 bytes that is 65,408: nobody sends 65,480 into it, and nothing else would be heard of.
+    assert_eq!(endpoint.acknowledgement(65_500).window, 511);
+    assert!(!endpoint.owes_answer(65_500) && endpoint.owes_answer(1 << 20));
+    assert_eq!(endpoint.acknowledgement(65_536).window, 512);
+    assert!(!endpoint.owes_answer(1 << 20));
+}
+
+#[test]
 fn only_a_reset_with_the_next_number_counts() {
     let now = Instant::now();
     let mut endpoint = open(now);
@@ -149,6 +162,11 @@ fn only_a_reset_with_the_next_number_counts() {
     assert_eq!((guessed.reset, guessed.answer), (false, true));
     let far = endpoint.receive(&reset(seq.wrapping_add(1 << 30)), now);
     assert_eq!((far.reset, far.answer), (false, false));
+    // Whoever has sent more than was taken resets at the edge of the window.
+    let edge = endpoint.receive(&reset(seq.wrapping_add(1 << 20)), now);
+    assert_eq!((edge.reset, edge.answer), (false, true));
+    let beyond = endpoint.receive(&reset(seq.wrapping_add((1 << 20) + 1)), now);
+    assert_eq!((beyond.reset, beyond.answer), (false, false));
     assert!(endpoint.receive(&reset(seq), now).reset);
     // A SYN in the midst of it, and an answer to what was never sent, are answered and nothing else.
     for strange in

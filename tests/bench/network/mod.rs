@@ -91,31 +91,33 @@ fn rate(tools: &Tools) -> Vec<Row> {
     const RATES: [(&str, f64); 4] = [("1M", 1e-3), ("10M", 1e-2), ("100M", 0.1), ("1G", 1.0)];
     on_bed(tools, |bed| {
         let sides = RATES.map(|(text, asked)| (bed.behind_bryo_at(text), asked));
-        let row = |title: &str, measure: &dyn Fn(&Contestant, f64) -> Result<f64, String>, aim| {
-            let sides = sides.iter();
-            let sides = sides.map(|(side, asked)| Side::new(side.name, || measure(side, *asked)));
-            Row::compare(format!("network: {title}"), "%", 3, sides.collect(), &[aim])
+        let off = |side: &Contestant, asked: f64, order: &str| {
+            let said = side.order(&format!("{order} {}", SECONDS * 1e3))?;
+            Ok((said / asked - 1.0).abs() * 100.0)
         };
-        let off = |order: &'static str| {
-            move |side: &Contestant, asked: f64| {
-                let said = side.order(&format!("{order} {}", SECONDS * 1e3))?;
-                Ok((said / asked - 1.0).abs() * 100.0)
-            }
-        };
-        let used = |side: &Contestant, _: f64| {
+        let used = |side: &Contestant| {
             let before = side.cpu()?;
             side.order(&format!("down {PEER} 8 {}", SECONDS * 1e3))?;
             Ok((side.cpu()? - before) / SECONDS * 100.0)
         };
-        let (one, eight) = (format!("down {PEER} 1"), format!("down {PEER} 8"));
-        let (one, eight): (&'static str, &'static str) = (one.leak(), eight.leak());
-        let up: &'static str = format!("up {PEER} 1").leak();
-        vec![
-            row("off the rate asked for, one stream down", &off(one), Aim::Absolute(5.0)),
-            row("off the rate asked for, eight streams down", &off(eight), Aim::Absolute(5.0)),
-            row("off the rate asked for, one stream up", &off(up), Aim::Absolute(5.0)),
-            row("of a processor, eight streams down", &used, Aim::Absolute(50.0)),
-        ]
+        let ways = [("one stream down", "down", 1), ("eight streams down", "down", 8)];
+        let ways =
+            ways.into_iter().chain([("one stream up", "up", 1), ("eight streams up", "up", 8)]);
+        let each = |(side, asked): &(Contestant, f64)| {
+            let row = |title: &str, measure: &dyn Fn() -> Result<f64, String>, most| {
+                let title = format!("network: at {}, {title}", side.name);
+                let sides = vec![Side::new("bryo", measure)];
+                Row::compare(title, "%", 3, sides, &[Aim::Absolute(most)])
+            };
+            let offs = ways.clone().map(|(title, order, streams)| {
+                let order = format!("{order} {PEER} {streams}");
+                let title = format!("off the rate with {title}");
+                row(&title, &|| off(side, *asked, &order), 5.0)
+            });
+            offs.chain([row("of a processor, eight streams down", &|| used(side), 50.0)])
+                .collect::<Vec<_>>()
+        };
+        sides.iter().flat_map(each).collect()
     })
 }
 
