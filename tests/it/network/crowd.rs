@@ -110,3 +110,64 @@ fn who_takes_everything_leaves_what_another_needs() {
     let expected = [&found[..], &["up", "up", "stands", "n"]].concat();
     assert_eq!(lines, expected, "{told}");
 }
+
+/// Sends datagrams as fast as this machine's processors can, each to another port, which is what costs most to take.
+const FLOOD: &str = r#"
+import os, socket
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.sendto(b"x", ("198.51.100.7", 9)); one.recv(9)
+print("up", flush=True)
+for _ in range(1, os.cpu_count()):
+    if os.fork() == 0: break
+while True:
+    for port in range(1000, 60000):
+        try: one.sendto(b"x", ("198.51.100.7", port))
+        except OSError: pass
+"#;
+
+/// How many of 20 datagrams came back, each sent once.
+const ASKS: &str = r#"
+import socket
+one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+one.connect(("198.51.100.7", 9)); one.settimeout(0.2)
+back = 0
+for number in range(20):
+    one.send(b"%d" % number)
+    try:
+        while one.recv(99) != b"%d" % number: pass
+        back += 1
+    except OSError: pass
+print(back)
+"#;
+
+/// In turns, one who shares the flooding member's own place, and so its part of the way out, and another member; at last that
+/// one without a flood.
+const FLOODS: &str = r#"
+cd "$1"; BRYO=$2
+asks() { "$BRYO" run -q --rm --network $1 -- python3 "$PWD/asks.py"; }
+"$BRYO" network create --allow 0.0.0.0/0 n >/dev/null
+"$BRYO" run -q --rm --network bridge:n --name flood -- python3 "$1/flood.py" >flood & flood=$!
+until grep -sq up flood; do sleep 0.05; done
+for turn in 1 2; do echo $(asks sandbox:flood) $(asks bridge:n); done
+kill $flood; wait $flood
+echo $(asks bridge:n)
+until "$BRYO" network rm n >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn who_floods_the_way_out_is_held_back_and_another_is_not() {
+    let (told, _) = on_bed(|bryo, scripts| {
+        let programs = [("flood.py", FLOOD), ("asks.py", ASKS), ("floods.sh", FLOODS)];
+        for (name, text) in programs {
+            std::fs::write(format!("{scripts}/{name}"), text).unwrap();
+        }
+        format!("sh {scripts}/floods.sh {scripts} {bryo}")
+    });
+    let counts: Vec<u32> = told.split_whitespace().map(|count| count.parse().unwrap()).collect();
+    let [turns @ .., quiet] = counts.as_slice() else { panic!("{told}") };
+    assert_eq!((turns.len(), *quiet), (4, 20), "{told}");
+    let of = |which: usize| turns.iter().skip(which).step_by(2).sum::<u32>();
+    let (control, other) = (of(0), of(1));
+    // Most get through, and where they would not if nobody held the flood back, more than there.
+    assert!(other >= 20 && other > control, "{told}");
+}

@@ -4,7 +4,8 @@
 //! What waits at the link is one queue, whose end the kernel drops: a member that floods it leaves others no place. As long
 //! as a turn empties it, everybody has everything. When the last turn did not, and more than one was heard of lately, a turn
 //! reads much more than it takes: of each the same number of packets that may cost something, and the rest of who sent more
-//! is dropped unseen, which is what makes the queue short again.
+//! is dropped unseen, which is what makes the queue short again. As long as that is not enough, the number is halved from
+//! turn to turn: what a packet costs is not known before, and the queue fills up while a turn is long.
 //!
 //! # Decisions
 //! - Segments of connections that are there are taken always: windows bound them, and a lost one slows its owner for long.
@@ -18,6 +19,9 @@ use super::BATCH;
 
 /// Packets that a turn reads when there are too many.
 const CROWD: usize = 4 * BATCH;
+
+/// How often the number of packets that are taken of each is halved.
+const PRESSES: u32 = 5;
 
 /// For how long somebody is counted who was heard of.
 const LATELY: Duration = Duration::from_secs(1);
@@ -33,6 +37,10 @@ pub(super) struct Turns {
     taken: HashMap<IpAddr, usize>,
     /// How many are taken of each; none where it does not matter.
     each: Option<usize>,
+    /// Turns that left something behind though something was dropped, less those that did not since.
+    pressed: u32,
+    /// Whether the last one dropped something.
+    dropped: bool,
 }
 
 impl Turns {
@@ -43,9 +51,18 @@ impl Turns {
             self.tidied = Some(now);
         }
         self.taken.clear();
-        let several = late && self.heard.len() > 1;
-        self.each = several.then(|| (BATCH / self.heard.len()).max(1));
-        if several { CROWD } else { BATCH }
+        let several = self.heard.len() > 1;
+        let dropped = std::mem::take(&mut self.dropped);
+        self.pressed = match (several, late) {
+            (true, true) if dropped => (self.pressed + 1).min(PRESSES + 1),
+            // It is what streams say, and that is theirs to say.
+            (true, true) => self.pressed.saturating_sub(1).max(1),
+            (true, false) => self.pressed.saturating_sub(1),
+            (false, _) => 0,
+        };
+        let halves = self.pressed.checked_sub(1);
+        self.each = halves.map(|halves| ((BATCH / self.heard.len()) >> halves).max(1));
+        if self.each.is_some() { CROWD } else { BATCH }
     }
 
     /// Whether a packet of somebody is taken; `stands` for one of a connection that is there.
@@ -61,7 +78,9 @@ impl Turns {
         let Some(each) = self.each else { return true };
         let taken = self.taken.entry(from).or_default();
         if *taken >= each {
-            return stands();
+            let stands = stands();
+            self.dropped |= !stands;
+            return stands;
         }
         *taken += 1;
         true
@@ -92,7 +111,20 @@ mod tests {
         assert!(turns.takes(OTHER, || false, now));
         assert_eq!(turn(&mut turns, false, now), (BATCH, 0));
         assert_eq!(turn(&mut turns, true, now), (BATCH / 2, CROWD / 100));
+        // What was not enough is halved, and comes back as it is.
+        for each in [16, 8, 4, 2, 1, 1] {
+            assert_eq!(turn(&mut turns, true, now), (each, each.min(CROWD / 100)));
+        }
+        for each in [2, 4, 8, 16, 32] {
+            assert_eq!(turn(&mut turns, false, now), (each, CROWD / 100));
+        }
         assert!(turns.takes(GREEDY, || true, now) && !turns.takes(GREEDY, || false, now));
+        // What connections say is no reason for it.
+        for _ in 0..3 {
+            turns.begin(true, now);
+            assert!((0..CROWD).all(|_| turns.takes(GREEDY, || true, now)));
+        }
+        assert_eq!(turn(&mut turns, true, now), (BATCH / 2, CROWD / 100));
         // The other one has left.
         let later = now + LATELY;
         turns.begin(false, later);
