@@ -19,7 +19,7 @@ use crate::plan::step::Link;
 use crate::spec::net::Segment;
 use crate::spec::net::segment::mac_of;
 use crate::sys::errno::{Errno, Result};
-use crate::sys::netlink::{self, Changes, LinkChange, Veth};
+use crate::sys::netlink::{self, Changes, Filters, LinkChange, Veth};
 
 const NAME: &str = "br0";
 
@@ -103,19 +103,30 @@ fn port_of(v4: Ipv4Addr) -> String {
     format!("p{:08x}", v4.to_bits())
 }
 
-/// Lets a member send from its addresses on this network alone, whatever its kernel would.
-pub fn keep_to_addresses(v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
-    netlink::filter_port(&port_of(v4), mac_of(v4), v4, v6)
+/// Which addresses members may send from, by the port that each is at.
+#[derive(Debug)]
+pub struct Sources(Filters);
+
+impl Sources {
+    /// Nobody is kept to any yet.
+    pub fn open() -> Result<Self> {
+        Filters::open().map(Self)
+    }
+
+    /// Lets a member send from its addresses on this network alone, whatever its kernel would.
+    pub fn keep_to(&self, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
+        self.0.keep(&port_of(v4), mac_of(v4), v4, v6)
+    }
+
+    /// Forgets that of a port that was taken away.
+    pub fn forget(&self, v4: Ipv4Addr) -> Result<()> {
+        self.0.forget(&port_of(v4))
+    }
 }
 
 /// Whether an error says that this kernel can keep nobody to its addresses.
 pub fn cannot_filter(errno: Errno) -> bool {
     netlink::cannot_filter(errno)
-}
-
-/// Forgets that of a port that was taken away.
-pub fn forget(v4: Ipv4Addr) -> Result<()> {
-    netlink::forget_port(&port_of(v4))
 }
 
 /// Takes a port away, and with it the other end.

@@ -18,7 +18,7 @@ use rustix::net::{
 
 use super::errno::{Errno, Result};
 pub use bridge::{Mac, Veth, only_sources};
-pub use filter::{cannot_filter, filter_port, forget_port};
+pub use filter::{Filters, cannot_filter};
 
 /// A change of the network namespace that the socket was opened in.
 #[derive(Debug, Default)]
@@ -216,11 +216,6 @@ impl Changes {
         flags.copy_from_slice(&last.to_ne_bytes());
         Some(self.count)
     }
-
-    /// Sends them all; the outcome is the first error, or the answer to `last`.
-    fn exchange(self, protocol: Option<Protocol>, last: u32) -> Result<()> {
-        exchange(&self.bytes, protocol, last)
-    }
 }
 
 /// Changes as bytes.
@@ -235,18 +230,24 @@ impl Ready {
     /// As [`Changes::apply`]. Nothing is allocated.
     pub fn apply(&self) -> Result<()> {
         // NETLINK_ROUTE is 0.
-        self.last.map_or(Ok(()), |last| exchange(&self.bytes, None, last))
+        self.last.map_or(Ok(()), |last| exchange(&open(None)?, &self.bytes, last))
     }
 }
 
-fn exchange(bytes: &[u8], protocol: Option<Protocol>, last: u32) -> Result<()> {
+fn open(protocol: Option<Protocol>) -> Result<OwnedFd> {
     let (family, kind) = (AddressFamily::NETLINK, SocketType::RAW);
-    let socket = rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?;
-    rustix::net::send(&socket, bytes, SendFlags::empty())?;
+    Ok(rustix::net::socket_with(family, kind, SocketFlags::CLOEXEC, protocol)?)
+}
+
+/// An answer has the request's first bytes in it.
+const ANSWER: usize = 1 << 12;
+
+/// Sends requests by a socket that nothing is left in; the outcome is the first error, or the answer to `last`.
+fn exchange(socket: &OwnedFd, bytes: &[u8], last: u32) -> Result<()> {
+    rustix::net::send(socket, bytes, SendFlags::empty())?;
     loop {
-        // An answer has the request's first bytes in it.
-        let mut answer = [0; 1 << 12];
-        let (length, _) = rustix::net::recv(&socket, &mut answer, RecvFlags::empty())?;
+        let mut answer = [0; ANSWER];
+        let (length, _) = rustix::net::recv(socket, &mut answer, RecvFlags::empty())?;
         if outcome(answer.get(..length).unwrap_or_default())? == last {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use crate::spec::HostPath;
 use crate::sys::clone::CloneFlags;
 use crate::sys::errno::Errno;
 use crate::sys::mount::{self, FsContext, FsError, MountAttr, Reach};
-use crate::sys::netlink::{self, Changes, Veth};
+use crate::sys::netlink::{self, Changes, Filters, Veth};
 use crate::sys::{namespace, open};
 
 /// How new namespaces went.
@@ -64,7 +64,10 @@ fn try_inside(teller: &Teller) {
     teller.tell(Subject::Bridge, bridge);
     if bridge.is_ok() {
         let own = Ipv4Addr::new(192, 0, 2, 1);
-        teller.tell(Subject::Filter, netlink::filter_port(PORT, MEMBER, own, None));
+        teller.tell(
+            Subject::Filter,
+            Filters::open().and_then(|all| all.keep(PORT, MEMBER, own, None)),
+        );
     }
     teller.tell(Subject::UserLimit, lower_user_limit());
     teller.tell(Subject::Fuse, mount_fuse());

@@ -62,6 +62,8 @@ pub(super) struct Holder<'a> {
     bound: BTreeSet<u64>,
     /// Those that are.
     filtered: BTreeSet<u64>,
+    /// Once there is one, or was to be.
+    sources: Option<bridge::Sources>,
     /// To those who are to hear at last what was refused to them.
     tells: BTreeMap<u64, OwnedFd>,
     /// How many ports of the host are open for them.
@@ -83,6 +85,7 @@ impl<'a> Holder<'a> {
             ports: BTreeMap::new(),
             bound: BTreeSet::new(),
             filtered: BTreeSet::new(),
+            sources: None,
             tells: BTreeMap::new(),
             published: BTreeMap::new(),
             next: 0,
@@ -283,7 +286,9 @@ impl<'a> Holder<'a> {
 
     /// A kernel that cannot is good enough for who need not be bound.
     fn keep_to_addresses(&mut self, number: u64, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Answered {
-        match bridge::keep_to_addresses(v4, v6) {
+        let sources = self.sources.take().map_or_else(bridge::Sources::open, Ok);
+        let kept = sources.and_then(|sources| self.sources.insert(sources).keep_to(v4, v6));
+        match kept {
             Ok(()) => {
                 self.filtered.insert(number);
                 Ok(())
@@ -362,9 +367,9 @@ impl<'a> Holder<'a> {
             bridge::disconnect(port).unwrap_or(());
         }
         if self.filtered.remove(&number)
-            && let Some(member) = self.members.get(number)
+            && let (Some(member), Some(sources)) = (self.members.get(number), &self.sources)
         {
-            bridge::forget(member.v4).unwrap_or(());
+            sources.forget(member.v4).unwrap_or(());
         }
     }
 

@@ -4,6 +4,9 @@
 //! Each port that is filtered has a chain of its own, at the ingress of that interface and so before the bridge, which
 //! drops what no rule of it accepts. Messages come in one batch, of which the kernel takes all or nothing.
 //!
+//! What is taken out, the kernel frees later; who closes a socket of this kind meanwhile waits for that, 10 ms on Linux
+//! 6.18 where the rest takes 0.2 ms. So [`Filters`] keeps its own.
+//!
 //! # Decisions
 //! - Who is behind a port tells of its own addresses alone: ARP by its sender's pair, neighbour discovery by the address that is
 //!   advertised. It is no router: advertisements and redirects of such are dropped.
@@ -15,8 +18,12 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use std::os::fd::OwnedFd;
+
+use rustix::net::{RecvFlags, netlink};
+
 use super::super::errno::{Errno, Result};
-use super::{Changes, Mac, attribute};
+use super::{ANSWER, Changes, Mac, attribute, exchange, open};
 
 const BEGIN: u16 = 0x10;
 const END: u16 = 0x11;
@@ -107,47 +114,60 @@ fn rules_of_v6(port: &str, own: Ipv6Addr) -> Vec<[Vec<u8>; 3]> {
     rules
 }
 
-/// From now on, what comes in by this interface of the calling network namespace comes from these addresses, also as
-/// ARP and neighbour discovery have them, and everything else is dropped. [`cannot_filter`] tells a kernel without.
-pub fn filter_port(port: &str, mac: Mac, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
-    const INGRESS: u32 = 0;
-    let hook = [number(1, INGRESS), number(2, 0), text(3, port)];
-    let policy = [nested(4, &hook), number(5, DROP), text(7, "filter")];
-    let chain = [&[text(1, TABLE), text(3, port)][..], &policy].concat();
-    let mut batch = Changes::default();
-    batch.push(BEGIN, 0, &OF_TABLES, &[]);
-    batch.push(NEW_TABLE, CREATE, &OF_DEVICES, &[text(1, TABLE)]);
-    batch.push(NEW_CHAIN, CREATE, &OF_DEVICES, &chain);
-    let mut rules = vec![
-        rule(port, ACCEPT, 0x800, &[(12, &v4.octets())]),
-        rule(port, ACCEPT, 0x806, &[(8, &mac), (14, &v4.octets())]),
-    ];
-    rules.extend(v6.into_iter().flat_map(|v6| rules_of_v6(port, v6)));
-    for rule in rules {
-        batch.push(NEW_RULE, CREATE | APPEND, &OF_DEVICES, &rule);
+/// What may come in by which interface of the network namespace that this was opened in.
+#[derive(Debug)]
+pub struct Filters(OwnedFd);
+
+impl Filters {
+    /// None yet. [`cannot_filter`] tells a kernel without, here or later.
+    pub fn open() -> Result<Self> {
+        open(Some(netlink::NETFILTER)).map(Self)
     }
-    finish(batch)
+
+    /// From now on, what comes in by this interface comes from these addresses, also as ARP and neighbour discovery have
+    /// them, and everything else is dropped.
+    pub fn keep(&self, port: &str, mac: Mac, v4: Ipv4Addr, v6: Option<Ipv6Addr>) -> Result<()> {
+        const INGRESS: u32 = 0;
+        let hook = [number(1, INGRESS), number(2, 0), text(3, port)];
+        let policy = [nested(4, &hook), number(5, DROP), text(7, "filter")];
+        let chain = [&[text(1, TABLE), text(3, port)][..], &policy].concat();
+        let mut batch = Changes::default();
+        batch.push(BEGIN, 0, &OF_TABLES, &[]);
+        batch.push(NEW_TABLE, CREATE, &OF_DEVICES, &[text(1, TABLE)]);
+        batch.push(NEW_CHAIN, CREATE, &OF_DEVICES, &chain);
+        let mut rules = vec![
+            rule(port, ACCEPT, 0x800, &[(12, &v4.octets())]),
+            rule(port, ACCEPT, 0x806, &[(8, &mac), (14, &v4.octets())]),
+        ];
+        rules.extend(v6.into_iter().flat_map(|v6| rules_of_v6(port, v6)));
+        for rule in rules {
+            batch.push(NEW_RULE, CREATE | APPEND, &OF_DEVICES, &rule);
+        }
+        self.finish(batch)
+    }
+
+    /// Forgets what may come in by an interface, which may be gone already.
+    pub fn forget(&self, port: &str) -> Result<()> {
+        let mut batch = Changes::default();
+        batch.push(BEGIN, 0, &OF_TABLES, &[]);
+        batch.push(DELETE_CHAIN, 0, &OF_DEVICES, &[text(1, TABLE), text(3, port)]);
+        match self.finish(batch) {
+            // The kernel may do that itself when an interface goes.
+            Err(Errno::ENOENT) => Ok(()),
+            done => done,
+        }
+    }
+
+    fn finish(&self, mut batch: Changes) -> Result<()> {
+        let last = batch.acknowledge_last().ok_or(Errno::EINVAL)?;
+        batch.push(END, 0, &OF_TABLES, &[]);
+        // Of a batch before that failed at several places, all but the first are there still.
+        while rustix::net::recv(&self.0, &mut [0; ANSWER], RecvFlags::DONTWAIT).is_ok() {}
+        exchange(&self.0, &batch.bytes, last)
+    }
 }
 
 /// Whether an error says that the kernel has no such filters.
 pub fn cannot_filter(errno: Errno) -> bool {
     [Errno::EOPNOTSUPP, Errno::EPROTONOSUPPORT, Errno::EAFNOSUPPORT].contains(&errno)
-}
-
-/// Forgets what may come in by an interface, which may be gone already.
-pub fn forget_port(port: &str) -> Result<()> {
-    let mut batch = Changes::default();
-    batch.push(BEGIN, 0, &OF_TABLES, &[]);
-    batch.push(DELETE_CHAIN, 0, &OF_DEVICES, &[text(1, TABLE), text(3, port)]);
-    match finish(batch) {
-        // The kernel may do that itself when an interface goes.
-        Err(Errno::ENOENT) => Ok(()),
-        done => done,
-    }
-}
-
-fn finish(mut batch: Changes) -> Result<()> {
-    let last = batch.acknowledge_last().ok_or(Errno::EINVAL)?;
-    batch.push(END, 0, &OF_TABLES, &[]);
-    batch.exchange(Some(rustix::net::netlink::NETFILTER), last)
 }
