@@ -209,6 +209,13 @@ pub struct Ended {
     pub group_left: Option<HostPath>,
 }
 
+impl Ended {
+    /// Whether it had a netstack, and lost it.
+    fn has_lost_network(&self) -> bool {
+        matches!(self.network, Some(netstack::End::Lost(_)))
+    }
+}
+
 /// Output that could not be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lost {
@@ -254,6 +261,15 @@ impl How {
             // As SIGKILL, by which it ended.
             Self::OutOfMemory => 137,
             Self::NoSpace | Self::ServerLost | Self::NetworkLost | Self::InitLost(_) => 125,
+        }
+    }
+
+    /// The same of a run that was not to outlive its network, and lost it. A payload sees that before anybody else does, and
+    /// may end by itself, with whatever status: what it was to do is not known to be done.
+    fn for_lost_network(self) -> Self {
+        match self {
+            Self::Exited(_) | Self::Killed(_) | Self::InitLost(_) => Self::NetworkLost,
+            how => how,
         }
     }
 }
@@ -332,16 +348,25 @@ pub fn supervise(
     let group = running.group.take();
     let names = Names::new(netstack.as_ref(), duties.place);
     let beside = Beside { group: group.as_ref(), netstack: netstack.as_ref(), names };
+    let (ends_with_network, member) = (duties.ends_with_network, duties.place);
     let ended = event_loop::run(running, duties, signals, beside);
     let ended = end_netstack(netstack, ended);
     let place = group.as_ref().and_then(Group::path).cloned();
     let removed = group.map_or(Ok(()), Group::remove);
     let mut ended = ended?;
+    if ends_with_network && (ended.has_lost_network() || member.is_some_and(is_lost)) {
+        ended.how = ended.how.for_lost_network();
+    }
     match removed {
         Err(Errno::EACCES | Errno::EPERM) => ended.group_left = place,
         removed => removed.map_err(SuperviseError::Group)?,
     }
     Ok(ended)
+}
+
+/// Whether a place on a network is no way out any more, and nobody took it away.
+fn is_lost(place: &Membership) -> bool {
+    place.is_lost() || place.is_cut()
 }
 
 fn end_netstack(

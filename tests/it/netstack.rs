@@ -272,20 +272,20 @@ fn a_run_that_is_not_to_outlive_its_network_is_ended_with_it() {
     world.host(Host::MayChange);
     let profile = "extends = [\"default\"]\n[network]\nmode = \"user\"\non-loss = \"end\"\n";
     world.file(".config/bryo/profiles/bound.toml", profile);
-    for (flags, code) in [
-        (&["--network", "user", "--on-network-loss", "end"][..], 125),
-        (&["--profile", "bound"], 125),
+    // A payload that sees it and ends by itself before it is ended, and one that does not.
+    let (sees, sleeps) = ("while ip route get 198.51.100.1; do sleep 0.01; done", "sleep 60");
+    let (flags, bound) = (["--network", "user"], ["--profile", "bound"]);
+    for (flags, loss, waits, code) in [
+        (flags, Some("end"), sleeps, 125),
+        (flags, Some("end"), sees, 125),
+        (bound, None, sleeps, 125),
         // The control, which also shows that a flag goes before a profile.
-        (&["--profile", "bound", "--on-network-loss", "continue"], 7),
+        (bound, Some("continue"), sees, 7),
     ] {
+        let loss = loss.map(|what| ["--on-network-loss", what]);
+        let flags = flags.into_iter().chain(loss.into_iter().flatten());
         let run = world.bryo(["run", "--rm", "-w", "/"]).args(flags).arg("--report");
         let run = on_host(&world, run.arg(world.path("report.json")));
-        // Who sees it at once and ends by itself has ended by itself.
-        let waits = if code == 7 {
-            "while ip route get 198.51.100.1; do sleep 0.1; done"
-        } else {
-            "sleep 60"
-        };
         let running = run.start(&format!("echo up; {waits} >/dev/null 2>&1; exit 7"));
         running.says("up");
         kill_process(netstack(running.pid()).unwrap(), Signal::KILL).unwrap();

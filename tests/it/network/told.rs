@@ -85,6 +85,15 @@ try: print(socket.create_connection(("198.51.100.7", 7), 30))
 except OSError as e: print(errno.errorcode.get(e.errno, e))
 "#;
 
+/// Ends well as soon as its connection does.
+const SEES: &str = r#"
+import socket
+one = socket.create_connection(("198.51.100.7", 7), 30)
+print("up", flush=True)
+try: one.recv(1)
+except OSError: pass
+"#;
+
 /// Gives back what it is sent.
 const ECHOES: &str = r#"
 import socket, threading
@@ -115,7 +124,8 @@ while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
 
 fn lost(script: &str, victim: &str) -> String {
     let (told, _) = on_bed(|bryo, scripts| {
-        for (name, text) in [("holds.py", HOLDS), ("echoes.py", ECHOES), ("loses.sh", script)] {
+        let programs = [("holds.py", HOLDS), ("echoes.py", ECHOES), ("sees.py", SEES)];
+        for (name, text) in programs.into_iter().chain([("loses.sh", script)]) {
             std::fs::write(format!("{scripts}/{name}"), text).unwrap();
         }
         let own = "unshare --user --map-current-user --keep-caps --pid --fork --kill-child --mount --mount-proc";
@@ -124,21 +134,24 @@ fn lost(script: &str, victim: &str) -> String {
     told
 }
 
-/// One that is not to outlive its network, one that is, and one that is not and was taken from it on purpose.
+/// One that is not to outlive its network, one that is, one that is not and was taken from it on purpose, and one that sees it
+/// and ends by itself.
 const ENDS: &str = r#"
 cd "$1"; BRYO=$2 victim=$3
 pid() { for p in /proc/[0-9]*; do [ "$(cat $p/comm 2>/dev/null)" = "$1" ] && [ "$(cut -d' ' -f3 $p/stat)" != Z ] && echo ${p#/proc/}; done; }
 "$BRYO" network create n >/dev/null
-begin() { "$BRYO" run -q --rm --name $1 --report $1.json --network bridge:n $2 -- sh -c 'echo up; exec sleep 60' >$1.out & }
+begin() { "$BRYO" run -q --rm --name $1 --report $1.json --network bridge:n $2 -- sh -c "${3:-echo up; exec sleep 60}" >$1.out & }
 begin stays; stays=$!
 begin ends "--on-network-loss end"; ends=$!
 begin away "--on-network-loss end"; away=$!
-for one in stays ends away; do until grep -sq up $one.out; do sleep 0.05; done; done
+begin sees "--on-network-loss end" "exec python3 $1/sees.py"; sees=$!
+for one in stays ends away sees; do until grep -sq up $one.out; do sleep 0.05; done; done
 "$BRYO" network disconnect n away
 kill -9 $(pid bryo-$victim)
 wait $ends; echo $?
+wait $sees; echo $?
 for one in $stays $away; do kill -0 $one && echo goes on; kill $one; wait $one; done
-grep -o '"exit": .*' ends.json
+grep -o '"exit": .*' ends.json sees.json
 grep -o '"network_loss": .*' ends.json stays.json away.json
 while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
 "$BRYO" network rm n
@@ -148,8 +161,10 @@ while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
 fn a_member_that_is_not_to_outlive_its_network_is_ended_with_it() {
     for (victim, loss) in [("netstack", "uplink"), ("network", "holder")] {
         let loss = format!("\"network_loss\": \"{loss}\"");
+        let ended = ["ends", "sees"].map(|one| format!("{one}.json:\"exit\": \"network-lost\"\n"));
+        let ended = ended.concat();
         let told = format!(
-            "125\ngoes on\ngoes on\n\"exit\": \"network-lost\"\nends.json:{loss},\nstays.json:{loss},\nn\n"
+            "125\n125\ngoes on\ngoes on\n{ended}ends.json:{loss},\nstays.json:{loss},\nn\n"
         );
         assert_eq!(lost(ENDS, victim), told);
     }
