@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 use super::error::{HolderError, refusal};
 use super::receive;
 use super::start::Space;
@@ -12,7 +14,7 @@ use crate::plan::traffic::Traffic;
 use crate::spec::net::NetworkName;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
-use crate::sys::socket;
+use crate::sys::{open, socket};
 
 /// When an answer is given up, with all that belongs to it.
 #[derive(Debug, Clone, Copy)]
@@ -93,11 +95,34 @@ pub(super) fn unasked(answer: Answer) -> std::result::Result<Said, Answer> {
     }
 }
 
-/// Waits until there is something to read, or the end.
+/// How often who does not answer is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Waits until there is something to read, or the end. Who is found stopped twice is not waited for.
 pub(super) fn readable(connection: &OwnedFd, until: Until) -> Result<()> {
-    let mut poller = Poller::new();
-    poller.readable((), connection.as_fd());
-    if poller.wait(Some(until.left()))?.is_empty() { Err(Errno::ETIMEDOUT) } else { Ok(()) }
+    let mut was_stopped = false;
+    loop {
+        let mut poller = Poller::new();
+        poller.readable((), connection.as_fd());
+        if !poller.wait(Some(until.left().min(LOOK)))?.is_empty() {
+            return Ok(());
+        }
+        let is_stopped = stopped(connection).is_some();
+        if until.left().is_zero() || is_stopped && was_stopped {
+            return Err(Errno::ETIMEDOUT);
+        }
+        was_stopped = is_stopped;
+    }
+}
+
+/// The process that listens at the other end of a connection, where it can be seen and is stopped. It is there as long as
+/// the connection is, so its number is nobody else's.
+pub(super) fn stopped(connection: &OwnedFd) -> Option<Pid> {
+    let pid = socket::peer(connection).ok()?.pid?;
+    let stat = open::read_whole(format!("/proc/{}/stat", pid.as_raw_nonzero()), 512).ok()?;
+    // Behind the name, which may hold anything.
+    let at = stat.windows(2).rposition(|both| both == b") ")?;
+    (stat.get(at + 2) == Some(&b'T')).then_some(pid)
 }
 
 /// What left a network and was refused, by all its members, or to who has a place; none when its netstack has ended.
@@ -115,7 +140,7 @@ pub(super) fn ask_traffic(
     until: Until,
     hear: &mut dyn FnMut(Said),
 ) -> std::result::Result<Option<Traffic>, HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let speak = |source| HolderError::silent(network, connection, source);
     let (told, tells) = socket::pair().map_err(speak)?;
     let asked = ask_and_hear(until, connection, &Ask::Traffic, Some(tells.as_fd()), hear);
     match asked.map_err(speak)? {
@@ -136,7 +161,7 @@ pub fn state(
     connection: &OwnedFd,
     until: Until,
 ) -> std::result::Result<(usize, bool), HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let speak = |source| HolderError::silent(network, connection, source);
     match ask_until(until, connection, &Ask::State, None).map_err(speak)? {
         (Answer::State { members, uplink_is_lost }, _) => Ok((members, uplink_is_lost)),
         (answer, _) => Err(refusal(network, answer)),
@@ -149,7 +174,7 @@ pub fn members(
     connection: &OwnedFd,
     until: Until,
 ) -> std::result::Result<Vec<Member>, HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let speak = |source| HolderError::silent(network, connection, source);
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         match ask_until(until, connection, &Ask::Members(after), None).map_err(speak)? {
@@ -180,7 +205,7 @@ pub fn disconnect(
     connection: &OwnedFd,
     id: &str,
 ) -> std::result::Result<(), HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let speak = |source| HolderError::silent(network, connection, source);
     match ask(connection, &Ask::Disconnect(id.to_owned()), None).map_err(speak)? {
         (Answer::Done, _) => Ok(()),
         (answer, _) => Err(refusal(network, answer)),
@@ -193,7 +218,7 @@ pub fn bind(
     connection: &OwnedFd,
     id: &str,
 ) -> std::result::Result<(), HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let speak = |source| HolderError::silent(network, connection, source);
     match ask(connection, &Ask::Bind(id.to_owned()), None).map_err(speak)? {
         (Answer::Done | Answer::Absent, _) => Ok(()),
         (answer, _) => Err(refusal(network, answer)),

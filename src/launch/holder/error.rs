@@ -1,7 +1,11 @@
 //! Why there is no place on a network.
 
 use std::net::{IpAddr, Ipv6Addr};
+use std::os::fd::OwnedFd;
 
+use rustix::process::Pid;
+
+use super::ask::stopped;
 use super::wire::Answer;
 use crate::spec::net::{NetworkName, NoPlace};
 use crate::sys::errno::Errno;
@@ -17,6 +21,14 @@ pub enum HolderError {
         /// Why.
         #[source]
         source: Errno,
+    },
+    /// It does not go on.
+    #[error("cannot speak with the holder of the network `{network}`: it is stopped")]
+    Stopped {
+        /// Which network.
+        network: NetworkName,
+        /// The holder's process.
+        pid: Pid,
     },
     /// It could not make the network, or the cable.
     #[error("cannot {what} for the network `{network}`")]
@@ -84,6 +96,15 @@ pub enum HolderError {
 }
 
 impl HolderError {
+    /// Why nothing is heard by a connection.
+    pub(super) fn silent(network: &NetworkName, connection: &OwnedFd, source: Errno) -> Self {
+        let network = network.clone();
+        match stopped(connection).filter(|_| source == Errno::ETIMEDOUT) {
+            Some(pid) => Self::Stopped { network, pid },
+            None => Self::Speak { network, source },
+        }
+    }
+
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
@@ -108,6 +129,13 @@ impl HolderError {
             Self::Apart(_) => "it was on no network for a while, or one of both was started inside `unshare` or the \
                                like: start it again"
                 .to_owned(),
+            Self::Stopped { pid, .. } => format!(
+                "`kill -CONT {0}` lets it go on; `kill -KILL {0}` ends it, and takes its network from those who are on it",
+                pid.as_raw_nonzero()
+            ),
+            Self::Speak { source: Errno::ETIMEDOUT, .. } => {
+                "this machine may have too much to do: try again later; it is a process called `bryo-network`".to_owned()
+            }
             Self::Speak { .. }
             | Self::Failed { .. }
             | Self::NoIpv6 { .. }

@@ -81,8 +81,14 @@ pub use wire::Member;
 use wire::{Answer, Ask};
 pub(in crate::launch) use wire::{Tell, receive, send};
 
+/// Connections that may wait for a holder.
+const WAITING: i32 = 64;
+
 /// The name of a holder's socket in the network's directory.
 pub const SOCKET: &str = "socket";
+
+/// How long a holder at which many wait may take to let one more wait there: others wait for the lock meanwhile.
+const ACCEPTING: Duration = Duration::from_secs(5);
 
 /// How long the ports of a place may take to be closed.
 const CLOSING: Duration = Duration::from_secs(5);
@@ -103,12 +109,13 @@ pub struct Membership {
     cut: Cell<bool>,
 }
 
-/// Connects to the holder of a network, by the network's directory; none when there is no holder.
+/// Connects to the holder of a network, by the network's directory; none when there is no holder. Once who has the lock of
+/// the directory is connected, it can be given up: nobody has to wait for an answer.
 pub fn connect(
     network: &NetworkName,
     directory: impl AsFd,
 ) -> std::result::Result<Option<OwnedFd>, HolderError> {
-    connect_until(Until::after(Until::PATIENTLY), network, directory)
+    connect_until(Until::after(ACCEPTING), network, directory)
 }
 
 /// The same, with less patience.
@@ -159,7 +166,7 @@ pub fn join(
     name: Option<&str>,
     seat: &Seat,
 ) -> std::result::Result<Membership, HolderError> {
-    let speak = |source| HolderError::Speak { network: network.clone(), source };
+    let speak = |source| HolderError::silent(network, &connection, source);
     let (name, seat) = (name.map(str::to_owned), seat.clone());
     let wanted = Ask::Join { version: wire::VERSION, name, seat };
     let (told, tells) = socket::pair().map_err(speak)?;
@@ -359,7 +366,7 @@ impl Membership {
                 Err(refusal(network, answer))
             }
             Err(_) if self.is_taken_away() => Err(HolderError::Dismissed(network.clone())),
-            Err(source) => Err(HolderError::Speak { network: network.clone(), source }),
+            Err(source) => Err(HolderError::silent(network, connection, source)),
         }
     }
 }

@@ -46,6 +46,8 @@ pub(super) fn run(order: &Start<'_>, ends: &Ends) -> ! {
     let mut keep = vec![ends.directory.as_fd(), ends.listener.as_fd(), ends.uplink.as_fd()];
     keep.extend(order.space.iter().map(|space| space.user.as_fd()));
     let made = leave_launcher(c"bryo-network", &keep)
+        // From now on it is this process that a connection says is at its other end.
+        .and_then(|()| Ok(rustix::net::listen(&ends.listener, super::WAITING)?))
         .map_err(|errno| failure("leave the launcher", errno))
         .and_then(|()| make(order, ends));
     match made {

@@ -83,14 +83,13 @@ pub fn start(order: &Start<'_>, directory: impl AsFd) -> Result<()> {
 }
 
 fn listen(directory: impl AsFd) -> Result<OwnedFd> {
-    const WAITING: i32 = 64;
     match rustix::fs::unlinkat(&directory, super::SOCKET, rustix::fs::AtFlags::empty()) {
         Ok(()) | Err(rustix::io::Errno::NOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
     let socket = unix_socket()?;
     rustix::net::bind(&socket, &address(directory)?)?;
-    rustix::net::listen(&socket, WAITING)?;
+    rustix::net::listen(&socket, super::WAITING)?;
     Ok(socket)
 }
 

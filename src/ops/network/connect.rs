@@ -222,6 +222,7 @@ fn leave(
     let locked = find(store, network)?;
     let absent = || NetworksError::NotOn { sandbox: sandbox.clone(), network: network.clone() };
     let holder = holder::connect(network, &locked)?.ok_or_else(absent)?;
+    drop(locked);
     match holder::disconnect(network, &holder, record.id.as_str()) {
         Err(HolderError::Absent(_)) => return Err(absent()),
         done => done?,
@@ -271,6 +272,7 @@ fn on(store: &Store, network: &NetworkName, id: &str) -> Result<Option<OwnedFd>,
     // Removed meanwhile.
     let Some(locked) = store.lock_network(network)? else { return Ok(None) };
     let Some(holder) = holder::connect(network, &locked)? else { return Ok(None) };
+    drop(locked);
     let members = holder::members(network, &holder, Until::after(Until::PATIENTLY))?;
     let is_there = members.iter().any(|member| member.id.as_deref() == Some(id));
     Ok(is_there.then_some(holder))

@@ -134,18 +134,28 @@ const PAUSE: Duration = Duration::from_millis(30);
 
 /// Removes a network that no sandbox is on.
 pub fn remove(store: &Store, name: &NetworkName) -> Result<(), NetworksError> {
+    remove_within(Until::PATIENTLY, store, name)
+}
+
+/// The same, where its holder answers within so long.
+fn remove_within(
+    patience: Duration,
+    store: &Store,
+    name: &NetworkName,
+) -> Result<(), NetworksError> {
     let end = Instant::now() + ENDING;
     loop {
         let network = find(store, name)?;
         let Some(connection) = holder::connect(name, &network)? else {
             return Ok(store.remove_network(&network)?);
         };
-        let members = holder::state(name, &connection, Until::after(Until::PATIENTLY))?.0;
+        drop(network);
+        let members = holder::state(name, &connection, Until::after(patience))?.0;
         if members > 0 || Instant::now() > end {
             return Err(NetworksError::Busy { name: name.clone(), members });
         }
         // The last one has just left: its holder ends as soon as it has the lock.
-        drop((network, connection));
+        drop(connection);
         std::thread::sleep(PAUSE);
     }
 }
@@ -155,7 +165,7 @@ pub fn prune(store: &Store) -> Result<(Vec<NetworkName>, Vec<NetworksError>), Ne
     let (mut gone, mut failed) = (Vec::new(), Vec::new());
     store.sweep_networks()?;
     for name in store.networks()? {
-        match remove(store, &name) {
+        match remove_within(ANSWER, store, &name) {
             Ok(()) => gone.push(name),
             Err(NetworksError::Busy { .. } | NetworksError::NotThere(_)) => {}
             Err(error) => failed.push(error),

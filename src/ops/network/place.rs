@@ -31,7 +31,9 @@ pub fn place(
         connection = holder::connect(network, &locked)?;
     }
     let lost = || NetworksError::Start { name: network.clone(), source: Errno::ECONNREFUSED };
-    Ok(holder::join(network, connection.ok_or_else(lost)?, sandbox, seat)?)
+    let connection = connection.ok_or_else(lost)?;
+    drop(locked);
+    Ok(holder::join(network, connection, sandbox, seat)?)
 }
 
 /// The place that the first one on a network would get: nothing is started or made.

@@ -74,6 +74,39 @@ fn a_network_that_does_not_answer_is_one_line_of_the_list() {
     assert_eq!(told(LISTS), format!("{stopped}n1 1\nn2 1\nn3 0\n"));
 }
 
+/// Of three networks with somebody on the holder of one is stopped. Who needs that one is told so soon, and with what to do;
+/// others go on.
+const REFUSES: &str = r#"
+for n in 1 2 3 4; do "$BRYO" network create --internal n$n >/dev/null; done
+start n2 --name web -- sh -c 'echo up; exec sleep 1002' >"$HOME/two" & two=$!
+up two; holder=$(of bryo-network)
+start n3 -- sh -c 'echo up; exec sleep 1003' >"$HOME/three" & three=$!
+up three
+kill -STOP $holder
+says() { "$@" >"$HOME/said" 2>&1; code=$?; sed "s/$holder/PID/g" "$HOME/said"; return $code; }
+soon says run n2 -- true
+# Others that want something of it hold up nobody, and each other neither.
+for n in 1 2 3 4 5 6 7 8; do run n2 -- true 2>/dev/null & waits="$waits $!"; done
+soon run n3 -- echo on another
+soon wait $waits
+for command in "rm n2" prune "connect n2 web" "disconnect n2 web"; do soon says "$BRYO" network $command | grep -v ^hint; done
+kill -CONT $holder
+run n2 -- echo on it
+kill $two $three; wait $two $three || :
+until "$BRYO" network rm n2 n3 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+#[test]
+fn who_needs_a_network_that_is_stopped_is_told_so_soon_and_others_go_on() {
+    let stopped = "bryo: cannot speak with the holder of the network `n2`: it is stopped\n";
+    let hint = "hint: `kill -CONT PID` lets it go on; `kill -KILL PID` ends it, and takes its network from those who are on it\n";
+    let refused = format!("{stopped}soon 125\n");
+    let others = "on another\nsoon 0\nsoon 125\n";
+    let commands = format!("{refused}n1\nn4\n{refused}{refused}{refused}");
+    let expected = format!("{stopped}{hint}soon 125\n{others}{commands}on it\n");
+    assert_eq!(told(REFUSES), expected);
+}
+
 /// A sandbox is started again that was connected with a network whose holder is stopped.
 const STARTS: &str = r#"
 for n in 1 2; do "$BRYO" network create --internal n$n >/dev/null; done
