@@ -145,7 +145,18 @@ fn completions_exist_for_three_shells_and_parse() {
     std::io::Write::write_all(&mut check.stdin.take().unwrap(), bash.as_bytes()).unwrap();
     assert!(check.wait().unwrap().success());
     assert!(bash.contains("if-available") && bash.contains("--nesting"), "{bash}");
-    assert!(caller.text(&["completions", "zsh"]).starts_with("#compdef bryo"));
+    let zsh = caller.text(&["completions", "zsh"]);
+    assert!(zsh.starts_with("#compdef bryo"));
+    // Also the sandboxes whose network can be shared.
+    let modes = |line: &&str| line.contains("'--network=[") || line.contains("'--net=[");
+    assert!(zsh.lines().any(|line| modes(&line)));
+    for line in zsh.lines().filter(modes) {
+        assert!(
+            line.ends_with("]:MODE: _bryo_networks none user host bridge pasta slirp4netns' \\"),
+            "{line}"
+        );
+    }
+    assert!(zsh.contains("found=(\"$@\" sandbox:${^found})"), "{zsh}");
     assert!(caller.text(&["completions", "fish"]).contains("complete -c bryo"));
     assert!(caller.failure(&["completions", "tcsh"]).contains("there are none for it"));
     assert!(caller.failure(&["completions"]).contains("cannot go on without"));

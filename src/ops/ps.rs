@@ -269,8 +269,30 @@ pub fn ids(rows: &[PsRow]) -> String {
     rows.iter().flat_map(|row| [row.id.to_string(), "\n".to_owned()]).collect()
 }
 
+/// What becomes of a command that is long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Long {
+    /// It ends in `…`.
+    Cut,
+    /// It is shown to its end.
+    Whole,
+}
+
 /// As a table for people; of so many columns, where they look at a screen.
 pub fn table(rows: &[PsRow], now: Timestamp, screen: Option<usize>) -> String {
+    let mut table = full_table(rows, now, Long::Cut);
+    if let Some(screen) = screen {
+        table.fit(screen, &["FROM", "SIZE", "CHANGES", "AGE", "PORTS"]);
+    }
+    table.to_string()
+}
+
+/// As [`table`], as wide as that is.
+pub fn whole_table(rows: &[PsRow], now: Timestamp) -> String {
+    full_table(rows, now, Long::Whole).to_string()
+}
+
+fn full_table(rows: &[PsRow], now: Timestamp, long: Long) -> Table {
     let mut table =
         Table::new(["ID", "NAME", "STATE", "AGE", "CHANGES", "SIZE", "PORTS", "FROM", "COMMAND"]);
     let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
@@ -285,15 +307,12 @@ pub fn table(rows: &[PsRow], now: Timestamp, screen: Option<usize>) -> String {
             or_dash(row.size.map(size)),
             or_dash(ports),
             or_dash(row.from.as_ref().map(HostPath::to_string)),
-            command_text(&row.command),
+            command_text(&row.command, long),
         ]);
     }
     // Most have none, and the table is wide.
     table.leave_out_empty("PORTS");
-    if let Some(screen) = screen {
-        table.fit(screen, &["FROM", "SIZE", "CHANGES", "AGE", "PORTS"]);
-    }
-    table.to_string()
+    table
 }
 
 /// `3A 1C 0D`, and `+` where counting was given up.
@@ -329,10 +348,10 @@ pub(super) fn state_text(state: PsState) -> String {
     }
 }
 
-fn command_text(command: &[Text]) -> String {
+fn command_text(command: &[Text], long: Long) -> String {
     let line = shell_command(command.iter().map(Text::as_os_str));
     match line.char_indices().nth(COMMAND) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+        Some((end, _)) if long == Long::Cut => format!("{}…", &line[..end]),
+        _ => line,
     }
 }

@@ -96,8 +96,8 @@ pub fn disk(stores: &Stores) -> Result<Disk, OpsError> {
 }
 
 impl Disk {
-    /// For people.
-    pub fn table(&self) -> String {
+    /// For people; of so many columns, where they look at a screen.
+    pub fn table(&self, screen: Option<usize>) -> String {
         let mut table = Table::new(["WHAT", "NAME", "STATE", "SIZE"]);
         let nothing = || "-".to_owned();
         for SandboxDisk { row, usage } in &self.sandboxes {
@@ -115,6 +115,9 @@ impl Disk {
         let total = parts.iter().map(|(_, amount)| *amount).fold(sandboxes, add);
         for (name, amount) in parts.into_iter().chain([("all", total)]) {
             table.row([name.to_owned(), nothing(), nothing(), amount.to_string()]);
+        }
+        if let Some(screen) = screen {
+            table.fit(screen, &["STATE", "NAME"]);
         }
         table.to_string()
     }

@@ -2,7 +2,10 @@
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 
+use clap::Arg;
+
 use super::error::CliError;
+use super::flag::switch;
 
 /// Whether to go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +14,11 @@ pub(super) enum Consent {
     Given,
     /// Somebody said anything else.
     Denied,
+}
+
+/// `--yes`, and Docker's words for it.
+pub(super) fn do_not_ask() -> Arg {
+    switch("yes", "Do not ask").short('y').visible_alias("force").visible_short_alias('f')
 }
 
 /// Shows what is about to happen and asks. Errors: there is nobody to ask.

@@ -13,10 +13,12 @@ use crate::profile::network::{
     parse_allowed, parse_host_entry, parse_rate, parse_rule, parse_server,
 };
 use crate::profile::value::ValueError;
+use crate::report::amount::count;
 use crate::report::{Failure, Look};
 use crate::spec::Text;
 use crate::spec::net::{Egress, NameCheck, NetworkName, Prefix, RuleError};
 
+use super::ask::{Consent, ask, do_not_ask};
 use super::error::CliError;
 use super::flag::{bad, is_set, many, one, one_parsed, parsed, sandbox, switch, value, values};
 use super::output::Answer;
@@ -48,7 +50,10 @@ pub fn command() -> Command {
                 .arg(name("NETWORK", "Which").num_args(1..)),
         )
         .subcommand(
-            Command::new("prune").about("Remove every network that no sandbox is on").arg(json()),
+            Command::new("prune")
+                .about("Remove every network that no sandbox is on")
+                .arg(do_not_ask())
+                .arg(json()),
         )
         .subcommand(connect_command())
         .subcommand(
@@ -290,10 +295,27 @@ fn remove(matches: &ArgMatches) -> Result<Answer, Failure> {
 }
 
 fn prune(matches: &ArgMatches) -> Result<Answer, Failure> {
-    let (gone, failed) = network::prune(&network::open()?)?;
-    let lines = || gone.iter().fold(String::new(), |lines, name| lines + name.as_str() + "\n");
-    let answer = if is_set(matches, "json") { json(&gone)? } else { Answer::text(lines()) };
+    let store = network::open()?;
+    if !is_set(matches, "yes") && consent(&network::prunable(&store)?)? == Consent::Denied {
+        return Ok(Answer::text("").with_code(1));
+    }
+    let (gone, failed) = network::prune(&store)?;
+    let answer = if is_set(matches, "json") { json(&gone)? } else { Answer::text(lines(&gone)) };
     unless_failed(answer, failed)
+}
+
+/// Asks, with what goes: the rules of a network are nowhere else. When none does, nothing is lost.
+fn consent(names: &[NetworkName]) -> Result<Consent, Failure> {
+    if names.is_empty() {
+        return Ok(Consent::Given);
+    }
+    let number = u64::try_from(names.len()).unwrap_or(u64::MAX);
+    let question = format!("Remove {}?", count(number, "network", "networks"));
+    ask(&lines(names), &question, "--yes").map_err(Failure::from)
+}
+
+fn lines(names: &[NetworkName]) -> String {
+    names.iter().fold(String::new(), |lines, name| lines + name.as_str() + "\n")
 }
 
 fn names(matches: &ArgMatches) -> Result<Vec<NetworkName>, CliError> {

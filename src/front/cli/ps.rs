@@ -5,7 +5,8 @@ use std::ffi::OsString;
 use clap::{ArgMatches, Command};
 
 use crate::ops::ps::{
-    Filter, Scope, Template, choose, formatted, ids, json, now, parse_format, table,
+    Filter, Long, Scope, Template, choose, formatted, ids, json, now, parse_format, table,
+    whole_table,
 };
 use crate::ops::stores::Here;
 use crate::profile::value::parse_whole;
@@ -39,6 +40,7 @@ pub fn command() -> Command {
              Changes, From, Profile, Health; `table …` for titles, `json`",
         ))
         .arg(value("last", "N", "The newest ones, also those that ended").short('n'))
+        .arg(switch("no-trunc", "Whole commands, however wide the screen; ids are never cut"))
         .arg(switch("latest", "The newest one, also when it ended").short('l'))
         .arg(switch("json", "Answer as JSON"))
 }
@@ -51,6 +53,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
         Asked::For(matches) => matches,
     };
     let Wanted { scope, filters, last, form } = wanted(&matches)?;
+    let long = if is_set(&matches, "no-trunc") { Long::Whole } else { Long::Cut };
     let rows = Here::look().and_then(|here| choose(&here.stores, scope, &filters));
     let mut rows = rows?;
     rows.truncate(last.unwrap_or(usize::MAX));
@@ -60,8 +63,9 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
             return json.map_err(Failure::from);
         }
         Form::Ids => Answer::text(ids(&rows)),
-        Form::Template(template) => Answer::text(formatted(&rows, &template, now())),
+        Form::Template(template) => Answer::text(formatted(&rows, &template, now(), long)),
         // Names of others are escaped in the table.
+        Form::Table if long == Long::Whole => Answer::text(whole_table(&rows, now())),
         Form::Table => Answer::text(table(&rows, now(), Look::of_stdout().width)),
     })
 }

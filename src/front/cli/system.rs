@@ -14,7 +14,7 @@ use crate::profile::value::{ValueError, parse_duration};
 use crate::report::amount::{count, size};
 use crate::report::{Failure, Look};
 
-use super::ask::{Consent, ask};
+use super::ask::{Consent, ask, do_not_ask};
 use super::error::CliError;
 use super::flag::{is_set, many, one_parsed, parsed, switch, value, values};
 use super::output::Answer;
@@ -43,12 +43,7 @@ pub fn command() -> Command {
                     "KEY=VALUE",
                     "Sandboxes that fit: until=TIME, state=exited|died, name=NAME; repeatable",
                 ))
-                .arg(
-                    switch("yes", "Do not ask")
-                        .short('y')
-                        .visible_alias("force")
-                        .visible_short_alias('f'),
-                )
+                .arg(do_not_ask())
                 .arg(switch("dry-run", "Only say what would go").short('n'))
                 .arg(json()),
         )
@@ -73,7 +68,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
             if other.is_some_and(|(_, matches)| is_set(matches, "json")) {
                 return json(&disk);
             }
-            Ok(Answer::text(disk.table()))
+            Ok(Answer::text(disk.table(Look::of_stdout().width)))
         }
     }
 }

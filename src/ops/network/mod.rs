@@ -160,6 +160,17 @@ fn remove_within(
     }
 }
 
+/// Those that a prune would remove, as far as anybody knows before.
+pub fn prunable(store: &Store) -> Result<Vec<NetworkName>, NetworksError> {
+    store.sweep_networks()?;
+    let (rows, _) = list(store)?;
+    let has_members =
+        |name: &NetworkName| rows.iter().any(|row| row.name == *name && row.sandboxes != Some(0));
+    let mut names = store.networks()?;
+    names.retain(|name| !has_members(name));
+    Ok(names)
+}
+
 /// Removes every network that no sandbox is on, and says which, and which cannot be removed.
 pub fn prune(store: &Store) -> Result<(Vec<NetworkName>, Vec<NetworksError>), NetworksError> {
     let (mut gone, mut failed) = (Vec::new(), Vec::new());

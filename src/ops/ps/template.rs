@@ -1,6 +1,6 @@
 //! What `bryo ps --format` shows.
 
-use super::{PsRow, changes_text, choose, command_text, status_text};
+use super::{Long, PsRow, changes_text, choose, command_text, status_text};
 use crate::ops::template::Template;
 use crate::profile::value::ValueError;
 use crate::report::amount::{duration, size};
@@ -33,18 +33,18 @@ pub fn parse_format(text: &str) -> Result<Template, ValueError> {
 }
 
 /// One line for each row.
-pub fn formatted(rows: &[PsRow], format: &Template, now: Timestamp) -> String {
-    let value = |row: usize, field: &str| rows.get(row).map(|row| value(row, field, now));
+pub fn formatted(rows: &[PsRow], format: &Template, now: Timestamp, long: Long) -> String {
+    let value = |row: usize, field: &str| rows.get(row).map(|row| value(row, field, (now, long)));
     format.render(rows.len(), &|row, field| value(row, field).unwrap_or_default())
 }
 
 /// What was chosen by others is escaped.
-fn value(row: &PsRow, field: &str, now: Timestamp) -> String {
+fn value(row: &PsRow, field: &str, (now, long): (Timestamp, Long)) -> String {
     let age = |row: &PsRow| row.started.map(|started| duration(now.since(started)));
     let text = match field {
         "ID" => Some(row.id.to_string()),
         "Names" => row.name.clone(),
-        "Command" => Some(command_text(&row.command)),
+        "Command" => Some(command_text(&row.command, long)),
         "State" => Some(choose::state_word(row.state).to_owned()),
         "Status" => Some(status_text(row)),
         "CreatedAt" => row.created.map(|created| created.to_string()),
@@ -78,7 +78,7 @@ mod tests {
         let row = PsRow { name: Some("web".to_owned()), ..PsRow::unknown(id, PsState::Running) };
         let shown = |text: &str| {
             let rows = std::slice::from_ref(&row);
-            formatted(rows, &parse_format(text).unwrap(), Timestamp::from_nanoseconds(0))
+            formatted(rows, &parse_format(text).unwrap(), Timestamp::from_nanoseconds(0), Long::Cut)
         };
         assert_eq!(shown(r"{{.ID}}\t{{ .Names }} {{.State}}!"), "0123456789ab\tweb running!\n");
         assert_eq!(shown("table {{.Names}}"), "NAMES\nweb\n");

@@ -129,10 +129,7 @@ pub(super) fn carry_out(
         Ok(running) => running,
         Err(error) => return Err(prepared.give_up(plan, error, signals)),
     };
-    match &mut desk {
-        Some(desk) => desk.started(&record),
-        None => prepared.tell_start(&record),
-    }
+    prepared.tell_start(&mut desk, &record);
     // Now, while the payload runs, and not when it has ended.
     let enforced = end::enforced(plan, &running.enforced);
     prepared.show(desk.is_some().then_some(&enforced), &mut record);

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use super::RunError;
 use super::attempt::Prepared;
+use super::{Desk, RunError};
 use crate::launch::{Joinable, Running};
 use crate::ops::foreign::remove_group;
 use crate::ops::network::{cannot_reconnect, reconnect};
@@ -86,8 +86,12 @@ impl Prepared {
         copy.map(Some).map_err(|errno| RunError::Descriptor(errno.into()))
     }
 
-    /// Writes down that a run in somebody's foreground has begun; `end::shelve` does so of its end.
-    pub(super) fn tell_start(&self, record: &Record) {
+    /// The payload was executed: its desk knows what is to be done, and of a run in somebody's foreground it is written
+    /// down, as its end is by `end::shelve`.
+    pub(super) fn tell_start(&self, desk: &mut Option<&mut dyn Desk>, record: &Record) {
+        if let Some(desk) = desk {
+            return desk.started(record);
+        }
         let Some(directory) = &self.directory else { return };
         let all: &[What] = match record.continued {
             None => &[What::Create, What::Start],

@@ -210,3 +210,48 @@ fn dockers_names_lead_to_what_they_mean() {
     assert!(!shown("{{.State.FinishedAt}}").starts_with("0001"));
     end(&world, &[&id]);
 }
+
+#[test]
+fn no_list_is_wider_than_the_terminal_but_where_it_is_asked_to_be() {
+    let world = World::new();
+    let name = "a-name-that-is-longer-than-half-of-the-screen";
+    let command = ": what this does is of no interest but that it is long; exec sleep 1000";
+    start(&world, &["--name", name], command);
+    bryo(&world, &["network", "create", name, "--subnet", "10.97.0.0/24"]).succeeds();
+    let narrow = |words: &str| {
+        let script = format!("stty cols 40; exec {} {words}", crate::support::bryo().display());
+        world.program("/bin/sh", ["-c", &script]).leaves().on_terminal().ends().succeeds().stdout()
+    };
+    let widest = |text: &str| text.lines().map(|line| line.trim_end().chars().count()).max();
+    for words in
+        ["ps", "ps -a", "system df", "network ls", "stats --no-stream", &format!("top {name}")]
+    {
+        let shown = narrow(words);
+        assert!(shown.lines().count() > 1, "{words}: {shown}");
+        assert!(widest(&shown) <= Some(40), "{words}:\n{shown}");
+        // The control: it would be wider.
+        let all = bryo(&world, &words.split(' ').collect::<Vec<_>>()).succeeds().stdout();
+        assert!(widest(&all) > Some(40), "{words}:\n{all}");
+    }
+    let whole = narrow("ps --no-trunc");
+    assert!(whole.contains(name) && whole.contains("sleep 1000"), "{whole}");
+    let format = "ps --no-trunc --format {{.Command}}";
+    assert!(narrow(format).contains(command), "{}", narrow(format));
+    // The control: it is cut otherwise.
+    let cut = bryo(&world, &["ps", "--format", "{{.Command}}"]).succeeds().stdout();
+    assert!(cut.contains('…') && !cut.contains(command), "{cut}");
+    bryo(&world, &["rm", "-f", name]).succeeds();
+    // Asked as `system prune` asks: nothing goes unless somebody says so.
+    bryo(&world, &["network", "prune"]).refuses_with(&["this is no terminal", "--yes"]);
+    let answered = |answer: &str| {
+        let mut terminal = world.bryo(["network", "prune"]).on_terminal();
+        terminal.shows(name).shows("Remove 1 network? [y/N]").types(answer);
+        terminal.ends()
+    };
+    answered("n\r").exits_with(1);
+    bryo(&world, &["network", "inspect", name]).succeeds();
+    answered("y\r").succeeds();
+    bryo(&world, &["network", "inspect", name]).refuses_with(&["cannot find a network"]);
+    // There is nothing to ask about any more.
+    bryo(&world, &["network", "prune"]).succeeds().stdout_is("");
+}

@@ -87,7 +87,7 @@ fn members_reach_each_other_by_name_and_nobody_on_another_network() {
     let joined = joined.arg(world.folder("shown"));
     joined.run(&format!("python3 {call} 127.0.0.1 web")).stdout_is("hello\nhello\n");
     end(running);
-    assert_eq!(network(&world, &["prune"]), "one\ntwo\n");
+    assert_eq!(network(&world, &["prune", "-f"]), "one\ntwo\n");
 }
 
 #[test]
@@ -345,7 +345,7 @@ $BRYO run -q --rm --name b --network bridge:n -- sh -c 'echo in; getent hosts b 
 kill $a; wait
 grep -o '"network_loss": .*' "$HOME/report"
 while [ -n "$(pid bryo-network)$(pid bryo-netstack)" ]; do sleep 0.02; done
-$BRYO network prune
+$BRYO network prune --force
 "#;
 
 fn killed(victim: &str) -> String {

@@ -116,7 +116,7 @@ fn an_alias_is_everybodys_who_asks_for_it_and_a_name_is_nobodys_but_its_own() {
         .stdout_is("10.98.1.7\n");
     end(one);
     member(&world, "lab").run(&format!("python3 {call} pool")).stdout_is("no such name\n");
-    network(&world, &["prune"]);
+    network(&world, &["prune", "-f"]);
 }
 
 #[test]
@@ -167,8 +167,8 @@ fn a_sandbox_that_runs_is_connected_and_disconnected() {
         assert!(words.iter().all(|word| line.contains(word)), "{told}");
     }
     end(running);
-    let mut gone = network(&world, &["prune"]);
-    gone.push_str(&network(&world, &["prune"]));
+    let mut gone = network(&world, &["prune", "-f"]);
+    gone.push_str(&network(&world, &["prune", "-f"]));
     assert_eq!(gone, "lab\none\n");
 }
 
@@ -324,7 +324,7 @@ fn the_list_has_what_is_asked_for() {
     network(&world, &["create", "left"]);
     network(&world, &["rm", "left"]);
     std::fs::create_dir(&left).unwrap();
-    assert_eq!(network(&world, &["prune"]), "a\nb\n");
+    assert_eq!(network(&world, &["prune", "-f"]), "a\nb\n");
     assert!(!left.exists());
 }
 

@@ -115,7 +115,7 @@ fn nothing_in_the_store_stops_the_commands_that_are_about_something_else() {
     // What has a definition that is none is told, beside the others.
     let listed = world.bryo(["network", "ls"]).ends().exits_with(125).stdout();
     assert!(listed.contains("net ") && listed.contains("other "), "{listed}");
-    let pruned = world.bryo(["network", "prune"]).ends().stdout();
+    let pruned = world.bryo(["network", "prune", "-y"]).ends().stdout();
     assert!(pruned.contains("net\n") && pruned.contains("other\n"), "{pruned}");
     world
         .bryo(["system", "prune", "--all", "--yes"])

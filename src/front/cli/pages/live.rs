@@ -83,10 +83,14 @@ _bryo_live() {{
     )
 }
 
-/// clap writes `:sandbox -- help text:_default` for the word.
+/// clap writes `:sandbox -- help text:_default` for the word, and `:MODE:(none user …)` for what it knows of a flag.
 fn zsh(script: &str) -> String {
     let line = |line: &str| {
-        if line.contains("'--continue=[") {
+        let is_network = line.contains("'--network=[") || line.contains("'--net=[");
+        if is_network && let Some((flag, words)) = line.rsplit_once(":(") {
+            // The blank keeps zsh from adding words of its own.
+            format!("{flag}: _bryo_networks {}\n", words.replacen(")'", "'", 1))
+        } else if line.contains("'--continue=[") {
             line.replace(":_default'", ":_bryo_ended'") + "\n"
         } else if line.contains(":sandbox -- ") {
             line.replace(":_default'", ":_bryo_sandboxes'") + "\n"
@@ -99,7 +103,9 @@ fn zsh(script: &str) -> String {
                     found=(${(f)\"$(command bryo __complete ${words[1]} 2>/dev/null)\"})\n    \
                     compadd -a found\n}\n\n_bryo_ended() {\n    local -a found\n    \
                     found=(${(f)\"$(command bryo __complete start 2>/dev/null)\"})\n    \
-                    compadd -a found\n}\n";
+                    compadd -a found\n}\n\n_bryo_networks() {\n    local -a found\n    \
+                    found=(${(f)\"$(command bryo __complete exec 2>/dev/null)\"})\n    \
+                    found=(\"$@\" sandbox:${^found})\n    compadd -a found\n}\n";
     [format!("{head}\n{function}")].into_iter().chain(rest.lines().map(line)).collect()
 }
 

@@ -35,7 +35,8 @@ pub(super) fn flags() -> Vec<Arg> {
             "SIZE",
             "Keep at least so much of what it writes, 16 bytes more for each write included; 16m otherwise",
         ),
-        values("label", "NAME[=VALUE]", "Write this on it, for `bryo ps --filter label=…`"),
+        values("label", "NAME[=VALUE]", "Write this on it, for `bryo ps --filter label=…`")
+            .short('l'),
     ]
 }
 
