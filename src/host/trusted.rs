@@ -10,10 +10,11 @@
 
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::path::{Component, Path};
+use std::path::Path;
 
 use crate::plan::facts::{Match, Way};
 use crate::spec::HostPath;
+use crate::spec::link::names;
 
 use super::resolve::{Last, MOST_LINKS};
 use super::store::{self, Variables};
@@ -85,6 +86,11 @@ fn profile_links(folder: &HostPath) -> Vec<HostPath> {
 
 /// The links that are followed from the root to a path, its last name's too, each below a parent without links.
 fn way(name: &HostPath) -> Way {
+    way_by(name, |path| std::fs::read_link(path.as_path()).ok().map(OsString::from))
+}
+
+/// The same by what is known of links.
+pub(super) fn way_by(name: &HostPath, target_of: impl Fn(&HostPath) -> Option<OsString>) -> Way {
     let mut links = Vec::new();
     let mut here = HostPath::root();
     let mut rest: VecDeque<OsString> = name.names().map(OsStr::to_owned).collect();
@@ -95,10 +101,11 @@ fn way(name: &HostPath) -> Way {
         }
         // Longer than the kernel takes: nothing is there.
         let Ok(next) = here.join(&name) else { break };
-        let Ok(target) = std::fs::read_link(next.as_path()) else {
+        let Some(target) = target_of(&next) else {
             here = next;
             continue;
         };
+        let target = Path::new(&target);
         links.push(next);
         if links.len() > MOST_LINKS {
             break;
@@ -106,20 +113,11 @@ fn way(name: &HostPath) -> Way {
         if target.is_absolute() {
             here = HostPath::root();
         }
-        for name in names(&target).into_iter().rev() {
+        for name in names(target).into_iter().rev() {
             rest.push_front(name);
         }
     }
     Way { name: name.clone(), links, end: Some(here) }
-}
-
-fn names(target: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    target.components().filter_map(name).collect()
 }
 
 #[cfg(test)]

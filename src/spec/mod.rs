@@ -15,6 +15,7 @@ pub mod health;
 pub mod ids;
 pub mod life;
 pub mod limits;
+pub mod link;
 pub mod net;
 pub mod order;
 pub mod path;

@@ -18,9 +18,10 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Component, Path};
+use std::path::Path;
 
 use crate::spec::HostPath;
+use crate::spec::link::names;
 
 /// Names of one directory that are looked at.
 const NAMES: usize = 10_000;
@@ -217,13 +218,4 @@ pub(super) fn places(directory: &HostPath, text: &Path) -> Vec<HostPath> {
 fn below(path: &HostPath, rest: &VecDeque<OsString>) -> Option<HostPath> {
     let mut rest = rest.iter().take_while(|name| *name != "..");
     rest.try_fold(path.clone(), |path, name| path.join(name).ok())
-}
-
-fn names(target: &Path) -> Vec<OsString> {
-    let name = |part: Component<'_>| match part {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    };
-    target.components().filter_map(name).collect()
 }
