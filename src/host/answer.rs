@@ -60,6 +60,7 @@ impl Probe {
         }
         if needs.stores {
             self.stores()?;
+            self.links()?;
         }
         if needs.landlock_abi {
             self.landlock_abi();

@@ -32,13 +32,16 @@ pub(super) fn probe(
         Some(home) => probe_home(Some(home), resolver),
         None => probe_home(passwd::probe_home(uid, names, resolver), resolver),
     };
+    let workdir = probe_workdir();
+    let workdir_spelt = spelt_workdir(workdir.path(), std::env::var_os("PWD"), resolver);
     Caller {
         uid,
         gid,
         groups: probe_groups(gid),
         home,
         home_spelt,
-        workdir: probe_workdir(),
+        workdir,
+        workdir_spelt,
         umask: status.umask.unwrap_or(NARROWEST_UMASK),
         ceilings: Vec::new(),
     }
@@ -103,6 +106,17 @@ fn probe_workdir() -> Workdir {
     if same && enter.is_ok() { Workdir::At(path) } else { Workdir::Unreadable }
 }
 
+/// The current directory as a shell says how it was reached, if links were followed to it.
+fn spelt_workdir(
+    workdir: Option<&HostPath>,
+    variable: Option<OsString>,
+    resolver: &mut Resolver,
+) -> Option<HostPath> {
+    let spelt = HostPath::new(variable?).ok()?;
+    let other = workdir.filter(|workdir| **workdir != spelt)?;
+    (resolver.resolve(&spelt, Last::Follow).real == *other).then_some(spelt)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,6 +165,27 @@ mod tests {
             assert_eq!(probe_workdir(), Workdir::Deleted);
             std::env::set_current_dir("/").unwrap();
         });
+    }
+
+    #[test]
+    fn a_current_directory_is_spelt_as_the_shell_says_where_that_leads_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let real = HostPath::new(std::fs::canonicalize(dir.path()).unwrap()).unwrap();
+        let at = |name: &str| real.join(name).unwrap();
+        std::fs::create_dir(at("there").as_path()).unwrap();
+        std::os::unix::fs::symlink("there", at("link").as_path()).unwrap();
+        let spelt = |variable: Option<OsString>| {
+            spelt_workdir(Some(&at("there")), variable, &mut Resolver::default())
+        };
+        let as_variable = |path: HostPath| Some(path.as_path().as_os_str().to_owned());
+        assert_eq!(spelt(as_variable(at("link"))), Some(at("link")));
+        // What was handed down by somebody who stands elsewhere says nothing.
+        for other in
+            [as_variable(at("there")), as_variable(real.clone()), Some("link".into()), None]
+        {
+            assert_eq!(spelt(other), None);
+        }
+        assert_eq!(spelt_workdir(None, as_variable(at("link")), &mut Resolver::default()), None);
     }
 
     #[test]

@@ -67,6 +67,24 @@ pub enum HostError {
         #[source]
         source: Errno,
     },
+    /// What runs could write cannot be noted.
+    #[error("cannot note in `{store}` what this run can write")]
+    Note {
+        /// The store.
+        store: HostPath,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
+    /// What was noted cannot be read.
+    #[error("cannot read in `{store}` what earlier runs could write")]
+    Recall {
+        /// The store.
+        store: HostPath,
+        /// Why.
+        #[source]
+        source: Errno,
+    },
     /// A variable names a store that is not an absolute path.
     #[error("cannot use `{value}` as the store")]
     Store {
@@ -93,6 +111,11 @@ impl HostError {
             Self::TooManyMatches { .. } => {
                 Some("narrow the wildcards of `secrets` and `hidden` in the profile".to_owned())
             }
+            Self::Note { .. } | Self::Recall { .. } => Some(
+                "later runs follow no link that this one or an earlier one can have planted, and this tells them; \
+                 without `--write` and volumes nothing is noted"
+                    .to_owned(),
+            ),
             Self::Store { .. } => Some("set `BRYO_STORE` to an absolute path, or unset it".to_owned()),
             Self::Read { .. }
             | Self::TooLong { .. }

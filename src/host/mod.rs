@@ -43,6 +43,7 @@ mod trusted;
 pub mod twins;
 pub mod userns;
 mod wildcard;
+pub mod written;
 
 pub use answer::FactsError;
 pub use cgroup::Own;

@@ -39,6 +39,7 @@ pub(super) fn probe(
         size: 0,
         fs_magic: 0,
         number: found.status.filter(|_| found.is_directory()).map(|status| status.id.1),
+        links: Vec::new(),
     };
     if let Some(status) = found.status {
         let writer = Writer::from(caller);

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use foldhash::{HashMap, HashMapExt as _};
 
 use crate::plan::facts::{DiskOf, Facts, HostDirectory, Kernel, Kind, Mount, NetworkTool};
+use crate::plan::step::Named;
 use crate::spec::HostPath;
 use crate::spec::limits::Resource;
 use crate::spec::net::Tool;
@@ -36,6 +37,8 @@ pub struct Probe {
     own_homes: Option<Rc<[HostPath]>>,
     /// How many of each kind of path [`Probe::directories`] knew.
     counted: [usize; 4],
+    /// What the sandbox named that goes on.
+    pub(super) known: Vec<Named>,
     pub(super) facts: Facts,
 }
 
@@ -60,7 +63,16 @@ impl Probe {
             background: stdio::probe_background(),
             ..Facts::default()
         };
-        Self { status, resolver, passwd: None, names, own_homes: None, counted: [0; 4], facts }
+        Self {
+            status,
+            resolver,
+            passwd: None,
+            names,
+            own_homes: None,
+            counted: [0; 4],
+            known: Vec::new(),
+            facts,
+        }
     }
 
     /// What is known so far.

@@ -9,7 +9,7 @@
 //! # Decisions
 //! - The file can only make a plan more careful: a forged one costs speed, never protection. The
 //!   planner refuses what a spec requires and a refuted fact forbids.
-//! - This is the one place of `host` that writes.
+//! - With `written` this is what `host` writes.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};

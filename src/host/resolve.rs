@@ -24,6 +24,7 @@ use crate::plan::facts::Kind;
 use crate::spec::HostPath;
 
 use super::listing::Listing;
+use super::trusted::way_by;
 
 /// As the kernel has it.
 pub(super) const MOST_LINKS: usize = 40;
@@ -173,6 +174,8 @@ pub(super) struct Resolver {
     by_path: HashMap<HostPath, usize>,
     /// Where the directories that were asked for lead, by their path as it was asked.
     led: HashMap<Vec<u8>, Rc<Led>>,
+    /// What stood in the links that were followed.
+    targets: HashMap<HostPath, OsString>,
 }
 
 impl Resolver {
@@ -264,7 +267,7 @@ impl Resolver {
                 if status.file_type == FileType::Symlink && last == Last::Follow =>
             {
                 *links += 1;
-                match read_link(real.as_path()).filter(|_| *links <= MOST_LINKS) {
+                match self.target(&real).filter(|_| *links <= MOST_LINKS) {
                     Some(target) => self.follow(parent, &target, links),
                     // A loop leads nowhere, and what is put in its place is not the host's.
                     None => Found::absent(real, false),
@@ -272,6 +275,22 @@ impl Resolver {
             }
             Seen::There(status) => Found::there(real, status),
         }
+    }
+
+    /// What stands in a link, read once: which links were followed can be told afterwards, whatever was put in their
+    /// places meanwhile.
+    fn target(&mut self, link: &HostPath) -> Option<OsString> {
+        if let Some(target) = self.targets.get(link) {
+            return Some(target.clone());
+        }
+        let target = read_link(link.as_path())?;
+        self.targets.insert(link.clone(), target.clone());
+        Some(target)
+    }
+
+    /// The links that were followed to where `path` led, which was asked for before; each below a parent without links.
+    pub(super) fn followed(&self, path: &HostPath) -> Vec<HostPath> {
+        way_by(path, |link| self.targets.get(link).cloned()).links
     }
 
     /// The target of a link that stands in `parent`; `..` climbs from where links led.

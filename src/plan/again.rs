@@ -169,6 +169,7 @@ pub fn plan_again(plan: Plan, ids: Ids, earlier: &Earlier<'_>) -> Result<Plan, A
             other @ (StoreStep::Take { .. }
             | StoreStep::Directory { .. }
             | StoreStep::LayerAgain(_)
+            | StoreStep::Note { .. }
             | StoreStep::Mask { .. }) => other,
         };
     }

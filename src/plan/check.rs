@@ -14,6 +14,7 @@
 mod group;
 mod layers;
 mod mounting;
+mod noted;
 mod order;
 mod sight;
 mod tree;
@@ -132,6 +133,7 @@ pub fn check(spec: &Spec, facts: &Facts, plan: &Plan) -> Result<(), CheckError> 
     sight::check_overlays(facts, &tree)?;
     sight::check_binds(spec, facts, &tree)?;
     sight::check_writes(spec, facts, &tree)?;
+    noted::check_noted(facts, plan, &tree)?;
     sight::check_kept(facts, &tree)?;
     sight::check_hidden(spec, facts, &tree)?;
     sight::check_landlock(plan, &tree)

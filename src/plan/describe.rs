@@ -72,6 +72,9 @@ impl fmt::Display for StoreStep {
             }
             Self::Directory { path } => write!(f, "make the directory `{path}` on the host"),
             Self::LayerAgain(number) => write!(f, "take layer {} as it is", number.0),
+            Self::Note { store, .. } => {
+                write!(f, "note what can be written in the store `{store}`")
+            }
             Self::Layer(number) => write!(f, "make layer {}", number.0),
             Self::Mask { store, layer, .. } => {
                 write!(f, "find or make scratch layer {} in the store `{store}`", layer.0)

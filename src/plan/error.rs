@@ -167,6 +167,41 @@ pub enum PlanError {
         /// The flag.
         flag: &'static str,
     },
+    /// A link that an earlier payload may have planted is on the way to what a flag names.
+    #[error(
+        "cannot use `{asked}` with {flag}: it leads to `{real}` by the link `{link}`, and an earlier run could write \
+         `{written}`, where that lies"
+    )]
+    LinkPlanted {
+        /// As it was asked for.
+        asked: HostPath,
+        /// Where that leads.
+        real: HostPath,
+        /// By which link.
+        link: HostPath,
+        /// What could be written.
+        written: HostPath,
+        /// The flag.
+        flag: &'static str,
+    },
+    /// The same on the way to the current directory.
+    #[error(
+        "cannot start in `{asked}`: it leads to `{real}` by the link `{link}`, and an earlier run could write \
+         `{written}`, where that lies"
+    )]
+    WorkdirPlanted {
+        /// As the shell has it.
+        asked: HostPath,
+        /// Where that leads.
+        real: HostPath,
+        /// By which link.
+        link: HostPath,
+        /// What could be written.
+        written: HostPath,
+    },
+    /// There is no store to note for later runs what is written.
+    #[error("cannot let `{0}` be written: there is no store in which later runs are told of it")]
+    CannotNote(HostPath),
     /// The current directory lies in a place that every sandbox has its own of.
     #[error("cannot start in `{0}`: every sandbox has its own there")]
     WorkdirOwn(HostPath),

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use groups::{Controller, Delegated, Disk, DiskOf, GroupVersion, Groups, Manager, Weigher};
 pub use paths::{
     HostDirectory, Kind, Match, Mount, Place, RootEntry, SplitDirectory, SplitEntry, Twin, Way,
+    Written,
 };
 pub use stores::{StoreCandidate, StoreSource, StoreState};
 pub use target::{Lease, Target};
@@ -60,6 +61,9 @@ pub struct Facts {
     /// settings are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<Way>,
+    /// What earlier runs could write, as the stores have it: where a place was reached through a link.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<Written>,
     /// Patterns without wildcards that matched nothing: hidden all the same, should they appear.
     /// Links of the parents that exist are resolved. Left out where nothing can appear: below a file
     /// or a directory that the caller may not enter.
@@ -158,6 +162,9 @@ pub struct Caller {
     pub home_spelt: Option<HostPath>,
     /// The current directory, links resolved.
     pub workdir: Workdir,
+    /// The same as the caller's shell spells it, when links make that another path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workdir_spelt: Option<HostPath>,
     /// File mode creation mask.
     pub umask: u32,
     /// The hard limits that the plan needs to know of, where there are some: they can only be lowered.

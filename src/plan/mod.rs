@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `ids` | namespaces, id maps |
 //! | `view`, `places`, `twins`, `toolchain`, `workdir`, `trusted` | how each place is seen |
-//! | `named` | what a later run must find again |
+//! | `named`, `planted` | what a later run must find again; which links it does not follow |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
 //! | `net`, `share`, `segment`, `tool` | network, the one of another sandbox, one of several, one by a program of others |
@@ -51,6 +51,7 @@ mod mounts;
 mod named;
 mod net;
 mod places;
+mod planted;
 mod process;
 mod program;
 mod pseudo;
@@ -99,6 +100,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     net::plan_network(spec, facts, &mut draft)?;
     limits::plan_counts(spec, facts, &mut draft);
     fs::plan_tree(spec, facts, &rules, &table, &mut draft)?;
+    planted::plan_note(facts, &rules, &mut draft)?;
     limits::plan_rlimits(spec, facts, &mut draft)?;
     let pty = stdio::has_pty(spec, facts.stdio);
     draft.push(Stage::Sandbox, ProcessStep::Session { pty });
@@ -149,6 +151,7 @@ fn rules(
     table: &MountTable,
     draft: &mut Draft,
 ) -> Result<Rules, PlanError> {
+    planted::refuse_planted_ways(spec, facts)?;
     let mut rules = open_rules(spec, facts, table, draft)?;
     places::secret_rules(spec, facts, table, &mut rules);
     match spec.rootfs.base {

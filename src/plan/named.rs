@@ -52,6 +52,7 @@ pub(super) fn named(spec: &Spec, facts: &Facts) -> Vec<Named> {
     for volume in &rootfs.volumes {
         add(&volume.source, volume.mode == VolumeMode::Rw, Origin::Flag);
     }
+    rootfs.climbed.iter().for_each(|path| add(path, false, Origin::Flag));
     if let Base::Directory(directory) = &rootfs.base {
         add(directory, false, Origin::Flag);
     }

@@ -165,6 +165,9 @@ fn places(spec: &Spec) -> Vec<WantedPlace> {
     for volume in &rootfs.volumes {
         wanted.add(Some(Pattern::literal(&volume.source)), volume.mode == VolumeMode::Cow);
     }
+    for path in &rootfs.climbed {
+        wanted.add(Some(Pattern::literal(path)), false);
+    }
     match &rootfs.base {
         Base::Host => {
             wanted.add(Pattern::new("~").ok(), true);

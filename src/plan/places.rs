@@ -5,6 +5,7 @@ use super::draft::Draft;
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Match, Place};
 use super::mounts::MountTable;
+use super::planted::refuse_planted;
 use super::step::Notice;
 use super::toolchain::{Toolchain, toolchain};
 use super::view::{Rank, Rule, Rules, View, fixed, is_system};
@@ -66,6 +67,11 @@ pub(super) fn request_rules(
                 | PlanError::OwnPlace { .. }
                 | PlanError::LinkToSecret { .. },
             ) if request.origin == Origin::Profile => {}
+            Err(PlanError::LinkPlanted { asked, real, link, .. })
+                if request.origin == Origin::Profile =>
+            {
+                draft.notice(Notice::PlantedLink { at: asked, leads: real, link });
+            }
             // Anybody who may write around it may have put that there: it stops no run, and what was to be shown is not.
             Err(PlanError::Unsuitable { path, kind, .. })
                 if request.origin == Origin::Profile && !covers(request.access) =>
@@ -155,7 +161,7 @@ fn refuse_link(place: &Place, flag: &'static str, facts: &Facts) -> Result<(), P
     if around(&facts.settings, &real).is_some() && around(&facts.settings, named).is_none() {
         return Err(PlanError::LinkToSettings { asked, real, flag });
     }
-    Ok(())
+    refuse_planted(place, flag, facts)
 }
 
 /// `/`, `/proc`, `/sys` and `/dev` are ours: what is asked for there is a device, or is hidden. What every sandbox

@@ -68,6 +68,9 @@ fn details(action: &Action, plan: &Plan) -> Vec<String> {
         Action::Store(StoreStep::Layer(number) | StoreStep::LayerAgain(number)) => {
             plan.layers.get(usize::from(number.0)).map(layer_lines).unwrap_or_default()
         }
+        Action::Store(StoreStep::Note { places, .. }) => {
+            places.iter().map(|place| format!("`{place}`")).collect()
+        }
         Action::Ids(IdsStep::RunHelper { map, .. }) => {
             map.iter().map(ToString::to_string).collect()
         }
@@ -209,6 +212,7 @@ impl fmt::Display for Notice {
             Self::LostWorkdir => f.write_str(LOST_WORKDIR),
             Self::PassedOver(file) => passed_over(file, f),
             Self::LinkedToolchain { at, leads } => linked_toolchain(at, leads, f),
+            Self::PlantedLink { at, leads, link } => planted_link(at, leads, link, f),
             Self::UnsuitablePlace { path, kind } => unsuitable(path, named(kind), f),
             Self::HidesNothing(path) => {
                 write!(f, "`{path}` is not there: --hide keeps it hidden if it appears")
@@ -252,6 +256,18 @@ fn unsuitable(path: &HostPath, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::R
 
 fn linked_toolchain(at: &HostPath, leads: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{at}` is not shown: it leads to `{leads}`, which is no toolchain")
+}
+
+fn planted_link(
+    at: &HostPath,
+    leads: &HostPath,
+    link: &HostPath,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    write!(
+        f,
+        "`{at}` is passed over: it leads to `{leads}` by the link `{link}`, which an earlier run may have put there"
+    )
 }
 
 fn passed_over(file: &Text, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -140,6 +140,13 @@ pub enum StoreStep {
     LayerAgain(LayerNumber),
     /// Makes `layers/N/upper` and `layers/N/work` in the sandbox's directory.
     Layer(LayerNumber),
+    /// Notes in the store what the payload can write straight to the host, for later runs.
+    Note {
+        /// The store's directory; made where it is missing.
+        store: HostPath,
+        /// Directories of the host, links resolved; sorted, each once.
+        places: Vec<HostPath>,
+    },
     /// Finds or makes a scratch layer that is kept from run to run: a long list of whiteouts is the
     /// same every time, and making it costs more than all other mounts.
     Mask {

@@ -13,6 +13,7 @@
 use super::error::PlanError;
 use super::facts::{Facts, Kind, Place};
 use super::mounts::MountTable;
+use super::planted::refuse_planted;
 use crate::spec::order;
 use crate::spec::rootfs::Base;
 use crate::spec::{HostPath, SandboxPath, Spec, Text, User};
@@ -238,6 +239,7 @@ pub(super) fn base_rules(
             if place.kind != Kind::Directory {
                 return Err(PlanError::NotADirectory(directory.clone()));
             }
+            refuse_planted(place, "--rootfs", facts)?;
             let view = if spec.rootfs.read_only { View::Read } else { View::Cow };
             let rule = Rule::of(place, view, Rank::Default);
             rules.add(Rule { at: SandboxPath::root(), ..rule });

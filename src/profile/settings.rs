@@ -421,5 +421,6 @@ fn finish_rootfs(root: View, mut paths: Places) -> Rootfs {
         read_only: root.read_only.unwrap_or(false),
         tmpfs_size: root.tmpfs_size,
         shm_size: root.shm_size,
+        climbed: Vec::new(),
     }
 }

@@ -38,6 +38,7 @@ pub fn weight(notice: &Notice) -> Weight {
         Notice::LostWorkdir
         | Notice::HidesNothing(_)
         | Notice::PassedOver(_)
+        | Notice::PlantedLink { .. }
         | Notice::UnsuitablePlace { .. }
         | Notice::MadeSettings(_)
         | Notice::OwnLimit { .. } => Weight::Needed,

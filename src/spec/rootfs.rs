@@ -39,6 +39,9 @@ pub struct Rootfs {
     pub tmpfs_size: Option<u64>,
     /// Bytes that `/dev/shm` may hold; an eighth of the machine's memory if none.
     pub shm_size: Option<u64>,
+    /// Directories that a `..` climbed from in the paths of flags, before links. Later runs of the same are told where it led.
+    #[serde(default, skip_serializing)]
+    pub climbed: Vec<HostPath>,
 }
 
 /// What stands at `/`.

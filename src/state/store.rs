@@ -13,6 +13,7 @@
 //!   seccomp/        policies that were compiled, for the next runs
 //!   spare/K         directories of runs that wrote nothing, for the next ones
 //!   copies/K        what a copy to the host has not yet put in its place
+//!   written/HASH-K  what runs could write on the host, for later ones: `host::written` writes and reads it
 //! ```
 //! A sandbox moves from `live` to `kept` with one rename, so the time that sweeping takes depends on
 //! what runs and not on what was kept. Everything is reached by descriptors from the store's own, and no

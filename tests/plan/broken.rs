@@ -4,7 +4,7 @@ use bryo::plan::facts::Facts;
 use bryo::plan::step::{
     Action, Allowed, ConfineStep, Cover, FilterProgram, FsStep, IdsStep, LandlockGrant,
     LandlockPath, LayerNumber, Lower, MountFlags, ProcessStep, Room, ScratchEntry, Stage, Step,
-    Upper,
+    StoreStep, Upper,
 };
 use bryo::plan::{Plan, check, plan};
 use bryo::spec::seccomp::Nesting;
@@ -104,6 +104,35 @@ fn whatever_is_written_is_within_what_was_given() {
     none.steps.insert(hold, fs(FsStep::Hold { size: 1 }));
     let nobody: Spec = super::merged("spec.toml", Table::new());
     assert!(check(&nobody, &facts, &none).is_err(), "it is bounded though nobody asked");
+}
+
+#[test]
+fn what_can_be_written_is_noted_where_later_runs_look() {
+    let asked = "rootfs.requests = [{ path = '~/proj', access = 'write', origin = 'flag' }]";
+    let spec: Spec = super::merged("spec.toml", toml::from_str(asked).unwrap());
+    let facts: Facts = super::merged("facts.toml", Table::new());
+    let whole = plan(&spec, &facts).unwrap();
+    check(&spec, &facts, &whole).unwrap();
+    let is_note = |action: &Action| matches!(action, Action::Store(StoreStep::Note { .. }));
+    let refused = |breaks: &dyn Fn(&mut StoreStep)| {
+        let mut plan = whole.clone();
+        let note = find(&plan, is_note);
+        if let Action::Store(step) = &mut plan.steps[note].action {
+            breaks(step);
+        }
+        check(&spec, &facts, &plan).expect_err("a broken plan passes").to_string()
+    };
+    let store = host("/home/al/proj");
+    let unnoted = refused(&|step| {
+        let StoreStep::Note { places, .. } = step else { return };
+        *places = vec![host("/home/al/other")];
+    });
+    assert!(unnoted.contains("note what the payload can write"), "{unnoted}");
+    let elsewhere = refused(&|step| {
+        let StoreStep::Note { store: kept, .. } = step else { return };
+        *kept = store.clone();
+    });
+    assert!(elsewhere.contains("a directory that is no store"), "{elsewhere}");
 }
 
 #[test]

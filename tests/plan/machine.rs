@@ -95,6 +95,7 @@ impl Host {
             fs_magic: 0xef53,
             size: 1,
             number: None,
+            links: Vec::new(),
         }
     }
 

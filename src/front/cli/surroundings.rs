@@ -82,9 +82,20 @@ impl Surroundings {
         if text.as_bytes().contains(&0) {
             return Err(bad(ValueError::Nul));
         }
+        let path = self.spelt(flag, text)?;
+        let path = without_parents(&path).map_err(|source| CliError::Unresolvable {
+            flag,
+            path: quoted(text),
+            source,
+        })?;
+        HostPath::new(&path).map_err(|error| bad(ValueError::Path(error)))
+    }
+
+    /// The same from the root on, as it is spelt.
+    fn spelt(&self, flag: &'static str, text: &OsStr) -> Result<PathBuf, CliError> {
         let unusable =
             |why, instead| CliError::Unusable { flag, value: quoted(text), why, instead };
-        let path = match text.as_bytes() {
+        Ok(match text.as_bytes() {
             b"~" | [b'~', b'/', ..] => {
                 let home = self.directory("HOME").ok_or_else(|| {
                     unusable("`HOME` is not set to an absolute path", "write the path from `/` on")
@@ -101,13 +112,24 @@ impl Surroundings {
                 })?;
                 workdir.join(text)
             }
-        };
-        let path = without_parents(&path).map_err(|source| CliError::Unresolvable {
-            flag,
-            path: quoted(text),
-            source,
-        })?;
-        HostPath::new(&path).map_err(|error| bad(ValueError::Path(error)))
+        })
+    }
+
+    /// The directories that `..` climbs from in a path that [`Surroundings::host_path`] takes, as they are spelt: by
+    /// links, it may lead elsewhere than beside.
+    pub fn climbed(&self, text: &OsStr) -> Vec<HostPath> {
+        let Ok(path) = self.spelt("", text) else { return Vec::new() };
+        let (mut here, mut climbed) = (PathBuf::new(), Vec::new());
+        for part in path.components() {
+            if part != Component::ParentDir {
+                here.push(part);
+                continue;
+            }
+            climbed.extend(HostPath::new(&here));
+            here = fs::canonicalize(&here).unwrap_or(here);
+            here.pop();
+        }
+        climbed
     }
 
     /// Adds to a profile's places those where the caller's variables lead instead.
@@ -240,6 +262,17 @@ mod tests {
         assert_eq!(path("~").unwrap(), Path::new("/home/al"));
         assert_eq!(path("~x").unwrap(), here.join("~x"));
         assert_eq!(path("link/../new").unwrap(), here.join("a/new"), "as the kernel resolves it");
+        let climbed = |text: &str| {
+            let climbed = caller.climbed(OsStr::new(text)).into_iter();
+            climbed.map(|path| path.as_path().to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(climbed("x/y"), Vec::<PathBuf>::new());
+        assert_eq!(climbed("link/../new"), [here.join("link")]);
+        // From where the first one led.
+        assert_eq!(
+            climbed("link/../../link/.."),
+            [here.join("link"), here.join("a"), here.join("link")]
+        );
         assert!(matches!(path("gone/../x"), Err(CliError::Unresolvable { .. })));
         assert!(matches!(path(""), Err(CliError::BadValue { .. })));
     }

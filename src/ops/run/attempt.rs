@@ -10,6 +10,7 @@ use super::join::{Joined, Way};
 use super::refute::refuted;
 use super::{Desk, RunError, capture, explain, held};
 use crate::confine::seccomp::{self, Program};
+use crate::host::written;
 use crate::launch::{self, Host, LaunchError, LayerDirectories};
 use crate::net::publish::Opened;
 use crate::net::user::published::Published;
@@ -212,6 +213,11 @@ impl Prepared {
                 self.marks.push(made.mark);
             }
             StoreStep::Directory { path } => crate::state::make_own(path)?,
+            StoreStep::Note { store, places } => {
+                // Makes it where it is missing.
+                let store = Store::open(store)?;
+                written::note(store.path(), places)?;
+            }
             StoreStep::Mask { store, layer, mode, entries } => {
                 let own = self.store.as_ref().filter(|own| own.path() == store);
                 let kept = match own {

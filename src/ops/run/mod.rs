@@ -266,7 +266,8 @@ fn run_with(
     again: Option<&Again>,
     mut desk: Option<&mut dyn Desk>,
 ) -> Result<Over, RunError> {
-    let probe = Probe::begin()?;
+    let known = again.map_or(&[][..], |again| &again.record.named);
+    let probe = Probe::begin()?.knowing(known);
     let status = *probe.status();
     let mut facts = probe.facts_for(spec)?;
     let joined = Joined::find(spec, &facts)?;
@@ -299,7 +300,7 @@ fn run_with(
                 }
                 looked_again = true;
                 let refuted = std::mem::take(&mut facts.refuted);
-                facts = Probe::begin()?.facts_for(spec)?;
+                facts = Probe::begin()?.knowing(known).facts_for(spec)?;
                 tell(&mut facts);
                 facts.refuted.extend(refuted);
                 signals = *again;

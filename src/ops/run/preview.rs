@@ -23,7 +23,8 @@ pub enum PlanForm {
 pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
     verify_descriptors(&spec.command.descriptors.pass)?;
     let again = Again::find(spec)?;
-    let mut facts = Probe::begin()?.facts_for(spec)?;
+    let known = again.as_ref().map_or(&[][..], |again| &again.record.named);
+    let mut facts = Probe::begin()?.knowing(known).facts_for(spec)?;
     join::look(spec, &mut facts)?;
     let mut plan = checked_plan(spec, &facts, again.as_ref())?;
     attempt::verify_filter(&plan)?;

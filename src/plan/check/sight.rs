@@ -71,7 +71,7 @@ fn below(path: &HostPath, top: &str) -> bool {
 }
 
 /// Directories are told from files by whoever probed them; what nobody knows counts as one.
-fn is_directory(facts: &Facts, path: &HostPath) -> bool {
+pub(super) fn is_directory(facts: &Facts, path: &HostPath) -> bool {
     let place = facts.places.iter().find(|place| place.real == *path);
     let entry = || facts.root_entries.iter().find(|entry| entry.path == *path).map(|e| &e.kind);
     let listed = || {

@@ -43,6 +43,12 @@ impl PlanError {
             Self::LinkToSecret { real, flag, .. } | Self::LinkToSettings { real, flag, .. } => {
                 format!("to show it all the same, name it without the link: `{flag} {real}`")
             }
+            Self::LinkPlanted { real, .. } => format!(
+                "that run may have put the link there; if you mean what it leads to, name that instead: `{real}`"
+            ),
+            Self::WorkdirPlanted { real, .. } => format!(
+                "that run may have put the link there; if you mean what it leads to, go there by its name: `cd {real}`"
+            ),
             Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) => {
                 "go to another directory, or give one with `--workdir`".to_owned()
             }
@@ -57,7 +63,7 @@ impl PlanError {
             Self::UnusableStore(path) => {
                 format!("`mkdir -m 700 {path}`, as the user who runs bryo, on a local file system")
             }
-            Self::NoStore => {
+            Self::NoStore | Self::CannotNote(_) => {
                 "let BRYO_STORE name a directory of yours on a local file system".to_owned()
             }
             _ => return None,

@@ -114,6 +114,18 @@ pub struct Place {
     /// The number that a directory has on its file system.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub number: Option<u64>,
+    /// The links that were followed to it, in their order; none stands below another link. Left out where nobody is known
+    /// who could have put them there ([`Facts::written`](super::Facts::written)).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub links: Vec<HostPath>,
+}
+
+/// The directories of the host that a run could write straight, links resolved.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Written {
+    /// Which.
+    pub places: Vec<HostPath>,
 }
 
 /// A path a pattern matched.

@@ -32,6 +32,15 @@ pub enum Notice {
         /// Where it leads.
         leads: HostPath,
     },
+    /// A place of the profile is reached through a link that an earlier payload may have planted: it is passed over.
+    PlantedLink {
+        /// As the profile names it.
+        at: HostPath,
+        /// Where it leads.
+        leads: HostPath,
+        /// The link.
+        link: HostPath,
+    },
     /// A place of the profile is of a kind that cannot be seen as it says: it is passed over.
     UnsuitablePlace {
         /// Where.

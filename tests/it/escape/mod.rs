@@ -10,6 +10,7 @@ mod links;
 mod mounts;
 mod moved;
 mod own_file;
+mod planted;
 mod processes;
 mod review;
 mod secrets;

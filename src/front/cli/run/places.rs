@@ -55,6 +55,7 @@ pub(super) fn apply(
                 return Err(device_with_colon(text));
             }
             let path = caller.place(flag, text)?;
+            spec.rootfs.climbed.extend(caller.climbed(text));
             seen.note(path.rest(), flag)?;
             spec.rootfs.requests.push(PathRequest { path, access, origin: Origin::Flag });
         }
@@ -68,6 +69,8 @@ pub(super) fn apply(
         let volume = parse_volume(text, caller)?;
         seen.note(&volume.target, "--volume")?;
         spec.rootfs.volumes.push(volume);
+        let source = split_once(text, b':').map_or(text, |(source, _)| source);
+        spec.rootfs.climbed.extend(caller.climbed(source));
     }
     Ok(())
 }

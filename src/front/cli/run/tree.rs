@@ -38,6 +38,7 @@ pub(super) fn apply(
     let rootfs = &mut spec.rootfs;
     if let Some(directory) = one(matches, "rootfs") {
         rootfs.base = Base::Directory(caller.host_path("--rootfs", directory)?);
+        rootfs.climbed.extend(caller.climbed(directory));
     }
     let choose = choice(&["host", "empty"], &[false, true]);
     if let Some(empty) = one_parsed(matches, "root", "--root", choose)? {
