@@ -140,22 +140,28 @@ for number in range(20):
 print(back)
 "#;
 
-/// In turns, one who shares the flooding member's own place, and so its part of the way out, and another member; at last that
-/// one without a flood.
+/// In turns, one who shares the flooding member's own place, and so its part of the way out, and another member, until this one
+/// clearly had more; at last that one without a flood. How many get through at all is a matter of who else works on this machine.
 const FLOODS: &str = r#"
 cd "$1"; BRYO=$2
 asks() { "$BRYO" run -q --rm --network $1 -- python3 "$PWD/asks.py"; }
 "$BRYO" network create --allow 0.0.0.0/0 n >/dev/null
 "$BRYO" run -q --rm --network bridge:n --name flood -- python3 "$1/flood.py" >flood & flood=$!
 until grep -sq up flood; do sleep 0.05; done
-for turn in 1 2; do echo $(asks sandbox:flood) $(asks bridge:n); done
+turn=0 more=0
+while [ $turn -lt 10 ] && [ $more -lt 10 ]; do
+    own=$(asks sandbox:flood) other=$(asks bridge:n)
+    turn=$((turn + 1)) more=$((more + other - own))
+    echo $turn $own $other
+done
+echo $more
 kill $flood; wait $flood
 echo $(asks bridge:n)
 until "$BRYO" network rm n >/dev/null 2>&1; do sleep 0.05; done
 "#;
 
 #[test]
-fn who_floods_the_way_out_is_held_back_and_another_is_not() {
+fn who_floods_the_way_out_is_held_back_before_another_is() {
     let (told, _) = on_bed(|bryo, scripts| {
         let programs = [("flood.py", FLOOD), ("asks.py", ASKS), ("floods.sh", FLOODS)];
         for (name, text) in programs {
@@ -163,11 +169,7 @@ fn who_floods_the_way_out_is_held_back_and_another_is_not() {
         }
         format!("sh {scripts}/floods.sh {scripts} {bryo}")
     });
-    let counts: Vec<u32> = told.split_whitespace().map(|count| count.parse().unwrap()).collect();
-    let [turns @ .., quiet] = counts.as_slice() else { panic!("{told}") };
-    assert_eq!((turns.len(), *quiet), (4, 20), "{told}");
-    let of = |which: usize| turns.iter().skip(which).step_by(2).sum::<u32>();
-    let (control, other) = (of(0), of(1));
-    // Most get through, and where they would not if nobody held the flood back, more than there.
-    assert!(other >= 20 && other > control, "{told}");
+    let mut last = told.lines().rev().map(str::parse::<i32>);
+    let (quiet, more) = (last.next().unwrap(), last.next().unwrap());
+    assert!(quiet == Ok(20) && more.is_ok_and(|more| more >= 10), "{told}");
 }
