@@ -19,6 +19,7 @@
 //! | `process`, `stdio` | session, descriptors, exec |
 //! | `again` | a plan that goes on with the layers of another run |
 //! | `entry` | one more process in a sandbox that runs |
+//! | `foresight` | nothing: it tells what a run would meet |
 //! | `confine`, `landlock` | capabilities, Landlock, system calls |
 //!
 //! # Not here
@@ -30,6 +31,7 @@ pub mod entry;
 pub mod errand;
 pub mod error;
 pub mod facts;
+pub mod foresight;
 pub mod needs;
 pub mod publish;
 pub mod render;
@@ -53,7 +55,6 @@ mod net;
 mod places;
 mod planted;
 mod process;
-mod program;
 mod pseudo;
 mod resolver;
 mod segment;
@@ -79,8 +80,8 @@ pub use share::ShareError;
 pub use step::{Action, Plan, Stage, Step};
 pub use tool::{NAMESPACE, ToolError};
 
+use crate::spec::Spec;
 use crate::spec::rootfs::Base;
-use crate::spec::{HostPath, Spec};
 use draft::Draft;
 use facts::Kind;
 use mounts::MountTable;
@@ -113,16 +114,6 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
         draft.tell_of_absent(&rules);
     }
     Ok(draft.finish())
-}
-
-/// The places of the host at which the program would be looked for, as far as the sandbox shows them; none where that is
-/// not known.
-pub fn program_places(spec: &Spec, facts: &Facts) -> Result<Option<Vec<HostPath>>, PlanError> {
-    let table = MountTable::new(facts)?;
-    let mut unheard = Draft::of_plan();
-    let rules = rules(spec, facts, &table, &mut unheard)?;
-    let workdir = workdir::start(spec, facts, &rules, &mut unheard);
-    Ok(program::places(spec, &rules, &workdir))
 }
 
 /// The payload's process, in the one right order (`confine` says why).

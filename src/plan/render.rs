@@ -209,6 +209,7 @@ impl fmt::Display for Notice {
             Self::NoProgram(program) => {
                 write!(f, "`{program}` is not seen inside: nothing would start")
             }
+            Self::Foreseen(foreseen) => foreseen.fmt(f),
             Self::LostWorkdir => f.write_str(LOST_WORKDIR),
             Self::PassedOver(file) => passed_over(file, f),
             Self::LinkedToolchain { at, leads } => linked_toolchain(at, leads, f),
@@ -286,6 +287,33 @@ fn secrets_to_come(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f,
         "what appears below `{path}` meanwhile is seen, secrets too: it is written straight to the host"
     )
+}
+
+impl fmt::Display for super::step::Foreseen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotExecutable(program) => {
+                write!(f, "`{program}` cannot be executed: nothing would start")
+            }
+            Self::NoInterpreter { program, interpreter } => write!(
+                f,
+                "`{interpreter}`, the interpreter of `{program}`, is not seen inside: nothing would start"
+            ),
+            Self::NoStart(at) => {
+                write!(f, "`{at}`, to start in, is not seen inside: nothing would start")
+            }
+            Self::StartIsNoDirectory(at) => {
+                write!(f, "`{at}`, to start in, is not a directory: nothing would start")
+            }
+            Self::CannotWrite(path) => {
+                write!(f, "`{path}` cannot be written: nothing would start")
+            }
+            Self::Unknown(what) => {
+                write!(f, "whether `{what}` is there is known only when it runs")
+            }
+            Self::Ports => f.write_str("whether the ports to be published are free is not tried"),
+        }
+    }
 }
 
 impl fmt::Display for super::step::FuseReason {

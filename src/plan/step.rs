@@ -25,7 +25,7 @@ pub use confine::{
 pub use group::{GroupLimit, GroupStep};
 pub use named::Named;
 pub use net::{EnterStep, Link, NetStep, NetstackStep, Network4, Network6};
-pub use notice::{FuseReason, Missing, Notice};
+pub use notice::{Foreseen, FuseReason, Missing, Notice};
 pub use process::{ProcessStep, StdioPlan};
 pub use tree::{
     Allowed, Cover, FsStep, Lower, MountAccess, MountFlags, OverlayServer, Room, ScratchEntry,

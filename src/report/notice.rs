@@ -33,7 +33,7 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::CoreHandler
             | Missing::UserCounts => Weight::Detail,
         },
-        Notice::SharedNetwork(_) | Notice::NoProgram(_) => Weight::Detail,
+        Notice::SharedNetwork(_) | Notice::NoProgram(_) | Notice::Foreseen(_) => Weight::Detail,
         // A name that is written wrongly hides nothing; a directory of the host was made.
         Notice::LostWorkdir
         | Notice::HidesNothing(_)

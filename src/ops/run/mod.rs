@@ -16,6 +16,7 @@ mod attempt;
 mod capture;
 mod end;
 mod explain;
+mod foresee;
 mod held;
 mod join;
 mod preview;

@@ -21,6 +21,8 @@ pub enum Notice {
     NoWorkdir,
     /// No place at which this program is looked for has it: it would not start.
     NoProgram(Text),
+    /// What is seen of a run before it starts, or cannot be seen then.
+    Foreseen(Foreseen),
     /// The current directory was removed, or cannot be entered: the payload starts in `/`.
     LostWorkdir,
     /// A file of the caller's has the name of a built-in profile, which is used.
@@ -84,6 +86,31 @@ pub enum Notice {
     },
     /// The network is that of this sandbox, with its rules.
     SharedNetwork(Text),
+}
+
+/// What a run would meet that is not made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Foreseen {
+    /// The program is a directory, or nobody may execute it.
+    NotExecutable(Text),
+    /// The program is a script, and what reads it is not seen inside.
+    NoInterpreter {
+        /// The script.
+        program: Text,
+        /// What its first line names.
+        interpreter: SandboxPath,
+    },
+    /// The directory to start in is not seen inside.
+    NoStart(SandboxPath),
+    /// Something else stands where the payload is to start.
+    StartIsNoDirectory(SandboxPath),
+    /// A file that the run writes for the caller cannot be made.
+    CannotWrite(HostPath),
+    /// Whether it is there is not known before there is a sandbox.
+    Unknown(Text),
+    /// Whether the ports to be published are free is not tried.
+    Ports,
 }
 
 /// Why a tree is served by fuse-overlayfs.

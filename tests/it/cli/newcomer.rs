@@ -162,6 +162,7 @@ fn a_dry_run_says_when_nothing_would_start_and_only_then() {
     for words in [
         &["--", "nonesuch"][..],
         &["--", "./nonesuch"],
+        &["--", "./dangling"],
         &["--", "/usr/bin/nonesuch/sh"],
         &["--root", "empty", "--", "sh"],
         &["--root", "empty", "--read", "/etc", "--", "/usr/bin/env"],
@@ -174,7 +175,6 @@ fn a_dry_run_says_when_nothing_would_start_and_only_then() {
         &["--", "sh"][..],
         &["--", "/bin/sh"],
         &["--", "./there"],
-        &["--", "./dangling"],
         &["--write", "../bin", "--", "./there"],
         &["--root", "empty", "--read", "/usr", "--", "/usr/bin/env"],
         &["--", "/proc/self/exe"],
