@@ -50,4 +50,4 @@ pub use cgroup::Own;
 pub use error::HostError;
 pub use place::LookInto;
 pub use probe::Probe;
-pub use status::ProcessStatus;
+pub use status::{ProcessStatus, is_in_sandbox};

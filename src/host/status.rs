@@ -2,6 +2,7 @@
 
 use super::HostError;
 use super::bounded::{self, SMALL};
+use crate::plan::step::INIT;
 
 /// The lines that decisions need; each is none when the kernel does not print it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,6 +22,13 @@ pub struct ProcessStatus {
 /// Reads the status of this process. The mask is read here as asking the kernel means changing it.
 pub(super) fn probe() -> Result<ProcessStatus, HostError> {
     Ok(parse(&bounded::read_file("/proc/self/status", SMALL)?))
+}
+
+/// Whether this process is in a sandbox of bryo's: pid 1 there has a name of its own. Where `/proc` is not there, nobody
+/// knows.
+pub fn is_in_sandbox() -> bool {
+    let name = bounded::read_optional("/proc/1/comm", SMALL).ok().flatten();
+    name.is_some_and(|name| name.trim_ascii_end() == INIT.to_bytes())
 }
 
 /// Total: what is not understood is not known.

@@ -14,7 +14,6 @@
 mod network;
 mod steps;
 
-use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Gid, Mode, Uid};
@@ -28,7 +27,7 @@ use super::joinable::Joinable;
 use super::wire::{FromSandbox, Note, ToSandbox};
 use super::{Host, LayerDirectories, enter, fuse, init, payload};
 use crate::confine::capabilities;
-use crate::plan::step::{Action, ConfineStep, FsStep, Namespaces, Plan, ProcessStep, Stage};
+use crate::plan::step::{Action, ConfineStep, FsStep, INIT, Namespaces, Plan, ProcessStep, Stage};
 use crate::rootfs::{self, Builder};
 use crate::spec::Capability;
 use crate::sys::beside::NetworkBeside;
@@ -119,9 +118,6 @@ fn give_up(failed: &Failed, control: &Inside) -> ! {
     let told = control.tell(&failed.message(), None);
     exit_now(u8::from(told.is_err()) + 1)
 }
-
-/// What pid 1 is called, in there and here.
-const INIT: &CStr = c"bryo-init";
 
 /// What needs no ids, nor any step before it.
 fn prepare() -> Result<(), Failed> {

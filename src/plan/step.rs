@@ -26,7 +26,7 @@ pub use group::{GroupLimit, GroupStep};
 pub use named::Named;
 pub use net::{EnterStep, Link, NetStep, NetstackStep, Network4, Network6};
 pub use notice::{Foreseen, FuseReason, Missing, Notice};
-pub use process::{ProcessStep, StdioPlan};
+pub use process::{INIT, ProcessStep, StdioPlan};
 pub use tree::{
     Allowed, Cover, FsStep, Lower, MountAccess, MountFlags, OverlayServer, Room, ScratchEntry,
     ScratchLayer, Upper,

@@ -10,7 +10,7 @@ use crate::host::trial::{
     try_store, try_subids,
 };
 use crate::host::userns::{UsernsSettings, read_number};
-use crate::host::{HostError, Own, Probe, tool};
+use crate::host::{HostError, Own, Probe, is_in_sandbox, tool};
 use crate::plan::Facts;
 use crate::plan::facts::StoreState;
 use crate::spec::HostPath;
@@ -55,6 +55,8 @@ pub struct Machine {
     pub first_free_subid: u64,
     /// `kernel.threads-max`.
     pub threads_max: Option<u64>,
+    /// Whether all this was seen in a sandbox of bryo's.
+    pub in_sandbox: bool,
 }
 
 impl Machine {
@@ -106,6 +108,7 @@ impl Machine {
             packages,
             first_free_subid: first_free(),
             threads_max: read_number("/proc/sys/kernel/threads-max"),
+            in_sandbox: is_in_sandbox(),
             facts,
             unread,
         }

@@ -9,6 +9,7 @@
 //! # Not here
 //! What a run asks of the machine: `plan::needs`. How to try: `host::trial`.
 
+mod around;
 mod findings;
 mod machine;
 mod remedy;
@@ -36,6 +37,8 @@ pub struct Report {
     pub version: u32,
     /// Whether `bryo run -- CMD` works here: the exit status.
     pub default_run_works: bool,
+    /// Whether this was found out in a sandbox of bryo's.
+    pub in_sandbox: bool,
     /// In the order in which a run needs them.
     pub findings: Vec<Finding>,
 }
@@ -105,9 +108,13 @@ pub fn examine() -> Report {
 
 /// What follows from what was seen.
 pub fn diagnose(machine: &Machine) -> Report {
-    let findings = findings::all(machine);
+    let mut findings = findings::all(machine);
+    if machine.in_sandbox {
+        findings = findings.into_iter().map(around::turned).collect();
+        findings.insert(0, around::told());
+    }
     let default_run_works = findings.iter().all(|finding| finding.state != State::Broken);
-    Report { version: VERSION, default_run_works, findings }
+    Report { version: VERSION, default_run_works, in_sandbox: machine.in_sandbox, findings }
 }
 
 impl Finding {

@@ -19,6 +19,9 @@ pub fn render_text(report: &Report, look: &Look) -> String {
     }
     text.push('\n');
     let last = match (report.default_run_works, costs(report)) {
+        (false, _) if report.in_sandbox => {
+            "No default run works in this sandbox. The run around it has to be given what is said above."
+        }
         (true, 0) => "A default run works here, and nothing is missing.",
         (true, _) => "A default run works here. What is missing costs what is said above.",
         (false, _) => {

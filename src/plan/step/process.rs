@@ -1,9 +1,14 @@
 //! Steps on the process itself.
 
+use std::ffi::CStr;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plan::errand::Errand;
 use crate::spec::{EnvironmentVariable, SandboxPath, Text};
+
+/// What pid 1 of every sandbox is called, in there and on the host.
+pub const INIT: &CStr = c"bryo-init";
 
 /// Steps on the process itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

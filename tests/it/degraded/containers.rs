@@ -1,6 +1,6 @@
 //! Hosts that are containers, or forbid what a sandbox is made of; sandboxes in sandboxes; a root.
 
-use super::{after, refusing, then_as_user};
+use super::{after, bryo, refusing, then_as_user};
 use crate::support::{Host, Overlay, World, overlay_is_one_of};
 
 #[test]
@@ -51,13 +51,6 @@ fn where_a_filter_forbids_namespaces_a_run_is_refused() {
     let calls = [(libc::SYS_clone3, libc::EPERM)];
     let run = world.sandbox().under(refusing(&world, &calls));
     run.run("echo up").exits_with(125).stdout_is("").stderr_is(FILTERED);
-}
-
-/// bryo, where a sandbox sees it.
-fn bryo(world: &World) -> String {
-    let to = world.folder("bin").join("bryo");
-    std::fs::copy(crate::support::bryo(), &to).unwrap();
-    to.display().to_string()
 }
 
 #[test]

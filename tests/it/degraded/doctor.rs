@@ -1,7 +1,7 @@
 //! What `bryo doctor` says of hosts that lack something, each made for real in namespaces of its own.
 
 use super::{after, refusing};
-use crate::support::{Ended, World};
+use crate::support::{Ended, Overlay, World, overlay_is_one_of};
 
 fn doctor_after(world: &World, script: &str) -> Ended {
     world.bryo(["doctor", "--json"]).under(after(script)).ends()
@@ -44,6 +44,42 @@ fn doctor_finds_this_host_fit_and_leaves_nothing() {
     // The store was tried where it would be, and is not there afterwards.
     assert!(!world.exists(".local"));
     world.bryo(["doctor"]).ends().succeeds().stdout_has("A default run works here");
+}
+
+#[test]
+fn in_a_sandbox_doctor_says_so_and_what_the_run_around_it_needs() {
+    if !overlay_is_one_of(&[Overlay::Kernel]) {
+        return;
+    }
+    let world = World::new();
+    let inner = super::bryo(&world);
+    let doctor = |flags: &[&str], words: &[&str]| {
+        let run = world.sandbox().arg("--rm").args(flags);
+        run.exec([&[inner.as_str(), "doctor"], words].concat()).stderr_is("")
+    };
+    let ended = doctor(&[], &["--json"]).exits_with(1);
+    assert_eq!(said(&ended, "around").0, "ok");
+    for (id, flag) in [
+        ("user-namespaces", "`--nesting`"),
+        ("seccomp-listener", "`--no-notify`"),
+        ("tun", "`--device /dev/net/tun`"),
+    ] {
+        assert_eq!(command(&ended, id), format!("give the run around it {flag}"));
+    }
+    // Nothing names a file or a program of the machine's administrator.
+    for administrators in ["sudo", "/etc/", "boot with", "modprobe", "--fix-script"] {
+        assert!(!ended.stdout().contains(administrators), "{administrators}: {}", ended.stdout());
+        doctor(&[], &[]).exits_with(1).stdout_lacks(administrators);
+    }
+    doctor(&[], &["--fix-script"]).succeeds().stdout_has("# nothing that a script can fix");
+    let given = ["--nesting", "--no-notify", "--device", "/dev/net/tun"];
+    let ended = doctor(&given, &["--json"]).succeeds();
+    for id in ["user-namespaces", "mounts", "seccomp-listener", "tun"] {
+        assert_eq!(said(&ended, id).0, "ok", "{id}: {}", ended.stdout());
+    }
+    // Out here nothing is said of a sandbox.
+    let outside = world.bryo(["doctor", "--json"]).ends().succeeds();
+    assert!(outside.stdout().contains("\"in_sandbox\": false"), "{}", outside.stdout());
 }
 
 #[test]

@@ -63,3 +63,10 @@ pub(crate) fn refusing(world: &World, calls: &[(libc::c_long, i32)]) -> Vec<Stri
     let calls: Vec<String> = calls.iter().map(|(call, errno)| format!("{call}={errno}")).collect();
     [refuse.to_str().unwrap(), &calls.join(",")].map(str::to_owned).into()
 }
+
+/// bryo, where a sandbox sees it.
+fn bryo(world: &World) -> String {
+    let to = world.folder("bin").join("bryo");
+    std::fs::copy(crate::support::bryo(), &to).unwrap();
+    to.display().to_string()
+}

@@ -16,7 +16,7 @@ fn report(remedies: Vec<Remedy>) -> Report {
                 .remedy(remedy)
         })
         .collect();
-    Report { version: 1, default_run_works: false, findings }
+    Report { version: 1, default_run_works: false, in_sandbox: false, findings }
 }
 
 fn everything() -> Report {
