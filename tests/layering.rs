@@ -313,6 +313,11 @@ impl Source<'_> {
     }
 }
 
+fn is_long_without_reason(text: &str) -> bool {
+    let is_reason = |line: &str| line.starts_with("//! Long because");
+    text.lines().count() > LONGEST && !text.lines().any(is_reason)
+}
+
 /// Everything that is wrong with one file, each as a sentence.
 fn faults(source: &Source) -> Vec<String> {
     let mut found = Vec::new();
@@ -320,8 +325,8 @@ fn faults(source: &Source) -> Vec<String> {
     let area = module.first().map_or("", String::as_str);
     let mut fault = |text: String| found.push(format!("src/{}: {text}", source.path.display()));
 
-    let lines = source.text.lines().count();
-    if lines > LONGEST && !source.text.lines().any(|l| l.starts_with("//! Long because")) {
+    if is_long_without_reason(source.text) {
+        let lines = source.text.lines().count();
         fault(format!("{lines} lines, and no line `//! Long because …`"));
     }
     if !source.text.starts_with("//!") {
@@ -427,6 +432,19 @@ fn the_sources_keep_to_the_architecture() {
         }
     }
     assert!(report.is_empty(), "\n{report}");
+}
+
+#[test]
+fn a_test_file_is_as_short_or_says_why() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut files = Vec::new();
+    rust_files(&root, &mut files);
+    let is_long = |file: &PathBuf| {
+        let text = std::fs::read_to_string(file).unwrap();
+        is_long_without_reason(&text).then(|| file.clone())
+    };
+    let long: Vec<PathBuf> = files.iter().filter_map(is_long).collect();
+    assert!(files.len() > 50 && long.is_empty(), "no line `//! Long because …`: {long:?}");
 }
 
 /// The faults of a made-up file with this path below `src/`, without the path.

@@ -1,4 +1,6 @@
 //! Every way a profile can be wrong: one clear error, with file, line and column.
+//!
+//! Long because each mistake stands beside what is said of it, and no table of them is better for being cut.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -7,7 +7,9 @@
 mod commands;
 mod export;
 mod fixture;
+mod json;
 mod lifecycle;
+mod names;
 mod record;
 mod review;
 mod spare;

@@ -1,4 +1,6 @@
 //! Starting a program under the keeper, and waiting for it.
+//!
+//! Long because what an invocation can be given and what can be asked of its end read as one sentence.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};

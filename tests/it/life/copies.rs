@@ -1,4 +1,6 @@
 //! `bryo cp`: files out of a sandbox and into one.
+//!
+//! Long because the cases of one command stand in tables.
 #![expect(clippy::too_many_lines, reason = "a table is one table")]
 
 use std::os::unix::fs::{MetadataExt as _, symlink};

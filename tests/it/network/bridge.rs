@@ -1,4 +1,6 @@
 //! `--network bridge:NAME`: who is on a network reaches whom, and what its members cannot do to each other.
+//!
+//! Long because each claim makes networks of its own and says who is reached on them.
 
 use rustix::process::Signal;
 
