@@ -1,4 +1,5 @@
-//! The half of a copy that is inside a sandbox.
+//! The half of `bryo cp` that runs inside a sandbox: packs what is copied out, or unpacks what is copied in. The half
+//! outside is `ops::cp::halves`.
 //!
 //! # Theory of operation
 //! Descriptor 0 or 1 is a pipe with the archive, 2 one for the [`Outcome`], which is written when the other is closed: who

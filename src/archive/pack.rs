@@ -1,4 +1,4 @@
-//! A tree as an archive.
+//! Packs a tree of files into an archive.
 //!
 //! # Theory of operation
 //! Names are read and looked at as they come, and everything by the descriptor of its directory. A regular file is opened

@@ -1,4 +1,4 @@
-//! Where a path leads.
+//! Resolves the paths of a copy, link by link.
 //!
 //! # Theory of operation
 //! One part at a time, by descriptors that open nothing; links are followed here and not by the kernel. So it works

@@ -1,4 +1,4 @@
-//! An archive as a tree.
+//! Unpacks an archive into a tree of files, below one destination that nothing leads out of.
 //!
 //! # Theory of operation
 //! What is new takes its place when it is whole: of a copy that is interrupted, or fails, nothing is left but what was whole

@@ -1,4 +1,4 @@
-//! Reads changes on a thread of its own, while what was read already is looked at.
+//! Reads changes ahead, on a thread of its own, while the ones before are worked on.
 //!
 //! Finding changes and reading what is in them are both calls to the kernel for every file; on two
 //! processors they take half the time.

@@ -1,4 +1,4 @@
-//! Files of the host that a layer lies over under another name.
+//! Single files that are copy-on-write under another name than the host's (`-v FILE:PLACE:cow`).
 //!
 //! A file that is copy-on-write by itself is copied to where the sandbox shall see it. What the payload
 //! made of it is a change of the file it was copied from. When it became a directory, that is told, and

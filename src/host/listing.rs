@@ -1,4 +1,4 @@
-//! Which names a directory has, so that those it has not need not be asked for.
+//! Lists a directory once instead of asking for a hundred names that it does not have.
 //!
 //! # Theory of operation
 //! A home is asked for a hundred names of which it has five. One listing costs as much as some ten

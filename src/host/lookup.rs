@@ -1,4 +1,5 @@
-//! How this host makes names whole: `/etc/resolv.conf`, and the domain of its own name.
+//! How this host completes short host names: the search domains and options of `/etc/resolv.conf`, or the domain of its
+//! own name.
 
 use std::fs::File;
 use std::io::Read;

@@ -1,5 +1,4 @@
-//! What is seen at two places, because the mount table has its file system twice: a bind mount, a volume of btrfs beside
-//! the whole of it.
+//! Finds directories that two mounts show at two places: bind mounts, or a volume of btrfs beside the whole file system.
 //!
 //! # Theory of operation
 //! A line of the table says which directory of which device stands where. Of two lines of one device, one

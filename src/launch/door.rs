@@ -1,4 +1,4 @@
-//! The way into namespaces that are there already: those of a sandbox that runs.
+//! Finds the user and network namespaces of a sandbox that runs, and opens them for one that is to share its network.
 //!
 //! # Theory of operation
 //! Pid 1 of a sandbox cannot be looked at, but the programs in it can, by who owns their user namespace: from

@@ -1,4 +1,4 @@
-//! A clone in namespaces that are there already.
+//! Clones pid 1 of a sandbox inside the user and network namespaces of another one.
 //!
 //! # Theory of operation
 //! Who enters a user namespace below its own has every capability there and none where it came from, and cannot

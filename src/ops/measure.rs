@@ -1,5 +1,5 @@
-//! Completes the records of sandboxes that ended without being counted: those that were killed, and
-//! those that wrote more than is counted at the end of a run.
+//! Counts the changes of sandboxes whose record lacks the number: they were killed, or wrote more than the end of a run
+//! has time to count.
 //!
 //! What is found is written to the record, so that it is counted once.
 

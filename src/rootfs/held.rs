@@ -1,4 +1,4 @@
-//! What a tmpfs of a given size holds while a run lasts: layers, and the private file systems beside them.
+//! The tmpfs of a given size that holds everything a run writes (`--disk`): its layers, and the private file systems.
 //!
 //! # Theory of operation
 //! What is written takes memory instead of disk space, and ends at the size of that tmpfs: whoever writes beyond

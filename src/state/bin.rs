@@ -1,4 +1,4 @@
-//! What leaves a layer before the layer goes: moved aside in one step each, removed together.
+//! Takes trees out of a layer in one step each, and removes them together afterwards.
 //!
 //! # Theory of operation
 //! A tree that a payload wrote takes time to remove. Moved into a bin with one rename it is out of the

@@ -1,4 +1,4 @@
-//! What `bryo cp` makes on the host under a name that is not its own yet: of a copy that is killed nothing stays.
+//! Notes of the unfinished files of `bryo cp`, by which the next command removes those of a copy that was killed.
 //!
 //! # Theory of operation
 //! ```text

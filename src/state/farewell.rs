@@ -1,5 +1,5 @@
-//! The end of a sandbox as others are told of it: what is told of one whose supervisor was killed, and that what was
-//! told of programs in it comes before its removal.
+//! The last events of a sandbox: its end, also where its supervisor was killed and cannot tell it; and, before its
+//! removal is told, the ends of the programs that `bryo exec` started in it.
 //!
 //! # Theory of operation
 //! Who watches over a program in a sandbox (`bryo exec`) has a shared record lock (`F_OFD_SETLK`) on the sandbox's

@@ -1,4 +1,4 @@
-//! The networks that a sandbox was connected with while it ran, for its next run.
+//! The networks that `bryo network connect` added to a sandbox, kept for its next run.
 //!
 //! # Theory of operation
 //! `live/ID/networks`, one JSON list, which the commands that connect and disconnect write, one at a time. It stays with

@@ -1,4 +1,4 @@
-//! What of a detached sandbox is for others while it lives: its log, and the socket of its supervisor.
+//! What other commands use of a detached sandbox while it runs: its log, and the socket of its supervisor.
 //!
 //! # Theory of operation
 //! ```text

@@ -1,4 +1,4 @@
-//! What a record says of each layer: the layer as planned, and what of the host below it the sandbox was shown.
+//! The part of a record that is about a layer: where it lies, and which of the host's files below it the sandbox saw.
 
 use super::record::{LayerRecord, Mark};
 use crate::plan::Plan;

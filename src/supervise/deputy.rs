@@ -1,4 +1,4 @@
-//! A process beside the supervisor that does for a run what may take its time, while the supervisor serves everybody else.
+//! A helper process for work of the supervisor's that may take long, so that its loop goes on meanwhile.
 //!
 //! It ends with the run at the latest, and with the supervisor, however that ends.
 

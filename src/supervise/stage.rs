@@ -1,4 +1,4 @@
-//! Everything that carries bytes between the caller and the payload: pumps, pty, and terminal.
+//! Connects the caller's descriptors 0 to 2 with the payload: relays, the pty, and who has the terminal.
 //!
 //! # Theory of operation
 //! Each of the descriptors 0 to 2 is on its own. Those planned as the pty share it: its output goes to

@@ -1,4 +1,5 @@
-//! Entries into the sandbox that is watched over: started for who asks, handed over, and reaped.
+//! Programs that `bryo exec` and the like start in a sandbox that runs: begun by its supervisor, handed over to whoever
+//! asked, and reaped.
 //!
 //! # Theory of operation
 //! A start takes a few messages between processes of ours, which are heard in the supervisor's one loop as

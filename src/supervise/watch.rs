@@ -1,4 +1,5 @@
-//! What has to go on whatever else happens: refused calls are answered, time and room are limited.
+//! What must not wait, even while the supervisor is stopped: answers to refused system calls, `--timeout`, and the
+//! floor of free disk space.
 //!
 //! The loop does it while it runs, and [`StandIn`](super::standin::StandIn) while the loop is stopped.
 

@@ -1,4 +1,4 @@
-//! A network namespace, and an interface in it, that are made while the first process there does something else.
+//! Makes a network namespace, and an interface in it, in parallel: pid 1 builds its tree meanwhile.
 //!
 //! # Theory of operation
 //! The kernel takes some 0.5 ms for a network namespace, four times as long as for all other namespaces

@@ -1,4 +1,4 @@
-//! What stands at a name of a file tree, as far as it has to be known again later.
+//! What stood at a name when it was looked at, so that it can be told later whether it is still the same.
 
 use std::ffi::CStr;
 use std::os::fd::AsFd;

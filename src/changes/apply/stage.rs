@@ -1,4 +1,4 @@
-//! Puts what is to become the host's beside its place, under a name that nobody knows.
+//! Prepares what is to be applied: beside its place on the host, under a random name, to be put there by one rename.
 //!
 //! # Theory of operation
 //! A file of the layer is renamed there when it can become the host's as it is: nobody has it open for

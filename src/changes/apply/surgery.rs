@@ -1,4 +1,4 @@
-//! Changes a layer so that what stays in it goes on meaning the same when something else has left it.
+//! Rewrites the marks of a layer before some of it is applied, so that what stays in it still means the same.
 //!
 //! # Theory of operation
 //! What a layer and the host show together must not change when a path moves from the one to the other.

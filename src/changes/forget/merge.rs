@@ -1,4 +1,4 @@
-//! Makes a directory that replaced the host's one that is merged with it and shows the same.
+//! Turns an opaque directory of a layer into one that is merged with the host's, and shows the same as before.
 //!
 //! # Theory of operation
 //! Each name that only the host has gets a whiteout; each directory of the layer's for which the host

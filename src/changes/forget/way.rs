@@ -1,4 +1,4 @@
-//! The way from a layer's root to what is forgotten, directory by directory, and back.
+//! Opens the directories from a layer's root down to a path that is dropped, and gives them back their modes and times.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

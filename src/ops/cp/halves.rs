@@ -1,4 +1,5 @@
-//! The half of a copy that is out here, of a sandbox that runs.
+//! Copies in and out of a sandbox that runs: starts the half of the copy that is inside (`archive::errand`), and is its
+//! other end out here.
 
 use std::io::{BufReader, BufWriter, ErrorKind, Write as _, copy};
 use std::os::fd::{AsFd, BorrowedFd};

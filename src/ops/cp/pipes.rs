@@ -1,4 +1,4 @@
-//! The pipes to the half inside.
+//! The pipes between the two halves of a copy.
 
 use std::cell::RefCell;
 use std::fs::File;

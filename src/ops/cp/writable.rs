@@ -1,4 +1,5 @@
-//! What of the host sandboxes write without a layer between.
+//! The places of the host that sandboxes write directly (`--write`, `-v`): a link there may be a payload's, and no copy
+//! follows it.
 
 use crate::archive::Shared;
 use crate::ops::error::OpsError;

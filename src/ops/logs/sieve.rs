@@ -1,4 +1,13 @@
-//! Lines out of entries: the first ones left out, each with its time where that is wanted.
+//! Cuts the entries of a log into the lines that `bryo logs` shows.
+//!
+//! # Theory of operation
+//! An entry of the log is what one write of the payload brought: a part of a line, or several lines of one stream. Each
+//! stream is put together by itself, so that a line of standard output goes on behind one of standard error.
+//! `--tail` leaves out the first lines, `--timestamps` puts before each line the time of the entry that begins it.
+//!
+//! The log drops its oldest entries when it is full, so the first one that is read may be the end of a line whose
+//! beginning is gone. Such a rest is left out up to its line break. A payload need not write line breaks (a progress bar):
+//! so what could be a rest is held back, up to [`REST`] bytes, and shown as it is where none comes.
 
 use std::io;
 
@@ -15,15 +24,16 @@ pub enum Form {
     Times,
 }
 
-/// The most of the rest of a line that is left out, in bytes: somebody may write without any line.
+/// The longest rest of a line that is left out, in bytes. What is longer is no line.
 const REST: usize = 8 << 10;
 
-/// See the module.
+/// What is known while entries pass.
 #[derive(Debug)]
 pub(super) struct Sieve {
     form: Form,
     /// Lines that are still to be left out.
     skip: u64,
+    /// Lines that were begun, those that were left out among them.
     lines: u64,
     streams: [Line; 2],
 }
@@ -32,15 +42,17 @@ pub(super) struct Sieve {
 #[derive(Debug, Default)]
 struct Line {
     is_begun: bool,
+    /// It is one of the first lines, which are not wanted.
     is_left_out: bool,
-    /// Something of this stream came.
+    /// An entry of this stream was seen: what comes next goes on where that ended.
     is_known: bool,
-    /// What may be the rest of a line whose beginning is gone: it is one if that line ends soon.
+    /// What is held back, with the time of its first entry: the rest of a line if a line break comes soon.
     rest: Option<(Timestamp, Vec<u8>)>,
 }
 
 impl Line {
-    /// What is left of an entry without the rest of a line whose beginning is gone, and what was held back for that.
+    /// What is to be shown of an entry: the time, what was held back before it, and its own bytes. None while it is
+    /// not known whether it belongs to a line whose beginning is gone.
     fn without_rest<'a>(&mut self, entry: &Entry<'a>) -> Option<(Timestamp, Vec<u8>, &'a [u8])> {
         if !std::mem::replace(&mut self.is_known, true) && entry.goes_on {
             self.rest = Some((entry.time, Vec::new()));
@@ -78,12 +90,12 @@ impl Sieve {
         }
     }
 
-    /// One that is not wanted: what goes on with its line is.
+    /// An entry that is not shown (`--since`). Its line is known, so that what goes on with it is no rest.
     pub(super) fn pass_over(&mut self, entry: &Entry<'_>) {
         self.stream(entry.stream).is_known = true;
     }
 
-    /// Nothing more comes: what was held back was no rest of a line that has an end.
+    /// Nothing more comes, and no line break with it: what was held back is shown.
     pub(super) fn finish(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
         for stream in [Stream::Output, Stream::Errors] {
             if let Some((time, held)) = self.stream(stream).rest.take() {
@@ -93,6 +105,7 @@ impl Sieve {
         Ok(())
     }
 
+    /// An entry that is shown, or held back.
     pub(super) fn pass(&mut self, entry: &Entry<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let Some((time, held, bytes)) = self.stream(entry.stream).without_rest(entry) else {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What memory held of layers while their run lasted comes into the store.
+//! Copies layers that were in memory during a run (`--disk`) into the store when the run has ended.
 //!
 //! # Theory of operation
 //! Every process of the sandbox has ended, so nobody writes there any more. A process of our own in a user

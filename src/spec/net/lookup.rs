@@ -1,4 +1,4 @@
-//! How names are made whole before they are asked for: search domains and options of resolv.conf(5).
+//! How short host names are completed before a server is asked: search domains and options of resolv.conf(5).
 //!
 //! # Decisions
 //! - Of the host's own options `ndots` alone matters inside: the others are about its servers, which the netstack asks.

@@ -1,4 +1,4 @@
-//! Between an end and the next start: nothing runs, and orders are taken.
+//! The supervisor of a detached sandbox while nothing runs (`--restart`): it waits for the next start and takes orders.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
