@@ -1,7 +1,5 @@
 //! `bryo attach`.
 
-use std::ffi::OsString;
-
 use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::attach::{DetachKeys, Left, Wanted, attach};
@@ -14,7 +12,6 @@ use crate::spec::Text;
 use super::error::CliError;
 use super::flag::{bad, is_set, one, sandbox, switch, toggle, toggled, value};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// The supervisor was killed.
 #[derive(Debug, thiserror::Error)]
@@ -43,15 +40,10 @@ pub(super) fn detach_keys() -> Arg {
     value("detach-keys", "KEYS", "What is typed to leave, as in ctrl-x,x")
 }
 
-/// Answers the words after `bryo attach`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let wanted = wanted(&matches)?;
-    let named: Option<Text> = one(&matches, "sandbox").map(Into::into);
+/// Answers `bryo attach`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let wanted = wanted(matches)?;
+    let named: Option<Text> = one(matches, "sandbox").map(Into::into);
     let here = Here::look()?;
     carry_out(&here, named.as_ref(), wanted)
 }

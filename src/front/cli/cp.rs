@@ -1,6 +1,6 @@
 //! `bryo cp`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
@@ -18,7 +18,6 @@ use super::error::CliError;
 use super::flag::{is_set, one, quoted, switch};
 use super::output::Answer;
 use super::surroundings::split_once;
-use super::usage::{self, Asked};
 
 /// The status when something was left out.
 const INCOMPLETE: u8 = 1;
@@ -65,15 +64,10 @@ your umask. Of a sandbox that has ended, what it changed is copied, by the paths
   bryo cp src/. build:/work/src        what is in src
   bryo cp build:/work - | tar t        a tar archive";
 
-/// Answers the words after `bryo cp`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None).map_err(|e| Failure::new(&e))?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let wanted = read(&matches).map_err(|error| Failure::new(&error))?;
-    let mut shown = Shown::new(is_set(&matches, "quiet"));
+/// Answers `bryo cp`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let wanted = read(matches).map_err(|error| Failure::new(&error))?;
+    let mut shown = Shown::new(is_set(matches, "quiet"));
     let copied = copy(&wanted, &mut |bytes| shown.show(bytes));
     shown.clear();
     let told = match copied {

@@ -1,6 +1,6 @@
 //! `bryo diff`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use clap::{ArgMatches, Command};
@@ -14,7 +14,6 @@ use super::flag::{is_set, switch};
 use super::output::Answer;
 use super::selection::{self, Selected};
 use super::surroundings::Surroundings;
-use super::usage::{self, Asked};
 
 /// `bryo diff`, as clap knows it.
 pub fn command() -> Command {
@@ -58,16 +57,8 @@ through $PAGER, or `less -R`.
   bryo diff --content src/        the lines, below src/
   bryo diff --exclude target -z   paths for xargs -0";
 
-/// Answers the words after `bryo diff`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    match asked {
-        Asked::Help(text) => Ok(Answer::text(text)),
-        Asked::For(matches) => show(&matches),
-    }
-}
-
-fn show(matches: &ArgMatches) -> Result<Answer, Failure> {
+/// Answers `bryo diff`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
     let selected = selection::read(matches, &caller)?;
     let form = form(matches);

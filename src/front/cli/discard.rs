@@ -4,7 +4,7 @@
 //! - It asks where more goes than was named: the newest sandbox of a directory, all of them, or many changes. Named
 //!   sandboxes and paths go without a question, as with `rm`. Where nobody can be asked, `--yes` is needed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
@@ -26,7 +26,6 @@ use super::error::CliError;
 use super::flag::{is_set, many, one_parsed, switch, value};
 use super::output::Answer;
 use super::surroundings::Surroundings;
-use super::usage::{self, Asked};
 
 /// Changes from which on somebody is asked in any case.
 const MANY: u64 = 100;
@@ -74,14 +73,9 @@ struct Manner {
     json: bool,
 }
 
-/// Answers the words after `bryo discard`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let wanted = read(&matches, &Surroundings::of_process())?;
+/// Answers `bryo discard`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let wanted = read(matches, &Surroundings::of_process())?;
     let here = Here::look()?;
     if wanted.paths.is_empty() { wholly(&here, &wanted) } else { partly(&here, &wanted) }
 }

@@ -1,15 +1,12 @@
 //! `bryo doctor`.
 
-use std::ffi::OsString;
-
-use clap::Command;
+use clap::{ArgMatches, Command};
 
 use crate::ops::doctor::{examine, fix_script, render_json, render_text};
 use crate::report::{Failure, Look};
 
 use super::flag::{is_set, switch};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// The exit status when no default run works here.
 const EXIT_BROKEN: u8 = 1;
@@ -26,20 +23,15 @@ pub fn command() -> Command {
         )
 }
 
-/// Answers the words after `bryo doctor`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
+/// Answers `bryo doctor`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     let report = examine();
     let code = if report.default_run_works { 0 } else { EXIT_BROKEN };
-    if is_set(&matches, "fix-script") {
+    if is_set(matches, "fix-script") {
         // Printed to be piped into a shell, which reads the script's own status.
         return Ok(Answer::bytes(fix_script(&report).into_bytes()));
     }
-    if is_set(&matches, "json") {
+    if is_set(matches, "json") {
         let bytes = render_json(&report)?;
         return Ok(Answer::bytes(bytes).with_code(code));
     }

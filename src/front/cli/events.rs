@@ -1,6 +1,5 @@
 //! `bryo events`.
 
-use std::ffi::OsString;
 use std::io::{self, BufWriter};
 
 use clap::{ArgMatches, Command};
@@ -13,7 +12,6 @@ use crate::report::Failure;
 use super::error::CliError;
 use super::flag::{is_set, many, one_parsed, parsed, switch, value, values};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo events`, as clap knows it.
 pub fn command() -> Command {
@@ -36,15 +34,10 @@ pub fn command() -> Command {
         .arg(switch("json", "One JSON object per line"))
 }
 
-/// Answers the words after `bryo events`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let part = part(&matches)?;
-    let form = form(&matches)?;
+/// Answers `bryo events`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let part = part(matches)?;
+    let form = form(matches)?;
     let mut out = BufWriter::new(io::stdout());
     match events(&part, &form, &mut out) {
         Err(error) if error.is_broken_pipe() => Ok(Answer::text("")),

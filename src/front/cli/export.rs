@@ -1,6 +1,6 @@
 //! `bryo export`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io::{self, BufWriter, IsTerminal as _, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -17,7 +17,6 @@ use super::flag::{is_set, one, switch, value};
 use super::output::Answer;
 use super::selection::{self, Selected};
 use super::surroundings::Surroundings;
-use super::usage::{self, Asked};
 
 /// `bryo export`, as clap knows it.
 pub fn command() -> Command {
@@ -53,16 +52,8 @@ hold is left out and told, and the status is 1. A sandbox that runs is refused.
 /// The status when something was left out.
 const INCOMPLETE: u8 = 1;
 
-/// Answers the words after `bryo export`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    match asked {
-        Asked::Help(text) => Ok(Answer::text(text)),
-        Asked::For(matches) => written(&matches),
-    }
-}
-
-fn written(matches: &ArgMatches) -> Result<Answer, Failure> {
+/// Answers `bryo export`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     let caller = Surroundings::of_process();
     let asked = asked(matches, &caller)?;
     let is_text = matches!(asked.form, Form::Patch(_));

@@ -1,8 +1,6 @@
 //! `bryo inspect`.
 
-use std::ffi::OsString;
-
-use clap::Command;
+use clap::{ArgMatches, Command};
 
 use crate::ops::inspect::{formatted, inspect, json};
 use crate::ops::ps::Template;
@@ -12,7 +10,6 @@ use crate::spec::Text;
 
 use super::flag::{bad, many, one, sandbox, switch, text, value};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo inspect`, as clap knows it.
 pub fn command() -> Command {
@@ -32,14 +29,9 @@ pub fn command() -> Command {
         .after_help("Of several sandboxes it is a list, and of one that is not there nothing: that is told, and the status is 125.")
 }
 
-/// Answers the words after `bryo inspect`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let format = match one(&matches, "format") {
+/// Answers `bryo inspect`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let format = match one(matches, "format") {
         None => None,
         Some(given) if given == "json" => Some("{{json .}}"),
         Some(given) => Some(text("--format", given)?),
@@ -49,8 +41,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     });
     let format = format.transpose()?;
     let here = Here::look()?;
-    let named: Vec<Option<Text>> =
-        many(&matches, "sandbox").map(|name| Some(name.into())).collect();
+    let named: Vec<Option<Text>> = many(matches, "sandbox").map(|name| Some(name.into())).collect();
     let named = if named.is_empty() { vec![None] } else { named };
     let (mut records, mut failures) = (Vec::new(), Vec::new());
     for name in &named {

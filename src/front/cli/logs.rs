@@ -1,6 +1,5 @@
 //! `bryo logs`.
 
-use std::ffi::OsString;
 use std::io::{self, BufWriter, IsTerminal as _, Stderr, Stdout, Write};
 
 use clap::{ArgMatches, Command};
@@ -14,7 +13,6 @@ use crate::spec::text::escape;
 use super::error::CliError;
 use super::flag::{is_set, one, one_parsed, sandbox, switch, value};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo logs`, as clap knows it.
 pub fn command() -> Command {
@@ -33,18 +31,13 @@ pub fn command() -> Command {
         .arg(sandbox())
 }
 
-/// Answers the words after `bryo logs`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let part = part(&matches)?;
-    let form = if is_set(&matches, "timestamps") { Form::Times } else { Form::Lines };
-    let until = if is_set(&matches, "follow") { Until::End } else { Until::Now };
-    let named = one(&matches, "sandbox").map(Into::into);
-    let mut printer = Printer::new(is_set(&matches, "raw"));
+/// Answers `bryo logs`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let part = part(matches)?;
+    let form = if is_set(matches, "timestamps") { Form::Times } else { Form::Lines };
+    let until = if is_set(matches, "follow") { Until::End } else { Until::Now };
+    let named = one(matches, "sandbox").map(Into::into);
+    let mut printer = Printer::new(is_set(matches, "raw"));
     let shown = Here::look().and_then(|here| {
         logs(&here.stores, here.which(named.as_ref())?, (part, form, until), &mut printer)
     });

@@ -40,58 +40,84 @@ pub mod usage;
 
 use std::ffi::{OsStr, OsString};
 
-use clap::Command;
+use clap::{ArgMatches, Command};
 
 use crate::profile::value::nearest;
 use crate::report::Failure;
 use crate::report::quote::shell_command;
 
+use Answers::{Flags, Words};
 pub use error::CliError;
 use output::Answer;
+use usage::Asked;
 
 /// One command.
 struct Entry {
     name: &'static str,
     build: fn() -> Command,
-    answer: fn(&[OsString]) -> Result<Answer, Failure>,
+    answer: Answers,
+}
+
+/// How a command is answered.
+enum Answers {
+    /// By what its flags say.
+    Flags(fn(&ArgMatches) -> Result<Answer, Failure>),
+    /// By itself, from the words after its name.
+    Words(fn(&[OsString]) -> Result<Answer, Failure>),
+}
+
+impl Entry {
+    fn answer(&self, words: &[OsString]) -> Result<Answer, Failure> {
+        match self.answer {
+            Answers::Words(answer) => answer(words),
+            Answers::Flags(answer) => match usage::matches((self.build)(), words, |_, _| None)? {
+                Asked::Help(text) => Ok(Answer::text(text)),
+                Asked::For(matches) => answer(&matches),
+            },
+        }
+    }
 }
 
 /// Every command, in the order of the help.
 const COMMANDS: &[Entry] = &[
-    Entry { name: "run", build: run::command, answer: execute::run },
-    Entry { name: "shell", build: run::shell_command, answer: execute::shell },
-    Entry { name: "exec", build: exec::command, answer: exec::answer },
-    Entry { name: "cp", build: cp::command, answer: cp::answer },
-    Entry { name: "diff", build: diff::command, answer: diff::answer },
-    Entry { name: "apply", build: apply::command, answer: apply::answer },
-    Entry { name: "discard", build: discard::command, answer: discard::answer },
-    Entry { name: "export", build: export::command, answer: export::answer },
-    Entry { name: "ps", build: ps::command, answer: ps::answer },
-    Entry { name: "logs", build: logs::command, answer: logs::answer },
-    Entry { name: "attach", build: attach::command, answer: attach::answer },
-    Entry { name: "stop", build: stop::stop_command, answer: stop::stop },
-    Entry { name: "kill", build: stop::kill_command, answer: stop::kill },
-    Entry { name: "wait", build: stop::wait_command, answer: stop::wait },
-    Entry { name: "pause", build: stop::pause_command, answer: stop::pause },
-    Entry { name: "unpause", build: stop::unpause_command, answer: stop::unpause },
-    Entry { name: "start", build: stop::start_command, answer: stop::start },
-    Entry { name: "restart", build: stop::restart_command, answer: stop::restart },
-    Entry { name: "rename", build: stop::rename_command, answer: stop::rename },
-    Entry { name: "port", build: port::command, answer: port::answer },
-    Entry { name: "stats", build: stats::command, answer: stats::answer },
-    Entry { name: "top", build: top::command, answer: top::answer },
-    Entry { name: "events", build: events::command, answer: events::answer },
-    Entry { name: "inspect", build: inspect::command, answer: inspect::answer },
-    Entry { name: "rm", build: rm::command, answer: rm::answer },
-    Entry { name: "network", build: network::command, answer: network::answer },
-    Entry { name: "system", build: system::command, answer: system::answer },
-    Entry { name: "doctor", build: doctor::command, answer: doctor::answer },
-    Entry { name: "profile", build: profile::command, answer: profile::answer },
-    Entry { name: "generate", build: generate::command, answer: generate::answer },
-    Entry { name: "completions", build: pages::completions_command, answer: pages::completions },
-    Entry { name: "man", build: pages::man_command, answer: pages::man },
-    Entry { name: "version", build: pages::version_command, answer: pages::version },
-    Entry { name: "help", build: pages::help_command, answer: pages::help },
+    Entry { name: "run", build: run::command, answer: Words(execute::run) },
+    Entry { name: "shell", build: run::shell_command, answer: Words(execute::shell) },
+    Entry { name: "exec", build: exec::command, answer: Words(exec::answer) },
+    Entry { name: "cp", build: cp::command, answer: Flags(cp::answer) },
+    Entry { name: "diff", build: diff::command, answer: Flags(diff::answer) },
+    Entry { name: "apply", build: apply::command, answer: Flags(apply::answer) },
+    Entry { name: "discard", build: discard::command, answer: Flags(discard::answer) },
+    Entry { name: "export", build: export::command, answer: Flags(export::answer) },
+    Entry { name: "ps", build: ps::command, answer: Flags(ps::answer) },
+    Entry { name: "logs", build: logs::command, answer: Flags(logs::answer) },
+    Entry { name: "attach", build: attach::command, answer: Flags(attach::answer) },
+    Entry { name: "stop", build: stop::stop_command, answer: Words(stop::stop) },
+    Entry { name: "kill", build: stop::kill_command, answer: Words(stop::kill) },
+    Entry { name: "wait", build: stop::wait_command, answer: Words(stop::wait) },
+    Entry { name: "pause", build: stop::pause_command, answer: Words(stop::pause) },
+    Entry { name: "unpause", build: stop::unpause_command, answer: Words(stop::unpause) },
+    Entry { name: "start", build: stop::start_command, answer: Words(stop::start) },
+    Entry { name: "restart", build: stop::restart_command, answer: Words(stop::restart) },
+    Entry { name: "rename", build: stop::rename_command, answer: Words(stop::rename) },
+    Entry { name: "port", build: port::command, answer: Flags(port::answer) },
+    Entry { name: "stats", build: stats::command, answer: Flags(stats::answer) },
+    Entry { name: "top", build: top::command, answer: Flags(top::answer) },
+    Entry { name: "events", build: events::command, answer: Flags(events::answer) },
+    Entry { name: "inspect", build: inspect::command, answer: Flags(inspect::answer) },
+    Entry { name: "rm", build: rm::command, answer: Flags(rm::answer) },
+    Entry { name: "network", build: network::command, answer: Words(network::answer) },
+    Entry { name: "system", build: system::command, answer: Flags(system::answer) },
+    Entry { name: "doctor", build: doctor::command, answer: Flags(doctor::answer) },
+    Entry { name: "profile", build: profile::command, answer: Flags(profile::answer) },
+    Entry { name: "generate", build: generate::command, answer: Words(generate::answer) },
+    Entry {
+        name: "completions",
+        build: pages::completions_command,
+        answer: Words(pages::completions),
+    },
+    Entry { name: "man", build: pages::man_command, answer: Words(pages::man) },
+    Entry { name: "version", build: pages::version_command, answer: Words(pages::version) },
+    Entry { name: "help", build: pages::help_command, answer: Words(pages::help) },
 ];
 
 fn find(name: &OsStr) -> Option<&'static Entry> {
@@ -125,7 +151,7 @@ pub fn main(arguments: &[OsString]) -> Result<u8, Failure> {
     let answer = match arguments.split_first() {
         None => Answer::text(pages::root_help()),
         Some((word, rest)) => match find(word) {
-            Some(command) => (command.answer)(rest)?,
+            Some(command) => command.answer(rest)?,
             // Asked by the completions alone: no command for people.
             None if word == "__complete" => pages::complete(rest)?,
             None => flag_alone(word, arguments)?,

@@ -1,8 +1,6 @@
 //! `bryo port`.
 
-use std::ffi::OsString;
-
-use clap::{Arg, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::port::{PortOf, json, ports, text};
 use crate::ops::stores::Here;
@@ -12,7 +10,6 @@ use crate::spec::Text;
 use super::error::CliError;
 use super::flag::{is_set, one, quoted, sandbox, switch};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo port`, as clap knows it.
 pub fn command() -> Command {
@@ -32,14 +29,9 @@ pub fn command() -> Command {
         .arg(switch("json", "Answer as JSON"))
 }
 
-/// Answers the words after `bryo port`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let (mut named, mut port) = (one(&matches, "sandbox"), one(&matches, "port"));
+/// Answers `bryo port`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let (mut named, mut port) = (one(matches, "sandbox"), one(matches, "port"));
     if port.is_none() && named.and_then(|word| PortOf::parse(word.to_str()?)).is_some() {
         port = named.take();
     }
@@ -57,7 +49,7 @@ pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
     let named: Option<Text> = named.map(Into::into);
     let found =
         Here::look().and_then(|here| ports(&here.stores, here.which(named.as_ref())?, port))?;
-    if is_set(&matches, "json") {
+    if is_set(matches, "json") {
         return json(&found).map(Answer::bytes).map_err(Failure::from);
     }
     Ok(Answer::text(text(&found, port)))

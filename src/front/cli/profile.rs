@@ -1,6 +1,6 @@
 //! `bryo profile list|show|check`.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 
 use clap::builder::ValueParser;
 use clap::{Arg, ArgMatches, Command};
@@ -12,7 +12,6 @@ use crate::report::Failure;
 use super::flag::{is_set, one, switch};
 use super::output::Answer;
 use super::surroundings::Surroundings;
-use super::usage::{self, Asked};
 
 /// `bryo profile`, as clap knows it.
 pub fn command() -> Command {
@@ -47,13 +46,8 @@ pub fn command() -> Command {
         )
 }
 
-/// Answers the words after `bryo profile`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
+/// Answers `bryo profile`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     let library = Surroundings::of_process().library();
     let bytes = match matches.subcommand() {
         Some(("show", matches)) => {

@@ -1,7 +1,5 @@
 //! `bryo ps`.
 
-use std::ffi::OsString;
-
 use clap::{ArgMatches, Command};
 
 use crate::ops::ps::{
@@ -15,7 +13,6 @@ use crate::report::{Failure, Look};
 use super::error::CliError;
 use super::flag::{is_set, many, one, one_parsed, parsed, switch, value, values};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo ps`, as clap knows it.
 pub fn command() -> Command {
@@ -45,15 +42,10 @@ pub fn command() -> Command {
         .arg(switch("json", "Answer as JSON"))
 }
 
-/// Answers the words after `bryo ps`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let Wanted { scope, filters, last, form } = wanted(&matches)?;
-    let long = if is_set(&matches, "no-trunc") { Long::Whole } else { Long::Cut };
+/// Answers `bryo ps`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let Wanted { scope, filters, last, form } = wanted(matches)?;
+    let long = if is_set(matches, "no-trunc") { Long::Whole } else { Long::Cut };
     let rows = Here::look().and_then(|here| choose(&here.stores, scope, &filters));
     let mut rows = rows?;
     rows.truncate(last.unwrap_or(usize::MAX));

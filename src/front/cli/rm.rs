@@ -1,10 +1,9 @@
 //! `bryo rm`.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::builder::ValueParser;
-use clap::{Arg, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::ops::rm::{Running, remove};
 use crate::ops::stores::Here;
@@ -13,7 +12,6 @@ use crate::spec::Text;
 
 use super::flag::{is_set, many, switch};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo rm`, as clap knows it.
 pub fn command() -> Command {
@@ -36,15 +34,10 @@ pub fn command() -> Command {
         )
 }
 
-/// Answers the words after `bryo rm`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let wanted: Vec<Text> = many(&matches, "sandbox").map(Text::from).collect();
-    let running = if is_set(&matches, "force") { Running::Kill } else { Running::Refuse };
+/// Answers `bryo rm`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let wanted: Vec<Text> = many(matches, "sandbox").map(Text::from).collect();
+    let running = if is_set(matches, "force") { Running::Kill } else { Running::Refuse };
     let results = Here::look().and_then(|here| remove(&here.stores, &wanted, running));
     let mut removed = String::new();
     let mut failures = Vec::new();

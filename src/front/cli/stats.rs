@@ -1,6 +1,5 @@
 //! `bryo stats`.
 
-use std::ffi::OsString;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
@@ -19,7 +18,6 @@ use crate::spec::Text;
 use super::error::CliError;
 use super::flag::{is_set, many, one, parsed, switch, value};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -57,20 +55,15 @@ enum Form {
     Template(Template),
 }
 
-/// Answers the words after `bryo stats`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let form = form(&matches)?;
-    let wanted: Vec<Text> = many(&matches, "sandbox").map(Text::from).collect();
+/// Answers `bryo stats`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let form = form(matches)?;
+    let wanted: Vec<Text> = many(matches, "sandbox").map(Text::from).collect();
     let failed = |error: OpsError| Failure::new(&error);
     let here = Here::look().map_err(failed)?;
     let mut meter = Meter::new(&here.stores, &wanted).map_err(failed)?;
     let first = meter.measure().map_err(failed)?;
-    if is_set(&matches, "no-stream") {
+    if is_set(matches, "no-stream") {
         std::thread::sleep(EVERY);
         let rows = meter.measure().map_err(failed)?;
         return match &form {

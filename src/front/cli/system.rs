@@ -1,6 +1,5 @@
 //! `bryo system df|prune`.
 
-use std::ffi::OsString;
 use std::fmt::Write as _;
 
 use clap::{ArgMatches, Command};
@@ -18,7 +17,6 @@ use super::ask::{Consent, ask, do_not_ask};
 use super::error::CliError;
 use super::flag::{is_set, many, one_parsed, parsed, switch, value, values};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo system`, as clap knows it.
 pub fn command() -> Command {
@@ -49,13 +47,8 @@ pub fn command() -> Command {
         )
 }
 
-/// Answers the words after `bryo system`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
+/// Answers `bryo system`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     let here = Here::look()?;
     match matches.subcommand() {
         Some(("prune", matches)) => {

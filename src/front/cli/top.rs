@@ -1,8 +1,6 @@
 //! `bryo top`.
 
-use std::ffi::OsString;
-
-use clap::Command;
+use clap::{ArgMatches, Command};
 
 use crate::ops::stores::Here;
 use crate::ops::top::{json, table, top};
@@ -11,7 +9,6 @@ use crate::spec::Text;
 
 use super::flag::{is_set, one, sandbox, switch};
 use super::output::Answer;
-use super::usage::{self, Asked};
 
 /// `bryo top`, as clap knows it.
 pub fn command() -> Command {
@@ -25,17 +22,12 @@ pub fn command() -> Command {
         .arg(switch("json", "Answer as JSON"))
 }
 
-/// Answers the words after `bryo top`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
-    let named: Option<Text> = one(&matches, "sandbox").map(Into::into);
+/// Answers `bryo top`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
+    let named: Option<Text> = one(matches, "sandbox").map(Into::into);
     let rows = Here::look().and_then(|here| top(&here.stores, here.which(named.as_ref())?));
     let rows = rows?;
-    if is_set(&matches, "json") {
+    if is_set(matches, "json") {
         return json(&rows).map(Answer::bytes).map_err(Failure::from);
     }
     Ok(Answer::text(table(&rows, Look::of_stdout().width)))

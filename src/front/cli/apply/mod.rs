@@ -65,32 +65,27 @@ The sandbox stays also when nothing is left in it, for its record: `bryo rm` rem
   bryo apply -i                   change by change
   bryo apply --dry-run --json";
 
-/// Answers the words after `bryo apply`.
-pub fn answer(arguments: &[OsString]) -> Result<Answer, Failure> {
-    let asked = usage::matches(command(), arguments, |_, _| None)?;
-    let matches = match asked {
-        Asked::Help(text) => return Ok(Answer::text(text)),
-        Asked::For(matches) => matches,
-    };
+/// Answers `bryo apply`.
+pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     let is_terminal = io::stdin().is_terminal() && io::stderr().is_terminal();
-    if is_set(&matches, "interactive") && !is_terminal {
+    if is_set(matches, "interactive") && !is_terminal {
         return Err(Failure::new(&CliError::NobodyToChoose));
     }
-    let asks = is_set(&matches, "interactive");
-    let offers = is_terminal && !is_settled(&matches);
+    let asks = is_set(matches, "interactive");
+    let offers = is_terminal && !is_settled(matches);
     let mut person: Box<dyn Person> = match () {
         () if asks || offers => Box::new(Terminal::new(!asks)),
         () if io::stderr().is_terminal() => Box::new(Terminal::silent()),
         () => Box::new(Nobody),
     };
-    let report = carry_out(&matches, person.as_mut())?;
+    let report = carry_out(matches, person.as_mut())?;
     drop(person);
     match report {
-        Some(report) if is_set(&matches, "json") => {
+        Some(report) if is_set(matches, "json") => {
             let bytes = report.json()?;
             Ok(Answer::bytes(bytes).with_code(code_of(&report)))
         }
-        Some(report) => tell(&report, resolve(&matches)),
+        Some(report) => tell(&report, resolve(matches)),
         // Somebody chose nothing: it is not applied, and they know why.
         None => Ok(Answer::text("").with_code(1)),
     }
