@@ -96,12 +96,24 @@ pub enum PlanError {
     #[error("cannot start in `{0}`: --hide hides it")]
     WorkdirHiddenByFlag(HostPath),
     /// The current directory is a secret or lies in one.
-    #[error("cannot start in `{workdir}`: `{secret}` holds secrets")]
+    #[error("cannot start in `{workdir}`: `{secret}` holds secrets{}", by(variable.as_ref()))]
     WorkdirInSecret {
         /// The current directory.
         workdir: HostPath,
         /// The secret.
         secret: HostPath,
+        /// The variable that makes it one, if one does.
+        variable: Option<Text>,
+    },
+    /// A variable makes what programs need a secret.
+    #[error(
+        "cannot hide `{place}`, where the variable `{variable}` says that secrets are: programs need it"
+    )]
+    SecretSystem {
+        /// Which.
+        variable: Text,
+        /// Where it leads.
+        place: HostPath,
     },
     /// What later runs trust lies in a place that is written straight to the host, and the payload may mount.
     #[error(
@@ -144,8 +156,13 @@ pub enum PlanError {
         written: HostPath,
     },
     /// A flag that names a secret by a link alone.
-    #[error("cannot use `{asked}` with {flag}: it leads to `{real}`, and `{secret}` holds secrets")]
+    #[error(
+        "cannot use `{asked}` with {flag}: it leads to `{real}`, and `{secret}` holds secrets{}",
+        by(variable.as_ref())
+    )]
     LinkToSecret {
+        /// The variable that makes the secret one, if one does.
+        variable: Option<Text>,
         /// As it was asked for.
         asked: HostPath,
         /// Where that leads.
@@ -409,6 +426,10 @@ impl OverlayObstacle {
             Self::NoFuseDevice => "`sudo modprobe fuse && sudo chmod 666 /dev/fuse`",
         }
     }
+}
+
+fn by(variable: Option<&Text>) -> String {
+    variable.map_or_else(String::new, |variable| format!(", as the variable `{variable}` says"))
 }
 
 pub(super) fn named(kind: &Kind) -> &'static str {

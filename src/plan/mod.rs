@@ -8,7 +8,7 @@
 //! | planner | decides |
 //! |---|---|
 //! | `ids` | namespaces, id maps |
-//! | `view`, `places`, `twins`, `toolchain`, `workdir`, `trusted` | how each place is seen |
+//! | `view`, `places`, `twins`, `toolchain`, `workdir`, `trusted`, `moved` | how each place is seen |
 //! | `named`, `planted` | what a later run must find again; which links it does not follow |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
@@ -50,6 +50,7 @@ mod ids;
 mod landlock;
 mod limits;
 mod mounts;
+mod moved;
 mod named;
 mod net;
 mod places;
@@ -145,11 +146,13 @@ fn rules(
     planted::refuse_planted_ways(spec, facts)?;
     let mut rules = open_rules(spec, facts, table, draft)?;
     places::secret_rules(spec, facts, table, &mut rules);
-    match spec.rootfs.base {
-        Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft)?,
-        Base::Empty => workdir::refuse_hidden_workdir(facts, &rules)?,
-        Base::Directory(_) => {}
-    }
+    moved::refuse_system(spec, &rules)?;
+    let in_place = match spec.rootfs.base {
+        Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft),
+        Base::Empty => workdir::refuse_hidden_workdir(facts, &rules),
+        Base::Directory(_) => Ok(()),
+    };
+    in_place.map_err(|error| moved::with_variable(error, spec))?;
     places::refuse_stores(spec, facts, &rules)?;
     places::refuse_to_hide_nothing(&rules)?;
     trusted::trusted_rules(spec, facts, &mut rules)?;
@@ -170,8 +173,9 @@ fn open_rules(
         workdir::home_rules(spec, facts, &mut rules)?;
         places::resolver_rule(spec, facts, &mut rules);
     }
-    places::request_rules(spec, facts, &mut rules, draft)?;
-    places::volume_rules(spec, facts, &mut rules)?;
+    let asked = places::request_rules(spec, facts, &mut rules, draft)
+        .and_then(|()| places::volume_rules(spec, facts, &mut rules));
+    asked.map_err(|error| moved::with_variable(error, spec))?;
     if on_host {
         places::hidden_rules(facts, &mut rules);
     }

@@ -156,7 +156,7 @@ fn refuse_link(place: &Place, flag: &'static str, facts: &Facts) -> Result<(), P
     if let Some(secret) = around(&facts.secrets, &real)
         && around(&facts.secrets, named).is_none()
     {
-        return Err(PlanError::LinkToSecret { asked, real, secret, flag });
+        return Err(PlanError::LinkToSecret { asked, real, secret, flag, variable: None });
     }
     if around(&facts.settings, &real).is_some() && around(&facts.settings, named).is_none() {
         return Err(PlanError::LinkToSettings { asked, real, flag });

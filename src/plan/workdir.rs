@@ -102,7 +102,8 @@ fn refuse_hidden(path: &HostPath, rules: &Rules) -> Result<(), PlanError> {
         Some(rule) if rule.view == View::Hidden => match rule.rank {
             Rank::Store => Err(PlanError::StoreStaysHidden(path.clone())),
             Rank::Secret => {
-                Err(PlanError::WorkdirInSecret { workdir: path.clone(), secret: rule.from.clone() })
+                let (workdir, secret) = (path.clone(), rule.from.clone());
+                Err(PlanError::WorkdirInSecret { workdir, secret, variable: None })
             }
             Rank::Flag if rule.at == at => Err(PlanError::WorkdirHiddenByFlag(path.clone())),
             _ if rule.at == at => Err(PlanError::WorkdirHidden(path.clone())),

@@ -18,7 +18,7 @@ use std::ffi::OsStr;
 use super::value::ValueError;
 use super::variable::is_variable_name;
 use crate::spec::HostPath;
-use crate::spec::rootfs::{Access, Origin, PathRequest, Pattern, PatternBase, Rootfs};
+use crate::spec::rootfs::{Access, Moved, Origin, PathRequest, Pattern, PatternBase, Rootfs};
 
 /// The parts of an entry: variable, what follows it, the usual place.
 fn parts(entry: &str) -> Option<(&str, &str, Pattern)> {
@@ -37,26 +37,55 @@ pub fn check_moved(entry: &str) -> Result<(), ValueError> {
     }
 }
 
-/// Adds what holds where variables lead; `places` knows where each does.
-pub fn follow(
-    entries: &[String],
-    home: Option<&HostPath>,
-    places: &dyn Fn(&str) -> Vec<HostPath>,
-    rootfs: &mut Rootfs,
-) {
+/// What is known of the caller's files.
+pub struct Known<'a> {
+    /// Where a variable leads.
+    pub places: &'a dyn Fn(&str) -> Vec<HostPath>,
+    /// Where links lead from a place.
+    pub real: &'a dyn Fn(&HostPath) -> Option<HostPath>,
+}
+
+/// Adds what holds where variables lead.
+pub fn follow(entries: &[String], home: Option<&HostPath>, known: &Known<'_>, rootfs: &mut Rootfs) {
     for entry in entries {
         let Some((name, rest, usual)) = parts(entry) else { continue };
-        for place in places(name) {
+        for place in (known.places)(name) {
             let place = place.join(OsStr::new(rest)).ok();
             let place = place.filter(|place| usual.resolve(home, None).as_ref() != Some(place));
             if let Some(place) = place {
-                follow_one(&usual, &place, home, rootfs);
+                let secrets = follow_one(&usual, &place, home, rootfs);
+                tell(name, &secrets, &place, known, rootfs);
             }
         }
     }
 }
 
-fn follow_one(usual: &Pattern, place: &HostPath, home: Option<&HostPath>, rootfs: &mut Rootfs) {
+/// Keeps which variable made these places secrets, for those who are told of one.
+fn tell(
+    variable: &str,
+    secrets: &[Pattern],
+    place: &HostPath,
+    known: &Known<'_>,
+    rootfs: &mut Rootfs,
+) {
+    if secrets.is_empty() {
+        return;
+    }
+    let real = (known.real)(place).filter(|real| real != place);
+    for secret in secrets.iter().filter_map(|secret| secret.resolve(None, None)) {
+        let linked = real.as_ref().and_then(|real| secret.moved(place, real));
+        let places = linked.into_iter().chain([secret]);
+        rootfs.moved.extend(places.map(|place| Moved { variable: variable.into(), place }));
+    }
+}
+
+/// Gives the places that are secrets now.
+fn follow_one(
+    usual: &Pattern,
+    place: &HostPath,
+    home: Option<&HostPath>,
+    rootfs: &mut Rootfs,
+) -> Vec<Pattern> {
     let moved = |pattern: &Pattern| {
         let (of, rest) = (pattern.rest(), usual.rest());
         match pattern.base() {
@@ -69,7 +98,7 @@ fn follow_one(usual: &Pattern, place: &HostPath, home: Option<&HostPath>, rootfs
         }
     };
     let secrets: Vec<Pattern> = rootfs.secrets.iter().filter_map(moved).collect();
-    rootfs.secrets.extend(secrets);
+    rootfs.secrets.extend(secrets.iter().cloned());
     let holds_home = home.is_some_and(|home| home.starts_with(place));
     let moved_request = |request: &PathRequest| {
         let follows = match request.access {
@@ -86,6 +115,7 @@ fn follow_one(usual: &Pattern, place: &HostPath, home: Option<&HostPath>, rootfs
         requests.into_iter().partition(|request| request.access == Access::Toolchain);
     rootfs.requests.splice(0..0, shown);
     rootfs.requests.extend(hidden);
+    secrets
 }
 
 #[cfg(test)]
@@ -104,7 +134,18 @@ mod tests {
         let wanted = Library::new(None).resolve(&reference).unwrap().settings.finish();
         let (home, mut followed) = (host("/home/al"), wanted.rootfs.clone());
         let places = |name: &str| if name == variable { vec![host(value)] } else { Vec::new() };
-        follow(&wanted.moved, Some(&home), &places, &mut followed);
+        let known = Known { places: &places, real: &|_| None };
+        follow(&wanted.moved, Some(&home), &known, &mut followed);
+        let named = |secret: &Pattern| {
+            let secret = secret.resolve(None, None);
+            followed
+                .moved
+                .iter()
+                .any(|m| m.variable == variable.into() && Some(&m.place) == secret.as_ref())
+        };
+        let moved: Vec<&Pattern> =
+            followed.secrets.iter().filter(|one| !wanted.rootfs.secrets.contains(one)).collect();
+        assert!(moved.into_iter().all(named), "{profile}: {variable}");
         let secrets = followed.secrets.iter().filter(|one| !wanted.rootfs.secrets.contains(one));
         let requests = followed.requests.iter().filter(|one| !wanted.rootfs.requests.contains(one));
         (

@@ -422,5 +422,6 @@ fn finish_rootfs(root: View, mut paths: Places) -> Rootfs {
         tmpfs_size: root.tmpfs_size,
         shm_size: root.shm_size,
         climbed: Vec::new(),
+        moved: Vec::new(),
     }
 }

@@ -42,6 +42,19 @@ pub struct Rootfs {
     /// Directories that a `..` climbed from in the paths of flags, before links. Later runs of the same are told where it led.
     #[serde(default, skip_serializing)]
     pub climbed: Vec<HostPath>,
+    /// Which of the secrets are some because a variable of the caller's leads there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub moved: Vec<Moved>,
+}
+
+/// A place that is secret because a variable leads there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Moved {
+    /// Which variable.
+    pub variable: Text,
+    /// The place, before links or after.
+    pub place: HostPath,
 }
 
 /// What stands at `/`.

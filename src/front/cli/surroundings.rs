@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
 use crate::profile::Library;
-use crate::profile::moved::follow;
+use crate::profile::moved::{Known, follow};
 use crate::profile::value::ValueError;
 use crate::spec::HostPath;
 use crate::spec::rootfs::{Pattern, Rootfs};
@@ -135,27 +135,43 @@ impl Surroundings {
     /// Adds to a profile's places those where the caller's variables lead instead.
     pub fn follow_moved(&self, entries: &[String], rootfs: &mut Rootfs) {
         let home = self.directory("HOME").and_then(|home| HostPath::new(home).ok());
-        follow(entries, home.as_ref(), &|name| self.led_to(name), rootfs);
+        let real = |place: &HostPath| HostPath::new(fs::canonicalize(place.as_path()).ok()?).ok();
+        let known = Known { places: &|name| self.led_to(name), real: &real };
+        follow(entries, home.as_ref(), &known, rootfs);
     }
 
-    /// Where a variable leads: to one place, or to those that colons separate, or both. What is there for
-    /// descriptors and devices holds no files.
+    /// Where a variable leads: to one place, or to those that colons separate, or both.
     fn led_to(&self, name: &str) -> Vec<HostPath> {
         let Some(value) = self.variable(name) else { return Vec::new() };
         let parts = value.as_bytes().split(|byte| *byte == b':').map(OsStr::from_bytes);
         let parts = parts.filter(|part| part.len() < value.len());
-        let is_ours = |path: &HostPath| {
-            ["/dev", "/proc", "/sys"].iter().any(|own| path.as_path().starts_with(own))
-        };
         let places = [value].into_iter().chain(parts);
         let places = places.filter_map(|place| self.host_path("", place).ok());
-        places.filter(|path| !is_ours(path)).collect()
+        places.filter_map(out_of_the_kernels).collect()
     }
 
     /// A place in a request: as [`Surroundings::host_path`], taken literally.
     pub fn place(&self, flag: &'static str, text: &OsStr) -> Result<Pattern, CliError> {
         Ok(Pattern::literal(&self.host_path(flag, text)?))
     }
+}
+
+/// A place as it is called outside of what the kernel makes: `/proc/self/cwd/x`, `/dev/fd/3/x` lead out of that. None of one
+/// that does not, as what is there for processes and devices holds no files.
+fn out_of_the_kernels(path: HostPath) -> Option<HostPath> {
+    let is_in = |path: &HostPath| {
+        ["/dev", "/proc", "/sys"].iter().any(|own| path.as_path().starts_with(own))
+    };
+    if !is_in(&path) {
+        return Some(path);
+    }
+    // What is not there, yet, is below what is.
+    let mut ways = std::iter::once(path.clone()).chain(path.ancestors());
+    let led = ways.find_map(|there| {
+        let real = HostPath::new(fs::canonicalize(there.as_path()).ok()?).ok()?;
+        path.moved(&there, &real)
+    });
+    led.filter(|led| !is_in(led))
 }
 
 /// Resolves everything up to the last `..`; the rest stays as it is.
@@ -275,6 +291,21 @@ mod tests {
         );
         assert!(matches!(path("gone/../x"), Err(CliError::Unresolvable { .. })));
         assert!(matches!(path(""), Err(CliError::BadValue { .. })));
+    }
+
+    #[test]
+    fn what_leads_out_of_the_kernels_file_systems_is_where_it_leads() {
+        let here = HostPath::new(std::env::current_dir().unwrap()).unwrap();
+        let led = |path: &str| out_of_the_kernels(HostPath::new(path).unwrap());
+        assert_eq!(led("/proc/self/cwd"), Some(here.clone()));
+        assert_eq!(led("/proc/self/cwd/src/not there"), here.join("src/not there").ok());
+        assert_eq!(led("/proc/self/root/usr"), HostPath::new("/usr").ok());
+        assert_eq!(led("/home/al/x"), HostPath::new("/home/al/x").ok());
+        for nowhere in
+            ["/proc", "/proc/self/status", "/proc/none/cwd", "/dev/null", "/sys/x", "/dev"]
+        {
+            assert_eq!(led(nowhere), None, "{nowhere}");
+        }
     }
 
     #[test]

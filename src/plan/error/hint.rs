@@ -37,6 +37,9 @@ impl PlanError {
             Self::WorkdirHidden(path) => {
                 format!("to show it all the same, add `--cow {path}` or `--read {path}`")
             }
+            Self::SecretSystem { variable, .. } => {
+                format!("unset `{variable}`, or let it name a directory that holds nothing else")
+            }
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
