@@ -75,7 +75,8 @@ const ARCHIVES: [(&str, &str); 7] = [
 type Failure = Box<dyn std::error::Error>;
 
 /// Compiled for every common variant. `default-32` is rare: it is compiled when it is asked for.
-const COMPILED: [&str; 6] = ["default", "strict", "init", "fuse", "netstack", "holder"];
+const COMPILED: [&str; 7] =
+    ["default", "strict", "init", "fuse", "netstack", "holder", "attributes"];
 
 fn main() {
     for path in [

@@ -18,8 +18,8 @@ use common::{Data, all_variants, code_of, compiled, interesting, interpret, numb
 const NATIVE: Arch = if cfg!(target_arch = "x86_64") { Arch::X86_64 } else { Arch::Aarch64 };
 
 /// All built-in policies but the floor, which is never alone.
-const BUILTIN: [&str; 7] =
-    ["default", "default-32", "strict", "init", "fuse", "netstack", "holder"];
+const BUILTIN: [&str; 8] =
+    ["default", "default-32", "strict", "init", "fuse", "netstack", "holder", "attributes"];
 
 /// What a policy of ours says, word by word: the other implementation.
 struct Said<'a> {
@@ -156,7 +156,7 @@ fn the_other_architecture_compiles_and_says_what_its_policy_says() {
 
 #[test]
 fn the_built_in_programs_are_what_compiling_gives_now() {
-    for name in ["default", "strict", "init", "fuse", "netstack", "holder"] {
+    for name in ["default", "strict", "init", "fuse", "netstack", "holder", "attributes"] {
         for variant in all_variants() {
             let kept = builtin(name, variant).unwrap();
             let now = compiled(name, variant);

@@ -10,6 +10,7 @@
 //! | capabilities | bounding first, then the other sets, then ambient | before chdir, which may need one |
 //! | `no_new_privs` | no exec gives anything back | after Landlock and seccomp, which demand it |
 //! | Landlock | what is readable, writable, executable; ports; scopes | after seccomp, which refuses its calls |
+//! | attributes | with `--disk`: how long an attribute may be, by a filter of its own | after seccomp, which may refuse it |
 //! | seccomp | which system calls exist | before anything else |
 //!
 //! # Not here

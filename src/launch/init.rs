@@ -121,7 +121,7 @@ impl Init {
                     seccomp::irrevocably_install_filter(filter)
                         .map_err(|errno| Failed::new(step, errno))?;
                 }
-                ConfineStep::Keyring | ConfineStep::Landlock(_) => {
+                ConfineStep::Keyring | ConfineStep::Landlock(_) | ConfineStep::ShortAttributes => {
                     return Err(Failed::new(step, Errno::EINVAL));
                 }
             }

@@ -18,6 +18,7 @@ use crate::confine::{capabilities, landlock};
 use crate::plan::errand::Errand;
 use crate::plan::step::{Action, ConfineStep, Plan, ProcessStep, Stage, StdioPlan};
 use crate::spec::Text;
+use crate::spec::seccomp::PolicyVariant;
 use crate::sys::errno::{Errno, Result};
 use crate::sys::process::{self, ExecImage, exit_now};
 use crate::sys::seccomp::{self, Instruction};
@@ -27,6 +28,8 @@ use crate::sys::signal;
 pub(super) struct Prepared<'a> {
     plan: &'a Plan,
     filter: Option<&'a [Instruction]>,
+    /// The filter that goes before it, where the plan has one.
+    attributes: Option<Vec<Instruction>>,
     relays: Vec<Relay>,
     image: Option<ExecImage>,
     /// Where the program may be: one place when it has a slash.
@@ -38,11 +41,15 @@ impl<'a> Prepared<'a> {
         let mut prepared = Self {
             plan,
             filter: host.payload_filter.as_deref(),
+            attributes: None,
             relays,
             image: None,
             places: Vec::new(),
         };
         for (_, action) in plan.of(Stage::Payload) {
+            if matches!(action, Action::Confine(ConfineStep::ShortAttributes)) {
+                prepared.attributes = short_attributes();
+            }
             if let Action::Process(ProcessStep::Exec { argv, environment, search }) = action {
                 let variables = environment.iter().map(|variable| {
                     [variable.name.as_bytes(), b"=", variable.value.as_bytes()].concat()
@@ -188,6 +195,10 @@ impl<'a> Prepared<'a> {
             }
             ConfineStep::NoNewPrivs => process::irrevocably_set_no_new_privs()?,
             ConfineStep::Landlock(rules) => landlock::irrevocably_restrict(rules)?,
+            ConfineStep::ShortAttributes => {
+                let filter = self.attributes.as_deref().ok_or(Errno::EINVAL)?;
+                seccomp::irrevocably_install_filter(filter)?;
+            }
             ConfineStep::Seccomp { listen, .. } => {
                 let filter = self.filter.ok_or(Errno::EINVAL)?;
                 if *listen {
@@ -245,6 +256,12 @@ fn do_errand(errand: &Errand, listener: Option<BorrowedFd<'_>>, report: &Inside)
         Ok(()) => exit_now(archive::errand::run(errand)),
         Err(errno) => errno,
     }
+}
+
+/// The built-in filter of attributes; always there.
+fn short_attributes() -> Option<Vec<Instruction>> {
+    let program = crate::confine::seccomp::builtin("attributes", PolicyVariant::default());
+    program.map(|program| program.instructions())
 }
 
 /// The paths at which to look for a program.

@@ -62,6 +62,9 @@ pub(super) fn plan_payload(spec: &Spec, rules: Option<LandlockRules>, draft: &mu
     if let Some(rules) = rules {
         draft.push(Stage::Payload, ConfineStep::Landlock(rules));
     }
+    if draft.fs_steps().any(|step| matches!(step, FsStep::Hold { .. })) {
+        draft.push(Stage::Payload, ConfineStep::ShortAttributes);
+    }
     if spec.confine.nesting {
         draft.notice(Notice::Nesting);
     }

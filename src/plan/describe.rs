@@ -328,6 +328,9 @@ impl fmt::Display for ConfineStep {
             Self::Securebits => f.write_str("lock the securebits"),
             Self::NoNewPrivs => f.write_str("set no_new_privs"),
             Self::Landlock(rules) => write!(f, "confine with Landlock, ABI {}", rules.abi),
+            Self::ShortAttributes => {
+                f.write_str("refuse long attributes, whose memory nothing counts")
+            }
             Self::Seccomp { program, listen } => {
                 match program {
                     FilterProgram::Builtin { name, .. } => {

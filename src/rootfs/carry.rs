@@ -1,19 +1,20 @@
 //! Copies a layer exactly: between a tmpfs that holds it while its run lasts and the store that keeps it.
 //!
 //! # Theory of operation
-//! Whiteouts, the marks of opaque directories and every other attribute of the payload's, hard links, holes,
-//! modes, owners, and times come out as they were. Whoever calls has all rights on the files of both trees, and
-//! nobody else is in them.
+//! Whiteouts, the marks of opaque directories and every other attribute of the payload's, hard links, holes, modes, owners,
+//! and times come out as they were. Whoever calls has all rights on the files of both trees, and nobody else is in them.
 //!
-//! Two directories are open and one list of names for each level is held, however deep the tree is: the way up is
-//! `..`. A file with several names is made once, under its number in the directory `links` beside the new tree,
-//! and linked from there: no path gets too long, and no descriptor is kept for it.
+//! Two directories are open and one list of names for each level is held, however deep the tree is: the way up is `..`. A
+//! file with several names is made once, under its number in the directory `links` beside the new tree, and linked from there:
+//! no path gets too long, and no descriptor is kept for it.
 //!
 //! # Decisions
-//! - What the new file system cannot hold (an attribute of 64 KiB, a file of 8 EiB with one byte in it) is left
-//!   out and counted, and the rest goes on: otherwise a payload could have all that it wrote go lost. What
-//!   means that nothing more can be written ends the copy.
+//! - What the new file system cannot hold (an attribute of 64 KiB, a file of 8 EiB with one byte in it) is left out and
+//!   counted, and the rest goes on: otherwise a payload could have all that it wrote go lost. What means that nothing more can
+//!   be written ends the copy.
 //! - Of attributes the payload's own: labels of security modules are given by the system that files are on.
+
+pub(super) mod lists;
 
 use std::collections::HashSet;
 use std::ffi::{CStr, CString};
@@ -25,6 +26,9 @@ use rustix::fs::{
     linkat, mkdirat, mknodat, openat, readlinkat, seek, statat, symlinkat, unlinkat, utimensat,
 };
 use rustix::io::Errno;
+
+pub use lists::Lists;
+use lists::is_list;
 
 /// What files with several names are linked from.
 const LINKS: &str = "links";
@@ -56,6 +60,7 @@ pub fn carry(
     from: BorrowedFd<'_>,
     to: BorrowedFd<'_>,
     beside: BorrowedFd<'_>,
+    lists: Lists,
 ) -> Result<LeftOut, Stuck> {
     let top = |errno| Stuck { at: Vec::new(), errno };
     mkdirat(beside, LINKS, Mode::RWXU).map_err(top)?;
@@ -70,6 +75,7 @@ pub fn carry(
         links,
         linked: HashSet::new(),
         left_out: LeftOut::default(),
+        lists,
         buffer: vec![0; CHUNK],
     };
     copy.run()?;
@@ -109,6 +115,7 @@ struct Copy {
     /// Numbers of the files in it.
     linked: HashSet<u64>,
     left_out: LeftOut,
+    lists: Lists,
     buffer: Vec<u8>,
 }
 
@@ -282,6 +289,10 @@ impl Copy {
         let list = self.buffer.get(..length).unwrap_or_default().to_vec();
         for attribute in list.split(|byte| *byte == 0).filter(|name| is_the_payloads(name)) {
             let length = fgetxattr(from, attribute, &mut self.buffer[..])?;
+            if !self.lists.take(attribute, length) {
+                self.leave_out(name);
+                continue;
+            }
             let value = self.buffer.get(..length).unwrap_or_default();
             match fsetxattr(to, attribute, value, XattrFlags::empty()) {
                 Ok(()) => {}
@@ -328,9 +339,7 @@ fn is_out_of_reach(errno: Errno) -> bool {
 }
 
 fn is_the_payloads(attribute: &[u8]) -> bool {
-    attribute.starts_with(b"user.")
-        || attribute.starts_with(b"system.posix_acl_")
-        || attribute == b"security.capability"
+    attribute.starts_with(b"user.") || is_list(attribute) || attribute == b"security.capability"
 }
 
 fn write_at(to: impl AsFd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {

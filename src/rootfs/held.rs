@@ -14,7 +14,7 @@ use std::path::Path;
 
 use rustix::fs::{Mode, OFlags, openat};
 
-use super::carry::carry;
+use super::carry::{Lists, carry};
 use super::fuse::{UPPER, WORK};
 use super::scratch::UpperDirectories;
 use super::{Outcome, make_directory_at, pseudo};
@@ -68,9 +68,9 @@ impl Held {
         let kept = open::reopen(open::open_host(upper.as_path())?, flags)?;
         let to = openat(&made, ".", flags, Mode::empty())?;
         let beside = openat(&directory, ".", flags, Mode::empty())?;
-        let left_out = carry(kept.as_fd(), to.as_fd(), beside.as_fd())
+        let left_out = carry(kept.as_fd(), to.as_fd(), beside.as_fd(), Lists::Short)
             .map_err(|stuck| Errno::from(stuck.errno))?;
-        // What a store holds a tmpfs holds too; if not, the payload must not go on without it.
+        // What a store holds a tmpfs holds too, but for long access lists. The payload must not go on without it.
         if left_out.count > 0 {
             return Err(Errno::EOVERFLOW.into());
         }

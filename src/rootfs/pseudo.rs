@@ -13,6 +13,9 @@ const FEWEST_FILES: u64 = 16_384;
 /// What the kernel counts for a file, be it empty, and for each name of it after the first; what its attributes
 /// take is counted in the same room (`BOGO_INODE_SIZE`, Linux 6.6).
 const FILE: u64 = 1024;
+/// What the kernel keeps of two access lists, which it does not count: those of a directory, each as long as the filter
+/// `attributes` lets it be.
+const LISTS: u64 = 2 * 512;
 /// What is left for files of a tmpfs of which all is counted, if that is no more than a quarter.
 const LEAST_FOR_FILES: u64 = 256 << 10;
 const PAGE: u64 = 4096;
@@ -24,7 +27,7 @@ pub(super) enum Size {
     Default,
     /// So many bytes of content. Files take more, each of them a little.
     Content(u64),
-    /// So many bytes of content, files and attributes together.
+    /// So many bytes of content, files, attributes and access lists together.
     Whole(u64),
 }
 
@@ -36,7 +39,7 @@ impl Size {
             Self::Content(bytes) => Some((bytes, (bytes / PAGE).max(FEWEST_FILES))),
             Self::Whole(bytes) => {
                 let files = (bytes / 9).max(LEAST_FOR_FILES.min(bytes / 4)) / FILE;
-                let content = bytes.saturating_sub(files * FILE) / PAGE * PAGE;
+                let content = bytes.saturating_sub(files * (FILE + LISTS)) / PAGE * PAGE;
                 Some((content.max(PAGE), files.max(1)))
             }
         }
@@ -95,7 +98,21 @@ impl<L: Layers> Builder<'_, L> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::carry::lists::SHORT_LIST;
     use super::*;
+    use crate::spec::seccomp::{Call, Operator, Rule, file};
+
+    #[test]
+    fn the_longest_access_list_that_the_filter_passes_takes_what_is_reckoned_for_it() {
+        let policy = file::builtin("attributes").unwrap().unwrap();
+        let sets = |rule: &&Rule| rule.calls.contains(&Call::Name("setxattr".to_owned()));
+        let rule = policy.rules.iter().find(sets).unwrap();
+        assert_eq!(rule.args[0].operator(), Operator::Greater);
+        assert_eq!(rule.args[0].value(), SHORT_LIST as u64);
+        // `struct posix_acl`: 28 bytes, and 8 for each entry, as in the attribute behind its first 4.
+        let kept = 28 + (SHORT_LIST as u64 - 4);
+        assert_eq!(2 * kept.next_power_of_two(), LISTS);
+    }
 
     #[test]
     fn content_and_files_together_are_no_more_than_the_whole_and_neither_is_without_limit() {
@@ -103,12 +120,13 @@ mod tests {
             for bytes in [1_u64 << shift, (1 << shift) + 1, 3 << shift, (1 << shift) - 1] {
                 let (content, files) = Size::Whole(bytes).limits().unwrap();
                 assert!(content > 0 && content % PAGE == 0 && files > 0, "{bytes}");
-                assert!(content + files * FILE <= bytes.max(PAGE + FILE), "{bytes}");
-                assert!(content + PAGE >= bytes / 4 * 3, "{bytes}: {content}");
+                let taken = content + files * (FILE + LISTS);
+                assert!(taken <= bytes.max(PAGE + FILE + LISTS), "{bytes}");
+                assert!(content + PAGE >= bytes / 2, "{bytes}: {content}");
             }
         }
-        assert_eq!(Size::Whole(1 << 20).limits(), Some((768 << 10, 256)));
-        assert_eq!(Size::Whole(9 << 30).limits(), Some((8 << 30, 1 << 20)));
+        assert_eq!(Size::Whole(1 << 20).limits(), Some((512 << 10, 256)));
+        assert_eq!(Size::Whole(9 << 30).limits(), Some((7 << 30, 1 << 20)));
         assert_eq!(Size::Content(1 << 20).limits(), Some((1 << 20, 16_384)));
     }
 }

@@ -99,6 +99,9 @@ fn whatever_is_written_is_within_what_was_given() {
     ] {
         assert!(said.ends_with(wrong), "{said}");
     }
+    let short = |step: &Step| step.action == Action::Confine(ConfineStep::ShortAttributes);
+    let said = refused(&|plan| plan.steps.retain(|step| !short(step)));
+    assert_eq!(said, "cannot accept a plan without `refuse long attributes` in payload");
     let mut none = plan(&super::merged("spec.toml", Table::new()), &facts).unwrap();
     let said = check(&spec, &facts, &none).expect_err("an unbounded plan passes").to_string();
     assert_eq!(said, "cannot accept a plan without `bound what is written` in sandbox");

@@ -314,8 +314,8 @@ impl Prepared {
             return Failed::Stale { error: Box::new(error.into()), signals: Box::new(signals) };
         }
         let action = plan.steps.get(*step).map(|step| &step.action);
-        if let Some(size) = held::filled(plan, action, source.errno) {
-            return Failed::from(RunError::Fuller { size });
+        if let Some(refusal) = held::refusal(plan, action, source.errno) {
+            return Failed::from(refusal);
         }
         match action.and_then(|action| refuted(action, source.errno)) {
             Some(fact) => {

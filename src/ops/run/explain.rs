@@ -12,6 +12,7 @@ const ROOM: &str = "give less, or make room: `bryo system df` tells what the sto
 /// What to do about layers that have more than was asked for.
 const FULLER: &str =
     "give more, or drop some of it: `bryo diff` lists it, `bryo discard` takes paths";
+const TOO_LONG: &str = "run it without `--disk`, or drop that: `bryo discard` takes paths";
 /// How a directory is shown.
 const LEADS_OUT: &str = "`--read`, `--write` or `-v` shows a directory at a place of its own";
 /// Found, and not executable.
@@ -63,6 +64,7 @@ impl Explain for RunError {
             Self::Again(error) => Some(error.hint()),
             Self::Detach(error) => error.hint(),
             Self::Fuller { .. } => Some(FULLER.to_owned()),
+            Self::TooLong => Some(TOO_LONG.to_owned()),
             Self::Room { .. } | Self::Bring { .. } | Self::Bringer(_) => Some(ROOM.to_owned()),
             Self::Random(_)
             | Self::Descriptor(_)

@@ -19,7 +19,7 @@ use crate::launch::{LaunchError, within};
 use crate::plan::facts::Facts;
 use crate::plan::plan_all_ids;
 use crate::plan::step::{Action, FsStep, IdMapping, IdsStep, Plan, Upper};
-use crate::rootfs::carry::{LeftOut, Stuck, carry};
+use crate::rootfs::carry::{LeftOut, Lists, Stuck, carry};
 use crate::rootfs::upper_in_held;
 use crate::spec::command::Keep;
 use crate::spec::{IdMode, Spec, Text};
@@ -46,14 +46,14 @@ pub(super) fn verify_room(plan: &Plan, store: Option<&Store>) -> Result<(), RunE
     if room >= size { Ok(()) } else { Err(RunError::Room { room, size }) }
 }
 
-/// The bytes that a layer which is gone on with did not fit into, where a step failed for that.
-pub(super) fn filled(plan: &Plan, action: Option<&Action>, errno: Errno) -> Option<u64> {
-    match action {
-        Some(Action::Fs(FsStep::Overlay { upper: Some(Upper::Held(_)), .. }))
-            if errno == Errno::ENOSPC =>
-        {
-            size(plan)
-        }
+/// Why a layer that is gone on with cannot be held, where a step failed for that.
+pub(super) fn refusal(plan: &Plan, action: Option<&Action>, errno: Errno) -> Option<RunError> {
+    let Some(Action::Fs(FsStep::Overlay { upper: Some(Upper::Held(_)), .. })) = action else {
+        return None;
+    };
+    match errno {
+        Errno::ENOSPC => size(plan).map(|size| RunError::Fuller { size }),
+        Errno::EOVERFLOW => Some(RunError::TooLong),
         _ => None,
     }
 }
@@ -125,7 +125,7 @@ fn carry_all(
         let from = openat(held, upper_in_held(number), DIRECTORY, Mode::empty()).map_err(stuck)?;
         mkdirat(coming, &name, Mode::RWXU).map_err(stuck)?;
         let to = openat(coming, &name, DIRECTORY, Mode::empty()).map_err(stuck)?;
-        let left_out = carry(from.as_fd(), to.as_fd(), coming.as_fd())?;
+        let left_out = carry(from.as_fd(), to.as_fd(), coming.as_fd(), Lists::Any)?;
         all.count += left_out.count;
         all.first = all.first.or(left_out.first);
     }

@@ -216,6 +216,12 @@ pub enum RunError {
         /// Bytes.
         size: u64,
     },
+    /// The layers that a run goes on with have something that what is to hold them cannot hold.
+    #[error(
+        "cannot enforce `--disk`: what the sandbox wrote before has an access list or an attribute that is too \
+         long to be held"
+    )]
+    TooLong,
     /// The supervision.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),

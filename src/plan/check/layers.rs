@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::CheckError;
+use super::{CheckError, order};
 use crate::plan::facts::{Facts, StoreState};
-use crate::plan::step::{Action, FsStep, Plan, Room, ScratchEntry, Stage, StoreStep, Upper};
+use crate::plan::step::{
+    Action, ConfineStep, FsStep, Plan, Room, ScratchEntry, Stage, StoreStep, Upper,
+};
 use crate::spec::{HostPath, Need, SandboxPath, Spec};
 
 /// Every layer is made once, before it is used once, and described.
@@ -74,11 +76,23 @@ fn check_room(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
             None => Ok(()),
         };
     };
+    check_attributes(plan)?;
     let mut sum = 0_u64;
     for (number, action) in numbered() {
         sum = sum.saturating_add(room_of(plan, action).ok_or(wrong(number))?);
     }
     if bound.is_some_and(|bound| bound.at == sum) { Ok(()) } else { Err(wrong(hold)) }
+}
+
+/// Access lists, which no file system counts, are short.
+fn check_attributes(plan: &Plan) -> Result<(), CheckError> {
+    let stage = Stage::Payload;
+    let is_filter =
+        |action: &Action| matches!(action, Action::Confine(ConfineStep::ShortAttributes));
+    let no_new_privs = |action: &Action| matches!(action, Action::Confine(ConfineStep::NoNewPrivs));
+    let filter = order::only(plan, stage, "refuse long attributes", is_filter)?;
+    let no_new_privs = order::only(plan, stage, "set no_new_privs", no_new_privs)?;
+    order::before(no_new_privs, filter, "a filter needs no_new_privs")
 }
 
 /// Bytes that a step gives to be written, beside what is held; none where they are not bounded.

@@ -23,6 +23,9 @@ pub enum ConfineStep {
     NoNewPrivs,
     /// Landlock, all of it in one ruleset.
     Landlock(LandlockRules),
+    /// A filter before the payload's own, by which an attribute's value is short: where what is written is bounded, and
+    /// whatever filter was chosen.
+    ShortAttributes,
     /// The filter of system calls; always last before exec.
     Seccomp {
         /// Which program.

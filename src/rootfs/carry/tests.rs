@@ -14,7 +14,9 @@ fn carried(fill: impl FnOnce(&Path)) -> (tempfile::TempDir, LeftOut) {
     std::fs::create_dir(&to).unwrap();
     fill(&from);
     let open = |path: &Path| openat(CWD, path, DIRECTORY, Mode::empty()).unwrap();
-    let left_out = carry(open(&from).as_fd(), open(&to).as_fd(), open(dir.path()).as_fd()).unwrap();
+    let left_out =
+        carry(open(&from).as_fd(), open(&to).as_fd(), open(dir.path()).as_fd(), Lists::Any)
+            .unwrap();
     assert!(!dir.path().join(LINKS).exists());
     (dir, left_out)
 }
@@ -104,7 +106,7 @@ fn what_cannot_be_held_is_left_out_and_named_and_the_rest_comes() {
     std::fs::create_dir(&to).unwrap();
     let open = |path: &Path| openat(CWD, path, DIRECTORY, Mode::empty()).unwrap();
     let (from, beside) = (open(memory.path()), open(disk.path()));
-    let left_out = carry(from.as_fd(), open(&to).as_fd(), beside.as_fd()).unwrap();
+    let left_out = carry(from.as_fd(), open(&to).as_fd(), beside.as_fd(), Lists::Any).unwrap();
     let expected = if fits {
         LeftOut::default()
     } else {
@@ -131,6 +133,7 @@ fn a_full_target_ends_the_copy_and_says_where() {
     // In the way of what is to be made: any errno that is not one thing's own.
     std::fs::create_dir(dir.path().join("to/d")).unwrap();
     let open = |name: &str| openat(CWD, dir.path().join(name), DIRECTORY, Mode::empty()).unwrap();
-    let stuck = carry(open("from").as_fd(), open("to").as_fd(), open(".").as_fd()).unwrap_err();
+    let stuck =
+        carry(open("from").as_fd(), open("to").as_fd(), open(".").as_fd(), Lists::Any).unwrap_err();
     assert_eq!(stuck, Stuck { at: b"d".to_vec(), errno: Errno::EXIST });
 }

@@ -46,7 +46,7 @@ struct Builtin {
 
 const DEFAULT: &str = include_str!("../../../profiles/seccomp/default.toml");
 
-const BUILTIN: [Builtin; 8] = [
+const BUILTIN: [Builtin; 9] = [
     Builtin { name: "default", text: DEFAULT, abi32: None },
     Builtin { name: "default-32", text: DEFAULT, abi32: Some(Abi32::Allow) },
     Builtin {
@@ -75,6 +75,11 @@ const BUILTIN: [Builtin; 8] = [
         abi32: None,
     },
     Builtin {
+        name: "attributes",
+        text: include_str!("../../../profiles/seccomp/attributes.toml"),
+        abi32: None,
+    },
+    Builtin {
         name: "floor",
         text: include_str!("../../../profiles/seccomp/floor.toml"),
         abi32: None,
@@ -85,7 +90,8 @@ const BUILTIN: [Builtin; 8] = [
 pub const FOR_PAYLOADS: [&str; 3] = ["default", "default-32", "strict"];
 
 /// A built-in policy: one [`FOR_PAYLOADS`], `init` for pid 1, `fuse` for fuse-overlayfs, `netstack`, `holder` for
-/// that of a network, or `floor`, which goes before a policy of somebody else. `None` when there is none of this name.
+/// that of a network, `attributes` for whoever's disk space is bounded, or `floor`, which goes before a policy of somebody else.
+/// `None` when there is none of this name.
 pub fn builtin(name: &str) -> Result<Option<Policy>, PolicyError> {
     let Some(builtin) = BUILTIN.iter().find(|builtin| builtin.name == name) else {
         return Ok(None);

@@ -2,6 +2,7 @@
 
 mod again;
 mod apply;
+mod attributes;
 mod copies;
 mod discard;
 mod disk;
