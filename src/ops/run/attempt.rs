@@ -8,6 +8,7 @@ use super::again::{self, Again};
 use super::end::{self, Over};
 use super::join::{Joined, Way};
 use super::refute::refuted;
+use super::size::verify_size;
 use super::{Desk, RunError, capture, explain, held};
 use crate::confine::seccomp::{self, Program};
 use crate::host::written;
@@ -165,6 +166,9 @@ impl Prepared {
         (prepared.published, prepared.ports) = (opened.sockets.into(), opened.ports);
         prepared.capture = capture::open(spec)?;
         prepared.store = open_store(plan)?;
+        if prepared.store.is_some() {
+            verify_size(spec)?;
+        }
         held::verify_room(plan, prepared.store.as_ref())?;
         // The store is known to be the caller's by now, and nothing is in it that a policy with a mistake
         // would leave there.

@@ -69,6 +69,8 @@ impl Explain for RunError {
             Self::Random(_)
             | Self::Descriptor(_)
             | Self::Processes { .. }
+            // The report knows what to do about every `EFBIG`.
+            | Self::Size { .. }
             | Self::Left { .. }
             | Self::Changes(_)
             | Self::Apply(_) => None,

@@ -21,6 +21,7 @@ mod held;
 mod join;
 mod preview;
 mod refute;
+mod size;
 mod watch;
 
 use std::collections::BTreeSet;
@@ -222,6 +223,15 @@ pub enum RunError {
          long to be held"
     )]
     TooLong,
+    /// The caller's files may not be as large as what is kept of a run.
+    #[error("cannot keep files of {least} bytes in the store")]
+    Size {
+        /// Bytes.
+        least: u64,
+        /// That they are too large.
+        #[source]
+        source: Errno,
+    },
     /// The supervision.
     #[error(transparent)]
     Supervise(#[from] SuperviseError),

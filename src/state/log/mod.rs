@@ -113,6 +113,11 @@ impl Head {
     }
 }
 
+/// The most bytes of one file of a log with a bound.
+pub fn largest(bound: u64) -> u64 {
+    bound.max(MOST as u64).saturating_add((FILE_HEAD + ENTRY_HEAD) as u64)
+}
+
 fn file_head(number: u64) -> [u8; FILE_HEAD] {
     let mut bytes = [0; FILE_HEAD];
     for (to, from) in bytes.iter_mut().zip(MAGIC.into_iter().chain(number.to_le_bytes())) {

@@ -72,7 +72,7 @@ impl Writer {
 
     fn add(&mut self, stream: Stream, time: Timestamp, data: &[u8]) -> Result<(), Errno> {
         let size = (ENTRY_HEAD + data.len()) as u64;
-        if self.length + size > self.bound.max(MOST as u64) + (FILE_HEAD + ENTRY_HEAD) as u64 {
+        if self.length + size > super::largest(self.bound) {
             self.turn()?;
         }
         let within = match stream {

@@ -40,16 +40,37 @@ fn a_bounded_file_size_is_told_and_is_the_programs_too() {
     let world = World::new();
     // Without a layer nothing is written before the program starts.
     if overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
-        for limit in ["--fsize=0", "--fsize=5120"] {
+        // The last but one is enough for the first record, and not for the last.
+        for limit in
+            ["--fsize=0", "--fsize=5120", "--fsize=18432", "--fsize=18432:", "--fsize=262143"]
+        {
             limited(&world, limit).run("true").refuses_with(&[
                 "bryo: cannot ",
-                "file too large\n",
+                "in the store: EFBIG (file too large)\n",
                 "hint: the limit of the size of files (`ulimit -f`) holds for bryo too",
             ]);
         }
     }
+    // What is asked for the program alone is no matter of bryo's.
+    world.sandbox().args(["--ulimit", "fsize=16"]).run("true").succeeds();
     // What bryo ignores the program does not.
     let mask = "grep SigIgn /proc/self/status; head -c 2097152 /dev/zero >/tmp/big; echo $?";
     let ended = limited(&world, "--fsize=1048576").run(mask);
     ended.succeeds().stdout_is("SigIgn:\t0000000000000000\n153\n");
+}
+
+#[test]
+fn a_log_that_could_not_come_to_its_bound_is_not_begun() {
+    let world = World::new();
+    world.keeps(1);
+    let detached = |flags: &[&str]| {
+        limited(&world, "--fsize=1048576").arg("-d").args(flags).leaves().run("echo said")
+    };
+    detached(&[]).refuses_with(&[
+        "bryo: cannot keep files of 16777248 bytes in the store: EFBIG (file too large)\n",
+        "hint: the limit of the size of files (`ulimit -f`) holds for bryo too",
+    ]);
+    let id = detached(&["--log-max-size", "512k"]).succeeds().stdout();
+    world.bryo(["wait", id.trim()]).ends().succeeds();
+    world.bryo(["logs", id.trim()]).ends().succeeds().stdout_is("said\n");
 }
