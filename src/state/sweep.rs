@@ -14,10 +14,12 @@
 //!   one lock attempt each. What a run removes meanwhile is limited: the rest is left in `trash`.
 //! - What cannot be understood (a newer bryo's record) or removed is left as it is, for `bryo rm`.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::io::Errno;
 
+use super::bin::unlink_if_file;
 use super::directory;
 use super::error::StateError;
 use super::farewell::{Farewell, KILLED};
@@ -25,7 +27,7 @@ use super::found::{Found, read_json};
 use super::held::HeldState;
 use super::id::SandboxId;
 use super::record::{Outcome, Record};
-use super::remove::remove_tree;
+use super::remove::{make_accessible, remove_tree};
 use super::sandbox::{SandboxDirectory, try_lock};
 use super::spare;
 use super::store::{NAMES, Place, Store, TRASH};
@@ -220,7 +222,19 @@ fn remove_trash(
     budget: &mut u64,
 ) -> Result<bool, StateError> {
     let failed = |source| StateError::Lock { id, source };
-    let Some(directory) = directory::open_if_there(trash, id.as_str()).map_err(failed)? else {
+    if unlink_if_file(trash, id)? {
+        return Ok(true);
+    }
+    let opened = match directory::open_if_there(trash, id.as_str()) {
+        // A payload's own, as it was.
+        Err(Errno::ACCESS) => {
+            let name = CString::new(id.as_str()).unwrap_or_default();
+            make_accessible(trash, &name)
+                .and_then(|()| directory::open_if_there(trash, id.as_str()))
+        }
+        opened => opened,
+    };
+    let Some(directory) = opened.map_err(failed)? else {
         return Ok(false);
     };
     if !try_lock(&directory).map_err(failed)? {

@@ -154,3 +154,44 @@ fn a_disk_that_holds_no_more_files_keeps_no_record_from_being_written_nor_a_sand
     let said = "ended with 7\nfast exited 7\ngone\nended with 125\nslow no space\ngone\n";
     ended.stdout_is(said);
 }
+
+/// The same, of which nothing is left by the time that what a payload wrote is dropped, one path after the other.
+const NONE_LEFT: &str = r#"
+mount -t tmpfs -o nr_inodes=130,size=4m,mode=0755 none small && cd small || exit 1
+mkdir home project; export HOME=$PWD/home; cd project; echo old >old; mkdir replaced; echo in >replaced/in
+"$1" run --name n -- sh -c 'echo x >file; ln -s to link; mkdir -p dir/sub; echo y >dir/sub/y; chmod 0 dir; echo new >old
+    echo kept >kept; rm -r replaced; mkdir replaced; echo z >replaced/z'
+i=0; while touch ../x$i 2>/dev/null; do i=$((i + 1)); done
+mkdir ../none 2>/dev/null || echo none left
+for path in ./file ./link ./dir ./old; do "$1" discard n $path || echo $path is still there; done
+"$1" diff --name-status n | sed "s,$PWD/,,"
+ls "$HOME/.local/share/bryo/trash"
+"$1" discard n ./replaced/z || echo not that
+"$1" discard n >/dev/null && "$1" ps -a -q
+"#;
+
+#[test]
+fn what_was_written_is_dropped_on_a_disk_that_holds_no_more_files() {
+    let world = World::new();
+    world.folder("project/small");
+    let ended = world
+        .program("/usr/bin/unshare", ["-rm", "/bin/sh", "-c", NONE_LEFT, "-"])
+        .arg(crate::support::bryo())
+        .ends()
+        .succeeds();
+    ended.stdout_is("none left\nA kept\nD replaced/in\nA replaced/z\n").stderr_is("");
+}
+
+#[test]
+fn what_an_interrupted_removal_left_in_the_trash_is_removed_whatever_it_is() {
+    let world = World::new();
+    world.bryo(["run", "--rm", "--", "true"]).ends().succeeds();
+    let trash = world.store().join("trash");
+    std::fs::create_dir_all(trash.join("00000000000d/in")).unwrap();
+    std::fs::write(trash.join("00000000000f"), "").unwrap();
+    std::os::unix::fs::symlink("/", trash.join("00000000000e")).unwrap();
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+    std::fs::set_permissions(trash.join("00000000000d"), closed).unwrap();
+    world.bryo(["ps"]).ends().succeeds().stderr_is("");
+    assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
+}
