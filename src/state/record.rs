@@ -345,6 +345,18 @@ impl Record {
         self.spec.lifetime.detached.is_some()
     }
 
+    /// What a run was, with how it ended and nothing else of its end.
+    pub(super) fn end_of(&self, begun: Self) -> Self {
+        Self {
+            outcome: self.outcome.clone(),
+            cgroup: self.cgroup.clone(),
+            held: self.held.clone(),
+            changes: self.changes,
+            size: self.size,
+            ..begun
+        }
+    }
+
     /// As `bryo inspect` and `--report` show it: indented, one newline at the end.
     pub fn to_pretty_json(&self) -> Result<String, serde_json::Error> {
         pretty_json(self)

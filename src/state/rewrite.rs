@@ -4,7 +4,7 @@
 //! - The first record is written in place, the last one beside it and renamed. A reader that meets half
 //!   a record sees a sandbox that is starting, if it is locked.
 //! - Where the disk has no room for one more file, the last is written over the first, once the room for that is
-//!   certain.
+//!   certain. Where it has none for a longer one either, how the run ended comes into the first, which has room for that.
 
 use rustix::fs::{
     AtFlags, FallocateFlags, Mode, OFlags, fallocate, fstat, openat, renameat, unlinkat,
@@ -16,6 +16,8 @@ use super::record::Record;
 use super::sandbox::{RECORD, SandboxDirectory, write_all};
 
 const NEW_RECORD: &str = "record.new";
+/// Bytes behind the first record for how the run ends.
+const END: usize = 1024;
 
 impl SandboxDirectory {
     /// Replaces the record.
@@ -32,14 +34,28 @@ impl SandboxDirectory {
         }
     }
 
-    /// Writes the record in its place, in one call and as long as the one before at least: whoever reads it meanwhile
-    /// sees no end of the other.
     fn overwrite_record(&self, record: &Record) -> Result<(), StateError> {
-        let failed = |source| StateError::WriteRecord { id: self.id(), source };
         match unlinkat(self.descriptor(), NEW_RECORD, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => {}
-            Err(source) => return Err(failed(source)),
+            Err(source) => return Err(StateError::WriteRecord { id: self.id(), source }),
         }
+        self.write_over(record)
+    }
+
+    /// Replaces the record of a run that has ended; where there is no room for that, by its first one with how it ended.
+    pub(super) fn write_end(&self, record: &Record) -> Result<(), StateError> {
+        match self.replace_record(record) {
+            Err(StateError::WriteRecord { source: Errno::NOSPC | Errno::DQUOT, .. }) => {
+                self.write_over(&record.end_of(self.record()?))
+            }
+            other => other,
+        }
+    }
+
+    /// Writes the record in its place, in one call and as long as the one before at least: whoever reads it meanwhile
+    /// sees no end of the other.
+    fn write_over(&self, record: &Record) -> Result<(), StateError> {
+        let failed = |source| StateError::WriteRecord { id: self.id(), source };
         let mut text = serde_json::to_vec(record)
             .map_err(|source| StateError::EncodeRecord { id: self.id(), source })?;
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -58,8 +74,11 @@ impl SandboxDirectory {
 
     pub(super) fn write_record(&self, name: &str, record: &Record) -> Result<(), StateError> {
         let failed = |source| StateError::WriteRecord { id: self.id(), source };
-        let text = serde_json::to_vec(record)
+        let mut text = serde_json::to_vec(record)
             .map_err(|source| StateError::EncodeRecord { id: self.id(), source })?;
+        if name == RECORD {
+            text.resize(text.len() + END, b' ');
+        }
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
         let file =
             openat(self.descriptor(), name, flags | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR)

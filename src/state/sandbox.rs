@@ -230,7 +230,7 @@ impl SandboxDirectory {
 
     /// Ends the run and keeps its record and layers.
     pub fn keep(mut self, record: &Record) -> Result<(), StateError> {
-        self.replace_record(record)?;
+        self.write_end(record)?;
         layer::clear_work(&self.directory).map_err(|source| StateError::Move {
             id: self.id,
             to: Place::Kept.name(),

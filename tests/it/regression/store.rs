@@ -195,3 +195,31 @@ fn what_an_interrupted_removal_left_in_the_trash_is_removed_whatever_it_is() {
     world.bryo(["ps"]).ends().succeeds().stderr_is("");
     assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
 }
+
+/// A store on a file system of 8 MB, where one payload leaves half of it and stays for longer than the floor is looked at
+/// once, another less than a twentieth and a third nothing, and these stay until that is seen.
+const ROOM: &str = r#"
+mount -t tmpfs -o size=8m,mode=0755 none small && cd small || exit 1
+mkdir home project; export HOME=$PWD/home; cd project
+"$1" run --name half -- sh -c 'head -c 4000000 /dev/zero >x; sleep 2; exit 7'; echo "ended with $?"
+"$1" inspect half | grep -c '"watched"'
+"$1" rm half >/dev/null
+"$1" run --name all -- sh -c 'head -c 8000000 /dev/zero >x; exec sleep 60'; echo "ended with $?"
+"$1" ps -a --filter name=all --format '{{.Names}} {{.Status}}'
+"$1" rm all >/dev/null
+"$1" run --name none -- sh -c 'head -c 9000000 /dev/zero >x 2>/dev/null; exec sleep 60' 2>/dev/null; echo "ended with $?"
+"$1" ps -a --filter name=none --format '{{.Names}} {{.Status}}'; df --output=avail . | tail -n 1 | tr -d ' '
+"$1" discard none ./x && "$1" diff none && [ $(df --output=avail . | tail -n 1) -gt 7000 ] && echo room again
+"#;
+
+#[test]
+fn a_run_that_leaves_less_than_a_twentieth_of_the_disk_is_ended() {
+    let world = World::new();
+    world.folder("project/small");
+    let ended = world
+        .program("/usr/bin/unshare", ["-rm", "/bin/sh", "-c", ROOM, "-"])
+        .arg(crate::support::bryo())
+        .ends()
+        .succeeds();
+    ended.stdout_is("ended with 7\n1\nended with 125\nall no space\nended with 125\nnone no space\n0\nroom again\n");
+}
