@@ -15,7 +15,7 @@ use super::joinable::Joinable;
 use super::netstack::Netstack;
 use super::wire::{FromSandbox, ToSandbox};
 use super::{
-    Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, payload, sandbox,
+    Enforced, Host, LaunchError, Relay, Running, StepError, action, enter, payload, pipes, sandbox,
 };
 use crate::plan::entry;
 use crate::plan::step::{
@@ -125,13 +125,21 @@ fn flags(plan: &Plan) -> CloneFlags {
     flags
 }
 
-/// Pipes for the descriptors that are relayed: our ends, and the payload's.
+/// Pipes for the descriptors that are relayed: our ends, and the payload's. Those of the caller that are kept are opened
+/// once more for it.
 fn relays(plan: &Plan) -> Result<(Vec<Relay>, Vec<Relay>), Errno> {
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for (_, action) in plan.of(Stage::Payload) {
-        let Action::Process(ProcessStep::Stdio { number, with: StdioPlan::Relay }) = action else {
-            continue;
-        };
+        let Action::Process(ProcessStep::Stdio { number, with }) = action else { continue };
+        match with {
+            StdioPlan::Relay => {}
+            StdioPlan::Keep => {
+                let end = pipes::standard(*number).and_then(pipes::open_again);
+                theirs.extend(end.map(|end| Relay { number: *number, end }));
+                continue;
+            }
+            StdioPlan::Null | StdioPlan::Pty => continue,
+        }
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         let (our_end, their_end) = if *number == 0 { (write, read) } else { (read, write) };
         ours.push(Relay { number: *number, end: our_end });

@@ -46,6 +46,7 @@ mod launcher;
 mod names;
 pub mod netstack;
 mod payload;
+pub mod pipes;
 mod sandbox;
 #[cfg(test)]
 mod tests;

@@ -30,6 +30,7 @@ pub(super) struct Prepared<'a> {
     filter: Option<&'a [Instruction]>,
     /// The filter that goes before it, where the plan has one.
     attributes: Option<Vec<Instruction>>,
+    /// Pipes that we made, or opened once more.
     relays: Vec<Relay>,
     image: Option<ExecImage>,
     /// Where the program may be: one place when it has a slash.
@@ -163,7 +164,10 @@ impl<'a> Prepared<'a> {
     /// Puts something at descriptor 0, 1, or 2.
     fn put(&self, number: u8, with: StdioPlan, slave: Option<BorrowedFd<'_>>) -> Result<()> {
         match with {
-            StdioPlan::Keep => Ok(()),
+            StdioPlan::Keep => match self.end(number) {
+                Some(end) => duplicate(end, number),
+                None => Ok(()),
+            },
             StdioPlan::Null => {
                 let null =
                     rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
@@ -175,12 +179,12 @@ impl<'a> Prepared<'a> {
                 Ok(())
             }
             StdioPlan::Pty => duplicate(slave.ok_or(Errno::ENOTTY)?, number),
-            StdioPlan::Relay => {
-                let relay =
-                    self.relays.iter().find(|relay| relay.number == number).ok_or(Errno::EBADF)?;
-                duplicate(relay.end.as_fd(), number)
-            }
+            StdioPlan::Relay => duplicate(self.end(number).ok_or(Errno::EBADF)?, number),
         }
+    }
+
+    fn end(&self, number: u8) -> Option<BorrowedFd<'_>> {
+        self.relays.iter().find(|relay| relay.number == number).map(|relay| relay.end.as_fd())
     }
 
     fn confine(

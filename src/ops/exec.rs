@@ -23,6 +23,7 @@ use super::stop::refusal;
 use super::stores::Here;
 use super::sweep::sweep_briefly;
 use crate::host::stdio;
+use crate::launch::pipes::{Pipes, open_again};
 use crate::launch::{Enforced, Relay, Running};
 use crate::plan::PlanError;
 use crate::plan::entry::{Descriptors, Entry, Foreground, plan_descriptors};
@@ -232,11 +233,13 @@ struct Ends {
     /// What that is, seen from inside.
     inside: [StdioPlan; 3],
     relays: Vec<Relay>,
+    /// The caller's, which are put back at the end.
+    _pipes: Pipes,
 }
 
 impl Ends {
     fn new(planned: [StdioPlan; 3]) -> SysResult<Self> {
-        let mut relays = Vec::new();
+        let (mut relays, pipes) = (Vec::new(), Pipes::look());
         let [input, output, errors] = planned;
         let stdio = [
             end(0, input, &mut relays)?,
@@ -248,7 +251,7 @@ impl Ends {
             StdioPlan::Relay => StdioPlan::Keep,
             other => other,
         });
-        Ok(Self { stdio, inside, relays })
+        Ok(Self { stdio, inside, relays, _pipes: pipes })
     }
 }
 
@@ -263,6 +266,11 @@ fn end(number: u8, planned: StdioPlan, relays: &mut Vec<Relay>) -> SysResult<Own
             Ok(theirs)
         }
         StdioPlan::Keep | StdioPlan::Pty => {
+            if planned == StdioPlan::Keep
+                && let Some(again) = open_again(standard(number))
+            {
+                return Ok(again);
+            }
             // Under `--tty` something else than a terminal may stand there, or nothing.
             Ok(rustix::io::fcntl_dupfd_cloexec(standard(number), 3).or_else(|_| null())?)
         }

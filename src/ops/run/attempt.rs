@@ -12,6 +12,7 @@ use super::size::verify_size;
 use super::{Desk, RunError, capture, explain, held};
 use crate::confine::seccomp::{self, Program};
 use crate::host::written;
+use crate::launch::pipes::Pipes;
 use crate::launch::{self, Host, LaunchError, LayerDirectories};
 use crate::net::publish::Opened;
 use crate::net::user::published::Published;
@@ -97,6 +98,7 @@ pub(super) fn carry_out(
     others: Others<'_>,
     (signals, mut desk): (Signals, Option<&mut dyn Desk>),
 ) -> Result<Over, Failed> {
+    let _put_back_at_the_end = Pipes::look();
     // Before anything is made that an error would leave.
     let way = Way::into(others.joined)?;
     let prepared = match Prepared::new(spec, plan, others.again) {

@@ -1,10 +1,15 @@
 //! Open files and working directories that lead out, and what `/proc` tells of our own processes.
 
 use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
+use rustix::fs::{OFlags, fcntl_getfl};
+use rustix::pipe::fcntl_getpipe_size;
+
 use super::{home_is_a_copy, sandbox};
-use crate::support::{Stdin, World};
+use crate::support::{Running, Stdin, World};
 
 const OPEN: &str = "for n in 3 4 5 6 7 8 9 10 11 12 100 1500 3000; do \
                     if [ -e /proc/self/fd/$n ]; then echo open $n; fi; done";
@@ -148,4 +153,48 @@ fn a_link_in_place_of_its_directory_does_not_lead_an_entry_to_the_host() {
     }
     running.kill(rustix::process::Signal::TERM);
     running.ends().exits_with(143);
+}
+
+/// Has descriptors 0 and 1 wait for nothing and hold little, says so, and stays until nothing more comes in.
+const SPOIL: &str = r"
+import fcntl, os, select
+for fd in (0, 1):
+    fcntl.fcntl(fd, fcntl.F_SETFL, fcntl.fcntl(fd, fcntl.F_GETFL) | os.O_NONBLOCK)
+    fcntl.fcntl(fd, 1031, 4096)
+os.write(1, b'x')
+select.select([0], [], [])
+";
+
+/// Which of the caller's pipes wait while what [`SPOIL`] is runs, and after it; and what they hold then.
+fn spoilt(start: impl FnOnce(Stdin, File) -> Running) -> ([bool; 2], [bool; 2], [usize; 2]) {
+    let ((input, into), (mut out, output)) = (std::io::pipe().unwrap(), std::io::pipe().unwrap());
+    let (shared, too) = (input.try_clone().unwrap(), output.try_clone().unwrap());
+    let running = start(Stdin::File(OwnedFd::from(shared).into()), OwnedFd::from(too).into());
+    out.read_exact(&mut [0]).unwrap();
+    let ends = [input.as_fd(), output.as_fd()];
+    let wait = || ends.map(|fd| !fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK));
+    let meanwhile = wait();
+    drop(into);
+    running.ends().succeeds();
+    (meanwhile, wait(), ends.map(|fd| fcntl_getpipe_size(fd).unwrap()))
+}
+
+#[test]
+fn what_a_payload_does_to_the_callers_pipes_ends_with_it() {
+    let world = World::new();
+    world.file("project/spoil.py", SPOIL);
+    let python = || world.program("/usr/bin/python3", ["spoil.py"]);
+    let control = spoilt(|input, output| python().stdin(input).stdout_to(output).starts());
+    assert_eq!(control, ([false; 2], [false; 2], [4096; 2]), "the control");
+    let unspoilt = ([true; 2], [true; 2], [65536; 2]);
+    let run = spoilt(|input, output| {
+        sandbox(&world).stdin(input).stdout_to(output).start("exec python3 spoil.py")
+    });
+    assert_eq!(run, unspoilt);
+    let running = sandbox(&world).args(["--name", "n"]).start("echo up; exec sleep 100");
+    running.says("up");
+    let exec = world.bryo(["exec", "n", "python3", "spoil.py"]);
+    assert_eq!(spoilt(|input, output| exec.stdin(input).stdout_to(output).starts()), unspoilt);
+    world.bryo(["stop", "-t", "0", "n"]).ends().succeeds();
+    running.ends();
 }
