@@ -10,13 +10,13 @@
 //!   like lines. `--since` cuts where the time is, and shows what is left of the line.
 //! - `--tail` counts lines of both streams together, in the order in which they were begun.
 
-mod sieve;
+mod lines;
 
 use std::io;
 use std::time::Duration;
 
-pub use sieve::Form;
-use sieve::Sieve;
+pub use lines::Form;
+use lines::LineFilter;
 
 use super::error::OpsError;
 use super::sweep::sweep;
@@ -93,12 +93,12 @@ pub fn logs(
         }
         None => 0,
     };
-    let mut sieve = Sieve::new(form, skip);
+    let mut filter = LineFilter::new(form, skip);
     let mut is_first = true;
     loop {
         // Asked before the log is read: what was written before the end is read after it.
         let over = follow.as_ref().is_none_or(Follow::is_over);
-        let more = give(&found, &mut reader, part, &mut sieve, sink)?;
+        let more = give(&found, &mut reader, part, &mut filter, sink)?;
         sink.flush().map_err(OpsError::Write)?;
         match &follow {
             Some(_) if more && std::mem::take(&mut is_first) => reader.unbind(),
@@ -106,7 +106,7 @@ pub fn logs(
                 follow.wait().map_err(|source| OpsError::Wait { id: found.id(), source })?;
             }
             _ => {
-                sieve.finish(sink).and_then(|()| sink.flush()).map_err(OpsError::Write)?;
+                filter.finish(sink).and_then(|()| sink.flush()).map_err(OpsError::Write)?;
                 return Ok(());
             }
         }
@@ -118,7 +118,7 @@ fn give(
     found: &Found,
     reader: &mut Reader,
     part: Part,
-    sieve: &mut Sieve,
+    filter: &mut LineFilter,
     sink: &mut dyn Sink,
 ) -> Result<bool, OpsError> {
     let failed = |source| StateError::ReadLog { id: found.id(), source };
@@ -127,9 +127,9 @@ fn give(
             return Ok(false);
         }
         if part.since.is_none_or(|since| entry.time >= since) {
-            sieve.pass(&entry, sink).map_err(OpsError::Write)?;
+            filter.pass(&entry, sink).map_err(OpsError::Write)?;
         } else {
-            sieve.pass_over(&entry);
+            filter.pass_over(&entry);
         }
     }
     if reader.take_missed() {
@@ -152,8 +152,8 @@ fn count(found: &Found, mut reader: Reader, part: Part) -> Result<u64, OpsError>
             Ok(())
         }
     }
-    let mut sieve = Sieve::new(Form::Lines, 0);
-    give(found, &mut reader, part, &mut sieve, &mut Nowhere)?;
-    sieve.finish(&mut Nowhere).map_err(OpsError::Write)?;
-    Ok(sieve.lines())
+    let mut filter = LineFilter::new(Form::Lines, 0);
+    give(found, &mut reader, part, &mut filter, &mut Nowhere)?;
+    filter.finish(&mut Nowhere).map_err(OpsError::Write)?;
+    Ok(filter.lines())
 }

@@ -29,7 +29,7 @@ const REST: usize = 8 << 10;
 
 /// What is known while entries pass.
 #[derive(Debug)]
-pub(super) struct Sieve {
+pub(super) struct LineFilter {
     form: Form,
     /// Lines that are still to be left out.
     skip: u64,
@@ -73,7 +73,7 @@ impl Line {
     }
 }
 
-impl Sieve {
+impl LineFilter {
     pub(super) fn new(form: Form, skip: u64) -> Self {
         Self { form, skip, lines: 0, streams: <[Line; 2]>::default() }
     }
@@ -164,8 +164,8 @@ mod tests {
         }
     }
 
-    fn sieved(form: Form, skip: u64) -> (String, u64) {
-        let mut sieve = Sieve::new(form, skip);
+    fn filtered(form: Form, skip: u64) -> (String, u64) {
+        let mut filter = LineFilter::new(form, skip);
         let mut text = Text::default();
         for (n, stream, bytes) in [
             (1, Stream::Output, "a\nb"),
@@ -176,34 +176,34 @@ mod tests {
         ] {
             let time = Timestamp::from_nanoseconds(n);
             let entry = Entry { stream, goes_on: false, time, bytes: bytes.as_bytes() };
-            sieve.pass(&entry, &mut text).unwrap();
+            filter.pass(&entry, &mut text).unwrap();
         }
-        (text.0, sieve.lines())
+        (text.0, filter.lines())
     }
 
     #[test]
     fn a_line_belongs_to_its_stream_wherever_it_is_cut() {
-        assert_eq!(sieved(Form::Lines, 0), ("a\nb!x\nc\nd!y\n".to_owned(), 5));
-        assert_eq!(sieved(Form::Lines, 2).0, "!x\nd!y\n");
-        assert_eq!(sieved(Form::Lines, 9).0, "");
-        let times = sieved(Form::Times, 3).0;
+        assert_eq!(filtered(Form::Lines, 0), ("a\nb!x\nc\nd!y\n".to_owned(), 5));
+        assert_eq!(filtered(Form::Lines, 2).0, "!x\nd!y\n");
+        assert_eq!(filtered(Form::Lines, 9).0, "");
+        let times = filtered(Form::Times, 3).0;
         assert_eq!(times, "1970-01-01T00:00:00.000000003Z d!1970-01-01T00:00:00.000000004Z !y\n");
     }
 
     #[test]
     fn the_rest_of_a_line_whose_beginning_is_gone_is_left_out() {
         let shown = |entries: &[(bool, Vec<u8>)], known: bool| {
-            let (mut sieve, mut text) = (Sieve::new(Form::Lines, 0), Text::default());
+            let (mut filter, mut text) = (LineFilter::new(Form::Lines, 0), Text::default());
             for (goes_on, bytes) in entries {
                 let (stream, time) = (Stream::Output, Timestamp::from_nanoseconds(1));
                 let entry = Entry { stream, goes_on: *goes_on, time, bytes };
                 if known {
-                    sieve.pass_over(&entry);
+                    filter.pass_over(&entry);
                 }
-                sieve.pass(&entry, &mut text).unwrap();
+                filter.pass(&entry, &mut text).unwrap();
             }
-            sieve.finish(&mut text).unwrap();
-            (text.0, sieve.lines())
+            filter.finish(&mut text).unwrap();
+            (text.0, filter.lines())
         };
         let entry = |goes_on, bytes: &str| (goes_on, bytes.as_bytes().to_vec());
         let cut = [entry(true, "of a"), entry(true, " line\nnext\nla"), entry(true, "st")];
