@@ -36,7 +36,8 @@ impl Probe {
         Ok(())
     }
 
-    /// The links on the ways to the settings, to the profiles in them, and to the stores.
+    /// The links on the ways to the settings, to the profiles in them, and to the stores. After [`Probe::mounts`], whose
+    /// twins links have.
     pub fn ways(&mut self) -> Result<(), HostError> {
         let settings = self.settings_folders()?;
         let homes = self.own_homes()?;

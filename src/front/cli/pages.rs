@@ -188,6 +188,9 @@ Keeps changes and records here instead.
 .TP
 NO_COLOR, CLICOLOR_FORCE
 Never, or always, write colours.
+.TP
+PAGER
+Shows what `bryo diff` lists on a terminal; less \-R where it is not set.
 "#;
 
 /// `bryo completions SHELL`.
