@@ -166,6 +166,6 @@ mod tests {
     #[test]
     fn every_key_and_word_of_the_list_is_read() {
         let read = |text: &str| read_filter(text, &mut Filter::default());
-        crate::ops::filter::assert_all_are_read(&FILTERS, read);
+        assert_eq!(crate::ops::filter::unread(&FILTERS, read), [""; 0]);
     }
 }

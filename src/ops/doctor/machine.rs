@@ -18,6 +18,15 @@ use crate::spec::net::Tool;
 
 use super::PackageManager;
 
+/// Where `doctor` runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Where {
+    /// On a machine, or in a container.
+    Machine,
+    /// In a sandbox of bryo's.
+    Sandbox,
+}
+
 /// What was seen.
 #[derive(Debug, Clone)]
 pub struct Machine {
@@ -55,8 +64,8 @@ pub struct Machine {
     pub first_free_subid: u64,
     /// `kernel.threads-max`.
     pub threads_max: Option<u64>,
-    /// Whether all this was seen in a sandbox of bryo's.
-    pub in_sandbox: bool,
+    /// Where all this was seen.
+    pub place: Where,
 }
 
 impl Machine {
@@ -108,7 +117,7 @@ impl Machine {
             packages,
             first_free_subid: first_free(),
             threads_max: read_number("/proc/sys/kernel/threads-max"),
-            in_sandbox: is_in_sandbox(),
+            place: if is_in_sandbox() { Where::Sandbox } else { Where::Machine },
             facts,
             unread,
         }

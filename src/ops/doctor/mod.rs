@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::spec::text::pretty_json;
 
-pub use machine::Machine;
+pub use machine::{Machine, Where};
 pub use remedy::{Fix, PackageManager, Remedy};
 pub use script::fix_script;
 pub use text::render_text;
@@ -109,12 +109,13 @@ pub fn examine() -> Report {
 /// What follows from what was seen.
 pub fn diagnose(machine: &Machine) -> Report {
     let mut findings = findings::all(machine);
-    if machine.in_sandbox {
+    let in_sandbox = machine.place == Where::Sandbox;
+    if in_sandbox {
         findings = findings.into_iter().map(around::turned).collect();
         findings.insert(0, around::told());
     }
     let default_run_works = findings.iter().all(|finding| finding.state != State::Broken);
-    Report { version: VERSION, default_run_works, in_sandbox: machine.in_sandbox, findings }
+    Report { version: VERSION, default_run_works, in_sandbox, findings }
 }
 
 impl Finding {

@@ -98,7 +98,7 @@ fn well() -> Machine {
         packages: Some(PackageManager::AptGet),
         first_free_subid: 165_536,
         threads_max: Some(120_000),
-        in_sandbox: false,
+        place: Where::Machine,
     }
 }
 

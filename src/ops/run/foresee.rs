@@ -117,11 +117,10 @@ fn follow(foresight: &Foresight, path: &SandboxPath) -> Found {
                 if target.is_absolute() {
                     here = SandboxPath::root();
                 }
-                parts(target)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                    .for_each(|name| names.push_front(name));
+                let led: Vec<OsString> = parts(target).collect();
+                for name in led.into_iter().rev() {
+                    names.push_front(name);
+                }
                 last = Found::Directory;
             }
             Step::Link(_) => return Found::Unknown,
@@ -155,11 +154,13 @@ fn step(foresight: &Foresight, at: &SandboxPath) -> Step {
         Ok(seen) => seen,
         Err(error) => {
             let is_absent = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory);
-            return Step::End(match is_absent {
-                true if foresight.holds(at) => Found::Directory,
-                true => Found::Nothing,
+            return Step::End(if !is_absent {
                 // Of what cannot be looked at nobody knows.
-                false => Found::Unknown,
+                Found::Unknown
+            } else if foresight.holds(at) {
+                Found::Directory
+            } else {
+                Found::Nothing
             });
         }
     };

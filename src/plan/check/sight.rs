@@ -263,6 +263,7 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
         Err(CheckError::Seen { what: what.clone(), at: at.clone() })
     };
     let windows = Windows::of(tree);
+    let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
     for store in facts.store_places() {
         if let Some(at) = windows.sighting(&store, &Kind::Directory) {
             return seen(&store, &at);
@@ -277,7 +278,6 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
         }
     }
     for request in spec.rootfs.requests.iter().filter(|request| request.access == Access::Hide) {
-        let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
         let place = request.path.resolve(own[0], own[1]).and_then(|path| facts.place(&path));
         // A profile's `~` and `.` are passed over where many share them.
         let Some(place) = place.filter(|place| !own.contains(&Some(&place.real))) else { continue };
@@ -302,7 +302,6 @@ pub(super) fn check_hidden(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Resul
     if spec.rootfs.base != Base::Host {
         return Ok(());
     }
-    let own = [facts.caller.home.as_ref(), facts.caller.workdir.path()];
     for found in &facts.hidden {
         if let Some(at) = windows.sighting(&found.path, &found.kind)
             && !is_shown_by_name(spec, facts, &found.path, Origin::Profile)
