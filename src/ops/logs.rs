@@ -5,9 +5,12 @@
 //! kept here, and a slow sink holds up nobody but this process.
 //!
 //! # Decisions
-//! - A line belongs to the stream it was begun on, and has the time of the entry in which it begins.
-//! - It begins with a line: what a full log has dropped the beginning of is dropped too, unless nothing there looks
-//!   like lines. `--since` cuts where the time is, and shows what is left of the line.
+//! - What one stream writes into the middle of a line of the other is no part of that line: each stream has its own
+//!   lines. The time of a line (`-t`) is that of its first byte, however late the rest of it came.
+//! - What is shown begins with a whole line. A full log drops its oldest bytes, which may end within a line: the rest
+//!   of that line is left out as well. Where no end of a line comes within 8 KiB, the payload writes no lines, and
+//!   nothing is left out.
+//! - `--since` begins with the first bytes of that time, in the middle of a line where that is so.
 //! - `--tail` counts lines of both streams together, in the order in which they were begun.
 
 mod lines;

@@ -79,7 +79,12 @@ pub fn start(
     match find(stores, name)? {
         Startable::Runs(_) => Ok(None),
         Startable::Ended { spec, from } => {
-            detach::start(&spec, from.as_ref(), audience, cause).map(Some)
+            let started = detach::start(&spec, from.as_ref(), audience, cause);
+            match started {
+                // Somebody else was faster: it runs, which is what was wanted.
+                Err(_) if matches!(find(stores, name), Ok(Startable::Runs(_))) => Ok(None),
+                started => started.map(Some),
+            }
         }
     }
 }

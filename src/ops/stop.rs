@@ -10,7 +10,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use super::control::{Heard, Supervisor, line, lost, no_answer, runs_on};
+use super::control::{Heard, PAUSE, Supervisor, line, lost, no_answer, runs_on};
 use super::error::OpsError;
 use super::sweep::sweep;
 use crate::spec::{StopOrder, Text};
@@ -24,6 +24,9 @@ pub use crate::sys::signal::SignalNumber;
 
 /// What was killed ends within this time, or hangs in the kernel.
 const ENDING: Duration = Duration::from_secs(15);
+
+/// What was removed has been told of within this time.
+const TELLING: Duration = Duration::from_secs(1);
 
 /// One result for each that was named, in their order.
 pub type Results<T> = Result<Vec<Result<T, OpsError>>, OpsError>;
@@ -240,7 +243,7 @@ fn tell_kill(found: &Found, signal: SignalNumber) {
 /// Puts in order what a launcher that was killed has left, now and not when the next command comes: its directory goes
 /// where nothing is to be kept of it, and its end is told.
 fn clear(stores: &Stores, found: &Found) -> Result<(), OpsError> {
-    found.await_free();
+    found.await_free(ENDING);
     sweep(stores)?;
     Ok(())
 }
@@ -326,14 +329,32 @@ impl Waited {
     }
 }
 
-/// What the record says of its end.
+/// What was told of its end. Who removes it tells so when it is gone, which another command may be about to do.
+fn told(found: &Found) -> Option<u8> {
+    let until = Instant::now() + TELLING;
+    loop {
+        let exit = found.told_exit();
+        if exit.is_some() || Instant::now() > until {
+            return exit;
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// What the record says of its end; where there is none any more, what was told.
 fn recorded(stores: &Stores, found: &Found) -> Result<u8, OpsError> {
     // A supervisor that was killed wrote nothing.
+    found.await_free(TELLING);
     sweep(stores)?;
     let status = match found.summary() {
         Ok(summary) => summary.and_then(|summary| summary.outcome.status()),
         Err(StateError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
+    };
+    let status = match status {
+        // Nothing of it was to be kept, or it wrote nothing.
+        None if !found.is_there()? => told(found),
+        status => status,
     };
     status.ok_or(OpsError::NoRecord(found.id()))
 }

@@ -10,7 +10,8 @@
 //! that. A run that has no directory in the store is not told of: nothing can be asked of it either.
 //!
 //! # Decisions
-//! - It is for people and programs that watch, and nothing is decided by it: what cannot be written is not.
+//! - It is for people and programs that watch, and nothing is decided by it: what cannot be written is not. `bryo wait` looks
+//!   here for the end of a run of which nothing else is left.
 //! - The reader takes a line for what it is worth: one that means nothing is passed over.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -149,6 +150,18 @@ impl Found {
     /// As [`Found::event`], with the name that it has now.
     pub fn event_as_called(&self, what: What, details: &[(&str, String)]) -> Event {
         self.event(what, self.name_now().as_deref(), details)
+    }
+
+    /// The exit status of its last end, as far back as is written down.
+    pub fn told_exit(&self) -> Option<u8> {
+        let mut events = self.store().events();
+        let mut exit = None;
+        while let Ok(Some(event)) = events.next_event() {
+            if event.id == self.id() && event.event == What::Die {
+                exit = event.details.get("exit").and_then(|code| code.parse().ok());
+            }
+        }
+        exit
     }
 
     /// Writes down several things that happened to it, now and in this order.

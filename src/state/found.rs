@@ -145,9 +145,10 @@ impl Found {
         self.lock_within(PATIENCE)
     }
 
-    /// Waits until nobody holds its lock: what ends with a launcher that was killed may do so for a moment longer.
-    pub fn await_free(&self) {
-        drop(self.lock_within(ENDING));
+    /// Waits until nobody holds its lock, or for so long: what ends with a launcher that was killed may hold it for a
+    /// moment longer.
+    pub fn await_free(&self, patience: Duration) {
+        drop(self.lock_within(patience));
     }
 
     fn lock_within(&self, patience: Duration) -> Result<SandboxDirectory, StateError> {

@@ -1,8 +1,10 @@
 //! What is known of a sandbox under the names that Docker has for it, for templates: `{{.State.Status}}`.
 //!
 //! # Decisions
-//! - Only what a sandbox has is here, with Docker's meaning of it: what it would be 0 or empty for says so there too.
-//! - It is no part of the record, which says how things are in our own words.
+//! - Only fields that mean here what they mean for Docker. Where a sandbox has nothing of the kind they have the value
+//!   that Docker writes then, so that a template need not ask first: 0 for no limit, `none` for no health, the
+//!   year 1 for an end that has not come.
+//! - They are made when somebody asks for one, and are in no record: that has the same things under our own names.
 
 use std::collections::BTreeMap;
 

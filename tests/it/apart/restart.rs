@@ -66,6 +66,19 @@ fn what_would_be_removed_at_its_end_is_not_ended_to_be_started_again() {
 }
 
 #[test]
+fn several_who_start_it_at_once_all_find_it_running() {
+    let world = World::new();
+    let id = start(&world, &["--name", "wanted"], "exec sleep 1000");
+    bryo(&world, &["stop", "wanted"]).succeeds();
+    let all = [(); 4].map(|()| world.bryo(["start", "wanted"]).leaves().starts());
+    for one in all {
+        one.ends().succeeds().stdout_is("wanted\n");
+    }
+    assert_eq!(field(&world, &id, "state"), "running");
+    bryo(&world, &["rm", "-f", "wanted"]).succeeds();
+}
+
+#[test]
 fn its_layer_stays_from_one_run_to_the_next() {
     if !crate::life::applies() {
         return;

@@ -222,6 +222,34 @@ fn what_happened_is_told_in_order_and_to_who_watches() {
 }
 
 #[test]
+fn the_end_of_a_run_in_the_foreground_of_which_nothing_is_left_is_told_to_who_waits() {
+    if !crate::life::applies() {
+        return;
+    }
+    let world = World::new();
+    for (command, flags, code) in
+        [("stop", &["--rm"][..], 4), ("stop", &[], 4), ("kill", &["--rm"], 137)]
+    {
+        let running = world.sandbox().args(flags).start(POLITE);
+        running.says("up");
+        let id = bryo(&world, &["ps", "-q"]).succeeds().stdout();
+        let waiting = world.bryo(["wait", id.trim()]).leaves().starts();
+        until("it waits", || watches_a_process(waiting.pid()));
+        bryo(&world, &[command, id.trim()]).succeeds();
+        waiting.ends().succeeds().stdout_is(&format!("{code}\n"));
+        drop(running.ends());
+        bryo(&world, &["wait", id.trim()]).refuses_with(&["cannot find a sandbox"]);
+    }
+}
+
+/// Whether a process has a descriptor of another one.
+fn watches_a_process(pid: Pid) -> bool {
+    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+    let links = all.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok());
+    links.map(|link| link.display().to_string()).any(|link| link.contains("pidfd"))
+}
+
+#[test]
 fn one_whose_supervisor_is_stopped_says_so_and_nobody_has_to_wait_for_it() {
     let world = World::new();
     world.host(crate::support::Host::MayChange);
