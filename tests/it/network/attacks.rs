@@ -171,6 +171,17 @@ fn a_web_socket_passes_where_its_host_is_allowed_and_http_2_in_the_clear_does_no
 }
 
 #[test]
+fn a_request_by_a_long_method_is_one() {
+    let to = |name| format!("method good.test 8080 {name} 32 + method good.test 8080 {name} 9000");
+    let what = format!("{} + {}", to("good.test"), to("evil.test"));
+    let (good, evil) = (lines("served good.test", 2), lines("served evil.test", 2));
+    assert_eq!(inside("--network user", &what), format!("{good}{evil}"));
+    for flags in ["--allow good.test:8080", "--network user --deny evil.test"] {
+        assert_eq!(inside(flags, &what), format!("{good}{}", lines("refused", 2)), "{flags}");
+    }
+}
+
+#[test]
 fn forged_packets_reach_nobody_and_break_nothing() {
     let what = "forge 3000 + get 198.51.100.7 80 x + udp 198.51.100.7 9";
     let raw = inside("--network user --cap-add NET_RAW", what);

@@ -4,6 +4,7 @@
 #   tunnel HOST PORT TO NAME  a CONNECT to TO, and once it was answered, a request for NAME
 #   behind HOST PORT TO NAME  the same in one write
 #   frame HOST PORT NAME    a frame of a WebSocket of NAME, and its answer
+#   method HOST PORT NAME N  a request for NAME by a method of N letters
 #   prior HOST PORT         HTTP/2 without TLS
 #   tcp ADDRESS PORT        a connection, and no byte
 #   took ADDRESS PORT       the error of a connection, and whether it came soon
@@ -78,6 +79,18 @@ def frame(host, port, name):
             raise OSError('closed')
         text += more
     return 'framed'
+
+
+def method(host, port, name, length):
+    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer.sendall(b'%s / HTTP/1.1\r\nHost: %s\r\n\r\n' % (b'M' * int(length), name.encode()))
+    text = b''
+    while b'\n' not in text.partition(b'served')[2]:
+        more = peer.recv(4096)
+        if not more:
+            raise OSError('closed')
+        text += more
+    return 'served' + text.partition(b'served')[2].decode().rstrip()
 
 
 def prior(host, port):

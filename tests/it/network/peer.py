@@ -1,4 +1,4 @@
-# The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's ports 80 and 81 that
+# The other hosts of the bed: a name server at 198.51.100.53, and web servers at each address's ports 80, 81 and 8080 that
 # tell which Host they were asked for, know no CONNECT, and take a WebSocket whose first frame they give back. Port 443 says that it has heard a greeting, and then that
 # something came again; datagrams to ports 9 and
 # 443 come back. Each question is written to the file that is named.
@@ -114,6 +114,7 @@ threading.Thread(target=listen_to_greetings, daemon=True).start()
 for port in (9, 443):
     threading.Thread(target=give_back, args=(port,), daemon=True).start()
 threading.Thread(target=serve_web, args=(81,), daemon=True).start()
+threading.Thread(target=serve_web, args=(8080,), daemon=True).start()
 # Whoever connects there is connected, and hears nothing.
 silent = socket.create_server(('::', 7), family=socket.AF_INET6, dualstack_ipv6=True)
 serve_web(80)

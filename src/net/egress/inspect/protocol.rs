@@ -2,9 +2,6 @@
 
 use super::head::is_token;
 
-/// Longest method.
-const METHOD: usize = 32;
-
 /// Protocols that differ in where names are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Protocol {
@@ -18,7 +15,8 @@ const METHODS: [&[u8]; 10] = [
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI",
 ];
 
-/// The protocol that some first bytes are of; `None` while they could be of two.
+/// The protocol that some first bytes are of; `None` while they could be of two. However long its first word is, it may be a
+/// method: servers take what they do not know for a request, and tell by its host who answers.
 pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     match *bytes {
         [] | [22] => return None,
@@ -31,7 +29,6 @@ pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     let word = rest.iter().take_while(|byte| is_token(**byte)).count();
     let method = &rest[..word];
     match rest.get(word) {
-        _ if word > METHOD => Some(Protocol::Other),
         None => None,
         Some(b' ' | b'\t' | 0x0b | 0x0c) if word > 0 => {
             let known = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));

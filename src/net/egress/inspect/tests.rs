@@ -448,8 +448,24 @@ fn the_wait_for_more_lets_nothing_through() {
 }
 
 #[test]
+fn a_method_may_be_as_long_as_servers_take_it() {
+    let passed = Check::Names { other: Other::Passed };
+    for length in [1, 32, 33, 300, 9000] {
+        let method = "M".repeat(length);
+        let to = |name: &str| format!("{method} / HTTP/1.1\r\nHost: {name}\r\n\r\n");
+        for check in [STRICT, passed] {
+            assert_eq!(hear(HTTP, check, &[to("good.test").as_bytes()]), Heard::Pass);
+            assert!(is_refused(&hear(HTTP, check, &[to("evil.test").as_bytes()])), "{length}");
+        }
+        let other = format!("{method}\n");
+        assert_eq!(hear(HTTP, passed, &[other.as_bytes()]), Heard::Trust);
+    }
+}
+
+#[test]
 fn what_is_too_long_is_refused_before_it_is_held_too_long() {
-    let endless: [&[u8]; 4] = [
+    let endless: [&[u8]; 5] = [
+        b"a",
         b"GET / HTTP/1.1\r\nX: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
         b"POST / HTTP/1.1\r\nHost: good.test\r\nTransfer-Encoding: chunked\r\n\r\n5;",
         b"FOO ",
