@@ -89,7 +89,7 @@ soon says run n2 -- true
 for n in 1 2 3 4 5 6 7 8; do run n2 -- true 2>/dev/null & waits="$waits $!"; done
 soon run n3 -- echo on another
 soon wait $waits
-for command in "rm n2" prune "connect n2 web" "disconnect n2 web"; do soon says "$BRYO" network $command | grep -v ^hint; done
+for command in "rm n2" "prune -y" "connect n2 web" "disconnect n2 web"; do soon says "$BRYO" network $command | grep -v ^hint; done
 kill -CONT $holder
 run n2 -- echo on it
 kill $two $three; wait $two $three || :
