@@ -67,6 +67,15 @@ pub enum HostError {
         #[source]
         source: Errno,
     },
+    /// Where the caller is at home is known to a directory service alone, and that does not say.
+    #[error(
+        "cannot tell where the home of user {uid} is, and so which secrets to hide: `getent passwd {uid}` failed, or took \
+         more than {} s", super::subid::PATIENCE.as_secs()
+    )]
+    Silent {
+        /// The caller.
+        uid: u32,
+    },
     /// What runs could write cannot be noted.
     #[error("cannot note in `{store}` what this run can write")]
     Note {
@@ -111,6 +120,10 @@ impl HostError {
             Self::TooManyMatches { .. } => {
                 Some("narrow the wildcards of `secrets` and `hidden` in the profile".to_owned())
             }
+            Self::Silent { .. } => Some(
+                "try again when the directory service answers; a line for the user in /etc/passwd spares the question"
+                    .to_owned(),
+            ),
             Self::Note { .. } | Self::Recall { .. } => Some(
                 "later runs follow no link that this one or an earlier one can have planted, and this tells them; \
                  without `--write` and volumes nothing is noted"

@@ -21,7 +21,7 @@ use super::HostError;
 use super::bounded::{self, FILE};
 use super::fuse::find_program;
 use super::resolve::{Last, Resolver};
-use super::subid::output_of;
+use super::subid::answer_of;
 
 const PASSWD: &str = "/etc/passwd";
 const GROUP: &str = "/etc/group";
@@ -96,25 +96,40 @@ pub(super) fn read_passwd() -> Result<Vec<u8>, HostError> {
 
 /// What a directory service says of the caller, asked once.
 #[derive(Debug, Default)]
-pub(super) struct NameService(Option<Rc<[u8]>>);
+pub(super) struct NameService(Option<Answer>);
+
+/// An answer; none where the service failed or took too long.
+type Answer = Option<Rc<[u8]>>;
+
+/// The status of getent(1) for a name that nobody knows.
+const UNKNOWN: i32 = 2;
 
 impl NameService {
-    /// The caller's line where the file has none; nothing where nobody knows him. A service that fails, or takes too
-    /// long, is one that does not know.
+    /// The caller's line where the file has none; nothing where nobody knows him, or the service does not say.
     pub(super) fn line(&mut self, passwd: &[u8], uid: u32, resolver: &mut Resolver) -> Rc<[u8]> {
         if parse_users(passwd).any(|user| user.uid == uid) {
             return Rc::default();
         }
-        Rc::clone(self.0.get_or_insert_with(|| ask(uid, resolver).into()))
+        self.0.get_or_insert_with(|| ask(uid, resolver)).clone().unwrap_or_default()
+    }
+
+    /// Whether it was asked and did not say: the caller may have a home that nobody knows of.
+    pub(super) fn is_silent(&self) -> bool {
+        matches!(self.0, Some(None))
     }
 }
 
-fn ask(uid: u32, resolver: &mut Resolver) -> Vec<u8> {
-    let Some((getent, _)) = find_program("getent", resolver) else { return Vec::new() };
+fn ask(uid: u32, resolver: &mut Resolver) -> Answer {
+    let Some((getent, _)) = find_program("getent", resolver) else { return Some(Rc::default()) };
     let mut command = Command::new(getent.as_path());
     command.args(["passwd", &uid.to_string()]);
     command.env_clear().stdin(Stdio::null()).stderr(Stdio::null()).stdout(Stdio::piped());
-    output_of(&mut command).unwrap_or_default()
+    let (status, output) = answer_of(&mut command)?;
+    match status.code() {
+        Some(0) => Some(output.into()),
+        Some(UNKNOWN) => Some(Rc::default()),
+        _ => None,
+    }
 }
 
 /// How the caller and the ids inside are called; `own` is what [`NameService::line`] gave.
@@ -282,7 +297,7 @@ mod tests {
         assert_eq!(homes(&line[..]), [HostPath::new("/proc").unwrap()]);
         assert_eq!(homes(b""), []);
         // Nobody is asked about whom the file names.
-        let mut names = NameService(Some(line[..].into()));
+        let mut names = NameService(Some(Some(line[..].into())));
         assert!(names.line(PASSWD_TEXT, 1000, &mut Resolver::default()).is_empty());
         assert_eq!(*names.line(PASSWD_TEXT, 77, &mut Resolver::default()), line[..]);
     }

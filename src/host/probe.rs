@@ -116,6 +116,9 @@ impl Probe {
         warned: &[Pattern],
     ) -> Result<(), HostError> {
         let homes = self.own_homes()?;
+        if self.names.is_silent() && !secrets.is_empty() {
+            return Err(HostError::Silent { uid: self.facts.caller.uid });
+        }
         let elsewhere =
             homes.iter().flat_map(|home| secrets.iter().filter_map(|one| one.below_home(home)));
         let mut secrets: Vec<Pattern> = secrets.iter().cloned().chain(elsewhere).collect();

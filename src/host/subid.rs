@@ -5,7 +5,7 @@
 //! `subid` elsewhere (LDAP, SSSD), `getsubids` knows; it is run only there. Ranges are kept as they are
 //! found: which of them can be mapped together is for the planner.
 
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -21,7 +21,7 @@ use super::resolve::Resolver;
 use super::status::ProcessStatus;
 
 /// How long a name service may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 /// The lowest subordinate id, as in the `login.defs` of every distribution.
 const FIRST_FREE: u64 = 100_000;
 /// Number of `CAP_SETGID`.
@@ -139,6 +139,12 @@ fn ask(kind: IdKind, name: &[u8], resolver: &mut Resolver) -> Vec<IdRange> {
 
 /// What a program prints within [`PATIENCE`], if it succeeds.
 pub(super) fn output_of(command: &mut Command) -> Option<Vec<u8>> {
+    let (status, output) = answer_of(command)?;
+    status.success().then_some(output)
+}
+
+/// How a program ended that did within [`PATIENCE`], and what it printed.
+pub(super) fn answer_of(command: &mut Command) -> Option<(ExitStatus, Vec<u8>)> {
     let mut child = command.spawn().ok()?;
     let output = child.stdout.take().and_then(|pipe| read_until(&pipe, Instant::now() + PATIENCE));
     if output.is_none() {
@@ -146,7 +152,7 @@ pub(super) fn output_of(command: &mut Command) -> Option<Vec<u8>> {
         drop(child.kill());
     }
     let status = child.wait().ok()?;
-    output.filter(|_| status.success())
+    Some((status, output?))
 }
 
 /// All that comes before `deadline`; none when it is too much or too late.

@@ -224,9 +224,11 @@ const SERVICE: &str = r#"
 #include <nss.h>
 #include <pwd.h>
 #include <stddef.h>
+#include <unistd.h>
 
 enum nss_status _nss_hesiod_getpwuid_r(uid_t uid, struct passwd *found, char *room, size_t size, int *error) {
     if (uid != ID) return NSS_STATUS_NOTFOUND;
+    if (SILENT) for (;;) pause();
     *found = (struct passwd){.pw_name = "far", .pw_passwd = "x", .pw_uid = uid, .pw_gid = uid,
                              .pw_gecos = "", .pw_dir = HOME, .pw_shell = "/bin/sh"};
     return NSS_STATUS_SUCCESS;
@@ -235,11 +237,17 @@ enum nss_status _nss_hesiod_getpwuid_r(uid_t uid, struct passwd *found, char *ro
 
 /// Makes the user one whom only a directory service knows; or nobody at all.
 fn known_by(world: &World, service: &str) -> Vec<String> {
+    served(world, service, false)
+}
+
+/// The same by a service that may never answer.
+fn served(world: &World, service: &str, silent: bool) -> Vec<String> {
+    let silent = u8::from(silent);
     let home = world.home().display();
     let user = rustix::process::getuid().as_raw();
     world.file("service.c", SERVICE);
     let compile = format!(
-        "cc -shared -fPIC -DID={user} '-DHOME=\"{home}\"' -o {home}/service.so {home}/service.c"
+        "cc -shared -fPIC -DID={user} -DSILENT={silent} '-DHOME=\"{home}\"' -o {home}/service.so {home}/service.c"
     );
     world.outside(&compile).succeeds();
     world.file("nsswitch.conf", format!("passwd: files {service}\n"));
@@ -272,4 +280,37 @@ fn whom_a_directory_service_knows_has_the_home_that_it_says() {
     // Without `$HOME`, it is the home of the run.
     let run = passing(&world).env_remove("HOME").under(known_by(&world, "hesiod"));
     run.run("echo x >../note && ls -d ../note").succeeds().stdout_is("../note\n");
+}
+
+#[test]
+fn where_nobody_says_in_time_where_the_home_is_nothing_is_started() {
+    if !applies() || !has(Need::Program("cc")) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.file(".ssh/key", "the key\n");
+    with_the_store_of_the_user(&world, |_| {
+        let run = |silent: bool, home: Option<&str>| {
+            let run = passing(&world).in_folder(world.home());
+            let run = match home {
+                Some(home) => run.env("HOME", home),
+                None => run.env_remove("HOME"),
+            };
+            run.under(served(&world, "hesiod", silent)).run("cat .ssh/key")
+        };
+        for home in [Some("/nonexistent"), None] {
+            // Whoever makes a user here meanwhile puts another file in the place of `/etc/passwd`, and with that the mount
+            // over it is gone.
+            let mut tries = (0..5).map(|_| run(true, home));
+            let refused = tries.find(|ended| !ended.stderr().is_empty()).unwrap();
+            refused.refuses_with(&[
+                "cannot tell where the home of user",
+                "which secrets to hide",
+                "hint: try again",
+            ]);
+        }
+        // The control: the same user, of whom it says where his home is.
+        run(false, Some("/nonexistent")).stdout_is("").stderr_has("No such file");
+    });
 }
