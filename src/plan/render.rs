@@ -68,9 +68,7 @@ fn details(action: &Action, plan: &Plan) -> Vec<String> {
         Action::Store(StoreStep::Layer(number) | StoreStep::LayerAgain(number)) => {
             plan.layers.get(usize::from(number.0)).map(layer_lines).unwrap_or_default()
         }
-        Action::Store(StoreStep::Note { places, .. }) => {
-            places.iter().map(|place| format!("`{place}`")).collect()
-        }
+        Action::Store(StoreStep::Note { places, .. }) => quoted(places),
         Action::Ids(IdsStep::RunHelper { map, .. }) => {
             map.iter().map(ToString::to_string).collect()
         }
@@ -257,6 +255,10 @@ fn unsuitable(path: &HostPath, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::R
 
 fn linked_toolchain(at: &HostPath, leads: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{at}` is not shown: it leads to `{leads}`, which is no toolchain")
+}
+
+fn quoted(paths: &[HostPath]) -> Vec<String> {
+    paths.iter().map(|path| format!("`{path}`")).collect()
 }
 
 fn planted_link(

@@ -37,9 +37,6 @@ impl PlanError {
             Self::WorkdirHidden(path) => {
                 format!("to show it all the same, add `--cow {path}` or `--read {path}`")
             }
-            Self::SecretSystem { variable, .. } => {
-                format!("unset `{variable}`, or let it name a directory that holds nothing else")
-            }
             Self::WorkdirInSecret { workdir, .. } => {
                 format!("to show it all the same, add `--read {workdir}`")
             }
@@ -86,6 +83,9 @@ impl PlanError {
                 "put what it leads to in the place of `{trusted}`, or let a directory beside it be written, or a \
                  copy: `--cow`"
             ),
+            Self::SecretSystem { variable, .. } => {
+                format!("unset `{variable}`, or let it name a directory that holds nothing else")
+            }
             Self::CannotHide { path, .. } => {
                 format!("make it first, as a file or a directory: `mkdir -p {path}`")
             }
