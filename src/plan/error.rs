@@ -49,6 +49,9 @@ pub enum PlanError {
         /// The flag.
         flag: &'static str,
     },
+    /// A copy of what the caller may not write.
+    #[error("cannot use --cow on `{0}`: it is not yours to write, so a copy of it is not either")]
+    NotYours(HostPath),
     /// A place that every sandbox has its own of, or `/`.
     #[error("cannot use {flag} on `{at}`: every sandbox has its own")]
     OwnPlace {

@@ -8,7 +8,7 @@
 //! | planner | decides |
 //! |---|---|
 //! | `ids` | namespaces, id maps |
-//! | `view`, `places`, `twins`, `toolchain`, `workdir`, `trusted`, `moved` | how each place is seen |
+//! | `view`, `places`, `copies`, `twins`, `toolchain`, `workdir`, `trusted`, `moved` | how each place is seen |
 //! | `named`, `planted` | what a later run must find again; which links it does not follow |
 //! | `fs` | the steps that build that tree |
 //! | `pseudo`, `identity` | `/dev`, `/proc`, `/sys`, `/run`; accounts, host name |
@@ -40,6 +40,7 @@ pub mod step;
 pub mod traffic;
 
 mod confine;
+mod copies;
 mod describe;
 mod disk;
 mod draft;
@@ -155,6 +156,7 @@ fn rules(
     in_place.map_err(|error| moved::with_variable(error, spec))?;
     places::refuse_stores(spec, facts, &rules)?;
     places::refuse_to_hide_nothing(&rules)?;
+    copies::refuse_of_others(spec, facts, &rules)?;
     trusted::trusted_rules(spec, facts, &mut rules)?;
     Ok(rules)
 }

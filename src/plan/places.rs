@@ -10,7 +10,7 @@ use super::step::Notice;
 use super::toolchain::{Toolchain, toolchain};
 use super::view::{Rank, Rule, Rules, View, fixed, is_system};
 use super::workdir::is_private;
-use super::{pseudo, twins};
+use super::{copies, pseudo, twins};
 use crate::spec::rootfs::{
     Access, Base, HomeView, Origin, PathRequest, Pattern, PatternBase, VolumeMode,
 };
@@ -54,7 +54,10 @@ pub(super) fn request_rules(
             }
         }
         match request_rule(request, rank, facts) {
-            Ok(Some((asked, rule))) => {
+            Ok(Some((asked, mut rule))) => {
+                if copies::is_for_root(spec, request, &rule) {
+                    rule.view = View::CowAsRoot;
+                }
                 if asked != rule.from {
                     rules.add(link(&asked, &rule));
                 }

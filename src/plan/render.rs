@@ -201,6 +201,9 @@ impl fmt::Display for Notice {
             Self::PrivateWorkdir(at) => {
                 write!(f, "`{at}` is never shared; the payload starts in a private one")
             }
+            Self::ReadOnlyWorkdir(at) => {
+                write!(f, "`{at}` is not yours to write: it is read-only inside")
+            }
             Self::NoWorkdir => {
                 f.write_str("the current directory is not seen inside; the payload starts in `/`")
             }

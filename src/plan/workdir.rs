@@ -87,6 +87,11 @@ pub(super) fn workdir_rule(
     if view == View::Cow || !is_seen || read_only {
         rules.add(Rule::of(place, view, Rank::Workdir));
     }
+    let is_read =
+        |rule: &Rule| matches!(rule.view, View::Read | View::System) && rule.rank <= Rank::Workdir;
+    if !read_only && rules.deciding(&at).is_some_and(is_read) {
+        draft.notice(Notice::ReadOnlyWorkdir(at));
+    }
     Ok(())
 }
 

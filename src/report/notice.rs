@@ -46,6 +46,7 @@ pub fn weight(notice: &Notice) -> Weight {
         | Notice::LinkedToolchain { .. }
         | Notice::ToolReaches(_)
         | Notice::PrivateWorkdir(_)
+        | Notice::ReadOnlyWorkdir(_)
         | Notice::NoWorkdir
         | Notice::SecretsToCome(_)
         | Notice::Warned(_)
@@ -61,7 +62,7 @@ pub fn weight(notice: &Notice) -> Weight {
 pub fn sentence(notice: &Notice) -> Option<String> {
     Some(match notice {
         Notice::Warned(_) => return None,
-        Notice::PrivateWorkdir(at) => {
+        Notice::PrivateWorkdir(at) if !at.is_root() && at.as_bytes() != b"/run" => {
             format!("{notice}; to share it: --cow {}", shell_quote(at.as_path()))
         }
         _ => notice.to_string(),

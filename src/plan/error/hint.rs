@@ -30,6 +30,10 @@ impl PlanError {
             Self::Unsuitable { kind: Kind::File, flag: "--cow", .. } => {
                 "name the directory it is in".to_owned()
             }
+            Self::NotYours(path) => format!(
+                "leave it out and `{path}` is read-only; `--tmpfs {path}` is an empty directory there; with `--user \
+                 root` copies of root's files are written, which takes fuse-overlayfs"
+            ),
             Self::OwnPlace { .. } => "name a directory or a device below it".to_owned(),
             Self::NoMountPoint(_) => "make it on the host first".to_owned(),
             Self::BelowFile { .. } => "mount one of the two somewhere else".to_owned(),

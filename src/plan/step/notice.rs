@@ -17,6 +17,8 @@ pub enum Notice {
     ToolReaches(Tool),
     /// The current directory is one that is never shared; the payload starts in a private one.
     PrivateWorkdir(SandboxPath),
+    /// The current directory is not the caller's to write, and a copy of it is not either.
+    ReadOnlyWorkdir(SandboxPath),
     /// The current directory does not exist or cannot be entered; the payload starts in `/`.
     NoWorkdir,
     /// No place at which this program is looked for has it: it would not start.

@@ -80,3 +80,22 @@ fn strict_tells_which_files_may_hold_secrets() {
     assert!(notices(&[]));
     assert!(!notices(&["--hide", ".env"]), "it is not visible");
 }
+
+/// What was asked for is done or refused: a copy of what others own would be read-only.
+#[test]
+fn a_copy_of_what_is_not_the_callers_is_refused_and_a_current_directory_told() {
+    let world = World::new();
+    let refused = world.bryo(["run", "--rm", "--cow", "/usr"]).run("echo started");
+    refused.stdout_is("").refuses_with(&["`/usr`: it is not yours to write", "--tmpfs /usr"]);
+    // The control: what is the caller's is copied.
+    let mine = world.folder("project/mine");
+    let copied =
+        world.bryo(["run", "--rm", "--cow"]).arg(&mine).run("echo new >mine/f; cat mine/f");
+    copied.succeeds().stdout_is("new\n");
+    let told = |folder: &std::path::Path| {
+        let plan = world.bryo(["run", "--dry-run"]).in_folder(folder).args(["--", "true"]);
+        plan.ends().succeeds().stdout().contains("is not yours to write: it is read-only inside")
+    };
+    assert!(told(std::path::Path::new("/usr")), "a directory of root's");
+    assert!(!told(&mine), "one of the caller's");
+}
