@@ -42,6 +42,7 @@ pub mod trial;
 mod trusted;
 pub mod twins;
 pub mod userns;
+mod warned;
 mod wildcard;
 pub mod written;
 

@@ -23,7 +23,7 @@ use super::store::Variables;
 use super::wildcard::{Expander, Sought};
 use super::{
     HostError, caller, disk, fuse, kernel, lookup, mountinfo, passwd, place, refuted, sockets,
-    split, status, stdio, store, subid, twins,
+    split, status, stdio, store, subid, twins, warned,
 };
 
 /// Facts in the making. Every method adds one of them and can be called in any order, but for those
@@ -132,11 +132,12 @@ impl Probe {
             found = expander.expand(&secrets, Sought::Secrets)?;
         }
         let hidden = expander.expand(hidden, Sought::Others)?;
-        let warned = expander.expand(warned, Sought::Others)?;
+        let told = expander.expand(warned, Sought::Others)?.there;
         self.facts.absent = order::merged(found.absent, hidden.absent);
         self.facts.secrets = found.there;
         self.facts.hidden = hidden.there;
-        self.facts.warned = warned.there.into_iter().map(|found| found.path).collect();
+        let told = told.into_iter().filter(warned::is_told);
+        self.facts.warned = told.map(|found| found.path).collect();
         Ok(())
     }
 

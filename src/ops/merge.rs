@@ -15,10 +15,10 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
 
 use crate::spec::HostPath;
 use crate::state::Timestamp;
@@ -110,11 +110,19 @@ fn stdout_of(output: Output) -> Option<Vec<u8>> {
 /// The commit that the `HEAD` of a repository was at.
 fn commit_at(repository: &HostPath, start: Timestamp) -> Option<String> {
     let mut text = Vec::new();
-    let log = File::open(repository.as_path().join(".git/logs/HEAD")).ok()?;
+    let log = open_log(&repository.as_path().join(".git/logs/HEAD"))?;
     log.take(LONGEST).read_to_end(&mut text).ok()?;
     let seconds = start.nanoseconds() / 1_000_000_000;
     let mut entries = text.split(|byte| *byte == b'\n').filter_map(entry);
     entries.rfind(|(_, at)| *at <= seconds).map(|(commit, _)| commit)
+}
+
+/// A regular file: who waits for what a project put there in its place (a pipe, a device) waits for ever.
+fn open_log(path: &Path) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let log = open(path, flags | OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    let log = File::from(log);
+    log.metadata().ok()?.is_file().then_some(log)
 }
 
 /// `OLD NEW NAME <MAIL> SECONDS ZONE\tWHY`: the new commit and the time.
@@ -145,6 +153,25 @@ mod tests {
             assert_eq!(git.merge(host, base, b"two\n2\n3\n4\n5\n6\n7\n"), None);
             assert_eq!(git.merge(host, base, b"1\0"), None);
         }
+    }
+
+    #[test]
+    fn a_log_that_is_a_pipe_is_none_and_nobody_waits_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let repository = HostPath::new(dir.path().to_str().unwrap()).unwrap();
+        let log = dir.path().join(".git/logs/HEAD");
+        std::fs::create_dir_all(log.parent().unwrap()).unwrap();
+        let start = Timestamp::now();
+        let commit = "0123456789012345678901234567890123456789";
+        std::fs::write(&log, format!("{commit} {commit} A <a@b> 17 +0\tx\n")).unwrap();
+        assert_eq!(commit_at(&repository, start).as_deref(), Some(commit), "the control");
+        std::fs::remove_file(&log).unwrap();
+        let mode = Mode::RUSR | Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &log, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert_eq!(commit_at(&repository, start), None);
+        std::fs::remove_file(&log).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &log).unwrap();
+        assert_eq!(commit_at(&repository, start), None);
     }
 
     #[test]

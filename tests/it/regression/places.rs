@@ -99,3 +99,15 @@ fn a_copy_of_what_is_not_the_callers_is_refused_and_a_current_directory_told() {
     assert!(told(std::path::Path::new("/usr")), "a directory of root's");
     assert!(!told(&mine), "one of the caller's");
 }
+
+#[test]
+fn the_settings_of_a_repository_are_told_where_they_hold_a_password_alone() {
+    let world = World::new();
+    let told = |settings: &str| {
+        world.file("project/.git/config", settings);
+        let shown = world.bryo(["run", "--dry-run", "--", "true"]).ends().succeeds().stdout();
+        shown.contains("project/.git/config` may hold secrets")
+    };
+    assert!(told("[remote \"origin\"]\n\turl = https://me:word@host/it\n"));
+    assert!(!told("[core]\n\tbare = false\n[remote \"origin\"]\n\turl = git@host:it\n"));
+}
