@@ -26,7 +26,7 @@ pub use keys::{DetachKeys, KeysError};
 use outlet::{Outlet, is_one_terminal};
 
 use super::SuperviseError;
-use super::console::{Console, Use};
+use super::console::{Console, Leaving, Use};
 use super::port::{Got, Port, of_caller, set_nonblocking};
 use super::protocol::{LONGEST, Message, Reply, Request};
 use super::signals::{self, Signals, Whom};
@@ -337,12 +337,9 @@ impl Attached {
 
     /// Stops this process, as a key at its terminal does; the sandbox goes on.
     fn stop(&mut self, signal: SignalNumber) -> std::result::Result<(), SuperviseError> {
-        let console = &mut self.console;
-        let leave =
-            |console: &mut Option<Console>| console.as_mut().map_or(Ok(()), Console::leave_raw);
-        leave(console).map_err(SuperviseError::Terminal)?;
+        self.return_terminal(Leaving::Stop).map_err(SuperviseError::Terminal)?;
         signals::stop_calling(signal, Whom::Group).map_err(SuperviseError::Signals)?;
-        if let Some(console) = console.as_mut().filter(|console| console.is_foreground()) {
+        if let Some(console) = self.console.as_mut().filter(|console| console.is_foreground()) {
             console.enter_raw().map_err(SuperviseError::Terminal)?;
         }
         self.resize().map_err(SuperviseError::Terminal)
@@ -364,12 +361,16 @@ impl Attached {
             // A terminal that is gone cannot be helped.
             outlet.finish().unwrap_or_default();
         }
-        match &mut self.console {
-            Some(console) if console.is_gone() => Ok(()),
-            Some(console) if console.is_raw() => {
-                console.flush_input().and_then(|()| console.leave_raw())
-            }
-            _ => Ok(()),
+        self.return_terminal(Leaving::End)
+    }
+
+    /// Gives the terminal back. Keys are no sign that it has answered: they may be those that leave.
+    fn return_terminal(&mut self, leaving: Leaving) -> Result<()> {
+        let Some(console) = &mut self.console else { return Ok(()) };
+        let mut asked = false;
+        for outlet in std::iter::once(&mut self.output).chain(&mut self.errors) {
+            asked |= outlet.take_asked();
         }
+        console.give_back(asked, leaving)
     }
 }

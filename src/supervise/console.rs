@@ -22,11 +22,11 @@ use rustix::termios::{
 };
 
 use super::port::{Got, Port, of_caller};
-use crate::sys::errno::Result;
+use crate::sys::errno::{Errno, Result};
 use crate::sys::event::Poller;
 
 /// A terminal that was asked something is given this long to answer.
-const ANSWER: Duration = Duration::from_millis(500);
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// Asks whether the terminal is well, to which it says [`WELL`]: answers come in order, so whatever it
 /// was asked before is answered then.
@@ -40,6 +40,15 @@ pub(super) enum Use {
     Alone,
     /// Other programs of the same pipeline write to it, and are to be reached by its keys.
     Shared,
+}
+
+/// Why it is given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Leaving {
+    /// For a while: keys that were not read yet are kept, unless there may be answers among them.
+    Stop,
+    /// For good: they were for what has ended.
+    End,
 }
 
 /// See the module.
@@ -93,8 +102,23 @@ impl Console {
         Ok(())
     }
 
+    /// Gives it back as it was. Where it was `asked` something its answers are waited for and dropped: the shell would
+    /// take them for keys.
+    pub(super) fn give_back(&mut self, asked: bool, leaving: Leaving) -> Result<()> {
+        if self.is_raw() && self.is_foreground() {
+            // One that can be neither asked nor flushed is to have its modes all the same.
+            if asked {
+                self.wait_for_answers().unwrap_or_default();
+            }
+            if asked || leaving == Leaving::End {
+                self.flush_input().unwrap_or_default();
+            }
+        }
+        hung_up_is_fine(self.leave_raw())
+    }
+
     /// Gives it its modes back, if it is raw and still ours.
-    pub(super) fn leave_raw(&mut self) -> Result<()> {
+    fn leave_raw(&mut self) -> Result<()> {
         match self.before.take() {
             Some(before) if self.is_foreground() => {
                 Ok(tcsetattr(of_caller(self.number), OptionalActions::Now, &before)?)
@@ -109,12 +133,12 @@ impl Console {
     }
 
     /// Forgets keys that were typed but not read.
-    pub(super) fn flush_input(&self) -> Result<()> {
+    fn flush_input(&self) -> Result<()> {
         Ok(rustix::termios::tcflush(of_caller(self.number), QueueSelector::IFlush)?)
     }
 
     /// Waits until the terminal has answered whatever the payload asked it.
-    pub(super) fn wait_for_answers(&self) -> Result<()> {
+    fn wait_for_answers(&self) -> Result<()> {
         let terminal = Port::caller(self.number)?;
         terminal.write(ARE_YOU_WELL)?;
         let until = Instant::now() + ANSWER;
@@ -140,5 +164,13 @@ impl Console {
     /// Gives the pty the terminal's size.
     pub(super) fn copy_size(&self, master: impl AsFd) -> Result<()> {
         Ok(tcsetwinsize(master, tcgetwinsize(of_caller(self.number))?)?)
+    }
+}
+
+/// A terminal that is gone has no modes.
+pub(super) fn hung_up_is_fine(result: Result<()>) -> Result<()> {
+    match result {
+        Err(Errno::EIO | Errno::ENXIO | Errno::ENOTTY) => Ok(()),
+        other => other,
     }
 }

@@ -18,13 +18,13 @@ use std::time::{Duration, Instant};
 use super::Lost;
 use rustix::fs::FileType;
 
-use super::console::{Console, Use};
+use super::console::{Console, Leaving, Use, hung_up_is_fine};
 use super::port::{Got, Port, of_caller};
 use super::pump::{Lens, Pump, Role};
 use crate::launch::Relay;
 use crate::launch::wire::ToSandbox;
 use crate::plan::step::StdioPlan;
-use crate::sys::errno::{Errno, Result};
+use crate::sys::errno::Result;
 use crate::sys::event::Poller;
 use crate::sys::pty::Master;
 
@@ -195,9 +195,14 @@ impl Stage {
         }
     }
 
-    /// Gives the terminal back.
-    pub(super) fn return_terminal(&mut self) -> Result<()> {
-        self.console.as_mut().map_or(Ok(()), |console| hung_up_is_fine(console.leave_raw()))
+    /// Gives the terminal back, without what it may have typed by itself.
+    pub(super) fn return_terminal(&mut self, leaving: Leaving) -> Result<()> {
+        let mut lenses = self.pumps.iter().filter_map(|pump| pump.lens.as_ref());
+        let asked = self.asked || lenses.any(|lens| lens.modes.asked());
+        let console = self.console.as_mut();
+        let given = console.map_or(Ok(()), |console| console.give_back(asked, leaving));
+        self.answered();
+        given
     }
 
     /// Reads from the source of a pump.
@@ -265,10 +270,8 @@ impl Stage {
     /// other one being raw, and Ctrl-C at it is for us again.
     fn break_off(&mut self) {
         self.hang_up();
-        if let Some(console) = &mut self.console {
-            // One that is gone has no modes to give back.
-            console.leave_raw().unwrap_or_default();
-        }
+        // One that is gone has no modes to give back.
+        self.return_terminal(Leaving::Stop).unwrap_or_default();
     }
 
     /// Closes the pty: the payload gets SIGHUP, and its terminal is gone.
@@ -282,6 +285,7 @@ impl Stage {
     }
 
     fn answered(&mut self) {
+        self.asked = false;
         for lens in self.pumps.iter_mut().filter_map(|pump| pump.lens.as_mut()) {
             lens.modes.answered();
         }
@@ -341,16 +345,10 @@ impl Stage {
         Ok(())
     }
 
-    /// The end: gives the terminal back, without what it may have typed by itself.
+    /// The end.
     pub(super) fn finish(mut self) -> Result<(u64, Vec<Lost>)> {
         self.abandon();
-        if let Some(console) = self.console.as_ref().filter(|console| console.is_raw()) {
-            if self.asked && console.is_foreground() {
-                hung_up_is_fine(console.wait_for_answers())?;
-            }
-            hung_up_is_fine(console.flush_input())?;
-        }
-        self.return_terminal()?;
+        self.return_terminal(Leaving::End)?;
         Ok((self.clipboard, self.lost))
     }
 }
@@ -361,12 +359,4 @@ fn is_piped(number: u8) -> bool {
         let kind = FileType::from_raw_mode(stat.st_mode);
         matches!(kind, FileType::Fifo | FileType::Socket)
     })
-}
-
-/// A terminal that is gone has no modes.
-fn hung_up_is_fine(result: Result<()>) -> Result<()> {
-    match result {
-        Err(Errno::EIO | Errno::ENXIO | Errno::ENOTTY) => Ok(()),
-        other => other,
-    }
 }

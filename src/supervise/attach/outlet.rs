@@ -76,6 +76,14 @@ impl Outlet {
         Ok(())
     }
 
+    /// Whether a terminal was asked something since this was called last.
+    pub(super) fn take_asked(&mut self) -> bool {
+        let Some(lens) = &mut self.lens else { return false };
+        let asked = lens.modes.asked();
+        lens.modes.answered();
+        asked
+    }
+
     /// Puts a terminal back as it was, without waiting long for it. What still waited is dropped.
     pub(super) fn finish(&mut self) -> Result<()> {
         let Some(lens) = &self.lens else { return Ok(()) };

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::{Phase, Supervisor};
 use crate::launch::wire::ToSandbox;
+use crate::supervise::console::Leaving;
 use crate::supervise::signals::{self, Reaction, Whom, react};
 use crate::supervise::standin::StandIn;
 use crate::supervise::{How, SuperviseError};
@@ -84,7 +85,7 @@ impl Supervisor<'_> {
         if signals::asks_for_an_end(signal) {
             self.stage.abandon();
         } else if signal == SignalNumber::TSTP {
-            self.stage.return_terminal().map_err(SuperviseError::Terminal)?;
+            self.stage.return_terminal(Leaving::Stop).map_err(SuperviseError::Terminal)?;
             signals::stop_calling(signal, Whom::Own).map_err(SuperviseError::Signals)?;
             self.stage.find_place().map_err(SuperviseError::Terminal)?;
         }
@@ -119,7 +120,7 @@ impl Supervisor<'_> {
         };
         let signal = if wants_terminal { signal } else { SignalNumber::TSTP };
         self.stage.settle().map_err(SuperviseError::Terminal)?;
-        self.stage.return_terminal().map_err(SuperviseError::Terminal)?;
+        self.stage.return_terminal(Leaving::Stop).map_err(SuperviseError::Terminal)?;
         self.be_stopped(signal, whom)?;
         self.resume()?;
         // The signal that continued us is not passed on once more.

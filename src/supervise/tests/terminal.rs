@@ -318,6 +318,31 @@ fn an_answer_of_the_terminal_is_not_left_to_the_shell() {
 }
 
 #[test]
+fn nor_by_a_payload_that_stops_itself() {
+    alone(module_path!(), "nor_by_a_payload_that_stops_itself", || {
+        let mut person = Person::starts(Place::Foreground, Setup::on_pty(), |init| {
+            init.writes(b"\x1b[c");
+            init.say(&TSTP);
+            assert_eq!(init.order(), ToSandbox::Continue);
+            init.writes(b"again");
+            init.exits(0);
+        });
+        person.sees("\x1b[c");
+        person.sees("\x1b[5n");
+        std::thread::sleep(Duration::from_millis(50));
+        person.types(b"\x1b[?62;22c\x1b[0n");
+        person.hears("stopped SIGTSTP");
+        assert_eq!(person.leftover_keys(), 0);
+        assert!(!person.is_raw());
+        person.continues(Place::Foreground);
+        assert!(person.ends().contains("Exited(0)"));
+        // What was answered is not waited for once more.
+        person.types(b"!");
+        assert_eq!(person.sees("!"), "again!");
+    });
+}
+
+#[test]
 fn keys_that_nobody_read_are_forgotten() {
     alone(module_path!(), "keys_that_nobody_read_are_forgotten", || {
         let mut person = Person::starts(Place::Foreground, Setup::on_pty(), |init| {

@@ -94,3 +94,25 @@ fn neither_stream_writes_the_clipboard_nor_leaves_a_terminal_changed() {
     let (set, reset) = (shown.find("\x1b[?1049h"), shown.rfind("\x1b[?1049l"));
     assert!(set.is_some() && reset > set, "{shown:?}");
 }
+
+#[test]
+fn an_answer_of_the_terminal_is_not_typed_into_the_shell_of_who_was_attached() {
+    let world = World::new();
+    world.keeps(1);
+    let script = r#"echo up; while read x; do printf '\033[c'; [ "$x" = bye ] && exit 3; done"#;
+    let id = start(&world, &["-it"], script);
+    until_logged(&world, &id, "up");
+    // Left by its keys, and by its end.
+    for (typed, keys, status) in [("ask\r", "\x10\x11", "over=0"), ("bye\r", "", "over=3")] {
+        let shell = r#""$@"; echo over=$?; IFS= read -r line; echo "got=[$line]""#;
+        let program = world.program("/bin/sh", ["-c", shell, "-"]).arg(crate::support::bryo());
+        let mut terminal = program.args(["attach", &id]).leaves().on_terminal();
+        terminal.types(typed).shows("\x1b[c");
+        // Our own question, to which the answer comes after that to the payload's.
+        terminal.types(keys).shows("\x1b[5n");
+        std::thread::sleep(Duration::from_millis(50));
+        terminal.types("\x1b[?62;22c\x1b[0n").shows(status);
+        terminal.types("end\r").shows("got=[end]");
+        terminal.ends().succeeds();
+    }
+}
