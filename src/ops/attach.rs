@@ -105,7 +105,7 @@ fn stay(
         keys: wanted.keys,
     };
     let left = supervise::attach::attach(attachment, signals)?;
-    if matches!(left, Left::Detached | Left::Closed) {
+    if matches!(left, Left::Detached | Left::Signalled(_) | Left::Closed) {
         found.tell_as_called(What::Detach, &[]);
     }
     Ok(left)

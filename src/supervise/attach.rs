@@ -9,8 +9,9 @@
 //!
 //! Where the payload has a terminal ours is raw, and what is shown goes through the same lens as in a run: what
 //! a payload sets in it is put back, and its clipboard is not written; so it is wherever a stream goes to a terminal.
-//! Signals go to the payload where it has no terminal (`sig-proxy`); with one, keys are bytes and become signals there.
-//! Once the sandbox has ended they are for this process, which then leaves the rest of the log: Ctrl-C too.
+//! Signals go to the payload where it has no terminal (`sig-proxy`), but for SIGHUP: our terminal has closed, and the
+//! payload is none of its jobs. With one, keys are bytes and become signals there, and a signal that asks for an end is
+//! for this process. Once the sandbox has ended they all are: the rest of the log is left then, with Ctrl-C too.
 //!
 //! # Not here
 //! What the supervisor does with it (`station`).
@@ -65,6 +66,8 @@ pub enum Left {
     Ended(u8),
     /// Somebody wanted to leave; the sandbox goes on.
     Detached,
+    /// So did who sent this signal.
+    Signalled(SignalNumber),
     /// The supervisor ended without a word.
     Lost,
     /// Nobody reads what we write.
@@ -132,7 +135,7 @@ impl Attached {
             follow,
             input,
             pending: None,
-            proxy: signals && console.is_none(),
+            proxy: signals && !terminal,
             console,
             output: Outlet::caller(1)?,
             errors,
@@ -153,7 +156,9 @@ impl Attached {
                 Some(left @ (Left::Ended(_) | Left::Lost)) if self.has_seen_enough || !is_more => {
                     return Ok(left);
                 }
-                Some(left @ (Left::Detached | Left::Closed)) => return Ok(left),
+                Some(left @ (Left::Detached | Left::Signalled(_) | Left::Closed)) => {
+                    return Ok(left);
+                }
                 Some(Left::Ended(_) | Left::Lost) | None => {}
             }
             for event in self.wait(signals, is_more).map_err(SuperviseError::Wait)? {
@@ -320,15 +325,16 @@ impl Attached {
                 _ if self.left.is_some() => {
                     self.has_seen_enough |= signals::asks_for_an_end(signal);
                 }
+                SignalNumber::HUP => self.left = Some(Left::Signalled(signal)),
                 // It would wait behind input that the payload does not read.
                 _ if self.pending.is_some() && signals::asks_for_an_end(signal) => {
-                    self.left = Some(Left::Detached);
+                    self.left = Some(Left::Signalled(signal));
                 }
                 _ if self.proxy => {
                     let request = Request::Signal { number: signal.raw() };
                     self.say(&Message::Request(request)).map_err(SuperviseError::Station)?;
                 }
-                _ if signals::asks_for_an_end(signal) => self.left = Some(Left::Detached),
+                _ if signals::asks_for_an_end(signal) => self.left = Some(Left::Signalled(signal)),
                 _ => {}
             }
         }

@@ -26,8 +26,9 @@ pub fn command() -> Command {
         .about("Show what a detached sandbox writes, and pass on what is typed")
         .after_help(
             "Of one with a terminal (`bryo run -dit`), Ctrl-P Ctrl-Q leaves it alone again. One without gets Ctrl-C as a \
-             signal, as with Docker: with --sig-proxy=false Ctrl-C leaves it alone. The exit status is that of the \
-             command. What it wrote before is in `bryo logs`.",
+             signal, as with Docker: with --sig-proxy=false Ctrl-C leaves it alone. So does a terminal that closes. The \
+             exit status is that of the command; of who leaves by a signal, 128 and its number. What it wrote before is in \
+             `bryo logs`.",
         )
         .arg(switch("no-stdin", "Pass nothing on"))
         .arg(toggle("sig-proxy", "Pass signals on where it has no terminal: always so unless `=false`"))
@@ -64,6 +65,10 @@ fn told(left: Left) -> Result<Answer, Failure> {
     match left {
         Left::Ended(code) => Ok(Answer::text("").with_code(code)),
         Left::Detached | Left::Closed => Ok(Answer::text("")),
+        Left::Signalled(signal) => {
+            let code = u8::try_from(128 + signal.raw()).unwrap_or(EXIT_FAILED);
+            Ok(Answer::text("").with_code(code))
+        }
         Left::Lost => Err(Failure { exit_code: EXIT_FAILED, ..Failure::new(&LostError) }),
     }
 }

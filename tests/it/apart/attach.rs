@@ -1,5 +1,7 @@
 //! Attaching, leaving, and attaching again.
 
+use rustix::process::Signal;
+
 use super::{bryo, field, start, until, until_logged};
 use crate::support::{Stdin, World};
 
@@ -85,9 +87,45 @@ fn signals_go_to_a_payload_without_a_terminal_unless_that_is_not_wanted() {
     let one = world.bryo(["attach", "--no-stdin", &id]).leaves().starts();
     // Whoever is attached has an inotify watch or has not begun: the signals wait for that.
     std::thread::sleep(std::time::Duration::from_millis(500));
-    other.kill(rustix::process::Signal::TERM);
-    other.ends().succeeds();
+    other.kill(Signal::TERM);
+    other.ends().exits_with(143);
     assert_eq!(field(&world, &id, "state"), "running");
-    one.kill(rustix::process::Signal::USR1);
+    one.kill(Signal::USR1);
     one.ends().exits_with(3).stdout_has("usr");
+}
+
+#[test]
+fn a_hangup_and_any_signal_where_there_is_a_terminal_are_for_who_is_attached() {
+    let world = World::new();
+    world.keeps(2);
+    let script = "trap 'exit 4' HUP; trap 'exit 5' TERM INT; echo up; while :; do sleep 0.02; done";
+    let ids = [&["-i"][..], &["-it"]].map(|flags| start(&world, flags, script));
+    ids.iter().for_each(|id| until_logged(&world, id, "up"));
+    let mut times = 0;
+    let mut attached = |id: &String, flags: &[&str]| {
+        let words = [&["attach"], flags, &[id.as_str()]].concat();
+        // A pipe with nothing to be typed, which is no terminal either.
+        let one = world.bryo(words).stdin(Stdin::Text(Vec::new())).leaves().starts();
+        times += 1;
+        until("it is attached", || {
+            let events = ["events", "--since", "1h", "--until", "1ms", "-f", "event=attach"];
+            bryo(&world, &events).succeeds().stdout().lines().count() == times
+        });
+        one
+    };
+    let [bare, tty] = &ids;
+    let cases = [(bare, Signal::HUP), (tty, Signal::HUP), (tty, Signal::TERM), (tty, Signal::INT)];
+    for (id, signal) in cases {
+        for flags in [&["--no-stdin"][..], &[]] {
+            let one = attached(id, flags);
+            one.kill(signal);
+            one.ends().exits_with(128 + signal.as_raw());
+            assert_eq!(field(&world, id, "state"), "running", "{signal:?}");
+        }
+    }
+    // What is for the payload reaches it, and the trap is set.
+    let one = attached(bare, &[]);
+    one.kill(Signal::TERM);
+    one.ends().exits_with(5);
+    bryo(&world, &["stop", "-t", "0", tty]).succeeds();
 }
