@@ -36,6 +36,9 @@ pub(super) fn plan_network(spec: &Spec, facts: &Facts, draft: &mut Draft) -> Res
             draft.push(Stage::Sandbox, NetStep::Tun(link(facts)));
             plan_settings(spec, facts, draft);
             plan_netstack(spec, facts, draft);
+            if let Some(flag) = spec.egress.opened_by() {
+                draft.notice(Notice::OpenNetwork(flag.clone()));
+            }
             publish::plan_published(spec, draft)?;
         }
         Network::Host => draft.notice(Notice::LoopbackReachable),

@@ -193,6 +193,9 @@ impl fmt::Display for Notice {
             Self::LoopbackReachable => {
                 f.write_str("every service on this machine's loopback can be reached")
             }
+            Self::OpenNetwork(flag) => {
+                write!(f, "every public address can be reached: {flag} means `--network user`")
+            }
             Self::ToolReaches(tool) => write!(
                 f,
                 "`{}` passes on everything: private networks and this machine's own addresses can be reached",

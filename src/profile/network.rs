@@ -103,6 +103,7 @@ impl Networking {
             on_loss: self.on_loss.unwrap_or_default(),
             capture: None,
             learn: false,
+            meant_by: None,
         }
     }
 }

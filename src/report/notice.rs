@@ -45,6 +45,7 @@ pub fn weight(notice: &Notice) -> Weight {
         Notice::LoopbackReachable
         | Notice::LinkedToolchain { .. }
         | Notice::ToolReaches(_)
+        | Notice::OpenNetwork(_)
         | Notice::PrivateWorkdir(_)
         | Notice::ReadOnlyWorkdir(_)
         | Notice::NoWorkdir
@@ -65,6 +66,7 @@ pub fn sentence(notice: &Notice) -> Option<String> {
         Notice::PrivateWorkdir(at) if !at.is_root() && at.as_bytes() != b"/run" => {
             format!("{notice}; to share it: --cow {}", shell_quote(at.as_path()))
         }
+        Notice::OpenNetwork(_) => format!("{notice}; for some of them alone: --allow HOST"),
         _ => notice.to_string(),
     })
 }

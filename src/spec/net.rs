@@ -137,6 +137,16 @@ pub struct Egress {
     pub capture: Option<Capture>,
     /// What was refused is told as a list of rules that would allow it.
     pub learn: bool,
+    /// The flag that means this network, where none was named.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub meant_by: Option<Text>,
+}
+
+impl Egress {
+    /// The flag that opened every public address, where nobody said that they should be.
+    pub fn opened_by(&self) -> Option<&Text> {
+        self.meant_by.as_ref().filter(|_| self.allow.is_empty() && !self.everything)
+    }
 }
 
 /// A file of packets.

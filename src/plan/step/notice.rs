@@ -13,6 +13,8 @@ use crate::spec::{HostPath, SandboxPath, Text};
 pub enum Notice {
     /// With the host's network every service on its loopback can be reached.
     LoopbackReachable,
+    /// This flag means a network, and nothing says whom it may reach: every public address.
+    OpenNetwork(Text),
     /// This program passes on everything, also to private addresses.
     ToolReaches(Tool),
     /// The current directory is one that is never shared; the payload starts in a private one.

@@ -47,7 +47,7 @@ pub(super) fn flags() -> Vec<Arg> {
             "publish",
             "PORT",
             "Let this machine's programs in: [IP:]HOST:SANDBOX[/tcp|udp]; SANDBOX alone or HOST 0 takes any free port, \
-             ranges as 8000-8010:80-90; on loopback, unless IP says otherwise",
+             ranges as 8000-8010:80-90; on loopback, unless IP says otherwise; without --network it is `user`, to every public address",
         )
         .short('p'),
         values(
@@ -59,11 +59,11 @@ pub(super) fn flags() -> Vec<Arg> {
             "deny",
             RULE,
             "Talk to these never, whatever else is allowed; a NAME only where it is asked for or said: by its address, without \
-             a word, it is reached where everything is allowed",
+             a word, it is reached where everything is allowed; without --network it is `user`, to every public address",
         ),
         switch("allow-all", "Talk to every public address, also where the profile names some"),
         switch("allow-any-sni", "Let connections to an allowed host say any name in TLS and HTTP"),
-        values("dns", "SERVER", "Ask this server for names, ADDRESS[:PORT]; else the host's own"),
+        values("dns", "SERVER", "Ask this server for names, ADDRESS[:PORT]; else the host's own; without --network it is `user`, to every public address"),
         values(
             "dns-search",
             "DOMAIN",
@@ -71,7 +71,7 @@ pub(super) fn flags() -> Vec<Arg> {
         ),
         values("dns-option", "OPTION", "Set an option of resolv.conf(5), as ndots:2")
             .alias("dns-opt"),
-        values("add-host", "NAME:ADDRESS", "Give a name an address"),
+        values("add-host", "NAME:ADDRESS", "Give a name an address; without --network it is `user`, to every public address"),
         switch(
             "learn-network",
             "Talk to every public address; at the end, the `--allow` of each used",
@@ -79,7 +79,7 @@ pub(super) fn flags() -> Vec<Arg> {
         value(
             "pcap",
             "FILE",
-            "Write the payload's packets to a file, as tcpdump and Wireshark read it",
+            "Write the payload's packets to a file, as tcpdump and Wireshark read it; without --network it is `user`, to every public address",
         ),
         value("pcap-size", "SIZE", "The most that --pcap writes; 256M without").requires("pcap"),
         value(
@@ -148,6 +148,7 @@ fn apply_rules(
             return Err(not_there(flag, mode, is_member));
         }
         spec.network = Network::User;
+        spec.egress.meant_by = Some(if flag == "--publish" { "-p" } else { flag }.into());
     }
     let egress = &mut spec.egress;
     for text in many(matches, "allow") {
