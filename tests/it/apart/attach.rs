@@ -100,7 +100,9 @@ fn a_hangup_and_any_signal_where_there_is_a_terminal_are_for_who_is_attached() {
     world.keeps(2);
     let script = "trap 'exit 4' HUP; trap 'exit 5' TERM INT; echo up; while :; do sleep 0.02; done";
     let ids = [&["-i"][..], &["-it"]].map(|flags| start(&world, flags, script));
-    ids.iter().for_each(|id| until_logged(&world, id, "up"));
+    for id in &ids {
+        until_logged(&world, id, "up");
+    }
     let mut times = 0;
     let mut attached = |id: &String, flags: &[&str]| {
         let words = [&["attach"], flags, &[id.as_str()]].concat();
