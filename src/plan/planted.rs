@@ -115,6 +115,8 @@ fn usable_store(facts: &Facts) -> Option<&HostPath> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     fn at(path: &str) -> HostPath {
@@ -133,18 +135,18 @@ mod tests {
         Some((found.link.to_string(), found.written.to_string()))
     }
 
-    fn is(link: &str, written: &str) -> Option<(String, String)> {
-        Some((link.to_owned(), written.to_owned()))
+    fn by(link: &str, written: &str) -> (String, String) {
+        (link.to_owned(), written.to_owned())
     }
 
     #[test]
     fn a_link_in_what_a_run_could_write_is_refused_where_it_leads_out_of_that() {
         let w: &[&[&str]] = &[&["/w"]];
-        assert_eq!(refused(&["/w/out"], "/home/al", w), is("/w/out", "/w"));
-        assert_eq!(refused(&["/w/a/b/out"], "/home/al", w), is("/w/a/b/out", "/w"));
+        assert_eq!(refused(&["/w/out"], "/home/al", w), Some(by("/w/out", "/w")));
+        assert_eq!(refused(&["/w/a/b/out"], "/home/al", w), Some(by("/w/a/b/out", "/w")));
         // One of several, the last or the first of a way.
-        assert_eq!(refused(&["/mine", "/w/out"], "/home/al", w), is("/w/out", "/w"));
-        assert_eq!(refused(&["/w/out", "/mine"], "/home/al", w), is("/w/out", "/w"));
+        assert_eq!(refused(&["/mine", "/w/out"], "/home/al", w), Some(by("/w/out", "/w")));
+        assert_eq!(refused(&["/w/out", "/mine"], "/home/al", w), Some(by("/w/out", "/w")));
         // Within what it could write, wherever the way goes in between.
         assert_eq!(refused(&["/w/out"], "/w/in", w), None);
         assert_eq!(refused(&["/w/out"], "/w", w), None);
@@ -161,21 +163,23 @@ mod tests {
     #[test]
     fn what_one_run_could_write_is_one_and_that_of_another_is_not() {
         assert_eq!(refused(&["/w/out"], "/v/in", &[&["/v", "/w"]]), None);
-        assert_eq!(refused(&["/w/out"], "/v/in", &[&["/v"], &["/w"]]), is("/w/out", "/w"));
+        assert_eq!(refused(&["/w/out"], "/v/in", &[&["/v"], &["/w"]]), Some(by("/w/out", "/w")));
         // Whoever else could put it there.
         let both: &[&[&str]] = &[&["/v", "/w"], &["/w"]];
-        assert_eq!(refused(&["/w/out"], "/v/in", both), is("/w/out", "/w"));
+        assert_eq!(refused(&["/w/out"], "/v/in", both), Some(by("/w/out", "/w")));
         let inner: &[&[&str]] = &[&["/w"], &["/w/in"]];
-        assert_eq!(refused(&["/w/in/out"], "/w/other", inner), is("/w/in/out", "/w/in"));
+        assert_eq!(refused(&["/w/in/out"], "/w/other", inner), Some(by("/w/in/out", "/w/in")));
     }
 
     #[test]
     fn letters_count_alike_large_or_small() {
         let w: &[&[&str]] = &[&["/Data/Wörk"]];
-        assert_eq!(refused(&["/data/WÖRK/out"], "/home", w), is("/data/WÖRK/out", "/Data/Wörk"));
+        assert_eq!(
+            refused(&["/data/WÖRK/out"], "/home", w),
+            Some(by("/data/WÖRK/out", "/Data/Wörk"))
+        );
         assert_eq!(refused(&["/data/WÖRKS/out"], "/home", w), None);
         // Names that are no text are names.
-        use std::os::unix::ffi::OsStrExt as _;
         let raw = |bytes: &[u8]| HostPath::new(std::ffi::OsStr::from_bytes(bytes)).unwrap();
         let written = [Written { places: vec![raw(b"/w\xff")] }];
         assert!(planted(&[raw(b"/w\xff/out")], &at("/home"), &written).is_some());

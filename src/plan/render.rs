@@ -190,9 +190,7 @@ impl fmt::Display for Notice {
             Self::SharedNetwork(sandbox) => {
                 write!(f, "the network is that of sandbox `{sandbox}`, with what that one allows")
             }
-            Self::LoopbackReachable => {
-                f.write_str("every service on this machine's loopback can be reached")
-            }
+            Self::LoopbackReachable => f.write_str(LOOPBACK),
             Self::OpenNetwork(flag) => {
                 write!(f, "every public address can be reached: {flag} means `--network user`")
             }
@@ -207,9 +205,7 @@ impl fmt::Display for Notice {
             Self::ReadOnlyWorkdir(at) => {
                 write!(f, "`{at}` is not yours to write: it is read-only inside")
             }
-            Self::NoWorkdir => {
-                f.write_str("the current directory is not seen inside; the payload starts in `/`")
-            }
+            Self::NoWorkdir => f.write_str(NO_WORKDIR),
             Self::NoProgram(program) => {
                 write!(f, "`{program}` is not seen inside: nothing would start")
             }
@@ -237,13 +233,15 @@ impl fmt::Display for Notice {
             Self::Missing(missing) => missing.fmt(f),
             Self::ReadOnlyFile(path) => read_only_file(path, f),
             Self::ForeignIds(path) => foreign_ids(path, f),
-            Self::Nesting => f.write_str(
-                "sandboxes can be nested: no file system rules of Landlock, and mounts are allowed",
-            ),
+            Self::Nesting => f.write_str(NESTING),
         }
     }
 }
 
+const LOOPBACK: &str = "every service on this machine's loopback can be reached";
+const NESTING: &str =
+    "sandboxes can be nested: no file system rules of Landlock, and mounts are allowed";
+const NO_WORKDIR: &str = "the current directory is not seen inside; the payload starts in `/`";
 const LOST_WORKDIR: &str =
     "the current directory was removed or cannot be entered; the payload starts in `/`";
 

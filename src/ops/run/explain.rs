@@ -15,6 +15,12 @@ const FULLER: &str =
 const TOO_LONG: &str = "run it without `--disk`, or drop that: `bryo discard` takes paths";
 /// How a directory is shown.
 const LEADS_OUT: &str = "`--read`, `--write` or `-v` shows a directory at a place of its own";
+/// A call that is not there, or that somebody does not allow.
+const OLD_KERNEL: &str = "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call; in a sandbox of \
+                          bryo's, start that one without `--write`";
+/// Another run has the layer.
+const BUSY: &str =
+    "wait until it ended, or leave out its name: then the run has a layer of its own";
 /// Found, and not executable.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Not found.
@@ -31,11 +37,7 @@ impl Explain for RunError {
             Self::Image(error) => error.hint(),
             Self::LeadsOut(_) => Some(LEADS_OUT.to_owned()),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),
-            Self::Kernel { .. } => Some(
-                "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call; in a sandbox of \
-                 bryo's, start that one without `--write`"
-                    .to_owned(),
-            ),
+            Self::Kernel { .. } => Some(OLD_KERNEL.to_owned()),
             Self::Host(error) => error.hint(),
             Self::Facts(error) => error.hint(),
             Self::Plan(error) => error.hint(),
@@ -54,10 +56,7 @@ impl Explain for RunError {
                 "is it stopping, or does it run a program that cannot be read? Try again"
                     .to_owned(),
             ),
-            Self::Busy(_) => Some(
-                "wait until it ended, or leave out its name: then the run has a layer of its own"
-                    .to_owned(),
-            ),
+            Self::Busy(_) => Some(BUSY.to_owned()),
             Self::WouldRemove(name) => {
                 Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
             }

@@ -12,6 +12,7 @@ impl PlanError {
             Self::Tool(error) => Some(error.hint()),
             _ => self
                 .hint_about_paths()
+                .or_else(|| self.hint_about_planted())
                 .or_else(|| self.hint_about_writes())
                 .or_else(|| self.hint_about_groups())
                 .or_else(|| self.hint_about_ports())
@@ -47,12 +48,6 @@ impl PlanError {
             Self::LinkToSecret { real, flag, .. } | Self::LinkToSettings { real, flag, .. } => {
                 format!("to show it all the same, name it without the link: `{flag} {real}`")
             }
-            Self::LinkPlanted { real, .. } => format!(
-                "that run may have put the link there; if you mean what it leads to, name that instead: `{real}`"
-            ),
-            Self::WorkdirPlanted { real, .. } => format!(
-                "that run may have put the link there; if you mean what it leads to, go there by its name: `cd {real}`"
-            ),
             Self::WorkdirHiddenByFlag(_) | Self::WorkdirOwn(_) => {
                 "go to another directory, or give one with `--workdir`".to_owned()
             }
@@ -70,6 +65,18 @@ impl PlanError {
             Self::NoStore | Self::CannotNote(_) => {
                 "let BRYO_STORE name a directory of yours on a local file system".to_owned()
             }
+            _ => return None,
+        })
+    }
+
+    fn hint_about_planted(&self) -> Option<String> {
+        Some(match self {
+            Self::LinkPlanted { real, .. } => format!(
+                "that run may have put the link there; if you mean what it leads to, name that instead: `{real}`"
+            ),
+            Self::WorkdirPlanted { real, .. } => format!(
+                "that run may have put the link there; if you mean what it leads to, go there by its name: `cd {real}`"
+            ),
             _ => return None,
         })
     }

@@ -190,7 +190,7 @@ fn what_an_interrupted_removal_left_in_the_trash_is_removed_whatever_it_is() {
     std::fs::create_dir_all(trash.join("00000000000d/in")).unwrap();
     std::fs::write(trash.join("00000000000f"), "").unwrap();
     std::os::unix::fs::symlink("/", trash.join("00000000000e")).unwrap();
-    let closed = std::os::unix::fs::PermissionsExt::from_mode(0);
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o0);
     std::fs::set_permissions(trash.join("00000000000d"), closed).unwrap();
     world.bryo(["ps"]).ends().succeeds().stderr_is("");
     assert_eq!(std::fs::read_dir(trash).unwrap().count(), 0);
