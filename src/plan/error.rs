@@ -50,8 +50,15 @@ pub enum PlanError {
         flag: &'static str,
     },
     /// A copy of what the caller may not write.
-    #[error("cannot use --cow on `{0}`: it is not yours to write, so a copy of it is not either")]
-    NotYours(HostPath),
+    #[error(
+        "cannot use {flag} on `{path}`: it is not yours to write, so a copy of it is not either"
+    )]
+    NotYours {
+        /// Where.
+        path: HostPath,
+        /// The flag.
+        flag: &'static str,
+    },
     /// A place that every sandbox has its own of, or `/`.
     #[error("cannot use {flag} on `{at}`: every sandbox has its own")]
     OwnPlace {

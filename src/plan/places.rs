@@ -55,7 +55,7 @@ pub(super) fn request_rules(
         }
         match request_rule(request, rank, facts) {
             Ok(Some((asked, mut rule))) => {
-                if copies::is_for_root(spec, request, &rule) {
+                if copies::is_by_flag(request) && copies::is_for_root(spec, &rule.view) {
                     rule.view = View::CowAsRoot;
                 }
                 if asked != rule.from {
@@ -238,13 +238,15 @@ pub(super) fn volume_rules(spec: &Spec, facts: &Facts, rules: &mut Rules) -> Res
             (_, Kind::Forbidden) => return Err(PlanError::Forbidden(volume.source.clone())),
             (VolumeMode::Rw, Kind::Directory | Kind::File) => View::Write,
             (VolumeMode::Ro, Kind::Directory | Kind::File) => View::Read,
-            (VolumeMode::Cow, Kind::Directory) => View::Cow,
-            _ => {
-                return Err(PlanError::Unsuitable {
-                    path: place.real.clone(),
-                    kind: place.kind.clone(),
-                    flag: "--volume",
-                });
+            (VolumeMode::Cow, Kind::Directory) => match cow_or_read(place) {
+                view if copies::is_for_root(spec, &view) => View::CowAsRoot,
+                view => view,
+            },
+            (mode, kind) => {
+                let (path, kind) = (place.real.clone(), kind.clone());
+                let is_copy = mode == VolumeMode::Cow && kind == Kind::File;
+                let flag = if is_copy { copies::COW_VOLUME } else { "--volume" };
+                return Err(PlanError::Unsuitable { path, kind, flag });
             }
         };
         if let Some(other) = rules.at(&volume.target).filter(|rule| rule.rank == Rank::Flag) {

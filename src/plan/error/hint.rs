@@ -1,7 +1,9 @@
 //! What to do about each reason why there is no plan.
 
 use super::PlanError;
+use crate::plan::copies::COW_VOLUME;
 use crate::plan::facts::Kind;
+use crate::spec::HostPath;
 
 impl PlanError {
     /// What to do about it.
@@ -28,14 +30,18 @@ impl PlanError {
             Self::Unresolved(_) => "give an absolute path".to_owned(),
             Self::Unsuitable { kind: Kind::Socket, path, .. } => format!("use `--socket {path}`"),
             Self::Unsuitable { kind: Kind::Device, path, .. } => format!("use `--device {path}`"),
-            Self::Unsuitable { kind: Kind::File, flag: "--cow", .. } => {
+            Self::Unsuitable { kind: Kind::File, flag: "--cow" | COW_VOLUME, .. } => {
                 "name the directory it is in".to_owned()
             }
-            Self::NotYours(path) => format!(
+            Self::NotYours { path, flag: COW_VOLUME } => format!(
+                "with `ro` it is read-only; or name what is yours in `{path}`; with `--user root` copies of root's files \
+                 are written, which takes fuse-overlayfs"
+            ),
+            Self::NotYours { path, .. } => format!(
                 "leave it out and `{path}` is read-only; `--tmpfs {path}` is an empty directory there; with `--user \
                  root` copies of root's files are written, which takes fuse-overlayfs"
             ),
-            Self::OwnPlace { .. } => "name a directory or a device below it".to_owned(),
+            Self::OwnPlace { at, flag } => hint_about_own(at, flag),
             Self::NoMountPoint(_) => "make it on the host first".to_owned(),
             Self::BelowFile { .. } => "mount one of the two somewhere else".to_owned(),
             Self::Contradiction { .. } => "keep one of the two".to_owned(),
@@ -180,5 +186,16 @@ impl PlanError {
             }
             _ => return None,
         })
+    }
+}
+
+/// What to name instead of a place that every sandbox has its own of.
+fn hint_about_own(at: &HostPath, flag: &str) -> String {
+    match at.as_path().to_str() {
+        Some("/" | "/dev") => "name a directory or a device below it".to_owned(),
+        _ if at.as_path().starts_with("/dev") && flag != "--hide" => {
+            format!("a device is given by `--device {at}`")
+        }
+        _ => "leave it out: nothing else can be shown there".to_owned(),
     }
 }

@@ -10,7 +10,8 @@
 //! - A file too large to copy stands as a placeholder under a read-only bind; in a copy-on-write tree
 //!   that is told.
 //! - What the caller cannot read is left out, an automount point or a mount that cannot be entered stays
-//!   an empty directory, whatever is mounted in it.
+//!   an empty directory, whatever is mounted in it. A file of such a mount, as of a namespace that is kept by a
+//!   name (`ip netns`), stays an empty file: there is nothing in it to read.
 
 use std::borrow::Cow;
 
@@ -100,6 +101,9 @@ impl Trees<'_> {
             Kind::Link(target) => {
                 let target = target.clone();
                 entries.add(ScratchEntry::Link { path, target });
+            }
+            Kind::File if !can_be_shown(self.table, &entry.path) => {
+                entries.add(ScratchEntry::Placeholder { path });
             }
             Kind::File if entry.readable => {
                 let from = entry.path.clone();
