@@ -231,6 +231,17 @@ fn a_slip_in_a_commands_name_gets_a_suggestion() {
     assert!(suggested.starts_with(
         "bryo: cannot find a command named `profil`\nhint: did you mean `bryo profile`?"
     ));
+    for (word, meant) in [("rnu", "run"), ("dfif", "diff"), ("exce", "exec"), ("pss", "ps")] {
+        let hint = caller.failure(&[word, "--", "true"]);
+        assert!(hint.contains(&format!("did you mean `bryo {meant}`?")), "{hint}");
+    }
+    let alone = caller.failure(&["--", "printf", "a b"]);
+    assert!(alone.starts_with("bryo: cannot go on without a command"), "{alone}");
+    assert!(alone.contains("hint: to run a program, write `bryo run -- printf 'a b'`;"), "{alone}");
+    for flag in ["--network=none", "-w", "--net"] {
+        let before = caller.failure(&[flag, "run", "true"]);
+        assert!(before.contains(&format!("write them after it: `bryo run {flag}")), "{before}");
+    }
     assert!(caller.failure(&["images"]).contains("hint: images are not there yet"));
     assert!(caller.failure(&["login"]).contains("hint: images are not there yet"));
     assert!(caller.failure(&["volume", "ls"]).contains("-v ./DIR:/PLACE"));

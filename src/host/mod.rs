@@ -10,6 +10,7 @@
 //! # Not here
 //! What a fact means for a plan (`plan`). Findings and remedies (`ops::doctor`).
 
+pub mod account;
 mod answer;
 mod bounded;
 mod caller;

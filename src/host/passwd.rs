@@ -24,7 +24,7 @@ use super::resolve::{Last, Resolver};
 use super::subid::answer_of;
 
 const PASSWD: &str = "/etc/passwd";
-const GROUP: &str = "/etc/group";
+pub(super) const GROUP: &str = "/etc/group";
 
 /// One line of passwd(5).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(super) struct User<'a> {
     pub(super) name: &'a [u8],
     /// User id.
     pub(super) uid: u32,
+    /// Its own group; none where the line has none.
+    pub(super) gid: Option<u32>,
     /// Home directory.
     pub(super) home: &'a [u8],
     /// Login shell.
@@ -52,8 +54,8 @@ pub(super) struct Group<'a> {
 pub(super) fn parse_users(passwd: &[u8]) -> impl Iterator<Item = User<'_>> {
     passwd.split(|b| *b == b'\n').filter_map(|line| {
         let fields: [&[u8]; 7] = fields(line)?;
-        let [name, _, uid, _, _, home, shell] = fields;
-        Some(User { name: name_of(name)?, uid: id(uid)?, home, shell })
+        let [name, _, uid, gid, _, home, shell] = fields;
+        Some(User { name: name_of(name)?, uid: id(uid)?, gid: id(gid), home, shell })
     })
 }
 

@@ -4,6 +4,7 @@
 //! be long it is written to the caller's `Write`, piece by piece. Nothing here prints by itself, reads
 //! the environment, or knows a flag's name.
 
+pub mod account;
 pub mod apply;
 pub mod attach;
 pub mod control;

@@ -235,10 +235,27 @@ pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Opti
     }
     known
         .into_iter()
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .map(|candidate| (likeness(word, candidate), candidate))
         .filter(|(score, _)| *score > 0.8)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// From 0 to 1. Two letters of a short word in the wrong order are a slip of the hand too: the measure finds nothing
+/// that they have in common.
+fn likeness(word: &str, candidate: &str) -> f64 {
+    let sorted = |word: &str| {
+        let mut letters = word.as_bytes().to_vec();
+        letters.sort_unstable();
+        letters
+    };
+    if word.len() > 2
+        && strsim::osa_distance(word, candidate) == 1
+        && sorted(word) == sorted(candidate)
+    {
+        return 0.9;
+    }
+    strsim::jaro_winkler(word, candidate)
 }
 
 /// Bytes: `1048576`, `1024k`, `1m`, `1MiB`.

@@ -43,7 +43,16 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--shm-size", "1x"], "cannot take `1x` for `--shm-size`: it is not a size"),
     (
         &["--user", "alice"],
-        "cannot take `alice` for `--user`: it is neither `root` nor a numeric id",
+        "cannot take `alice` for `--user`: no account in `/etc/passwd` has that name",
+    ),
+    (
+        &["--user", "root:no-such-group"],
+        "cannot take `root:no-such-group` for `--user`: no group in `/etc/group`",
+    ),
+    (&["--user", "1000:"], "cannot take `1000:` for `--user`: it is neither `root` nor a"),
+    (
+        &["--user", "daemon", "--rootfs", "/x"],
+        "cannot take `daemon` for `--user`: names are those of this machine",
     ),
     (&["--ids", "many"], "cannot take `many` for `--ids`"),
     (&["--hostname", "a_b"], "cannot take `a_b` for `--hostname`: it is not a host name"),
@@ -152,6 +161,10 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (
         &["--network", "user", "--net-rate", "5"],
         "cannot take `5` for `--net-rate`: it does not say whether it counts bits or bytes",
+    ),
+    (
+        &["--network", "user", "--net-rate", "50X"],
+        "cannot take `50X` for `--net-rate`: its unit is none of k, M and G",
     ),
     (&["--network", "user", "--net-rate", "10MB"], "it does not say whether it counts bits"),
     (

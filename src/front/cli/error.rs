@@ -21,6 +21,18 @@ pub enum CliError {
         /// The whole line, for a shell, when it may have been meant as a program.
         program: String,
     },
+    /// A program, and no command.
+    #[error("cannot go on without a command")]
+    NoCommand {
+        /// The program and its arguments, for a shell.
+        program: String,
+    },
+    /// A flag where a command is expected.
+    #[error("cannot take `{flag}` before a command")]
+    FlagBeforeCommand {
+        /// As typed.
+        flag: Text,
+    },
     /// No such command below another.
     #[error("cannot find a command named `{command} {word}`")]
     NoSubcommand {
@@ -104,6 +116,9 @@ pub enum CliError {
         /// What to write instead.
         instead: &'static str,
     },
+    /// A network, and not how it is used.
+    #[error("cannot take `{0}` for `--network`: it is the name of a network, and no mode")]
+    BareNetwork(String),
     /// Bytes where text is needed.
     #[error("cannot take `{value}` for `{flag}`: it is not UTF-8")]
     NotUtf8 {
@@ -198,6 +213,10 @@ impl Explain for CliError {
             Self::UnknownCommand { name, nearest, program } => {
                 Some(elsewhere(name).map_or_else(|| meant(*nearest, program), str::to_owned))
             }
+            Self::NoCommand { program } => Some(meant(None, program)),
+            Self::FlagBeforeCommand { flag } => {
+                Some(format!("flags belong to a command, write them after it: `bryo run {flag} …`"))
+            }
             Self::NoSubcommand { command, nearest: Some(nearest), .. } => {
                 Some(format!("did you mean `bryo {command} {nearest}`?"))
             }
@@ -216,6 +235,7 @@ impl Explain for CliError {
             }
             Self::Missing { example, .. } => Some((*example).to_owned()),
             Self::BadValue { source, .. } | Self::BadLine { source, .. } => source.hint(),
+            Self::BareNetwork(name) => Some(format!("write `--network bridge:{name}`")),
             Self::NobodyToChoose => Some(
                 "name paths instead: bryo apply src/; --dry-run shows what would be done"
                     .to_owned(),

@@ -170,9 +170,30 @@ fn flag_alone(word: &OsStr, arguments: &[OsString]) -> Result<Answer, Failure> {
     }
 }
 
+/// Whether `bryo run` has the flag.
+fn is_flag_of_run(word: &str) -> bool {
+    let name = word.split('=').next().unwrap_or_default();
+    let run = run::command();
+    run.get_arguments().any(|arg| match name.strip_prefix("--") {
+        Some(long) => arg.get_long_and_visible_aliases().is_some_and(|all| all.contains(&long)),
+        None => {
+            let short = name.chars().nth(1);
+            short.is_some_and(|short| arg.get_short() == Some(short))
+        }
+    })
+}
+
 fn unknown(word: &OsStr, arguments: &[OsString]) -> CliError {
     let typed = word.to_str().unwrap_or_default();
+    if typed == "--" {
+        return CliError::NoCommand {
+            program: shell_command(arguments.get(1..).unwrap_or_default()),
+        };
+    }
     if typed.starts_with('-') {
+        if is_flag_of_run(typed) {
+            return CliError::FlagBeforeCommand { flag: flag::quoted(word) };
+        }
         return CliError::UnknownFlag {
             flag: flag::quoted(word),
             command: "bryo".to_owned(),

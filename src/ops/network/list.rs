@@ -5,7 +5,7 @@
 //! - One that does not answer is one line of the list, and keeps no other from being told. It is asked for nothing that its
 //!   netstack has to answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 
@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::ANSWER;
 use super::error::NetworksError;
 use crate::launch::holder::{self, Member, Until};
+use crate::ops::stores::Here;
 use crate::plan::traffic::Traffic;
 use crate::report::table::Table;
 use crate::spec::net::{Egress, NetworkName, Prefix};
@@ -93,6 +94,15 @@ pub fn list(store: &Store) -> Result<(Vec<NetworkRow>, Vec<NetworksError>), Netw
         rows.push(row(record, state.map_err(drop)));
     }
     Ok((rows, failed))
+}
+
+/// The names of the networks there are, for whoever types one: makes nothing, and where something is wrong there are
+/// none.
+pub fn names_there() -> Vec<NetworkName> {
+    let Ok(here) = Here::look() else { return Vec::new() };
+    let of_store = |store: &Store| store.networks().unwrap_or_default();
+    let names: BTreeSet<NetworkName> = here.stores.iter().flat_map(of_store).collect();
+    names.into_iter().collect()
 }
 
 /// One network.

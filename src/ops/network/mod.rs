@@ -25,7 +25,7 @@ use crate::state::{LockedNetwork, NetworkError, Store};
 pub use choose::{FILTERS, Filter, formatted, is_wanted, parse_format};
 pub use connect::{cannot_reconnect, connect, disconnect, reconnect};
 pub use error::NetworksError;
-pub use list::{NetworkDetail, NetworkRow, Uplink, inspect, list, names, table};
+pub use list::{NetworkDetail, NetworkRow, Uplink, inspect, list, names, names_there, table};
 pub use memberships::Memberships;
 pub use place::{Place, place, preview};
 

@@ -304,6 +304,7 @@ impl Prepared {
     /// Removes what was prepared. A failure of that is told with the sweep of the next command: the
     /// error of the launch is what the user needs to hear.
     fn give_up(self, plan: &Plan, error: LaunchError, signals: Signals) -> Failed {
+        let ran_before = self.before.is_some();
         let put_away = match (self.directory, &self.before) {
             (Some(directory), Some(before)) => directory.keep(before),
             (Some(directory), None) => directory.remove(),
@@ -320,7 +321,7 @@ impl Prepared {
             return Failed::Stale { error: Box::new(error.into()), signals: Box::new(signals) };
         }
         let action = plan.steps.get(*step).map(|step| &step.action);
-        if let Some(refusal) = held::refusal(plan, action, source.errno) {
+        if let Some(refusal) = held::refusal(plan, action, source.errno, ran_before) {
             return Failed::from(refusal);
         }
         match action.and_then(|action| refuted(action, source.errno)) {

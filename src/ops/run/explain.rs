@@ -12,6 +12,9 @@ const ROOM: &str = "give less, or make room: `bryo system df` tells what the sto
 /// What to do about layers that have more than was asked for.
 const FULLER: &str =
     "give more, or drop some of it: `bryo diff` lists it, `bryo discard` takes paths";
+/// What to do about a limit that holds nothing.
+const MORE: &str = "each file and directory counts 2 KiB beside what is in it: 128k is about the least with which a program can \
+                    write a few files, 1m holds two hundred";
 const TOO_LONG: &str = "run it without `--disk`, or drop that: `bryo discard` takes paths";
 /// How a directory is shown.
 const LEADS_OUT: &str = "`--read`, `--write` or `-v` shows a directory at a place of its own";
@@ -63,6 +66,7 @@ impl Explain for RunError {
             Self::Again(error) => Some(error.hint()),
             Self::Detach(error) => error.hint(),
             Self::Fuller { .. } => Some(FULLER.to_owned()),
+            Self::TooLittle { .. } => Some(MORE.to_owned()),
             Self::TooLong => Some(TOO_LONG.to_owned()),
             Self::Room { .. } | Self::Bring { .. } | Self::Bringer(_) => Some(ROOM.to_owned()),
             Self::Random(_)

@@ -30,12 +30,17 @@ use crate::sys::{open, stat};
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// Bytes of what holds the layers.
-fn size(plan: &Plan) -> Option<u64> {
+/// Bytes of what holds all that is written.
+fn limit(plan: &Plan) -> Option<u64> {
     plan.steps.iter().find_map(|step| match step.action {
-        Action::Fs(FsStep::Hold { size }) if !plan.layers.is_empty() => Some(size),
+        Action::Fs(FsStep::Hold { size }) => Some(size),
         _ => None,
     })
+}
+
+/// The same where there are layers to be held.
+fn size(plan: &Plan) -> Option<u64> {
+    limit(plan).filter(|_| !plan.layers.is_empty())
 }
 
 /// Refuses what the store could not take in at the end.
@@ -46,14 +51,20 @@ pub(super) fn verify_room(plan: &Plan, store: Option<&Store>) -> Result<(), RunE
     if room >= size { Ok(()) } else { Err(RunError::Room { room, size }) }
 }
 
-/// Why a layer that is gone on with cannot be held, where a step failed for that.
-pub(super) fn refusal(plan: &Plan, action: Option<&Action>, errno: Errno) -> Option<RunError> {
-    let Some(Action::Fs(FsStep::Overlay { upper: Some(Upper::Held(_)), .. })) = action else {
-        return None;
-    };
+/// Why a step failed that writes to what holds everything. Only a sandbox that ran before has layers that could be too
+/// large; of a new one it is the empty places that it begins with.
+pub(super) fn refusal(
+    plan: &Plan,
+    action: Option<&Action>,
+    errno: Errno,
+    ran_before: bool,
+) -> Option<RunError> {
+    let Some(Action::Fs(step)) = action else { return None };
+    let of_layer = matches!(step, FsStep::Overlay { upper: Some(Upper::Held(_)), .. });
     match errno {
-        Errno::ENOSPC => size(plan).map(|size| RunError::Fuller { size }),
-        Errno::EOVERFLOW => Some(RunError::TooLong),
+        Errno::ENOSPC if of_layer && ran_before => size(plan).map(|size| RunError::Fuller { size }),
+        Errno::ENOSPC => limit(plan).map(|size| RunError::TooLittle { size }),
+        Errno::EOVERFLOW if of_layer => Some(RunError::TooLong),
         _ => None,
     }
 }

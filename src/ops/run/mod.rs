@@ -217,6 +217,14 @@ pub enum RunError {
         /// Bytes.
         size: u64,
     },
+    /// Not even what is empty fits.
+    #[error(
+        "cannot enforce `--disk`: what a sandbox begins with, empty, takes more than {size} bytes"
+    )]
+    TooLittle {
+        /// Bytes.
+        size: u64,
+    },
     /// The layers that a run goes on with have something that what is to hold them cannot hold.
     #[error(
         "cannot enforce `--disk`: what the sandbox wrote before has an access list or an attribute that is too \

@@ -25,6 +25,9 @@ pub enum RateError {
     /// No number with a unit, nor two.
     #[error("it is not a rate")]
     NotARate,
+    /// A unit that there is not.
+    #[error("its unit is none of k, M and G")]
+    NoUnit,
     /// A unit that is bits to some and bytes to others, or none.
     #[error("it does not say whether it counts bits or bytes")]
     Ambiguous,
@@ -95,12 +98,22 @@ fn parse_one(text: &str) -> Result<u64, RateError> {
     }
 }
 
+/// Whether a unit is one of bits or bytes, whichever is meant: `b`, `MB`, `Mbps`, `KiB`.
+fn counts_something(unit: &str) -> bool {
+    let unit = unit.to_ascii_lowercase();
+    let unit = unit.strip_suffix("ps").unwrap_or(&unit);
+    let unit = unit.strip_prefix(['k', 'm', 'g', 't']).unwrap_or(unit);
+    matches!(unit, "b" | "ib" | "bit" | "ibit" | "byte" | "bytes" | "bits")
+}
+
 fn scale(unit: &str) -> Result<u64, RateError> {
     match unit.strip_suffix("bit").unwrap_or(unit) {
         "k" | "K" => Ok(1_000),
         "m" | "M" => Ok(1_000_000),
         "g" | "G" => Ok(1_000_000_000),
-        _ if unit.chars().all(|c| c.is_ascii_alphabetic()) => Err(RateError::Ambiguous),
+        "" => Err(RateError::Ambiguous),
+        _ if counts_something(unit) => Err(RateError::Ambiguous),
+        _ if unit.chars().all(|c| c.is_ascii_alphabetic()) => Err(RateError::NoUnit),
         _ => Err(RateError::NotARate),
     }
 }
@@ -178,6 +191,9 @@ mod tests {
         }
         assert_eq!(Rate::parse("10M/5M/1M"), Err(RateError::NotARate));
         assert_eq!(Rate::parse("10MB/s"), Err(RateError::Ambiguous));
+        for text in ["50X", "5T", "10Mx", "1M/2foo", "10mps"] {
+            assert_eq!(Rate::parse(text), Err(RateError::NoUnit), "{text}");
+        }
         for text in ["0", "0k", "0.0M", "0/5M", "5M/0"] {
             assert_eq!(Rate::parse(text), Err(RateError::Nothing), "{text}");
         }

@@ -199,3 +199,28 @@ fn what_is_wrong_with_a_flag_is_said_with_what_is_meant() {
     run(&["--rm", "--ulimit", "nofile=4"]).exits_with(125).stderr_has("hint: `--ulimit nofile`");
     run(&["--rm", "--pids-limit", "1"]).exits_with(126).stderr_has("hint: `--pids-limit`");
 }
+
+#[test]
+fn a_user_is_known_by_name() {
+    let world = World::new();
+    let id = |user: &str| {
+        let run = world.sandbox().args(["--rm", "--user", user]).run("id -u; id -g").succeeds();
+        run.stdout()
+    };
+    assert_eq!(id("daemon"), id("1:1"));
+    assert_eq!(id("daemon:root"), id("1:0"));
+    let nobody = world.sandbox().args(["--user", "no-such-user"]).run("true").exits_with(125);
+    nobody.stderr_has("no account in `/etc/passwd` has that name");
+}
+
+#[test]
+fn the_name_of_a_network_is_no_mode_and_that_is_said() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let run = || world.sandbox().args(["--network", "lab"]).run("true").exits_with(125);
+    run().stderr_has("it is none of `none`, `user`").stderr_lacks("hint");
+    assert!(!world.store().exists(), "a look makes no store");
+    world.bryo(["network", "create", "lab"]).ends().succeeds();
+    run().stderr_has("it is the name of a network").stderr_has("write `--network bridge:lab`");
+    world.bryo(["network", "rm", "lab"]).ends().succeeds();
+}

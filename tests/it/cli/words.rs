@@ -128,7 +128,7 @@ fn a_mistake_starts_nothing_and_leaves_nothing() {
     world.file("bad.toml", "[paths]\nraed = []\n");
     for words in [
         &["--profile", "../bad.toml"][..],
-        &["--user", "nobody"],
+        &["--user", "no-such-user"],
         &["--read", "gone/../x"],
         &["--memory", "1m"],
         &["--network", "bridge:no such"],

@@ -195,6 +195,14 @@ fn a_run_goes_on_with_a_layer_of_either_kind_if_it_fits() {
         "give more, or drop some of it: `bryo diff` lists it, `bryo discard` takes paths",
     ]);
     assert_eq!(changes(&world, "n"), ["A a", "A b", "D old"]);
+    // A new one has nothing that could be too large.
+    for size in ["1k", "16k", "40k"] {
+        world.sandbox().args(["--disk", size]).run("echo never").stdout_is("").refuses_with(&[
+            "cannot enforce `--disk`: what a sandbox begins with, empty, takes more than",
+            "hint: each file and directory counts 2 KiB beside what is in it: 128k is about the least",
+        ]);
+    }
+    world.sandbox().args(["--rm", "--disk", "128k"]).run("echo x >new; cat new").stdout_is("x\n");
     run(&["--disk", "8m"], "cat a").stdout_is("one\ntwo\nthree\n");
     assert_eq!(ids(&world).len(), 1);
 }

@@ -173,8 +173,8 @@ fn read(kind: Kind, matches: &ArgMatches, caller: &Surroundings) -> Result<Run, 
     caller.follow_moved(&wanted.moved, &mut wanted.rootfs);
     let (mut spec, profile) = begin(resolved.name, argv, wanted);
     spec.passed_over = resolved.passed_over;
-    identity::apply(matches, &mut spec)?;
     tree::apply(matches, &mut spec, caller)?;
+    identity::apply(matches, &mut spec)?;
     places::apply(matches, &mut spec, caller)?;
     net::apply(matches, &mut spec, &profile.refused_networks, caller)?;
     let input = process::apply(matches, &mut spec, caller)?;

@@ -7,6 +7,7 @@ use clap::{Arg, ArgMatches};
 use crate::front::cli::error::CliError;
 use crate::front::cli::flag::{bad, one, quoted, text, value};
 use crate::front::cli::surroundings::Surroundings;
+use crate::ops::network;
 use crate::profile::value::ValueError;
 use crate::spec::net::NetworkName;
 use crate::spec::{Network, Spec};
@@ -53,6 +54,9 @@ pub(super) fn apply(
                     why: "there are `none`, `user`, `host`, `bridge[:NAME]`, `sandbox:ID`, `pasta` and `slirp4netns`",
                     instead: "`none` reaches nothing; `user` public addresses; `host` everything this machine reaches",
                 });
+            }
+            mode if network::names_there().iter().any(|name| name.as_str() == mode) => {
+                return Err(CliError::BareNetwork(mode.to_owned()));
             }
             mode => {
                 return Err(bad("--network", value, ValueError::unknown(mode, MODES)));
