@@ -132,7 +132,7 @@ fn unescape(field: &[u8]) -> Vec<u8> {
 type Beside<'a> = HashMap<u64, HashSet<&'a [u8]>>;
 
 /// Leaves out the mounts that no path leads to: those that stand on the same mount as another one
-/// whose mount point lies above theirs, and those on whose root another one stands.
+/// whose mount point lies above theirs, and those on whose root another one stands, which then stands where they do.
 fn reachable(lines: Vec<Line>) -> Vec<Line> {
     let mut by_parent: Beside = HashMap::new();
     for Line { mount, .. } in &lines {
@@ -142,16 +142,26 @@ fn reachable(lines: Vec<Line>) -> Vec<Line> {
         }
     }
     let by_id: HashMap<u64, &Mount> = lines.iter().map(|l| (l.mount.id, &l.mount)).collect();
+    let is_covered = |mount: &Mount| {
+        by_parent.get(&mount.id).is_some_and(|below| below.contains(mount.at.as_bytes()))
+    };
     let mut known: HashMap<u64, bool> = HashMap::new();
-    let keep: Vec<bool> = lines
+    // Who stays, and on which mount it is seen to stand.
+    let keep: Vec<Option<u64>> = lines
         .iter()
         .map(|Line { mount, .. }| {
-            let covered =
-                by_parent.get(&mount.id).is_some_and(|below| below.contains(mount.at.as_bytes()));
-            !covered && leads_to(mount, &by_id, &by_parent, &mut known)
+            let stays = !is_covered(mount) && leads_to(mount, &by_id, &by_parent, &mut known);
+            let below =
+                std::iter::successors(by_id.get(&mount.parent), |mount| by_id.get(&mount.parent));
+            // Bounded, as a table may lead in a circle.
+            let below = below.take(lines.len()).take_while(|below| is_covered(below)).last();
+            stays.then(|| below.map_or(mount.parent, |below| below.parent))
         })
         .collect();
-    lines.into_iter().zip(keep).filter_map(|(line, keep)| keep.then_some(line)).collect()
+    let stand = |(line, parent): (Line, Option<u64>)| {
+        Some(Line { mount: Mount { parent: parent?, ..line.mount }, ..line })
+    };
+    lines.into_iter().zip(keep).filter_map(stand).collect()
 }
 
 /// The directories above an absolute, normal path, nearest first; none for `/`.
@@ -278,7 +288,7 @@ mod tests {
         );
         let lines = parse(table.as_bytes()).unwrap();
         assert_eq!(points(&table), ["/", "/home", "/home/al", "/proc/sys/fs/binfmt_misc"]);
-        assert_eq!(lines[3].mount.id, 41);
+        assert_eq!((lines[3].mount.id, lines[3].mount.parent), (41, 27));
     }
 
     #[test]
@@ -309,6 +319,8 @@ mod tests {
             format!("{ROOT}30 27 0:30 / /mnt rw - tmpfs a rw\n31 30 0:31 / /mnt rw - tmpfs b rw\n");
         let lines = parse(twice.as_bytes()).unwrap();
         assert_eq!(lines.iter().map(|line| line.mount.id).collect::<Vec<_>>(), [27, 31]);
+        // Who looks for it from the root down finds it there.
+        assert_eq!(lines[1].mount.parent, 27);
         // Above it: /a/b was mounted before /a was covered, and so was what stands on it.
         let above = format!(
             "{ROOT}30 27 0:30 / /a/b rw - tmpfs x rw\n32 30 0:32 / /a/b/c rw - tmpfs y rw\n\

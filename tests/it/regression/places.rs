@@ -111,3 +111,23 @@ fn the_settings_of_a_repository_are_told_where_they_hold_a_password_alone() {
     assert!(told("[remote \"origin\"]\n\turl = https://me:word@host/it\n"));
     assert!(!told("[core]\n\tbare = false\n[remote \"origin\"]\n\turl = git@host:it\n"));
 }
+
+#[test]
+fn what_is_mounted_over_a_mount_is_seen_and_can_be_written() {
+    if !overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse]) {
+        return;
+    }
+    let world = World::new();
+    world.folder("project/below");
+    // As an automounter does it, and a container whose /proc is mounted anew.
+    let mount =
+        |file| format!("mount -t tmpfs t below; echo {file} >below/{file}; chmod 777 below");
+    for script in [mount("one"), format!("{}; {}; {}", mount("three"), mount("two"), mount("one"))]
+    {
+        let run = world.sandbox().arg("--rm").under(crate::degraded::then_as_user(&script));
+        run.run("ls below; cat below/one; echo x >below/x && ls below")
+            .succeeds()
+            .stdout_is("one\none\none\nx\n")
+            .stderr_is("");
+    }
+}
