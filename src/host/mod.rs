@@ -25,6 +25,7 @@ pub mod logout;
 mod lookup;
 pub mod missing;
 pub mod mountinfo;
+pub mod output;
 mod passwd;
 mod place;
 mod probe;

@@ -1,6 +1,7 @@
 //! Why an operation on existing sandboxes failed: the errors of the parts below, and writing.
 
 use super::export::ExportError;
+use super::merge::TooLate;
 use crate::changes::ChangesError;
 use crate::changes::apply::{ApplyError, PutAside};
 use crate::host::HostError;
@@ -50,6 +51,9 @@ pub enum OpsError {
     /// Bringing what a layer holds to the host.
     #[error(transparent)]
     Apply(#[from] ApplyError),
+    /// git does not end.
+    #[error(transparent)]
+    Merge(#[from] TooLate),
     /// It is not what was reviewed.
     #[error("cannot apply sandbox `{0}`: it is not what was reviewed")]
     NotReviewed(SandboxId),
@@ -260,6 +264,7 @@ impl Explain for OpsError {
             Self::NoWorkdir => Some("name one; `bryo ps -a` lists them".to_owned()),
             Self::NoField { there, .. } => (!there.is_empty()).then(|| format!("there is {there}")),
             Self::Host(error) => error.hint(),
+            Self::Merge(TooLate { repository, .. }) => Some(without_merge(repository.as_ref())),
             Self::NotReviewed(id) => Some(format!(
                 "bryo diff --content {id} shows what it is; the same paths and --exclude belong to it"
             )),
@@ -308,6 +313,15 @@ impl Explain for OpsError {
             _ => EXIT_FAILED,
         }
     }
+}
+
+/// What to do where git waits.
+fn without_merge(repository: Option<&HostPath>) -> String {
+    let look = repository.map_or_else(String::new, |at| {
+        let git = at.as_path().join(".git");
+        format!("; a pipe or a lost file system in {} keeps git waiting", shell_quote(&git))
+    });
+    format!("nothing was applied: leave out --merge{look}")
 }
 
 /// The commands for an apply that was interrupted.

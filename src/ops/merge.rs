@@ -7,7 +7,10 @@
 //!
 //! # Decisions
 //! - git runs with an empty environment, no settings of the system or the user, no hooks, no prompt, no
-//!   network: `cat-file` and `merge-file` alone.
+//!   network: `cat-file` and `merge-file` alone. The repository's own settings name no program of these two; what it
+//!   lacks is fetched from nowhere, whatever it says.
+//! - git is given so long: a pipe in the place of a file of the repository's keeps it waiting for ever. Then the apply ends,
+//!   before it has begun.
 //! - A merge with a conflict in it is none.
 //! - The repository is the host's. One that only the sandbox has says nothing.
 
@@ -16,29 +19,48 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use rustix::fs::{MemfdFlags, Mode, OFlags, memfd_create, open};
 
+use crate::host::output::{Bounds, NoOutput, output};
 use crate::spec::HostPath;
 use crate::state::Timestamp;
 
 /// Longest log of a `HEAD` that is read, from its end, and longest text that is merged.
 const LONGEST: u64 = 8 << 20;
 
+/// How long git may take for one text.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// git did not end in time.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot merge `{path}`: git waits for something since {} s", PATIENCE.as_secs())]
+pub struct TooLate {
+    /// What was to be merged.
+    pub path: HostPath,
+    /// Of which repository; none where git was given both texts.
+    pub repository: Option<HostPath>,
+}
+
 /// The program.
 #[derive(Debug, Clone)]
-pub struct Git(Option<PathBuf>);
+pub struct Git {
+    program: Option<PathBuf>,
+    patience: Duration,
+}
 
 impl Git {
     /// Looks in the places where systems have it.
     pub fn find() -> Self {
         let places = ["/usr/bin/git", "/usr/local/bin/git", "/bin/git"];
-        Self(places.into_iter().map(PathBuf::from).find(|path| path.is_file()))
+        let program = places.into_iter().map(PathBuf::from).find(|path| path.is_file());
+        Self { program, patience: PATIENCE }
     }
 
     fn command(&self) -> Option<Command> {
-        let mut command = Command::new(self.0.as_ref()?);
+        let mut command = Command::new(self.program.as_ref()?);
         command
             .env_clear()
             .envs([
@@ -48,6 +70,8 @@ impl Git {
                 ("GIT_CONFIG_NOSYSTEM", "1"),
                 ("GIT_CONFIG_GLOBAL", "/dev/null"),
                 ("GIT_NO_LAZY_FETCH", "1"),
+                // For a git that does not know that one: no transport is any of these.
+                ("GIT_ALLOW_PROTOCOL", "none"),
                 ("GIT_NO_REPLACE_OBJECTS", "1"),
                 ("GIT_TERMINAL_PROMPT", "0"),
                 ("GIT_OPTIONAL_LOCKS", "0"),
@@ -60,51 +84,93 @@ impl Git {
         Some(command)
     }
 
-    /// The text of a file as git had it committed at `start`; none where it had not.
-    pub fn base(&self, path: &HostPath, start: Timestamp) -> Option<Vec<u8>> {
-        let repository = path.ancestors().find(|above| {
+    /// What a command prints that succeeds; none where it says too much, or cannot be started.
+    fn output(&self, command: &mut Command) -> Result<Option<Vec<u8>>, Late> {
+        let most = usize::try_from(LONGEST).unwrap_or(usize::MAX);
+        match output(command, Bounds { patience: self.patience, most }) {
+            Ok((status, bytes)) => Ok(status.success().then_some(bytes)),
+            Err(NoOutput::None) => Ok(None),
+            Err(NoOutput::Late) => Err(Late),
+        }
+    }
+
+    /// What both sides of a file make of what git had committed at `start`; none where it had nothing, or they contradict
+    /// each other, or are no texts.
+    pub fn merge(
+        &self,
+        path: &HostPath,
+        start: Timestamp,
+        (host, sandbox): (&[u8], &[u8]),
+    ) -> Result<Option<Vec<u8>>, TooLate> {
+        let is_repository = |above: &HostPath| {
             above.as_path().join(".git").symlink_metadata().is_ok_and(|git| git.is_dir())
-        })?;
-        let commit = commit_at(&repository, start)?;
-        let mut object = OsString::from(commit);
-        object.push(":");
-        object.push(path.relative_to(&repository)?);
+        };
+        let Some(repository) = path.ancestors().find(is_repository) else { return Ok(None) };
+        let too_late = |repository| move |Late| TooLate { path: path.clone(), repository };
+        let Some(base) =
+            self.base(&repository, path, start).map_err(too_late(Some(repository.clone())))?
+        else {
+            return Ok(None);
+        };
+        self.merge_texts(host, &base, sandbox).map_err(too_late(None))
+    }
+
+    /// The text of a file as git had it committed at `start`; none where it had not.
+    fn base(
+        &self,
+        repository: &HostPath,
+        path: &HostPath,
+        start: Timestamp,
+    ) -> Result<Option<Vec<u8>>, Late> {
+        let object = || {
+            let mut object = OsString::from(commit_at(repository, start)?);
+            object.push(":");
+            object.push(path.relative_to(repository)?);
+            Some((self.command()?, object))
+        };
+        let Some((mut command, object)) = object() else { return Ok(None) };
         let mut directory = OsString::from("--git-dir=");
         directory.push(repository.as_path().join(".git"));
-        let output = self
-            .command()?
+        command
+            .arg("--no-pager")
             .arg(directory)
             .args(["-c", "core.hooksPath=/dev/null", "-c", "core.fsmonitor=false"])
             .args(["cat-file", "blob"])
-            .arg(object)
-            .output()
-            .ok()?;
-        stdout_of(output)
+            .arg(object);
+        self.output(&mut command)
     }
 
-    /// What both sides make of what they began with; none when they contradict each other, or are no texts.
-    pub fn merge(&self, host: &[u8], base: &[u8], sandbox: &[u8]) -> Option<Vec<u8>> {
+    fn merge_texts(
+        &self,
+        host: &[u8],
+        base: &[u8],
+        sandbox: &[u8],
+    ) -> Result<Option<Vec<u8>>, Late> {
         let is_text = |bytes: &[u8]| !bytes.contains(&0) && bytes.len() as u64 <= LONGEST;
         if ![host, base, sandbox].into_iter().all(is_text) {
-            return None;
+            return Ok(None);
         }
-        let mut command = self.command()?;
+        let Some(mut command) = self.command() else { return Ok(None) };
         command.args(["merge-file", "--stdout"]);
-        let mut files = Vec::new();
-        for text in [host, base, sandbox] {
-            // Files that are nowhere: git finds them through this process, which holds them until it is done.
-            let file = memfd_create("merge", MemfdFlags::CLOEXEC).ok()?;
-            let mut file = File::from(file);
-            file.write_all(text).ok()?;
+        // Files that are nowhere: git finds them through this process, which holds them until it is done.
+        let files: std::io::Result<Vec<File>> =
+            [host, base, sandbox].into_iter().map(memory_file).collect();
+        let Ok(files) = files else { return Ok(None) };
+        for file in &files {
             command.arg(format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd()));
-            files.push(file);
         }
-        stdout_of(command.output().ok()?)
+        self.output(&mut command)
     }
 }
 
-fn stdout_of(output: Output) -> Option<Vec<u8>> {
-    (output.status.success() && output.stdout.len() as u64 <= LONGEST).then_some(output.stdout)
+/// It did not end in time.
+#[derive(Debug, PartialEq, Eq)]
+struct Late;
+
+fn memory_file(text: &[u8]) -> std::io::Result<File> {
+    let mut file = File::from(memfd_create("merge", MemfdFlags::CLOEXEC)?);
+    file.write_all(text)?;
+    Ok(file)
 }
 
 /// The commit that the `HEAD` of a repository was at.
@@ -147,12 +213,77 @@ mod tests {
         let base = b"1\n2\n3\n4\n5\n6\n7\n";
         let host = b"one\n2\n3\n4\n5\n6\n7\n";
         let sandbox = b"1\n2\n3\n4\n5\n6\nseven\n";
-        if git.0.is_some() {
-            let merged = git.merge(host, base, sandbox).unwrap();
+        if git.program.is_some() {
+            let merged = git.merge_texts(host, base, sandbox).unwrap().unwrap();
             assert_eq!(merged, b"one\n2\n3\n4\n5\n6\nseven\n");
-            assert_eq!(git.merge(host, base, b"two\n2\n3\n4\n5\n6\n7\n"), None);
-            assert_eq!(git.merge(host, base, b"1\0"), None);
+            assert_eq!(git.merge_texts(host, base, b"two\n2\n3\n4\n5\n6\n7\n"), Ok(None));
+            assert_eq!(git.merge_texts(host, base, b"1\0"), Ok(None));
         }
+    }
+
+    /// A repository with the file `f` committed; none without git.
+    fn repository() -> Option<(tempfile::TempDir, HostPath)> {
+        Git::find().program?;
+        let dir = tempfile::tempdir().unwrap();
+        let at = std::fs::canonicalize(dir.path()).unwrap();
+        let script = "git init -q . && seq 7 >f && git add f && git -c user.name=a -c user.email=a@b commit -qm c";
+        let made = Command::new("/bin/sh")
+            .args(["-c", script])
+            .current_dir(&at)
+            .env_clear()
+            .envs([("PATH", "/usr/bin:/bin:/usr/local/bin"), ("HOME", "/nonexistent")])
+            .status();
+        assert!(made.unwrap().success());
+        Some((dir, HostPath::new(at).unwrap()))
+    }
+
+    #[test]
+    fn git_is_not_waited_for_where_it_waits_for_a_pipe() {
+        let Some((_dir, at)) = repository() else { return };
+        let file = at.join("f").unwrap();
+        let (ours, theirs) = (b"1\n2\n3\n4\n5\n6\n7\n8\n", b"0\n1\n2\n3\n4\n5\n6\n7\n");
+        let git = Git::find();
+        let start = Timestamp::now();
+        let merged = git.merge(&file, start, (ours, theirs)).unwrap();
+        assert_eq!(merged.unwrap(), b"0\n1\n2\n3\n4\n5\n6\n7\n8\n", "the control");
+        let git = Git { patience: Duration::from_millis(200), ..git };
+        for name in [".git/HEAD", ".git/config"] {
+            let path = at.as_path().join(name);
+            std::fs::rename(&path, at.as_path().join("kept")).unwrap();
+            let mode = Mode::RUSR | Mode::WUSR;
+            let fifo = rustix::fs::FileType::Fifo;
+            rustix::fs::mknodat(rustix::fs::CWD, &path, fifo, mode, 0).unwrap();
+            let late = TooLate { path: file.clone(), repository: Some(at.clone()) };
+            assert_eq!(git.merge(&file, start, (ours, theirs)), Err(late), "{name}");
+            std::fs::rename(at.as_path().join("kept"), &path).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_a_repository_lacks_is_fetched_by_no_program_that_it_names() {
+        let Some((_dir, at)) = repository() else { return };
+        let file = at.join("f").unwrap();
+        let ran = at.as_path().join("ran");
+        let sh = |script: &str| {
+            let path = [("PATH", "/usr/bin:/bin:/usr/local/bin"), ("HOME", "/nonexistent")];
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", script]).current_dir(at.as_path()).env_clear().envs(path);
+            command.stderr(Stdio::null()).status().unwrap();
+        };
+        std::fs::write(at.as_path().join("run.sh"), "touch \"${0%/*}/ran\"").unwrap();
+        sh("git config core.repositoryformatversion 1; git config extensions.partialClone o
+            git config remote.o.promisor true; git config protocol.ext.allow always
+            git config remote.o.url \"ext::/bin/sh $PWD/run.sh\"
+            rm -f .git/objects/$(git rev-parse HEAD:f | sed 's,^..,&/,')");
+        sh("git cat-file blob HEAD:f");
+        assert!(ran.exists(), "the control: git fetches it");
+        std::fs::remove_file(&ran).unwrap();
+        let git = Git::find();
+        assert_eq!(git.merge(&file, Timestamp::now(), (b"1\n", b"2\n")), Ok(None));
+        let mut old = git.command().unwrap();
+        old.env_remove("GIT_NO_LAZY_FETCH").current_dir(at.as_path());
+        assert_eq!(git.output(old.args(["cat-file", "blob", "HEAD:f"])), Ok(None));
+        assert!(!ran.exists());
     }
 
     #[test]

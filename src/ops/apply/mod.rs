@@ -203,11 +203,20 @@ fn chosen(selection: &Selection) -> Chosen {
     if selection.paths.is_empty() { Chosen::All } else { Chosen::Below(selection.paths.clone()) }
 }
 
+/// Merges what can be; ends where git does not.
 fn merge(apply: &mut Apply<'_>, choices: &Choices, record: &Record) -> Result<(), OpsError> {
     let (git, start) = (Git::find(), record.created);
+    let mut late = None;
     let mut merge = |change: &Change, ours: &[u8], theirs: &[u8]| {
-        let base = git.base(&change.path, start)?;
-        git.merge(ours, &base, theirs)
+        if late.is_some() {
+            return None;
+        }
+        let merged = git.merge(&change.path, start, (ours, theirs));
+        merged.unwrap_or_else(|error| {
+            late = Some(error);
+            None
+        })
     };
-    Ok(apply.merge(choices, &mut merge)?)
+    apply.merge(choices, &mut merge)?;
+    late.map_or(Ok(()), |error| Err(error.into()))
 }
