@@ -34,6 +34,8 @@ const LONGEST: u64 = 64 << 20;
 const PATIENCE: Duration = Duration::from_millis(50);
 /// How long everything in a sandbox may take to end after its launcher was killed.
 const ENDING: Duration = Duration::from_secs(10);
+/// How long a command that starts it again, and holds it from the beginning on, may take until it says who it is.
+const STARTING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(2);
 
 /// A sandbox that was found; not locked, so it may end or go at any time.
@@ -193,28 +195,40 @@ impl Found {
 
     /// Kills its launcher, with which everything in it ends, and locks it.
     pub fn kill_and_lock(&self) -> Result<SandboxDirectory, StateError> {
-        match self.lock() {
-            Err(StateError::Running(_)) => {}
-            other => return other,
-        }
-        let launcher = self.summary()?.map(|summary| summary.launcher);
-        let process = launcher.as_ref().and_then(Launcher::open);
-        if let (Some(launcher), Some(process)) = (launcher, process) {
-            Launcher::kill(&process).map_err(|source| StateError::Kill {
-                id: self.id,
-                pid: launcher.pid,
-                source,
-            })?;
-            wait_for_exit(&process);
-            return match self.lock_within(ENDING) {
-                Err(StateError::Running(_)) => Err(StateError::StillThere(self.id)),
-                other => other,
-            };
-        }
-        // It may be about to end by itself.
-        match self.lock() {
-            Err(StateError::Running(_)) => Err(StateError::NoLauncher(self.id)),
+        let found = self.once_known(|| match self.lock() {
+            Err(StateError::Running(_)) => {
+                let launcher = self.summary()?.map(|summary| summary.launcher);
+                Ok(launcher.and_then(|launcher| Some(Err((launcher.open()?, launcher.pid)))))
+            }
+            other => other.map(|directory| Some(Ok(directory))),
+        })?;
+        let (process, pid) = match found {
+            Ok(directory) => return Ok(directory),
+            Err(launcher) => launcher,
+        };
+        Launcher::kill(&process).map_err(|source| StateError::Kill { id: self.id, pid, source })?;
+        wait_for_exit(&process);
+        match self.lock_within(ENDING) {
+            Err(StateError::Running(_)) => Err(StateError::StillThere(self.id)),
             other => other,
+        }
+    }
+
+    /// What `look` finds of one that runs and whose launcher cannot be seen. It may be about to end by itself, or another
+    /// command is about to start it again; else it is in a place that is not ours to look into.
+    pub(super) fn once_known<T>(
+        &self,
+        look: impl Fn() -> Result<Option<T>, StateError>,
+    ) -> Result<T, StateError> {
+        let end = Instant::now() + STARTING;
+        loop {
+            if let Some(found) = look()? {
+                return Ok(found);
+            }
+            if Instant::now() >= end {
+                return Err(StateError::NoLauncher(self.id));
+            }
+            std::thread::sleep(PAUSE);
         }
     }
 

@@ -70,22 +70,23 @@ impl SandboxDirectory {
 impl Found {
     /// The way to whoever watches over it.
     pub fn line(&self) -> Result<Line, StateError> {
+        self.once_known(|| self.line_now())
+    }
+
+    /// None where it runs, and nobody is seen who watches over it.
+    fn line_now(&self) -> Result<Option<Line>, StateError> {
         if !self.is_running()? {
-            return Ok(Line::Ended);
+            return Ok(Some(Line::Ended));
         }
         let opened = self.open().map_err(|source| StateError::ReadRecord { id: self.id(), source });
-        let Some((directory, Place::Live)) = opened? else { return Ok(Line::Ended) };
+        let Some((directory, Place::Live)) = opened? else { return Ok(Some(Line::Ended)) };
         match socket::connect_at(&directory, CONTROL) {
-            Ok(socket) => return Ok(Line::Socket(socket)),
+            Ok(socket) => return Ok(Some(Line::Socket(socket))),
             // It has no socket, or its supervisor has just ended.
             Err(SysErrno::ENOENT | SysErrno::ECONNREFUSED) => {}
             Err(source) => return Err(StateError::Connect { id: self.id(), source }),
         }
-        match self.process()? {
-            Some(process) => Ok(Line::Process(process)),
-            None if self.is_running()? => Err(StateError::NoLauncher(self.id())),
-            None => Ok(Line::Ended),
-        }
+        Ok(self.process()?.map(Line::Process))
     }
 
     /// Its launcher or supervisor; none when that has ended or cannot be seen from here.
