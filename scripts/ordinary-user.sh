@@ -27,10 +27,6 @@ for device in /dev/fuse /dev/net/tun; do
 	fi
 done
 
-name=bryo-test-$$
-base=/home/$name # the home, and beside it the homes that tests make
-home=$base/home
-
 # useradd and userdel give up when another one runs, so they are called one after another.
 accounts() { flock /run/lock/bryo-test-accounts "$@"; }
 
@@ -45,7 +41,15 @@ free_uid() {
 	echo "$uid"
 }
 
-uid=$(free_uid)
+# By its number and not by that of this process, which two have in pid namespaces of their own, and one that was killed
+# may have had.
+while :; do
+	uid=$(free_uid)
+	name=bryo-test-$uid
+	base=/home/$name # the home, and beside it the homes that tests make
+	[ -e "$base" ] || break
+done
+home=$base/home
 mkdir -m 755 "$base"
 accounts useradd --uid "$uid" --create-home --home-dir "$home" --shell /bin/bash --user-group "$name"
 accounts groupadd --users "$name" "$name-team" # for directories that belong to a group
