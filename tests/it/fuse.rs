@@ -167,7 +167,7 @@ fn a_server_that_hangs_does_not_keep_a_run_beyond_its_time() {
         return;
     }
     let world = World::new();
-    let run = fuse(&world).args(["--timeout", "2s"]);
+    let run = fuse(&world).args(["--timeout", "5s"]);
     let running = run.start("echo up; until test -e nothing; do ls >/dev/null; done");
     running.says("up");
     for server in servers(&running) {

@@ -12,11 +12,14 @@ fn commands() -> Vec<String> {
     commands.map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
 }
 
+/// Goes on until it is ended, and ends at once when it is started again.
+const GOES_ON: &str = "sh -c 'test -e begun && exit; touch begun; exec sleep 1000'";
+
 /// With a program that every machine has in the place of the reader's; one that goes on where it is detached.
 fn with_a_program(command: &str) -> String {
     match command.split_once(" -- ") {
         Some((flags, "/usr/bin/true")) => format!("{flags} -- /usr/bin/true"),
-        Some((flags, _)) if flags.contains(" -d") => format!("{flags} -- sleep 5"),
+        Some((flags, _)) if flags.contains(" -d") => format!("{flags} -- {GOES_ON}"),
         Some((flags, _)) => format!("{flags} -- true"),
         None => command.to_owned(),
     }

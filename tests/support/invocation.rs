@@ -80,12 +80,6 @@ impl Invocation {
         self
     }
 
-    /// It may take as long as that.
-    pub(crate) fn may_take(mut self, patience: Duration) -> Self {
-        self.patience = patience;
-        self
-    }
-
     /// One more argument.
     pub(crate) fn arg(self, arg: impl AsRef<OsStr>) -> Self {
         self.args([arg])
@@ -139,7 +133,7 @@ impl Invocation {
         self
     }
 
-    /// Longer, or shorter, than a minute.
+    /// It may take as long as that: longer, or shorter, than a minute.
     pub(crate) fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

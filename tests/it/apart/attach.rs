@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use super::{bryo, field, start, until, until_logged};
+use super::{bryo, field, start, until, until_attached, until_logged};
 use crate::support::{Stdin, World};
 
 #[test]
@@ -85,8 +85,7 @@ fn signals_go_to_a_payload_without_a_terminal_unless_that_is_not_wanted() {
     until_logged(&world, &id, "up");
     let other = world.bryo(["attach", "--sig-proxy=false", "--no-stdin", &id]).leaves().starts();
     let one = world.bryo(["attach", "--no-stdin", &id]).leaves().starts();
-    // Whoever is attached has an inotify watch or has not begun: the signals wait for that.
-    std::thread::sleep(std::time::Duration::from_millis(500));
+    until_attached(&world, 2);
     other.kill(Signal::TERM);
     other.ends().exits_with(143);
     assert_eq!(field(&world, &id, "state"), "running");
@@ -109,10 +108,7 @@ fn a_hangup_and_any_signal_where_there_is_a_terminal_are_for_who_is_attached() {
         // A pipe with nothing to be typed, which is no terminal either.
         let one = world.bryo(words).stdin(Stdin::Text(Vec::new())).leaves().starts();
         times += 1;
-        until("it is attached", || {
-            let events = ["events", "--since", "1h", "--until", "1ms", "-f", "event=attach"];
-            bryo(&world, &events).succeeds().stdout().lines().count() == times
-        });
+        until_attached(&world, times);
         one
     };
     let [bare, tty] = &ids;

@@ -1,6 +1,6 @@
 //! Supervisors and first processes that are killed: nothing survives, and the state says so.
 
-use super::{bryo, field, record, start, until};
+use super::{bryo, field, record, start, until, until_attached};
 use crate::support::World;
 
 /// The supervisor's process and those below it.
@@ -39,7 +39,7 @@ fn with_its_supervisor_everything_dies_and_the_state_says_so() {
     let all = tree(supervisor);
     let waiting = world.bryo(["wait", &id]).leaves().starts();
     let stopping = world.bryo(["attach", "--no-stdin", &id]).leaves().starts();
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    until_attached(&world, 1);
     kill(supervisor);
     waiting.ends().succeeds().stdout_is("137\n");
     stopping.ends().exits_with(125).stderr_has("the supervisor of the sandbox has ended");
@@ -69,6 +69,12 @@ fn a_first_process_that_is_killed_ends_it() {
 #[test]
 fn a_supervisor_killed_at_any_moment_leaves_nothing() {
     let world = World::new();
+    let remove_all = || {
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        for id in bryo(&world, &["ps", "-aq"]).succeeds().stdout().lines() {
+            bryo(&world, &["rm", "-f", id]).succeeds();
+        }
+    };
     for n in 0..12_u64 {
         // The command, and with it the start, is killed after a while; then what may have come of it.
         let running = world.sandbox().args(["-d", "--name", "k"]).leaves().start("sleep 100");
@@ -77,11 +83,11 @@ fn a_supervisor_killed_at_any_moment_leaves_nothing() {
             .unwrap_or_default();
         drop(running.ends());
         // A start that nobody waits for any more ends by itself; one that was told goes on.
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        let ids = bryo(&world, &["ps", "-aq"]).succeeds().stdout();
-        for id in ids.lines() {
-            bryo(&world, &["rm", "-f", id]).succeeds();
-        }
+        remove_all();
+    }
+    // By no event can it be seen that none is under way any more.
+    for _ in 0..10 {
+        remove_all();
     }
 }
 

@@ -70,10 +70,7 @@ fn who_does_not_read_a_pipe_can_be_made_to_leave_it() {
     // Nobody reads: the pipe is full at once.
     let words = ["/bin/sh", "-c", "mkfifo p; exec 3<>p; exec \"$@\" >&3", "-"];
     let attached = world.bryo(["attach", "--sig-proxy=false", &id]).leaves().under(words).starts();
-    super::until("it is attached", || {
-        let events = ["events", "--since", "1h", "--until", "1ms", "-f", "event=attach"];
-        bryo(&world, &events).succeeds().stdout().contains("attach")
-    });
+    super::until_attached(&world, 1);
     attached.kill(rustix::process::Signal::TERM);
     attached.ends().exits_with(143);
     bryo(&world, &["stop", "-t", "0", &id]).succeeds();

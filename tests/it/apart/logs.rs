@@ -1,7 +1,10 @@
 //! What is kept of the output, and how it is shown.
 
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+
 use super::{bryo, detached, start, until_logged};
-use crate::support::World;
+use crate::support::{Stdin, World};
 
 #[test]
 fn both_streams_are_kept_apart_and_in_order() {
@@ -35,8 +38,18 @@ fn both_streams_are_kept_apart_and_in_order() {
 fn in_one_place_both_streams_come_in_their_order() {
     let world = World::new();
     world.keeps(1);
-    let script = "for n in 1 2 3 4; do echo out $n; sleep 0.1; echo err $n >&2; sleep 0.1; done";
-    let id = start(&world, &[], script);
+    // Each once the one before is in the log: what waits in two pipes has no order.
+    let script = "read x; for n in 1 2 3 4; do echo out $n; read x; echo err $n >&2; read x; done";
+    let id = start(&world, &["-i"], script);
+    let (read, mut types) = std::io::pipe().unwrap();
+    let stdin = Stdin::File(OwnedFd::from(read).into());
+    let typist = world.bryo(["attach", &id]).stdin(stdin).leaves().starts();
+    for line in ["out 1", "err 1", "out 2", "err 2", "out 3", "err 3", "out 4", "err 4"] {
+        types.write_all(b"\n").unwrap();
+        until_logged(&world, &id, line);
+    }
+    types.write_all(b"\n").unwrap();
+    typist.ends().succeeds();
     bryo(&world, &["wait", &id]).succeeds();
     let one = ["/bin/sh", "-c", "exec \"$@\" 2>&1", "-"];
     let told = world.bryo(["logs", &id]).under(one).ends().succeeds().stdout();

@@ -17,6 +17,8 @@ mod storm;
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Pid;
+
 use crate::support::{Ended, Invocation, World};
 
 /// `bryo run -d` with the overlay of this pass and these flags.
@@ -61,6 +63,22 @@ pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(began.elapsed() < Duration::from_mins(1), "never: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Waits until that many commands were attached so far, to whichever sandbox: from then on their signals are theirs.
+#[track_caller]
+pub(crate) fn until_attached(world: &World, times: usize) {
+    until("it is attached", || {
+        let events = ["events", "--since", "1h", "--until", "1ms", "-f", "event=attach"];
+        bryo(world, &events).succeeds().stdout().lines().count() >= times
+    });
+}
+
+/// Whether a process has a descriptor of that kind, as the kernel calls it.
+pub(crate) fn has_open(pid: Pid, kind: &str) -> bool {
+    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let mut links = all.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok());
+    links.any(|link| link.to_string_lossy().contains(kind))
 }
 
 /// Waits until the log has this.

@@ -25,8 +25,8 @@ fn what_is_stopped_is_not_started_again_while_it_runs_or_waits() {
     until("it waits for its seventh run", || {
         bryo(&world, &["logs", &id]).stdout().lines().count() >= 6
     });
-    until("it is seen waiting", || field(&world, &id, "state") == "restarting");
     bryo(&world, &["rm", "always"]).refuses_with(&["it is running"]);
+    until("it is seen waiting", || field(&world, &id, "state") == "restarting");
     bryo(&world, &["stop", "always"]).succeeds();
     let runs = bryo(&world, &["logs", &id]).stdout().lines().count();
     assert_eq!(field(&world, &id, "state")["exited"]["code"], 1);

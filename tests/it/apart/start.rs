@@ -155,7 +155,10 @@ fn one_whose_directory_is_gone_says_how_to_start_it_again() {
             "/away` makes it",
         ]);
     }
-    std::fs::create_dir(&away).unwrap();
-    bryo(&world, &["start", "-a", "s"]).succeeds();
-    std::fs::remove_dir(&away).unwrap();
+    // Where it writes what is around, another directory is refused (`escape::swap`).
+    if crate::life::applies() {
+        std::fs::create_dir(&away).unwrap();
+        bryo(&world, &["start", "-a", "s"]).succeeds();
+        std::fs::remove_dir(&away).unwrap();
+    }
 }

@@ -5,7 +5,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{bryo, field, record, start, until, until_logged};
+use super::{bryo, field, has_open, record, start, until, until_logged};
 use crate::support::World;
 
 const POLITE: &str = "trap 'echo got; exit 4' TERM; trap 'echo int; exit 5' INT; echo up; while :; do sleep 0.02; done";
@@ -181,12 +181,10 @@ except OSError as e:
 fn what_happened_is_told_in_order_and_to_who_watches() {
     let world = World::new();
     let watching = world.bryo(["events", "--json", "--filter", "event=die"]).leaves().starts();
-    std::thread::sleep(std::time::Duration::from_millis(300));
     let id = start(&world, &["--name", "told", "--label", "tier=web"], "exit 3");
     bryo(&world, &["wait", "told"]).succeeds();
-    watching.says("\"exit\":\"3\"");
-    watching.kill(rustix::process::Signal::TERM);
-    drop(watching.ends());
+    // There was no store when it began.
+    until("it watches", || has_open(watching.pid(), "inotify"));
     let shown = bryo(
         &world,
         &[
@@ -208,6 +206,8 @@ fn what_happened_is_told_in_order_and_to_who_watches() {
     bryo(&world, &["rename", "told", "again"]).succeeds();
     bryo(&world, &["start", "again"]).succeeds();
     bryo(&world, &["wait", "again"]).succeeds();
+    watching.says("\"name\":\"again\"").kill(Signal::TERM);
+    drop(watching.ends());
     bryo(&world, &["rm", "again"]).succeeds();
     let events = bryo(&world, &["events", "--since", "1h", "--until", "1ms"]).succeeds().stdout();
     let words: Vec<&str> = events.lines().filter_map(|line| line.split(' ').nth(1)).collect();
@@ -234,19 +234,12 @@ fn the_end_of_a_run_in_the_foreground_of_which_nothing_is_left_is_told_to_who_wa
         running.says("up");
         let id = bryo(&world, &["ps", "-q"]).succeeds().stdout();
         let waiting = world.bryo(["wait", id.trim()]).leaves().starts();
-        until("it waits", || watches_a_process(waiting.pid()));
+        until("it waits", || has_open(waiting.pid(), "pidfd"));
         bryo(&world, &[command, id.trim()]).succeeds();
         waiting.ends().succeeds().stdout_is(&format!("{code}\n"));
         drop(running.ends());
         bryo(&world, &["wait", id.trim()]).refuses_with(&["cannot find a sandbox"]);
     }
-}
-
-/// Whether a process has a descriptor of another one.
-fn watches_a_process(pid: Pid) -> bool {
-    let all = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
-    let links = all.filter_map(|one| std::fs::read_link(one.ok()?.path()).ok());
-    links.map(|link| link.display().to_string()).any(|link| link.contains("pidfd"))
 }
 
 #[test]

@@ -67,6 +67,6 @@ pub(crate) fn refusing(world: &World, calls: &[(libc::c_long, i32)]) -> Vec<Stri
 /// bryo, where a sandbox sees it.
 fn bryo(world: &World) -> String {
     let to = world.folder("bin").join("bryo");
-    std::fs::copy(crate::support::bryo(), &to).unwrap();
+    crate::support::copy(&crate::support::bryo(), &to);
     to.display().to_string()
 }

@@ -71,8 +71,7 @@ fn a_pipe_in_the_place_of_a_file_holds_nobody_up() {
     world.file("project/was", "text\n");
     world.sandbox().run("mkfifo new; rm was; mkfifo was").succeeds();
     for words in LOOKS {
-        let patience = Duration::from_secs(20);
-        let ended = world.bryo(words).patience(patience).ends();
+        let ended = world.bryo(words).ends();
         assert!(ended.stderr().is_empty() || words[0] == "export", "{}", ended.stderr());
     }
     world.bryo(["diff"]).ends().stdout_has("/new  (fifo)").stdout_has("/was  (file -> fifo)");

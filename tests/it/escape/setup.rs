@@ -3,7 +3,7 @@
 use std::os::unix::fs::symlink;
 
 use super::{attack, sandbox_that_writes};
-use crate::support::{Host, Need, World, has};
+use crate::support::{Host, Need, World, copy, has};
 
 /// A tree with a program in it, to be used as a root; and a victim beside it.
 fn tree(world: &World) -> String {
@@ -12,7 +12,7 @@ fn tree(world: &World) -> String {
     for folder in ["tree/bin", "tree/etc", "victim"] {
         world.folder(folder);
     }
-    std::fs::copy(probe, world.path("tree/bin/probe")).unwrap();
+    copy(probe.as_ref(), &world.path("tree/bin/probe"));
     world.path("tree").to_str().unwrap().to_owned()
 }
 

@@ -1,7 +1,7 @@
 //! Runs that go on with the layer of another: `--continue SANDBOX`, and `--name` of one that there is.
 
 use super::{applies, changes, ids};
-use crate::support::{Host, World};
+use crate::support::{Host, Stdin, World};
 
 fn record(world: &World, sandbox: &str) -> serde_json::Value {
     serde_json::from_str(&world.bryo(["inspect", sandbox]).ends().succeeds().stdout()).unwrap()
@@ -101,11 +101,22 @@ fn two_runs_with_one_new_name_are_one_run_and_a_refusal() {
     }
     let world = World::new();
     world.keeps(1);
-    let start = || world.sandbox().args(["--name", "n"]).start("echo x >>a; sleep 1");
-    let running: Vec<_> = (0..4).map(|_| start()).collect();
-    let codes: Vec<_> = running.into_iter().map(|one| one.ends()).collect();
-    let refused = codes.iter().filter(|ended| ended.stderr().contains("bryo: cannot ")).count();
-    assert_eq!(refused, 3);
+    // The one that runs does so until the others have ended.
+    let (read, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let read = std::fs::File::from(read);
+    let (tell, told) = std::sync::mpsc::channel();
+    for _ in 0..4 {
+        let run = world.sandbox().args(["--name", "n"]);
+        let run = run.stdin(Stdin::File(read.try_clone().unwrap())).start("echo x >>a; cat");
+        let tell = tell.clone();
+        std::thread::spawn(move || tell.send(run.ends()));
+    }
+    drop(read);
+    for _ in 0..3 {
+        told.recv().unwrap().refuses_with(&["bryo: cannot "]);
+    }
+    drop(held);
+    told.recv().unwrap().succeeds();
     assert_eq!(changes(&world, "n"), ["A a"]);
 }
 

@@ -1,7 +1,7 @@
 //! `bryo apply` as a person and a program use it.
 
 use super::{applies, changes, ids};
-use crate::support::{Host, Need, World, has};
+use crate::support::{Host, Need, Stdin, World, has};
 
 /// A world with a run in it that wrote something.
 fn written(script: &str) -> World {
@@ -129,10 +129,13 @@ fn a_sandbox_that_runs_is_refused() {
     }
     let world = World::new();
     world.host(Host::MayChange).keeps(1);
-    let running = world.sandbox().start("echo x >new; echo ready; sleep 3");
+    let (read, held) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+    let run = world.sandbox().stdin(Stdin::File(read.into()));
+    let running = run.start("echo x >new; echo ready; cat");
     running.says("ready");
     world.bryo(["apply"]).ends().refuses_with(&["it is running"]);
     assert!(!world.exists("project/new"));
+    drop(held);
     running.ends().succeeds();
     world.bryo(["apply"]).ends().succeeds();
 }

@@ -17,6 +17,15 @@ fn exec<'a>(words: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     ["exec"].into_iter().chain(words).map(str::to_owned).collect()
 }
 
+/// Waits until so many programs inside are `sleep`.
+#[track_caller]
+fn until_it_sleeps(world: &World, times: u32) {
+    let count = format!(
+        "until [ $(grep -lx sleep /proc/[0-9]*/comm | wc -l) = {times} ]; do sleep 0.05; done"
+    );
+    world.bryo(exec(["s", "sh", "-c", &count])).ends().succeeds();
+}
+
 fn end(running: Running) {
     running.kill(Signal::TERM);
     running.ends().exits_with(143);
@@ -30,7 +39,7 @@ fn a_program_sees_and_may_what_the_payload_sees_and_may() {
     let world = World::new();
     let running = sandbox(&world);
     let script = "cat /tmp/mark; echo $GIVEN[$IN]; pwd; set -- /proc/[0-9]*; echo $#; \
-                  cat /proc/2/comm; touch /usr/x 2>&1 | grep -c touch; cat; exit 7";
+                  until grep -x sleep /proc/2/comm; do :; done; touch /usr/x 2>&1 | grep -c touch; cat; exit 7";
     let project = world.project().to_str().unwrap().to_owned();
     world
         .bryo(exec(["s", "sh", "-c", script]))
@@ -119,9 +128,7 @@ fn a_signal_ends_the_program_and_not_the_sandbox() {
     let entered = world.bryo(exec(["s", "sh", "-c", "echo in; exec sleep 1000"])).starts();
     entered.says("in").kill(Signal::KILL);
     entered.ends();
-    let count = "for i in 1 2 3 4 5 6 7 8 9; do c=$(grep -l sleep /proc/[0-9]*/comm | wc -l); \
-                 [ $c = 1 ] && break; sleep 0.3; done; echo $c";
-    world.bryo(exec(["s", "sh", "-c", count])).ends().succeeds().stdout_is("1\n");
+    until_it_sleeps(&world, 1);
     end(running);
 }
 
@@ -215,7 +222,7 @@ fn what_is_detached_goes_on_without_the_command_and_ends_with_the_sandbox() {
     run(&["-d", "s", "sh", "-c", script]).succeeds().stdout_is("").stderr_is("");
     let wait = "until [ -e /tmp/fds.done ]; do sleep 0.05; done; cat /tmp/fds";
     run(&["s", "sh", "-c", wait]).succeeds().stdout_is("[]\n");
-    run(&["s", "sh", "-c", "grep -lx sleep /proc/[0-9]*/comm | wc -l"]).succeeds().stdout_is("2\n");
+    until_it_sleeps(&world, 2);
     run(&["--detach", "s", "no-such-program"]).exits_with(127).stderr_has("no-such-program");
     run(&["-d", "-t", "s", "true"]).refuses_with(&["--detach", "--tty"]);
     run(&["-d", "-i", "s", "true"]).refuses_with(&["--detach", "--interactive"]);

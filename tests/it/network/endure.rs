@@ -128,7 +128,7 @@ fn after_rounds(rounds: usize, keeps: u32) -> Vec<(u64, u64)> {
     let run = ["run", "-q", "--rm", "-w", "/", "--network", "user", "--dns", "198.51.100.1"];
     let run = script.arg(bryo()).args(run).arg("--read").arg(world.folder("shown"));
     let run = run.args(["--", "python3"]).arg(payload).arg(keeps.to_string());
-    let said = on_host(&world, run).may_take(Duration::from_mins(4)).ends().succeeds().stdout();
+    let said = on_host(&world, run).patience(Duration::from_mins(4)).ends().succeeds().stdout();
     let pair =
         |line: &str| line.split_once(' ').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap()));
     let all: Vec<(u64, u64)> = said.lines().filter_map(pair).collect();

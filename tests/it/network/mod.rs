@@ -42,6 +42,8 @@ mod stopped;
 mod told;
 mod tool;
 
+use std::time::Duration;
+
 use crate::support::{Ended, Host, World};
 
 /// Runs `flags`' sandbox, or with none the same without a sandbox, on the bed. Gives what the payload printed
@@ -76,7 +78,11 @@ fn on_bed(command: impl FnOnce(&str, &str) -> String) -> (String, String) {
     let words = ["-U", "--map-current-user", "--keep-caps", "-n", "sh"].map(str::to_owned);
     let bed = [format!("{scripts}/bed.sh"), scripts.to_owned(), asked.display().to_string()];
     let all = words.into_iter().chain(bed).chain(["sh".to_owned(), "-c".to_owned(), run]);
-    let ended: Ended = world.program("/usr/bin/unshare", all).in_folder(world.project()).ends();
+    let ended: Ended = world
+        .program("/usr/bin/unshare", all)
+        .in_folder(world.project())
+        .patience(Duration::from_mins(4))
+        .ends();
     let asked = std::fs::read_to_string(&asked).unwrap_or_default();
     (ended.stdout(), asked)
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::support::{Host, Overlay, World, overlay};
 
 /// No test waits for what never comes.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(30);
 
 fn world() -> World {
     let world = World::new();

@@ -15,8 +15,11 @@ fn changes_through_a_server_are_kept_after_runs_that_had_none() {
     // At the same time: each leaves a directory, and where there are three the next run takes one.
     let start = || world.sandbox().start("echo up; exec sleep 60");
     let four: Vec<Running> = (0..4).map(|_| start()).collect();
+    for one in &four {
+        one.says("up");
+    }
     for one in four {
-        one.says("up").kill(Signal::TERM);
+        one.kill(Signal::TERM);
         one.ends().exits_with(128 + 15);
     }
     let spares = world.outside("ls .local/share/bryo/spare | wc -l").stdout();
