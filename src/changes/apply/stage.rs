@@ -195,24 +195,36 @@ impl Order<'_> {
             }
             FileKind::Fifo => {
                 mknodat(&**to, self.temporary, FileType::Fifo, self.mode(), 0).map_err(failed)?;
-                // The umask took some bits away. Nobody else knows the name.
-                rustix::fs::chmodat(&**to, self.temporary, self.mode(), AtFlags::empty())
-                    .map_err(failed)?;
             }
             _ => return Err(Why::Refused(Refusal::Device)),
         }
-        if let Some(old) = self.replaces.filter(|old| old.kind() == self.takes.kind()) {
-            let made = Seen::at(&**to, self.temporary).map_err(failed)?;
-            if made.is_some_and(|made| made.group != old.group || made.owner != old.owner) {
-                let (user, group) = owners(&old);
-                let flags = AtFlags::SYMLINK_NOFOLLOW;
-                chownat(&**to, self.temporary, user, group, flags).map_err(failed)?;
-            }
+        self.adapt_special(&now.unwrap_or(self.takes))
+    }
+
+    /// Gives the link or FIFO that has been made its bits, owner and times, through one descriptor: whoever may write
+    /// in that directory can see its name, and put something else there.
+    fn adapt_special(&self, source: &Seen) -> Result<Inode, Why> {
+        let failed = Why::Failed;
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = openat(&*self.host.directory, self.temporary, flags, Mode::empty());
+        let file = file.map_err(failed)?;
+        let made = Seen::of(&file).map_err(failed)?;
+        let is_ours = made.owner == rustix::process::geteuid().as_raw() && made.links == 1;
+        if made.kind() != self.takes.kind() || !is_ours {
+            return Err(Why::Conflict(Conflict::Meanwhile));
         }
-        let times = times_of(&now.unwrap_or(self.takes));
-        utimensat(&**to, self.temporary, &times, AtFlags::SYMLINK_NOFOLLOW).map_err(failed)?;
-        let made = Seen::at(&**to, self.temporary).map_err(failed)?;
-        Ok(made.ok_or(Why::Conflict(Conflict::Meanwhile))?.inode)
+        if made.kind() == FileKind::Fifo {
+            // The umask took some bits away.
+            chmod(&file, self.mode().as_raw_mode()).map_err(failed)?;
+        }
+        if let Some(old) = self.replaces.filter(|old| old.kind() == self.takes.kind())
+            && (made.group != old.group || made.owner != old.owner)
+        {
+            let (user, group) = owners(&old);
+            chownat(&file, c"", user, group, AtFlags::EMPTY_PATH).map_err(failed)?;
+        }
+        utimensat(&file, c"", &times_of(source), AtFlags::EMPTY_PATH).map_err(failed)?;
+        Ok(made.inode)
     }
 
     /// Makes another name of a file that stands on the host already.
@@ -326,8 +338,8 @@ pub(super) fn timestamps(accessed: Moment, modified: Moment) -> Timestamps {
     Timestamps { last_access: time(accessed), last_modification: time(modified) }
 }
 
-/// Gives a directory permission bits through a descriptor that may only be for looking up.
-pub(super) fn chmod(directory: impl AsFd, mode: u32) -> Result<(), Errno> {
-    let path = crate::sys::open::fd_path(directory);
+/// Gives a directory or FIFO permission bits through a descriptor that may only be for looking up.
+pub(super) fn chmod(file: impl AsFd, mode: u32) -> Result<(), Errno> {
+    let path = crate::sys::open::fd_path(file);
     rustix::fs::chmodat(CWD, path, Mode::from_raw_mode(mode), AtFlags::empty())
 }
