@@ -70,7 +70,7 @@ pub fn attach_from_start(
     let found = stores.find(id.as_str().as_bytes())?;
     let log = found.read_log()?;
     let follow = Follow::of_changes(&log);
-    let supervisor = Supervisor::new(socket);
+    let supervisor = Supervisor::of_pair(socket);
     let greeted = supervisor.hear_soon();
     stay(&found, (supervisor, greeted), (log, follow), wanted, &signals)
 }
@@ -90,7 +90,7 @@ fn stay(
                 .map_err(|source| crate::state::StateError::ReadLog { id: found.id(), source })?;
             (terminal, input)
         }
-        Heard::Gone => return Err(lost(found, "attach to")),
+        Heard::Gone => return Err(lost(found, &supervisor, "attach to")),
         Heard::Nothing => return Err(no_answer(found, "attach to")),
         Heard::Reply(reply) => return Err(refusal(reply, "attach to", found)),
     };

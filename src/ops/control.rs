@@ -27,7 +27,10 @@ const GRACE: Duration = Duration::from_millis(500);
 
 /// A connection to a supervisor.
 #[derive(Debug)]
-pub struct Supervisor(OwnedFd);
+pub struct Supervisor {
+    socket: OwnedFd,
+    process: Option<OwnedFd>,
+}
 
 /// What came from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,14 +44,28 @@ pub enum Heard {
 }
 
 impl Supervisor {
-    /// Over a socket that is connected to it.
+    /// Over a socket that was connected to where it listens. Which process that is the kernel knows: the record may by now
+    /// be that of the next run.
     pub fn new(socket: OwnedFd) -> Self {
-        Self(socket)
+        let peer = socket::peer(&socket).ok().and_then(|peer| peer.pid);
+        // One that has been reaped, or is in another pid namespace, has none.
+        let process = peer.and_then(|pid| pidfd::open(pid).ok());
+        Self { socket, process }
+    }
+
+    /// Over one of a pair, whose other end it was started with: the kernel notes of that who made it.
+    pub fn of_pair(socket: OwnedFd) -> Self {
+        Self { socket, process: None }
+    }
+
+    /// Its process, where that could be seen.
+    pub fn process(&self) -> Option<&OwnedFd> {
+        self.process.as_ref()
     }
 
     /// The socket.
     pub fn into_socket(self) -> OwnedFd {
-        self.0
+        self.socket
     }
 
     /// Asks, and waits for the answer.
@@ -70,7 +87,7 @@ impl Supervisor {
         let until = Instant::now() + within;
         loop {
             let mut poller = Poller::new();
-            poller.readable(false, self.0.as_fd());
+            poller.readable(false, self.socket.as_fd());
             poller.readable(true, signals.as_fd());
             let left = until.saturating_duration_since(Instant::now());
             let ready = poller.wait(Some(left)).map_err(Halt::Wait)?;
@@ -88,7 +105,7 @@ impl Supervisor {
 
     fn is_heard(&self, within: Duration) -> Result<bool> {
         let mut poller = Poller::new();
-        poller.readable((), self.0.as_fd());
+        poller.readable((), self.socket.as_fd());
         Ok(!poller.wait(Some(within))?.is_empty())
     }
 
@@ -104,7 +121,7 @@ impl Supervisor {
 
     /// Sends a message and descriptors.
     pub fn say_with(&self, message: &Message<'_>, fds: &[BorrowedFd<'_>]) -> Result<()> {
-        socket::send(&self.0, &message.encode(), fds)
+        socket::send(&self.socket, &message.encode(), fds)
     }
 
     /// The next answer.
@@ -115,13 +132,13 @@ impl Supervisor {
     /// The next answer, and the descriptors that come along.
     pub fn hear_with(&self, until: Option<Instant>) -> Result<(Heard, Vec<OwnedFd>)> {
         let mut poller = Poller::new();
-        poller.readable((), self.0.as_fd());
+        poller.readable((), self.socket.as_fd());
         let left = until.map(|until| until.saturating_duration_since(Instant::now()));
         if poller.wait(left)?.is_empty() {
             return Ok((Heard::Nothing, Vec::new()));
         }
         let mut bytes = [0; LONGEST];
-        match socket::receive(&self.0, &mut bytes) {
+        match socket::receive(&self.socket, &mut bytes) {
             Ok((0, _)) | Err(Errno::ECONNRESET) => Ok((Heard::Gone, Vec::new())),
             Ok((length, fds)) => {
                 let reply = bytes.get(..length).and_then(Reply::decode);
@@ -186,15 +203,15 @@ pub(super) fn line(
     }
 }
 
-/// Whether a sandbox whose supervisor closed a connection without a word goes on: only its lock knows. `process` is
-/// that supervisor, where it could be seen before.
+/// Whether a sandbox whose supervisor closed a connection without a word goes on: where that cannot be seen itself, only
+/// the lock knows.
 pub(super) fn runs_on(
     found: &Found,
-    process: Option<&OwnedFd>,
+    supervisor: &Supervisor,
 ) -> std::result::Result<bool, OpsError> {
     let until = Instant::now() + LEAVING;
     let failed = |source| OpsError::Wait { id: found.id(), source };
-    if let Some(process) = process
+    if let Some(process) = supervisor.process()
         && pidfd::has_ended(process, LEAVING).map_err(failed)?
     {
         // What runs by now was started since.
@@ -210,9 +227,8 @@ pub(super) fn runs_on(
 }
 
 /// Why a supervisor closed a connection without a word.
-pub(super) fn lost(found: &Found, verb: &'static str) -> OpsError {
-    let process = found.process().map_err(OpsError::from);
-    match process.and_then(|process| runs_on(found, process.as_ref())) {
+pub(super) fn lost(found: &Found, supervisor: &Supervisor, verb: &'static str) -> OpsError {
+    match runs_on(found, supervisor) {
         Ok(true) => OpsError::NotHeard { verb, id: found.id() },
         Ok(false) => OpsError::NotRunning { verb, id: found.id() },
         Err(error) => error,
@@ -233,6 +249,6 @@ pub(super) fn halted(found: &Found, verb: &'static str, halt: Halt) -> OpsError 
 
 impl AsFd for Supervisor {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.socket.as_fd()
     }
 }

@@ -73,10 +73,20 @@ pub enum Cause {
     Restart,
 }
 
+/// What became of a start.
+#[derive(Debug)]
+pub enum Outcome {
+    /// It runs.
+    Started(Started),
+    /// Somebody else had it by then: to run it, or for a moment.
+    Busy(Failure),
+}
+
 /// What the supervisor tells the command.
 #[derive(Debug, Serialize, Deserialize)]
 enum Told {
     Started(Started),
+    Busy(Failed),
     Failed(Failed),
 }
 
@@ -86,6 +96,12 @@ struct Failed {
     text: String,
     hint: Option<String>,
     exit_code: u8,
+}
+
+impl From<Failed> for Failure {
+    fn from(Failed { text, hint, exit_code }: Failed) -> Self {
+        Self { text, hint, exit_code, others: Vec::new() }
+    }
 }
 
 /// Bytes of the longest word of a supervisor: notices name places, of which there may be many.
@@ -160,7 +176,7 @@ pub fn start(
     from: Option<&HostPath>,
     audience: Option<OwnedFd>,
     cause: Cause,
-) -> Result<Started, Failure> {
+) -> Result<Outcome, Failure> {
     let failed = |error: DetachError| Failure::new(&error);
     // The supervisor is the launcher.
     image::protect(&spec.confine)?;
@@ -170,17 +186,16 @@ pub fn start(
         Cloned::Child => supervise((spec, cause), from, theirs, audience),
         Cloned::Parent { pidfd, .. } => {
             drop((theirs, audience));
-            match hear(&ours) {
-                Some(Told::Started(started)) => Ok(started),
-                Some(Told::Failed(Failed { text, hint, exit_code })) => {
-                    // It has nothing more to do: no zombie is left to a caller that goes on.
-                    reap(&pidfd);
-                    Err(Failure { text, hint, exit_code, others: Vec::new() })
-                }
-                None => {
-                    reap(&pidfd);
-                    Err(failed(DetachError::Lost))
-                }
+            let told = hear(&ours);
+            if !matches!(told, Some(Told::Started(_))) {
+                // It has nothing more to do: no zombie is left to a caller that goes on.
+                reap(&pidfd);
+            }
+            match told {
+                Some(Told::Started(started)) => Ok(Outcome::Started(started)),
+                Some(Told::Busy(failed)) => Ok(Outcome::Busy(failed.into())),
+                Some(Told::Failed(failed)) => Err(failed.into()),
+                None => Err(failed(DetachError::Lost)),
             }
         }
     }
@@ -207,19 +222,22 @@ fn supervise(
 ) -> ! {
     let (told, pause) = (Some(told), Duration::ZERO);
     let mut apart = Apart { spec, cause, told, audience, seat: None, count: 0, pause };
+    let mut word: fn(Failed) -> Told = Told::Failed;
     let ended = apart.leave_caller(from).map_err(Failure::from).and_then(|()| {
-        run::run_apart(spec, &mut apart).map_err(|error: RunError| Failure::new(&error))
+        run::run_apart(spec, &mut apart).map_err(|error: RunError| {
+            if matches!(error, RunError::Busy(_)) {
+                word = Told::Busy;
+            }
+            Failure::new(&error)
+        })
     });
     let code = match ended {
         Ok(finished) => finished.ended.how.exit_code(),
         Err(failure) => {
             apart.note(&failure);
             let code = failure.exit_code;
-            apart.tell(&Told::Failed(Failed {
-                text: failure.text,
-                hint: failure.hint,
-                exit_code: code,
-            }));
+            let Failure { text, hint, .. } = failure;
+            apart.tell(&word(Failed { text, hint, exit_code: code }));
             code
         }
     };

@@ -338,7 +338,7 @@ fn ask(
         // It went before it could be asked, or turned us away.
         Errno::EPIPE | Errno::ECONNRESET => match supervisor.hear_soon() {
             Ok(Heard::Reply(reply)) => refusal(reply, verb, found).into(),
-            _ => control::lost(found, verb).into(),
+            _ => control::lost(found, supervisor, verb).into(),
         },
         source => OpsError::Supervisor { id: found.id(), source }.into(),
     })
@@ -361,7 +361,7 @@ fn hear(
         }
         // It was asked: whether the program ran nobody knows.
         (Heard::Gone, _) if entry.errand.is_none() => Err(ExecError::lost(&entry.argv, found)),
-        (Heard::Gone, _) => Err(control::lost(found, verb).into()),
+        (Heard::Gone, _) => Err(control::lost(found, supervisor, verb).into()),
         (Heard::Nothing, _) => Err(control::no_answer(found, verb).into()),
         (Heard::Reply(reply), fds) => Ok((reply, fds)),
     }

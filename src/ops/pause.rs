@@ -46,7 +46,7 @@ fn set(found: &Found, motion: Motion) -> Result<(), OpsError> {
     };
     let supervisor = reach(found, verb, None)?;
     if ask(found, &supervisor, &request, verb)? == Heard::Gone {
-        return Err(lost(found, verb));
+        return Err(lost(found, &supervisor, verb));
     }
     let group = group.filter(|_| motion == Motion::Frozen);
     // Where the group cannot be seen from here, its supervisor is believed.

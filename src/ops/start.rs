@@ -1,9 +1,12 @@
 //! `bryo start`: runs a sandbox that ended once more, with its spec, on its layer, from where it was started.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use rustix::io::fcntl_dupfd_cloexec;
 
 use super::attach::{Left, Wanted, attach, attach_from_start};
-use super::detach::{self, Cause, DetachError, Started};
+use super::detach::{self, Cause, DetachError, Outcome, Started};
 use super::error::OpsError;
 use super::run::RunError;
 use super::sweep::sweep;
@@ -12,6 +15,10 @@ use crate::spec::command::Keep;
 use crate::spec::{HostPath, Restart, Spec, Text, service};
 use crate::state::{SandboxId, Stores, Which};
 use crate::sys::socket;
+
+/// Where many start and stop the same one at once, each gets his turn within this time.
+const CROWDED: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(2);
 
 /// What there is to start.
 #[derive(Debug, Clone, PartialEq)]
@@ -76,15 +83,18 @@ pub fn start(
     cause: Cause,
 ) -> Result<Option<Started>, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
-    match find(stores, name)? {
-        Startable::Runs(_) => Ok(None),
-        Startable::Ended { spec, from } => {
-            let started = detach::start(&spec, from.as_ref(), audience, cause);
-            match started {
-                // Somebody else was faster: it runs, which is what was wanted.
-                Err(_) if matches!(find(stores, name), Ok(Startable::Runs(_))) => Ok(None),
-                started => started.map(Some),
-            }
+    let until = Instant::now() + CROWDED;
+    loop {
+        let Startable::Ended { spec, from } = find(stores, name)? else { return Ok(None) };
+        let ours = audience.as_ref().map(|fd| fcntl_dupfd_cloexec(fd, 3)).transpose();
+        let ours = ours.map_err(|errno| Failure::new(&DetachError::Fork(errno.into())))?;
+        match detach::start(&spec, from.as_ref(), ours, cause) {
+            Ok(Outcome::Started(started)) => return Ok(Some(started)),
+            // Somebody else was faster. If it runs, that is what was wanted; it may have been stopped again by now.
+            Ok(Outcome::Busy(failure)) if Instant::now() > until => return Err(failure),
+            Ok(Outcome::Busy(_)) => std::thread::sleep(PAUSE),
+            Err(_) if matches!(find(stores, name), Ok(Startable::Runs(_))) => return Ok(None),
+            Err(failure) => return Err(failure),
         }
     }
 }

@@ -56,7 +56,6 @@ enum Ending {
     Apart {
         found: Found,
         supervisor: Supervisor,
-        process: Option<OwnedFd>,
         until: Option<Instant>,
     },
     /// Its launcher ends with it, and is killed then.
@@ -84,15 +83,14 @@ fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
                 Patience::For(time) => u64::try_from(time.as_millis()).unwrap_or(u64::MAX),
                 Patience::Forever => u64::MAX,
             });
-            let process = found.process()?;
             let supervisor = Supervisor::new(socket);
             let signal = how.signal.map(SignalNumber::raw);
             let request = Request::Stop { signal, timeout_ms };
             if ask(&found, &supervisor, &request, "stop")? == Heard::Gone {
-                return over(&found, process.as_ref(), "stop").map(|()| Ending::Over);
+                return over(&found, &supervisor, "stop").map(|()| Ending::Over);
             }
             let until = deadline(how.timeout, &own, ENDING);
-            Ok(Ending::Apart { found, supervisor, process, until })
+            Ok(Ending::Apart { found, supervisor, until })
         }
         Line::Process(process) => {
             let own = own_order(&found)?;
@@ -107,8 +105,8 @@ fn begin(stores: &Stores, name: &Text, how: Stop) -> Result<Ending, OpsError> {
 }
 
 /// The connection ended without a word: so did the sandbox, or this is an error.
-fn over(found: &Found, process: Option<&OwnedFd>, verb: &'static str) -> Result<(), OpsError> {
-    if runs_on(found, process)? {
+fn over(found: &Found, supervisor: &Supervisor, verb: &'static str) -> Result<(), OpsError> {
+    if runs_on(found, supervisor)? {
         return Err(OpsError::NotHeard { verb, id: found.id() });
     }
     Ok(())
@@ -130,10 +128,10 @@ impl Ending {
     fn wait(self, stores: &Stores) -> Result<(), OpsError> {
         match self {
             Self::Over => Ok(()),
-            Self::Apart { found, supervisor, process, until } => {
+            Self::Apart { found, supervisor, until } => {
                 match hear_end(&found, &supervisor, until)? {
-                    Some(_) => gone(&found, process.as_ref()),
-                    None => over(&found, process.as_ref(), "stop"),
+                    Some(_) => gone(&found, supervisor.process()),
+                    None => over(&found, &supervisor, "stop"),
                 }
             }
             Self::Foreground { found, process, until } => {
@@ -263,10 +261,13 @@ fn order(
         match line(&found, verb, None)? {
             Line::Ended => Err(not_running()),
             Line::Process(process) => in_foreground(&found, &process),
-            Line::Socket(socket) => match ask(&found, &Supervisor::new(socket), request, verb)? {
-                Heard::Gone => Err(lost(&found, verb)),
-                _ => Ok(()),
-            },
+            Line::Socket(socket) => {
+                let supervisor = Supervisor::new(socket);
+                match ask(&found, &supervisor, request, verb)? {
+                    Heard::Gone => Err(lost(&found, &supervisor, verb)),
+                    _ => Ok(()),
+                }
+            }
         }
     };
     Ok(wanted.iter().map(each).collect())
@@ -288,7 +289,7 @@ pub fn wait(stores: &Stores, wanted: &[Text]) -> Results<u8> {
 
 enum Waited {
     Over,
-    Apart(Supervisor, Option<OwnedFd>),
+    Apart(Supervisor),
     Foreground(OwnedFd),
 }
 
@@ -298,13 +299,12 @@ fn begin_wait(found: Found) -> Result<(Found, Waited), OpsError> {
         Line::Process(process) => Waited::Foreground(process),
         Line::Socket(socket) => {
             let supervisor = Supervisor::new(socket);
-            let process = found.process()?;
             match ask(&found, &supervisor, &Request::Wait, "wait for")? {
                 Heard::Gone => {
-                    over(&found, process.as_ref(), "wait for")?;
+                    over(&found, &supervisor, "wait for")?;
                     Waited::Over
                 }
-                _ => Waited::Apart(supervisor, process),
+                _ => Waited::Apart(supervisor),
             }
         }
     };
@@ -316,11 +316,11 @@ impl Waited {
     fn come(self, found: &Found) -> Result<Option<u8>, OpsError> {
         match self {
             Self::Over => Ok(None),
-            Self::Apart(supervisor, process) => {
+            Self::Apart(supervisor) => {
                 let code = hear_end(found, &supervisor, None)?;
                 match code {
-                    Some(_) => gone(found, process.as_ref())?,
-                    None => over(found, process.as_ref(), "wait for")?,
+                    Some(_) => gone(found, supervisor.process())?,
+                    None => over(found, &supervisor, "wait for")?,
                 }
                 Ok(code)
             }

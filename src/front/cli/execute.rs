@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::io::{IsTerminal as _, Write as _};
 
-use crate::ops::detach::{self, Cause};
+use crate::ops::detach::{self, Cause, Outcome};
 use crate::ops::run::{self as op, Finished};
 use crate::report::footer::notices;
 use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
@@ -98,7 +98,10 @@ pub(super) fn started(spec: &Spec) -> Result<Answer, Failure> {
 
 /// Starts it and leaves it alone.
 fn detach(run: &Run) -> Result<Answer, Failure> {
-    let started = detach::start(&run.spec, None, None, Cause::Start)?;
+    let started = match detach::start(&run.spec, None, None, Cause::Start)? {
+        Outcome::Started(started) => started,
+        Outcome::Busy(failure) => return Err(failure),
+    };
     if run.show != Show::Nothing {
         let look = Look::of_stderr();
         let warning = started.warning().map(|text| look.paragraph("bryo: ", text));

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{bryo, start};
+use super::{bryo, field, start};
 use crate::support::World;
 
 /// What is done to each, all at once and again and again.
@@ -25,6 +25,23 @@ const STORM: &[&[&str]] = &[
     &["ps", "-a", "--json"],
     &["events", "--since", "1m", "--until", "1s"],
 ];
+
+#[test]
+fn several_who_restart_it_at_once_all_do_and_it_runs() {
+    let world = World::new();
+    let id = start(&world, &["--name", "wanted"], "exec sleep 1000");
+    for round in 0..4 {
+        let all = [(); 6].map(|()| {
+            let one = world.bryo(["restart", "-t", "0", "wanted"]).leaves();
+            one.patience(Duration::from_mins(2)).starts()
+        });
+        for one in all {
+            one.ends().succeeds().stdout_is("wanted\n").stderr_is("");
+        }
+        assert_eq!(field(&world, &id, "state"), "running", "round {round}");
+    }
+    bryo(&world, &["rm", "-f", "wanted"]).succeeds();
+}
 
 /// What somebody may be told who came at the wrong moment.
 const ANSWERS: &[&str] = &[
