@@ -16,8 +16,9 @@ use super::record::{Outcome, Record};
 use super::sandbox::SandboxDirectory;
 use crate::sys::lease;
 
-/// How long is waited for who watches over a program in a sandbox that has ended: he may be stopped.
-const PATIENCE: Duration = Duration::from_millis(500);
+/// How long is waited for who watches over a program in a sandbox that has ended: he may be stopped, or come late to a
+/// processor that many want.
+const PATIENCE: Duration = Duration::from_secs(3);
 const PAUSE: Duration = Duration::from_millis(2);
 /// The status of everything in a sandbox whose launcher was killed.
 pub(super) const KILLED: u8 = 0x80 | 9;
