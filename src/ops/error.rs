@@ -1,4 +1,6 @@
 //! Why an operation on existing sandboxes failed: the errors of the parts below, and writing.
+//!
+//! Long because every reason is one variant of one type, with its text.
 
 use super::export::ExportError;
 use super::merge::TooLate;
@@ -64,6 +66,20 @@ pub enum OpsError {
         id: SandboxId,
         /// One that sees the mount.
         process: u32,
+    },
+    /// Somebody did not want to wait until all was applied.
+    #[error("cannot apply all of sandbox `{id}`: {halt}, with {done} of {all} changes on the host")]
+    ApplyHalted {
+        /// Which.
+        id: SandboxId,
+        /// How many changes were applied.
+        done: usize,
+        /// Of how many.
+        all: usize,
+        /// Whether some of its changes were named.
+        named: bool,
+        /// Why.
+        halt: Halt,
     },
     /// Something else has to be finished first.
     #[error("cannot go on with sandbox `{0}`: an apply of it was interrupted")]
@@ -274,6 +290,7 @@ impl Explain for OpsError {
             Self::Apply(ApplyError::Path { .. } | ApplyError::Sync(_) | ApplyError::Journal(_)) => {
                 Some(GOES_ON.to_owned())
             }
+            Self::ApplyHalted { id, named, .. } => Some(go_on_applying(*id, *named)),
             Self::Export(error) => error.hint(),
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
@@ -309,10 +326,19 @@ impl Explain for OpsError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Halted { halt, .. } => halt.exit_code(),
+            Self::Halted { halt, .. } | Self::ApplyHalted { halt, .. } => halt.exit_code(),
+            Self::KeptAside { source, .. } => source.exit_code(),
             _ => EXIT_FAILED,
         }
     }
+}
+
+/// The command for the rest.
+fn go_on_applying(id: SandboxId, named: bool) -> String {
+    let same = if named { ", with the same paths," } else { "" };
+    format!(
+        "nothing is lost: bryo apply {id}{same} goes on there; bryo diff {id} lists what remains"
+    )
 }
 
 /// What to do where git waits.

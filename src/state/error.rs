@@ -1,9 +1,12 @@
 //! What can go wrong with the store and what to do about it.
+//!
+//! Long because every reason is one variant of one type, with its text.
 
 use rustix::io::Errno;
 
 use super::id::SandboxId;
 pub use super::store::StoreFault;
+use super::worker::Worker;
 use crate::plan::step::LayerNumber;
 use crate::spec::{HostPath, Text};
 
@@ -196,6 +199,14 @@ pub enum StateError {
     /// It runs.
     #[error("cannot take sandbox `{0}`: it is running")]
     Running(SandboxId),
+    /// It ended, and a command works on it.
+    #[error("cannot take sandbox `{id}`: {}", busy(by.as_ref()))]
+    AtWork {
+        /// Which.
+        id: SandboxId,
+        /// Who; none where that cannot be told.
+        by: Option<Worker>,
+    },
     /// Its launcher is not a process of ours to be seen.
     #[error("cannot find the launcher of sandbox `{0}`")]
     NoLauncher(SandboxId),
@@ -369,6 +380,11 @@ impl StateError {
             }
             Self::Ambiguous { .. } => "give more of the id or the name".to_owned(),
             Self::Running(id) => format!("bryo stop {id} ends it first"),
+            Self::AtWork { by: Some(by), .. } => format!(
+                "wait until it has ended; where it hangs, `kill -9 {}` ends it, and what it had begun can be finished",
+                by.pid
+            ),
+            Self::AtWork { by: None, .. } => "try again when it has ended".to_owned(),
             Self::NoLauncher(_) => {
                 "it was started in another container or PID namespace: end it there".to_owned()
             }
@@ -377,6 +393,17 @@ impl StateError {
             }
             _ => return None,
         })
+    }
+}
+
+/// Who is at work.
+fn busy(by: Option<&Worker>) -> String {
+    match by {
+        Some(Worker { pid, verb: Some(verb) }) => {
+            format!("`bryo {verb}` is at work on it, process {pid}")
+        }
+        Some(Worker { pid, verb: None }) => format!("process {pid} is at work on it"),
+        None => "another command is at work on it".to_owned(),
     }
 }
 

@@ -25,6 +25,7 @@ use super::record::Record;
 use super::sandbox::{RECORD, SandboxDirectory, try_lock};
 use super::store::{Place, Store};
 use super::summary::Summary;
+use super::worker::Worker;
 use crate::plan::step::LayerNumber;
 use crate::spec::HostPath;
 
@@ -157,7 +158,12 @@ impl Found {
         let end = Instant::now() + patience;
         loop {
             match self.lock_now() {
-                Err(StateError::Running(_)) if Instant::now() < end => std::thread::sleep(PAUSE),
+                Err(StateError::Running(_) | StateError::AtWork { .. }) if Instant::now() < end => {
+                    std::thread::sleep(PAUSE);
+                }
+                Err(StateError::AtWork { id, .. }) => {
+                    return Err(StateError::AtWork { id, by: self.worker() });
+                }
                 other => return other,
             }
         }
@@ -169,7 +175,10 @@ impl Found {
         loop {
             let (directory, place) = self.directory()?;
             if !try_lock(&directory).map_err(failed)? {
-                return Err(StateError::Running(self.id));
+                return Err(match place {
+                    Place::Kept => StateError::AtWork { id: self.id, by: None },
+                    _ => StateError::Running(self.id),
+                });
             }
             // Between opening and locking it may have been moved or removed.
             if self.is_at(place, &directory).map_err(failed)? {
@@ -181,6 +190,12 @@ impl Found {
                 );
             }
         }
+    }
+
+    /// Who has it now.
+    fn worker(&self) -> Option<Worker> {
+        let (directory, _) = self.open().ok()??;
+        Worker::of(&fstat(&directory).ok()?)
     }
 
     /// Its launcher, and a descriptor of it by which it can be told whether it still is.

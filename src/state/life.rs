@@ -110,7 +110,7 @@ impl Found {
                 // What cannot be read is called so all the same.
                 Err(_) => Ok(()),
             },
-            Err(StateError::Running(_)) => Ok(()),
+            Err(StateError::Running(_) | StateError::AtWork { .. }) => Ok(()),
             // Removed meanwhile: its name goes with it.
             Err(error @ StateError::NotFound(_)) => {
                 self.store().release(new, self.id()).and(Err(error))

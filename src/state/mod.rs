@@ -46,6 +46,7 @@ mod sweep;
 pub mod timestamp;
 mod usage;
 mod view;
+pub mod worker;
 
 pub use bin::Bin;
 pub use copying::Copying;

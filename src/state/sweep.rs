@@ -94,7 +94,10 @@ impl Store {
         let mut budget = effort.entries();
         for id in effort.part(self.ids(Place::Live)?) {
             if let Err(error) = self.sweep_one(id, holds_changes, &mut swept, &mut budget)
-                && !matches!(error, StateError::Running(_) | StateError::NotFound(_))
+                && !matches!(
+                    error,
+                    StateError::Running(_) | StateError::AtWork { .. } | StateError::NotFound(_)
+                )
             {
                 swept.failed.push(error);
             }

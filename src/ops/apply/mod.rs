@@ -7,6 +7,7 @@
 //!
 //! # Decisions
 //! - A dry run looks and changes nothing.
+//! - A signal ends it before the next step. What was begun is put in order at once, as the next apply would, and told.
 //! - What of the host's an interrupted apply could not put back is told whatever comes of this one.
 //! - A review is of everything that was selected: when one path of it is not what was reviewed, nothing is done.
 
@@ -14,7 +15,7 @@ pub(super) mod mounted;
 mod report;
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::diff::item::{Depth, Review};
 use super::diff::text;
@@ -22,7 +23,7 @@ use super::error::OpsError;
 use super::measure::measure;
 use super::merge::Git;
 use super::sweep::sweep;
-use crate::changes::apply::{Apply, Mode, Outcome, Wish, put_aside};
+use crate::changes::apply::{Apply, ApplyError, Mode, Outcome, Wish, put_aside};
 pub use crate::changes::apply::{
     ApplyPlan, Choices, Conflict, ExecutedLater, Item, Resolve, Selection as Chosen, Why,
 };
@@ -30,6 +31,8 @@ use crate::changes::{Change, ChangesError, Digest, Executed, Later, Selection, S
 use crate::report::Colour;
 use crate::spec::HostPath;
 use crate::state::{Record, SandboxDirectory, StateError, Stores, Which};
+use crate::supervise::block_signals;
+use crate::supervise::errand::{Halt, take_signals};
 pub use report::{Report, Stayed};
 
 /// What is asked for.
@@ -49,6 +52,15 @@ pub struct Request<'a> {
     pub doing: Doing,
     /// Knows what other programs execute.
     pub later: Later,
+}
+
+impl Request<'_> {
+    fn choices(&self) -> Choices {
+        let paths = &self.selection.paths;
+        let selected = if paths.is_empty() { Chosen::All } else { Chosen::Below(paths.clone()) };
+        let (conflicts, executed_later) = (self.conflicts, self.executed_later.clone());
+        Choices { selected, conflicts, settled: BTreeMap::new(), executed_later }
+    }
 }
 
 /// Whether it is done.
@@ -124,19 +136,20 @@ pub fn apply(
         return Err(OpsError::Mounted { id: sandbox.id(), process });
     }
     let record = sandbox.record()?;
-    let report =
-        with_sandbox(&sandbox, &record, request, person).map_err(|error| {
-            match put_aside(&sandbox) {
-                kept if kept.is_empty() => error,
-                kept => OpsError::KeptAside { kept, source: Box::new(error) },
-            }
-        })?;
-    if report.was_done {
+    let report = with_sandbox(&sandbox, &record, request, person);
+    let was_begun = match &report {
+        Ok(report) => report.was_done,
+        Err(error) => matches!(error, OpsError::ApplyHalted { .. }),
+    };
+    if was_begun {
         let mut record = record;
         measure(&sandbox, &mut record)?;
         sandbox.replace_record(&record)?;
     }
-    Ok(report)
+    report.map_err(|error| match put_aside(&sandbox) {
+        kept if kept.is_empty() => error,
+        kept => OpsError::KeptAside { kept, source: Box::new(error) },
+    })
 }
 
 fn with_sandbox(
@@ -145,6 +158,7 @@ fn with_sandbox(
     request: Request<'_>,
     person: &mut dyn Person,
 ) -> Result<Report, OpsError> {
+    let mut choices = request.choices();
     let later = RefCell::new(request.later);
     let executed_later =
         |change: &Change| later.borrow_mut().executes(change).map(Executed::remark);
@@ -157,12 +171,6 @@ fn with_sandbox(
     };
     let mut apply = Apply::begin(sandbox, record, mode, &mut wish)?;
     let (later, doing) = (&later, request.doing);
-    let mut choices = Choices {
-        selected: chosen(request.selection),
-        conflicts: request.conflicts,
-        settled: BTreeMap::new(),
-        executed_later: request.executed_later,
-    };
     if let Some(digest) = request.reviewed
         && !apply.review(&choices.selected, digest)?
     {
@@ -187,20 +195,61 @@ fn with_sandbox(
             .with_unchanged(unchanged)
             .dry(interrupted));
     }
-    let all = plan.actions.len();
-    let mut progress = |done| person.progress(done, all);
-    let outcome = apply.carry_out(&plan, &mut || true, &mut progress)?;
+    let outcome = match carry_out(apply, &plan, person)? {
+        Carried::Out(outcome) => outcome,
+        Carried::Until(halt) => {
+            let (id, named) = (record.id, *request.selection != Selection::default());
+            let settled = Apply::begin(sandbox, record, Mode::Do, &mut wish)?;
+            let (all, done) = (plan.actions.len(), settle(settled, &plan, choices)?);
+            return Err(OpsError::ApplyHalted { id, done, all, named, halt });
+        }
+    };
     Ok(Report::new(record, &items, &plan, &outcome).with_unchanged(unchanged).keeping(put_aside))
+}
+
+/// How far a plan was carried out.
+enum Carried {
+    Out(Outcome),
+    /// What was begun has to be put in order.
+    Until(Halt),
+}
+
+/// Does what was planned, until a signal asks for an end.
+fn carry_out(
+    apply: Apply<'_>,
+    plan: &ApplyPlan,
+    person: &mut dyn Person,
+) -> Result<Carried, OpsError> {
+    let signals = block_signals()?;
+    let mut halt = None;
+    let mut go_on = || match take_signals(&signals) {
+        Ok(()) => true,
+        Err(asked) => {
+            halt = Some(asked);
+            false
+        }
+    };
+    let mut progress = |done| person.progress(done, plan.actions.len());
+    match (apply.carry_out(plan, &mut go_on, &mut progress), halt) {
+        (Err(ApplyError::Interrupted), Some(halt)) => Ok(Carried::Until(halt)),
+        (outcome, _) => Ok(Carried::Out(outcome?)),
+    }
+}
+
+/// Ends an apply that put in order what another had begun. How many actions of that left nothing to do, as the layer
+/// holds it no more.
+fn settle(apply: Apply<'_>, begun: &ApplyPlan, choices: Choices) -> Result<usize, OpsError> {
+    let left: BTreeSet<&HostPath> = apply.items().iter().map(|item| &item.change.path).collect();
+    let done = begun.actions.iter().filter(|action| !left.contains(&action.path)).count();
+    let nothing = apply.plan(&Choices { selected: Chosen::Below(Vec::new()), ..choices });
+    apply.carry_out(&nothing, &mut || true, &mut |_| {})?;
+    Ok(done)
 }
 
 /// Named paths in which nothing changed; none where an apply that was interrupted may have brought it over.
 fn unchanged(named: &[HostPath], items: &[Item], interrupted: bool) -> Vec<HostPath> {
     let is_in = |path: &HostPath| items.iter().any(|item| item.change.path.starts_with(path));
     named.iter().filter(|path| !interrupted && !is_in(path)).cloned().collect()
-}
-
-fn chosen(selection: &Selection) -> Chosen {
-    if selection.paths.is_empty() { Chosen::All } else { Chosen::Below(selection.paths.clone()) }
 }
 
 /// Merges what can be; ends where git does not.

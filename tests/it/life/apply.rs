@@ -1,5 +1,9 @@
 //! `bryo apply` as a person and a program use it.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
+
 use super::{applies, changes, ids};
 use crate::support::{Host, Need, Stdin, World, has};
 
@@ -235,4 +239,69 @@ fn a_sandbox_whose_apply_cannot_be_finished_is_removed_by_force() {
     world.bryo(["rm", &id]).ends().refuses_with(&["rm --force"]);
     world.bryo(["rm", "--force", &id]).ends().succeeds();
     assert!(ids(&world).is_empty());
+}
+
+#[test]
+fn whoever_works_on_a_sandbox_is_named() {
+    if !applies() || !has(Need::Program("git")) {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    world.file("project/old", "1\n2\n3\n");
+    let git = "git -c user.name=a -c user.email=a@b";
+    let commit = format!("cd project && git init -q && git add old && {git} commit -qm x");
+    world.outside(&commit).succeeds();
+    world.sandbox().args(["--name", "n"]).run("echo 4 >>old").succeeds();
+    std::thread::sleep(Duration::from_millis(20));
+    world.file("project/old", "0\n1\n2\n3\n");
+    world.outside("cd project/.git && mv HEAD kept && mkfifo HEAD").succeeds();
+    // git waits for the pipe, and is not killed before its time: so long the sandbox is held.
+    let working = world.bryo(["apply", "--merge", "n"]).starts();
+    world
+        .outside(
+            "until pgrep -P $APPLY git >/dev/null; do sleep 0.01; done"
+                .replace("$APPLY", &working.pid().as_raw_nonzero().to_string())
+                .as_str(),
+        )
+        .succeeds();
+    let who = format!("`bryo apply` is at work on it, process {}", working.pid().as_raw_nonzero());
+    for words in [&["apply", "n"][..], &["rm", "n"], &["rm", "-f", "n"], &["discard", "-f", "n"]] {
+        let refused = world.bryo(words.iter().copied()).ends();
+        refused.refuses_with(&[&who, "wait until it has ended"]).stderr_lacks("running");
+    }
+    world.sandbox().args(["--continue", "n"]).run("true").refuses_with(&[&who]);
+    working.ends().refuses_with(&["git waits for something", "nothing was applied"]);
+    world.outside("cd project/.git && mv kept HEAD").succeeds();
+    world.bryo(["apply", "--merge", "n"]).ends().succeeds();
+    assert_eq!(world.read("project/old"), "0\n1\n2\n3\n4\n");
+}
+
+#[test]
+fn an_apply_that_is_interrupted_tells_how_far_it_came_and_leaves_order() {
+    if !applies() {
+        return;
+    }
+    const FILES: usize = 4000;
+    let world = written(&format!("mkdir d; for i in $(seq {FILES}); do echo $i >d/$i; done"));
+    let id = ids(&world).remove(0);
+    let working = world.bryo(["apply", &id]).starts();
+    world.outside("until ls project/d 2>/dev/null | grep -q .; do :; done").succeeds();
+    working.kill(Signal::TERM);
+    let told = working.ends().exits_with(128 + 15).stderr_has("interrupted by SIGTERM");
+    let told = told.stderr_has(&format!("bryo apply {id} goes on")).stderr();
+    let words: Vec<&str> = told.split_ascii_whitespace().collect();
+    let at = words.iter().position(|word| *word == "changes").unwrap();
+    let (done, all): (usize, usize) =
+        (words[at - 3].parse().unwrap(), words[at - 1].parse().unwrap());
+    let there = std::fs::read_dir(world.path("project/d")).unwrap().count();
+    // The directory is a change as well.
+    assert_eq!(all, FILES + 1);
+    assert!(there > 0 && there < FILES, "{told}");
+    assert!(done == there || done == there + 1, "{there}: {told}");
+    // Nothing waits to be put in order.
+    world.bryo(["export", &id, "-o", "out.tar"]).ends().succeeds();
+    world.bryo(["apply", &id]).ends().succeeds();
+    assert_eq!(std::fs::read_dir(world.path("project/d")).unwrap().count(), FILES);
+    assert_eq!(world.read("project/d/7"), "7\n");
 }
