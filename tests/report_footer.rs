@@ -13,16 +13,18 @@ use bryo::front::cli::usage::Asked;
 use bryo::plan::Plan;
 use bryo::plan::step::{Missing, Notice};
 use bryo::plan::traffic::{NetworkLoss, Protocol, Refused, Traffic};
+use bryo::report::footer::steps;
 use bryo::report::{Detail, Kept, Look, footer};
+use bryo::spec::limits::Resource;
 use bryo::spec::net::{Capture, HostName, NetworkName, Rule};
-use bryo::spec::{HostPath, Network};
+use bryo::spec::{HostPath, Network, Rlimit};
 use bryo::state::id::SandboxId;
 use bryo::state::launcher::Launcher;
 use bryo::state::record::{
     Beginning, ChangeCounts, DeniedCall, Exit, MemoryKills, Outcome, Record,
 };
 use bryo::state::timestamp::Timestamp;
-use bryo::state::{Held, HeldState};
+use bryo::state::{Enforced, Held, HeldState};
 
 fn record() -> Record {
     let caller = Surroundings {
@@ -245,4 +247,54 @@ fn memory_that_ran_out_is_told_with_its_limit_and_the_flag() {
     record.memory_kills = Some(MemoryKills { count: 0, own_limit: false });
     ended(&mut record, Exit::Code(0));
     assert_eq!(said(&record, Kept::No), "");
+}
+
+#[test]
+fn a_limit_that_was_reached_is_told_where_it_is_known() {
+    let mut record = record();
+    let limit = |soft, hard| Rlimit { resource: Resource::Cpu, soft: Some(soft), hard: Some(hard) };
+    ended(&mut record, Exit::Signal(24));
+    assert_eq!(said(&record, Kept::No), "", "SIGXCPU of somebody else's");
+    record.spec.limits.rlimits = vec![limit(1, 3)];
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: ended by SIGXCPU: it had used 1 s of processor time; to give more: --ulimit cpu=SECONDS\n"
+    );
+    ended(&mut record, Exit::Signal(9));
+    assert_eq!(said(&record, Kept::No), "", "it was told before, and went on");
+    record.spec.limits.rlimits = vec![limit(2, 2)];
+    let killed = said(&record, Kept::No);
+    assert!(killed.contains("killed by SIGKILL, as is who uses more than 2 s"), "{killed}");
+    assert!(killed.ends_with("--ulimit cpu=2:3\n"), "{killed}");
+    ended(&mut record, Exit::Code(0));
+    assert_eq!(said(&record, Kept::No), "");
+    record.held = Some(Held { full: true, ..Held::in_memory(1 << 20) });
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: it ended with nothing left of the 1.0 MiB of --disk; to give more: --disk SIZE\n"
+    );
+}
+
+#[test]
+fn set_id_bits_have_no_flag_and_that_is_said() {
+    let mut record = record();
+    record.denied = vec![denied("fchmodat", 1)];
+    assert_eq!(
+        said(&record, Kept::No),
+        "bryo: refused system calls: fchmodat (no flag gives set-id bits; leave them out of the mode: chmod 0755)\n"
+    );
+}
+
+#[test]
+fn the_steps_are_told_in_their_order_with_what_was_read_back() {
+    let mut record = record();
+    record.enforced = vec![
+        Enforced { step: 4, title: "clone\n".into(), detail: None },
+        Enforced { step: 12, title: "Landlock".into(), detail: Some("ABI 7".into()) },
+    ];
+    record.watched = vec!["end it after 90 s".into()];
+    assert_eq!(
+        steps(&record),
+        "bryo:    4  clone\\n\nbryo:   12  Landlock: ABI 7\nbryo:       end it after 90 s\n"
+    );
 }

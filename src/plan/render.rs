@@ -22,6 +22,13 @@ use crate::spec::{HostPath, Text};
 /// The text, ending in a newline.
 pub fn render(plan: &Plan) -> String {
     let mut text = String::new();
+    // First, as nobody reads some hundred steps to their end.
+    if !plan.notices.is_empty() {
+        text.push_str("to know:\n");
+        for notice in &plan.notices {
+            line(&mut text, &format_args!("      {notice}"));
+        }
+    }
     let mut stage = None;
     for (number, step) in (1usize..).zip(&plan.steps) {
         if stage != Some(step.stage) {
@@ -36,12 +43,6 @@ pub fn render(plan: &Plan) -> String {
     if !plan.groups_kept.is_empty() {
         let groups: Vec<String> = plan.groups_kept.iter().map(u32::to_string).collect();
         line(&mut text, &format_args!("groups that stay: {}", groups.join(" ")));
-    }
-    if !plan.notices.is_empty() {
-        text.push_str("to know:\n");
-        for notice in &plan.notices {
-            line(&mut text, &format_args!("      {notice}"));
-        }
     }
     text
 }

@@ -7,12 +7,15 @@
 mod traffic;
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
+use crate::spec::limits::Resource;
 use crate::state::Record;
 use crate::state::record::{ChangeCounts, DeniedCall, Exit, Outcome};
 
 use super::amount::{count, duration, size};
 use crate::plan::step::Notice;
+use crate::sys::signal::SignalNumber;
 
 use super::notice::{Weight, sentence, warned, weight};
 use super::remedy::Remedy;
@@ -53,6 +56,23 @@ pub fn notices(notices: &[Notice], look: &Look) -> String {
     lines.map(|line| look.paragraph("bryo: ", &line)).collect()
 }
 
+/// What was done, step by step: read back, or returned by the step that did it. Then what was watched.
+pub fn steps(record: &Record) -> String {
+    let mut text = String::new();
+    for step in &record.enforced {
+        // Writing to a string cannot fail.
+        write!(text, "bryo: {:>4}  {}", step.step, step.title).unwrap_or_default();
+        if let Some(detail) = &step.detail {
+            write!(text, ": {detail}").unwrap_or_default();
+        }
+        text.push('\n');
+    }
+    for watched in &record.watched {
+        writeln!(text, "bryo:       {watched}").unwrap_or_default();
+    }
+    text
+}
+
 /// The lines; empty when there is nothing to say.
 pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> String {
     let is_said = |weight| match detail {
@@ -66,7 +86,9 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
     if detail != Detail::Least {
         lines.extend(warned(&record.notices));
         lines.extend(end(record));
+        lines.extend(processor_time(record));
         lines.extend(memory(record));
+        lines.extend(full(record));
         lines.extend(changes(record, kept));
         lines.extend(denials(&record.denied, record, kept));
         lines.extend(traffic::loss(record));
@@ -122,6 +144,36 @@ fn memory(record: &Record) -> Option<String> {
     })
 }
 
+/// The signals that the kernel sends at the limits of `--ulimit cpu`. Of SIGKILL nobody knows who sent it.
+fn processor_time(record: &Record) -> Option<String> {
+    let Outcome::Exited { exit: Exit::Signal(signal), .. } = record.outcome else { return None };
+    let limits = &record.spec.limits.rlimits;
+    let limit = limits.iter().find(|limit| limit.resource == Resource::Cpu)?;
+    let (soft, hard) = (limit.soft, limit.hard);
+    match (signal, soft, hard) {
+        (number, Some(soft), _) if number == SignalNumber::XCPU.raw() => Some(format!(
+            "ended by SIGXCPU: it had used {soft} s of processor time; to give more: --ulimit cpu=SECONDS"
+        )),
+        (number, Some(soft), Some(hard)) if number == SignalNumber::KILL.raw() && soft == hard => {
+            Some(format!(
+                "killed by SIGKILL, as is who uses more than {hard} s of processor time (--ulimit cpu); to have SIGXCPU \
+                 sent first, which tells: --ulimit cpu={soft}:{}",
+                hard.saturating_add(1)
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// What is full at the end; what was full before that, nobody looked at.
+fn full(record: &Record) -> Option<String> {
+    let held = record.held.as_ref().filter(|held| held.full)?;
+    Some(format!(
+        "it ended with nothing left of the {} of --disk; to give more: --disk SIZE",
+        size(held.size)
+    ))
+}
+
 /// What memory held and the store could not.
 fn left_out(record: &Record) -> Option<String> {
     let held = record.held.as_ref().filter(|held| held.left_out > 0)?;
@@ -169,9 +221,10 @@ fn denials(denied: &[DeniedCall], record: &Record, kept: Kept) -> Option<String>
     }
     let groups: Vec<String> = by_remedy
         .into_iter()
-        .map(|(remedy, calls)| match remedy.flag() {
-            Some(flag) => format!("{}, to allow: {flag}", calls.join(", ")),
-            None => calls.join(", "),
+        .map(|(remedy, calls)| match (remedy.flag(), remedy.instead()) {
+            (Some(flag), _) => format!("{}, to allow: {flag}", calls.join(", ")),
+            (None, Some(instead)) => format!("{} ({instead})", calls.join(", ")),
+            (None, None) => calls.join(", "),
         })
         .collect();
     let more = match denied.len().checked_sub(NAMED) {

@@ -13,6 +13,8 @@ pub enum Remedy {
     Listen,
     /// `--seccomp unconfined`: no flag allows this one alone.
     Unconfined,
+    /// None: files with set-id bits are never made.
+    SetId,
     /// None: what it does stays refused.
     Never,
 }
@@ -27,9 +29,10 @@ impl Remedy {
             "chroot" => Self::Chroot,
             "sethostname" | "setdomainname" => Self::Names,
             "seccomp" => Self::Listen,
-            // Typing into terminals, set-id files.
-            "ioctl" | "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "mknod" | "mknodat"
-            | "creat" | "open" | "openat" => Self::Never,
+            "chmod" | "fchmod" | "fchmodat" | "fchmodat2" | "mknod" | "mknodat" | "creat"
+            | "open" | "openat" | "mkdir" | "mkdirat" => Self::SetId,
+            // Typing into terminals.
+            "ioctl" => Self::Never,
             _ => Self::Unconfined,
         }
     }
@@ -42,7 +45,17 @@ impl Remedy {
             Self::Names => Some("--cap-add SYS_ADMIN"),
             Self::Listen => Some("--no-notify"),
             Self::Unconfined => Some("--seccomp unconfined"),
-            Self::Never => None,
+            Self::SetId | Self::Never => None,
+        }
+    }
+
+    /// What to do where there is no flag.
+    pub fn instead(self) -> Option<&'static str> {
+        match self {
+            Self::SetId => {
+                Some("no flag gives set-id bits; leave them out of the mode: chmod 0755")
+            }
+            _ => None,
         }
     }
 }

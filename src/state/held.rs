@@ -35,6 +35,9 @@ pub struct Held {
     pub size: u64,
     /// Where it is.
     pub state: HeldState,
+    /// Whether nothing was left of it when the run ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
     /// Files and attributes that the store's file system cannot hold, and that are not in the layers.
     #[serde(default)]
     pub left_out: u64,
@@ -58,7 +61,7 @@ pub enum HeldState {
 impl Held {
     /// While the run goes on.
     pub fn in_memory(size: u64) -> Self {
-        Self { size, state: HeldState::Memory, left_out: 0, first_left_out: None }
+        Self { size, state: HeldState::Memory, full: false, left_out: 0, first_left_out: None }
     }
 }
 

@@ -5,7 +5,7 @@ use std::io::{IsTerminal as _, Write as _};
 
 use crate::ops::detach::{self, Cause, Outcome};
 use crate::ops::run::{self as op, Finished};
-use crate::report::footer::notices;
+use crate::report::footer::{notices, steps};
 use crate::report::{Detail, Explain, Failure, Kept, Look, footer};
 use crate::spec::Spec;
 
@@ -131,7 +131,10 @@ fn tell(finished: &Finished, kept: Kept, show: Show) {
         Show::Summary => Detail::Least,
         Show::Nothing | Show::Plan { .. } => return,
     };
-    let text = footer(&finished.record, kept, detail, &Look::of_stderr());
+    let mut text = footer(&finished.record, kept, detail, &Look::of_stderr());
+    if detail == Detail::All {
+        text.insert_str(0, &steps(&finished.record));
+    }
     // There is nobody left to tell that stderr is closed.
     stderr.write_all(text.as_bytes()).unwrap_or_default();
 }

@@ -262,6 +262,9 @@ fn completed(command: Command) -> Command {
         let of_filter = FILTERS.iter().find(|(command, _)| *command == name && id == "filter");
         if let Some((_, keys)) = of_filter {
             arg.value_parser(PossibleValuesParser::new(completions_of(keys)))
+        } else if id == "network" && arg.is_positional() {
+            // The name of one: see `live`.
+            arg
         } else if let Some((_, words)) = CHOICES.iter().find(|(name, _)| *name == id) {
             arg.value_parser(PossibleValuesParser::new(*words))
         } else if PATHS.contains(&id) {

@@ -29,6 +29,15 @@ pub enum Fix {
         /// Its value.
         value: u64,
     },
+    /// Sets a kernel parameter that is a range, now and at every boot.
+    SysctlRange {
+        /// As `net.ipv4.ping_group_range`.
+        key: &'static str,
+        /// Its first number.
+        first: u64,
+        /// Its last.
+        last: u64,
+    },
     /// Lets this program make user namespaces where AppArmor asks for a profile.
     AppArmorProfile {
         /// Where bryo is.
@@ -149,6 +158,11 @@ impl Remedy {
         Self { fix: Fix::Sysctl { key, value }, command }
     }
 
+    pub(super) fn sysctl_range(key: &'static str, first: u64, last: u64) -> Self {
+        let command = format!("sudo sysctl -w {key}='{first} {last}'");
+        Self { fix: Fix::SysctlRange { key, first, last }, command }
+    }
+
     pub(super) fn apparmor(program: HostPath) -> Self {
         Self { fix: Fix::AppArmorProfile { program }, command: BY_SCRIPT.to_owned() }
     }
@@ -186,6 +200,11 @@ impl Remedy {
     pub(super) fn delegation() -> Self {
         let command = format!("sudo sh -c {}", shell_quote(DELEGATE));
         Self { fix: Fix::Delegation, command }
+    }
+
+    /// Whether it is to be read, and not to be copied to a shell.
+    pub(super) fn is_a_sentence(&self) -> bool {
+        self.fix == Fix::ByHand && !self.command.starts_with("sudo ") && !self.command.contains('`')
     }
 
     pub(super) fn by_hand(sentence: impl Into<String>) -> Self {

@@ -91,6 +91,9 @@ enum Function {
 fn call(remedy: &Remedy) -> Option<(Function, String)> {
     Some(match &remedy.fix {
         Fix::Sysctl { key, value } => (Function::Sysctl, format!("set_sysctl {key} {value}")),
+        Fix::SysctlRange { key, first, last } => {
+            (Function::Sysctl, format!("set_sysctl {key} '{first} {last}'"))
+        }
         Fix::AppArmorProfile { program } => {
             let path = program.as_path().to_str().filter(|path| path.chars().all(is_plain))?;
             (Function::AppArmor, format!("allow_namespaces {path}"))
@@ -162,7 +165,7 @@ set_sysctl() { # key value
 		mv "$file.new" "$file"
 	fi
 	path=/proc/sys/$(echo "$1" | tr . /)
-	if [ "$(cat "$path")" != "$2" ]; then
+	if [ "$(tr '\t' ' ' <"$path")" != "$2" ]; then
 		say "$1 = $2 (now)"
 		echo "$2" >"$path"
 	fi

@@ -484,6 +484,32 @@ fn lines_are_broken_for_a_terminal_but_never_a_command() {
 }
 
 #[test]
+fn a_narrow_terminal_has_details_below_and_commands_whole() {
+    let mut machine = Machine { ping: false, ..well() };
+    machine.facts.subids.as_mut().unwrap().uids.clear();
+    let look = Look { width: Some(40), ..Look::plain() };
+    let text = render_text(&diagnose(&machine), &look);
+    let long: Vec<&str> = text.lines().filter(|line| line.chars().count() > 40).collect();
+    let commands = [
+        "    fix:  sudo usermod --add-subuids 165536-231071 al",
+        "    fix:  sudo sysctl -w net.ipv4.ping_group_range='0 2147483647'",
+    ];
+    assert_eq!(long, commands);
+    assert!(
+        text.contains("missing   echoes (ping)\n    not for your groups\n    cost: with"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_script_sets_what_the_report_says() {
+    let report = diagnose(&Machine { ping: false, ..well() });
+    let script = fix_script(&report);
+    assert!(script.contains("\nset_sysctl net.ipv4.ping_group_range '0 2147483647'\n"), "{script}");
+    assert!(!script.contains("no script can do"), "{script}");
+}
+
+#[test]
 fn who_may_send_no_echoes_reads_which_setting_allows_it() {
     let report = diagnose(&Machine { ping: false, ..well() });
     let ping = finding(&report, "ping");

@@ -9,7 +9,11 @@ use super::{Finding, Report, State};
 /// Column at which details begin.
 const DETAILS: usize = 34;
 /// What a terminal has at least.
-const NARROWEST: usize = 50;
+const NARROWEST: usize = 30;
+/// Columns below which details stand on lines of their own.
+const BESIDE: usize = 60;
+/// Column at which they begin there.
+const BELOW: usize = 4;
 
 /// One finding after the other, then what follows.
 pub fn render_text(report: &Report, look: &Look) -> String {
@@ -51,22 +55,35 @@ fn render(text: &mut String, finding: &Finding, look: &Look) {
         (Colour::Yes, State::Missing) => format!("\u{1b}[33m{word}\u{1b}[0m"),
         (Colour::Yes, State::Broken) => format!("\u{1b}[31;1m{word}\u{1b}[0m"),
     };
-    let title = format!("{:<24}", finding.title);
-    let begin = format!("{word}  {title}");
-    wrap(text, &begin, &finding.detail, width);
-    if let Some(cost) = &finding.cost {
-        wrap(text, &" ".repeat(DETAILS), &format!("cost: {cost}"), width);
+    let margin = if width < BESIDE { BELOW } else { DETAILS };
+    if width < BESIDE {
+        _ = writeln!(text, "{word}  {}", finding.title);
+        wrap(text, &" ".repeat(margin), &finding.detail, width);
+    } else {
+        wrap(text, &format!("{word}  {:<24}", finding.title), &finding.detail, width);
     }
-    if let Some(remedy) = &finding.remedy {
+    let indent = " ".repeat(margin);
+    if let Some(cost) = &finding.cost {
+        wrap(text, &indent, &format!("cost: {cost}"), width);
+    }
+    match &finding.remedy {
+        Some(remedy) if remedy.is_a_sentence() => {
+            wrap(text, &indent, &format!("fix:  {}", remedy.command), width);
+        }
         // Never broken: it is to be copied.
-        _ = writeln!(text, "{}fix:  {}", " ".repeat(DETAILS), remedy.command);
+        Some(remedy) => _ = writeln!(text, "{indent}fix:  {}", remedy.command),
+        None => {}
     }
 }
 
-/// Writes `begin`, which is [`DETAILS`] columns wide or empty, and `words` behind it.
+/// Writes `begin` and `words` behind it; lines go on below where those began.
 fn wrap(text: &mut String, begin: &str, words: &str, width: usize) {
     text.push_str(begin);
-    let margin = if begin.is_empty() { 0 } else { DETAILS };
+    let margin = match begin.chars().count() {
+        // Also with a colour in it.
+        DETAILS.. => DETAILS,
+        narrower => narrower,
+    };
     let mut column = margin;
     for (number, word) in words.split(' ').enumerate() {
         let length = word.chars().count();

@@ -77,6 +77,10 @@ pub(super) fn bring(
     record: &mut Record,
 ) -> Result<(), RunError> {
     let Some((held, directory)) = held else { return Ok(()) };
+    if let Some(told) = &mut record.held {
+        let left = stat::space(&held).map_err(RunError::Descriptor)?;
+        told.full = left.available == 0 || left.files_available == 0;
+    }
     if spec.lifetime.keep == Keep::Nothing || record.held.is_none() {
         record.held.iter_mut().for_each(|told| told.state = HeldState::Gone);
         return Ok(());

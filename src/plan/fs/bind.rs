@@ -14,7 +14,7 @@
 use std::collections::BTreeSet;
 
 use super::super::error::PlanError;
-use super::super::facts::{Kind, Match};
+use super::super::facts::{Kind, Match, StoreCandidate, StoreState};
 use super::super::step::{Cover, FsStep, MountAccess, MountFlags, Notice, Stage, StoreStep};
 use super::super::view::{Rank, View};
 use super::{Ground, Node, Trees, is_directory, on_host};
@@ -112,6 +112,12 @@ impl Trees<'_> {
     fn cover(&self, child: &Node<'_>, flags: MountFlags) -> Option<Cover> {
         if flags.access == MountAccess::Writable && self.is_ours_to_make(child) {
             return Some(Cover::Directory);
+        }
+        let is_store = |store: &&StoreCandidate| store.path == child.rule.from;
+        let store = self.facts.stores.iter().find(is_store);
+        // One that the caller cannot make need not be there: `XDG_DATA_HOME=/etc`.
+        if store.is_some_and(|store| store.state == StoreState::Unwritable) {
+            return Some(Cover::IfThere);
         }
         cover(&child.rule.kind)
     }

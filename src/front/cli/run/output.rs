@@ -28,7 +28,10 @@ pub(super) fn flags() -> Vec<Arg> {
         switch("dry-run", "Print the plan and run nothing"),
         switch("json", "With --dry-run: as JSON"),
         switch("quiet", "Print nothing but errors").short('q'),
-        switch("verbose", "Print also what each step did"),
+        switch(
+            "verbose",
+            "Print also, at the end, what each step did and what of little weight there is to know",
+        ),
     ]
 }
 

@@ -139,7 +139,7 @@ pub(super) fn ping(machine: &Machine) -> Finding {
             State::Missing,
             "with `--network user` and on networks of several `ping` gets no answer from outside",
         )
-        .remedy(Remedy::by_hand("sudo sysctl -w net.ipv4.ping_group_range='0 2147483647'"))
+        .remedy(Remedy::sysctl_range("net.ipv4.ping_group_range", 0, 2_147_483_647))
 }
 
 /// Programs of others; nothing of ours wants one.
