@@ -15,6 +15,7 @@
 //! - Build descriptions are marked when they are new: an existing one is what the user asked to be changed,
 //!   and was executed before.
 //! - What is deleted executes nothing.
+//! - What opens to other users of the machine is marked as well ([`opened`]): they can put there what is executed.
 //! - Repositories are looked for above what changed, and in and right below the directory that the caller
 //!   stands in. The directories above that were looked at for the path before are not looked at again.
 //! - Of a bare repository whose name does not end in `.git` the `HEAD` is marked, for git takes a directory
@@ -24,6 +25,7 @@
 //! Set-id bits, capabilities and devices, which are never applied (`apply`).
 
 mod links;
+mod opened;
 mod repositories;
 mod rules;
 mod settings;
@@ -79,9 +81,18 @@ pub enum Executed {
     System,
     /// bryo itself.
     Bryo,
+    /// Nobody yet: other users of the machine, whom its new permissions let put something there.
+    Writers,
+    /// Nobody: other users of the machine, who see what they did not.
+    Readers,
 }
 
 impl Executed {
+    /// Whether it lets other users in, and executes nothing by itself.
+    pub fn opens(self) -> bool {
+        matches!(self, Self::Writers | Self::Readers)
+    }
+
     /// As a remark behind a path.
     pub fn remark(self) -> &'static str {
         match self {
@@ -103,6 +114,8 @@ impl Executed {
             Self::Command => "typing its name will execute it",
             Self::System => "the system will execute it, or what it names",
             Self::Bryo => "bryo will follow it",
+            Self::Writers => "other users may be able to write to it",
+            Self::Readers => "other users may be able to read it",
         }
     }
 }
@@ -204,9 +217,12 @@ impl Later {
     /// Who will execute what a change brings, under its own name or one that a link of the host gives it.
     pub fn executes(&mut self, change: &Change) -> Option<Executed> {
         let now = change.now.as_ref()?;
-        if now.kind == FileKind::Directory {
-            return None;
-        }
+        let executed = (now.kind != FileKind::Directory).then(|| self.names(change, now)).flatten();
+        executed.or_else(|| opened::to_others(change, now))
+    }
+
+    /// Who will execute what is no directory.
+    fn names(&mut self, change: &Change, now: &Node) -> Option<Executed> {
         if let Some(executed) = self.at(&change.path, change, now) {
             return Some(executed);
         }

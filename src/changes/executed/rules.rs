@@ -25,6 +25,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .config/sxhkd/sxhkdrc .local/share/applications/mimeapps.list .config/mimeapps.list
         .fvwm2rc .twmrc .mwmrc .jwmrc .ratpoisonrc .stumpwmrc .vnc/xstartup
         .config/kglobalshortcutsrc .config/kwinrc .config/dconf/user
+        .fehbg .config/pulse/default.pa
         ",
     ),
     (
@@ -48,6 +49,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .autoenv.zsh .lando.yml shell.nix mise.local.toml .rtx.toml .config/mise.toml .env
         .env.local .env.leave .autoenv.leave .autoenv_leave.zsh devenv.nix devbox.json
         .sdkmanrc .envrc.local
+        .envrc.private .env.development mise/config.toml .gitpod.yml .replit
         ",
     ),
     (
@@ -56,6 +58,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .vimrc .gvimrc .exrc .nvimrc .nvim.lua .nvim-local.lua .lvimrc .viminfo .emacs
         .dir-locals.el .dir-locals-2.el .nanorc .kakrc .devcontainer.json .ycm_extra_conf.py
         .vsls.json .emacs.el .emacs.elc .gnus .gnus.el _vimrc .clangd .ccls
+        .ideavimrc .spacemacs .vimspector.json .vs/tasks.vs.json .config/qutebrowser/config.py
         ",
     ),
     (
@@ -65,6 +68,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .goosehints .aider.conf.yml .github/copilot-instructions.md .claude.json
         claude.local.md qwen.md crush.json .crush.json opencode.json .roomodes .roorules
         .rules
+        mcp.json agent.md warp.md
         ",
     ),
     (
@@ -77,6 +81,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .overcommit.yml .readthedocs.yaml .goreleaser.yml .goreleaser.yaml renovate.json
         lefthook.yaml .lefthook.yaml .lintstagedrc.js .lintstagedrc.json .huskyrc
         .huskyrc.js .woodpecker.yaml .azure-pipelines.yml
+        buildspec.yml .mypy.ini mypy.ini .coveragerc lint-staged.config.js commitlint.config.js
         ",
     ),
     (
@@ -88,6 +93,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .mvn/jvm.config .mvn/maven.config .gradle/init.gradle .gradle/init.gradle.kts
         .gradle/gradle.properties .sbt/repositories .config/go/env .config/nix/nix.conf
         .bundle/config .asdfrc .pnpmfile.mjs pnpm-workspace.yaml
+        gradle.properties .sbtopts project/plugins.sbt
         ",
     ),
     (
@@ -110,6 +116,7 @@ pub(super) const FILES: &[(Executed, &str)] = &[
         .config/containers/containers.conf .terraformrc .watchmanconfig .ctags .my.cnf
         .asoundrc .mailrc .msmtprc .offlineimaprc .aws/credentials .ripgreprc .ackrc .tigrc
         .taskrc .conkyrc .config/gh/config.yml .gnupg/gpgsm.conf .gnupg/scdaemon.conf
+        .lftprc .mc.menu .config/mc/menu .config/ghostty/config
         ",
     ),
     (
@@ -162,6 +169,8 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .local/share/plasma .local/share/nautilus .local/share/nautilus-python
         .local/share/thumbnailers .config/xfce4 .fvwm .icewm .config/herbstluftwm
         .config/leftwm .config/niri .config/eww .config/rofi .config/dunst .config/conky
+        .config/pipewire .config/wireplumber .config/pulse .config/user-tmpfiles.d .screenlayout
+        .local/share/nemo .config/espanso
         ",
     ),
     (
@@ -189,6 +198,7 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .config/zed .helix .config/helix .kakoune .config/kak .vim .nvim .config/nvim
         .local/share/nvim .local/share/vim-lsp-settings .emacs.d .config/emacs .doom.d
         .config/doom .config/micro .config/sublime-text .config/jetbrains .devcontainer
+        .config/cursor/user .config/code-server .run .theia .nova
         ",
     ),
     (
@@ -197,6 +207,7 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .claude .cursor .gemini .codex .windsurf .continue .roo .cline .aider .opencode
         .config/opencode .config/goose .github/instructions .github/prompts .kiro .junie
         .qwen .crush .config/crush .amazonq .factory
+        .copilot .trae .github/agents .github/chatmodes
         ",
     ),
     (
@@ -204,12 +215,14 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         "
         .github/workflows .github/actions .forgejo/workflows .gitea/workflows .gitlab/ci
         .circleci .buildkite .woodpecker .semaphore .teamcity .tekton .azure-pipelines
+        .lefthook
         ",
     ),
     (
         Executed::Build,
         "
         .rustup/toolchains
+        buildsrc
         ",
     ),
     (
@@ -223,6 +236,7 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         "
         .config/gdb .config/pudb .config/ipython .ipython .jupyter .config/matplotlib
         .local/lib .config/r .julia/config .config/ghc
+        .local/share/jupyter
         ",
     ),
     (
@@ -236,6 +250,8 @@ pub(super) const BELOW: &[(Executed, &str)] = &[
         .local/share/helm .local/share/vulkan .config/vulkan .mozilla/native-messaging-hosts
         .config/google-chrome/nativemessaginghosts .config/chromium/nativemessaginghosts
         .config/aerc .mutt .config/lazygit .config/tig
+        .config/libvirt .config/home-manager .config/nixpkgs .config/ghostty .config/thunar
+        .config/gimp .config/inkscape .config/blender .config/libreoffice
         ",
     ),
     (
@@ -303,7 +319,8 @@ pub(super) const NEW: &str = "
     vitest.config.js vitest.config.ts playwright.config.ts jest.config.ts tailwind.config.js
     svelte.config.js astro.config.mjs nuxt.config.ts vite.config.mjs rollup.config.mjs
     next.config.mjs eslint.config.mjs eslint.config.cjs postcss.config.cjs babel.config.cjs
-    .mocharc.cjs guardfile podfile fastfile dangerfile
+    .mocharc.cjs guardfile podfile fastfile dangerfile cmakeuserpresets.json webpack.config.ts
+    vite.config.mts snakefile dune build buck .buckconfig pkgbuild pipfile
 ";
 
 /// By the ending of the last name.

@@ -161,11 +161,11 @@ fn a_link_in_the_place_of_a_directory_that_is_looked_in_is_marked() {
         ("/home/al/.config/systemd/user", Executed::Systemd),
         ("/w/.vscode", Executed::Editor),
     ] {
-        let with = |now| later().executes(&change(path, Kind::Added, now, 0o777));
-        let marked = with(FileKind::Link);
+        let with = |now, mode| later().executes(&change(path, Kind::Added, now, mode));
+        let marked = with(FileKind::Link, 0o777);
         // The link of `user` lies in a directory that says it already.
         assert_eq!(marked, Some(executed), "{path}");
-        assert_eq!(with(FileKind::Directory), None, "{path}");
+        assert_eq!(with(FileKind::Directory, 0o755), None, "{path}");
     }
     let plain = change("/w/docs", Kind::Added, FileKind::Link, 0o777);
     assert_eq!(later().executes(&plain), None);

@@ -199,7 +199,8 @@ impl Report {
                  knows what they began with; -i asks for each"
             }
         };
-        let later = "--allow-executed-later applies what other programs execute; read it first";
+        let later = "--allow-executed-later applies what other programs execute, and what opens to \
+                     other users; read it first";
         let foreign = "who may write into a file of another user keeps its owner by writing into it: \
                        bryo export SANDBOX PATH | tar -xO >PATH, by hand, as that cannot be done at once";
         let mut hints = Vec::new();

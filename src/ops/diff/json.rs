@@ -25,7 +25,7 @@
 //! | `stale` | true when it has changed on the host since the sandbox started |
 //! | `trouble` | `unreadable`, `too-deep`, `forged` |
 //! | `layer` | the number of the layer, as in `bryo inspect` |
-//! | `executed` | who will execute it, in a word: `shell git ci …` |
+//! | `executed` | who will execute it, in a word: `shell git ci …`; `writers` or `readers` where it opens to other users |
 //! | `same-file-as` | the path of an earlier change that is a hard link of the same file |
 //! | `content` | 64 hexadecimal digits, of files; as described in `src/changes/content.rs` |
 //! | `attributes` | the payload's own, as a list of `{"name": …, "value": …}`; absent when there are none |

@@ -160,7 +160,9 @@ impl Writer<'_> {
             Kind::Changed => self.totals.counts.changed += 1,
             Kind::Deleted => self.totals.counts.deleted += 1,
         }
-        self.totals.executed += u64::from(item.executed.is_some());
+        let opens = item.executed.is_some_and(crate::changes::Executed::opens);
+        self.totals.opened += u64::from(opens);
+        self.totals.executed += u64::from(item.executed.is_some() && !opens);
         let out = &mut self.out;
         match self.form {
             Form::List => writeln!(out, "{}", text::line(item, self.colour)),

@@ -16,6 +16,8 @@ use crate::state::record::ChangeCounts;
 pub(crate) struct Totals {
     pub(crate) counts: ChangeCounts,
     pub(crate) executed: u64,
+    /// Of these, those that open to other users.
+    pub(crate) opened: u64,
     pub(crate) lines: Tally,
 }
 
@@ -148,6 +150,9 @@ pub(crate) fn summary(totals: &Totals) -> String {
     }
     if totals.executed > 0 {
         write!(text, "; {} that other programs will execute", totals.executed).unwrap_or_default();
+    }
+    if totals.opened > 0 {
+        write!(text, "; {} that open to other users", totals.opened).unwrap_or_default();
     }
     text
 }

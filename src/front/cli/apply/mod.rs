@@ -44,7 +44,10 @@ pub fn command() -> Command {
             "merge",
             "Where the host changed too, merge both, if git has what they began with",
         ))
-        .arg(switch("allow-executed-later", "Also what other programs will execute"))
+        .arg(switch(
+            "allow-executed-later",
+            "Also what other programs will execute, or what opens to other users",
+        ))
         .arg(switch("yes", "Do not ask").short('y').conflicts_with("interactive"))
         .arg(switch("json", "Answer as JSON"))
         .after_help(AFTER)
