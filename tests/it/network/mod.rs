@@ -12,7 +12,7 @@
 //! | a name that leads there: rebinding, metadata by a name | `a_name_that_leads_to_this_host_leads_nowhere`, `an_alias_of_a_denied_name_is_none`; after its time: `net::dns::pins` |
 //! | names with NUL, control bytes, dots within a label, in another case, with a dot at the end | `real::names::a_name_that_can_be_read_in_two_ways…` |
 //! | bytes carried out in labels, in TXT questions, by another name server, by search domains | `a_name_that_is_not_allowed_never_leaves`, `attacks::no_other_name_server_is_asked`, `real::names` |
-//! | the name asked for is another one than in SNI or Host; none; in pieces; on a connection that is kept; by a proxy | `attacks::a_greeting_must_name…`, `attacks::a_second_greeting…`, `attacks::a_tunnel…`, `attacks::a_request_by_a_long_method…`, `a_request_for_another_host…`, `real::web` |
+//! | the name asked for is another one than in SNI or Host; none; in pieces; on a connection that is kept; by a proxy | `attacks::a_greeting_must_name…`, `attacks::a_second_greeting…`, `attacks::a_tunnel…`, `attacks::a_request_by_a_long_method…`, `a_request_for_another_host…`, `real::web`, `real::smuggle` |
 //! | `ech` and `h3` of HTTPS records; QUIC | `real::names::what_a_name_server_is_not_for…`, `attacks::quic_is_refused…` |
 //! | datagrams, echoes, raw packets, sources of others, fragments, nonsense | `attacks::echoes_and_datagrams…`, `attacks::forged_packets…`, `bridge::nobody_sends_from…`; options and fragments byte by byte: `net::user::packet` |
 //! | source routes, loose and strict; nonsense for the name server, over datagrams and connections | `attacks::a_route_that…`, `attacks::nonsense…` |

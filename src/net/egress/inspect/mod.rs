@@ -13,7 +13,9 @@
 //!
 //! # Decisions
 //! - HTTP/2 without TLS is refused: its names are compressed, and one connection serves many.
-//! - What could still become a request is held, not passed: the wait for more does not let it through.
+//! - What could still become a request is held, not passed: the wait for more does not let it through. Where protocols without
+//!   names may pass, their first line goes on as it comes, for many wait for an answer before it ends, or have no lines; where
+//!   it ends as a request's does, its end is held until its host is known, and before that no server answers.
 //! - Other protocols of an `Upgrade` pass where they would without one; HTTP/2 and TLS never, they name hosts of their own.
 //!   `CONNECT` and `Upgrade` are the first of a connection, or follow one that was declined with an answer of a plain length.
 
@@ -37,8 +39,6 @@ use tls::{Client, Server};
 const HEAD: usize = 32 * 1024;
 /// Longest line before a chunk or after the last one.
 const LINE: usize = 4096;
-/// Longest first line of a protocol that could be HTTP.
-const FIRST_LINE: usize = 16 * 1024;
 
 /// What is known after some bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,15 +96,8 @@ impl Listener {
     /// For a flow to `service` that must say what `check` wants.
     pub fn new(service: Service, check: Check) -> Self {
         let held = Vec::new();
-        Self {
-            service,
-            check,
-            state: State::First,
-            held,
-            scanned: 0,
-            answers: Answers::default(),
-            said: None,
-        }
+        let (state, answers) = (State::First, Answers::default());
+        Self { service, check, state, held, scanned: 0, answers, said: None }
     }
 
     /// The name that was said last.
@@ -163,7 +156,11 @@ impl Listener {
     fn holds(&self) -> bool {
         match &self.state {
             State::Tls(client) => client.holds(),
-            State::First | State::Head => !self.held.is_empty(),
+            State::First => match protocol(&self.held) {
+                Some(Protocol::Line(line)) if self.passes_others() => line.is_request,
+                _ => !self.held.is_empty(),
+            },
+            State::Head => !self.held.is_empty(),
             State::Asked(_)
             | State::Body(_)
             | State::ChunkSize
@@ -231,21 +228,25 @@ impl Listener {
 
     /// Tells the protocol by the first bytes.
     fn first(&mut self) -> Result<Step, Reason> {
+        let passes = self.passes_others();
         match protocol(&self.held) {
-            None if self.held.len() > FIRST_LINE => Err(Reason::TooLate),
             None => Ok(Step::Wait),
+            Some(Protocol::Long) => Err(Reason::TooLate),
+            Some(Protocol::Line(line)) if line.has_method || passes => Ok(Step::Wait),
             Some(Protocol::Tls) => Ok(self.then(State::Tls(Client::default()))),
             Some(Protocol::Http) if self.service == Service::Tcp(443) && self.must_name() => {
                 Err(Reason::NoProtocol)
             }
             Some(Protocol::Http) => Ok(self.then(State::Head)),
-            Some(Protocol::Other) => match self.check {
-                Check::Names { other: Other::Refused } => Err(Reason::NoProtocol),
-                Check::Names { other: Other::Passed } | Check::Denied | Check::Nothing => {
-                    Ok(Step::Trust)
-                }
-            },
+            Some(Protocol::Twofold(why)) => Err(Reason::Ambiguous(why)),
+            Some(Protocol::Other) if passes => Ok(Step::Trust),
+            Some(Protocol::Other | Protocol::Line(_)) => Err(Reason::NoProtocol),
         }
+    }
+
+    /// Whether protocols may pass in which no name is found.
+    fn passes_others(&self) -> bool {
+        self.check != (Check::Names { other: Other::Refused })
     }
 
     fn must_name(&self) -> bool {
@@ -347,7 +348,7 @@ impl Listener {
 
     /// Whether another protocol may take over. What is unknown passes where it does without HTTP before it.
     fn may_become(&self, to: Upgrade) -> bool {
-        to == Upgrade::WebSocket || self.check != (Check::Names { other: Other::Refused })
+        to == Upgrade::WebSocket || self.passes_others()
     }
 
     /// What is dialled by whoever is asked for a tunnel, and what must be said there.

@@ -1,4 +1,8 @@
 //! The protocol of a connection, by its first bytes.
+//!
+//! # Theory of operation
+//! Servers take what they do not know for a request, and tell by its host who answers; some do so with any word in place of a
+//! method. So only the end of the first line tells that it is none, and until then it is [`Begun`].
 
 use super::head::is_token;
 
@@ -7,7 +11,22 @@ use super::head::is_token;
 pub(super) enum Protocol {
     Tls,
     Http,
+    /// It can be read in two ways: this is why.
+    Twofold(&'static str),
+    /// Another one, unless its first line ends as that of a request does.
+    Line(Begun),
+    /// It does not come to the end of its first line.
+    Long,
     Other,
+}
+
+/// A first line that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Begun {
+    /// It begins with what may be a method.
+    pub(super) has_method: bool,
+    /// With an end of line here it is a request.
+    pub(super) is_request: bool,
 }
 
 /// Words that begin a request even where no version ends the line.
@@ -15,35 +34,60 @@ const METHODS: [&[u8]; 10] = [
     b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"CONNECT", b"OPTIONS", b"TRACE", b"PATCH", b"PRI",
 ];
 
-/// The protocol that some first bytes are of; `None` while they could be of two. However long its first word is, it may be a
-/// method: servers take what they do not know for a request, and tell by its host who answers.
+/// Longest first line that is waited for, with what stands before it.
+const FIRST_LINE: usize = 16 * 1024;
+
+/// What a proxy begins with that says for whom it speaks, in the second version. Servers that expect it read on behind it.
+const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+const RELAYED: Protocol = Protocol::Twofold("a proxy's header in front of it");
+
+/// What stands between the words of a line: for strict servers blanks, for others (Python's) also these.
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t'..=b'\r' | 0x1c..=0x1f | 0x85 | 0xa0)
+}
+
+/// The protocol that some first bytes are of; `None` while nothing can be said.
 pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
     match *bytes {
         [] | [22] => return None,
         [22, 3, ..] => return Some(Protocol::Tls),
+        _ if bytes.starts_with(PROXY) => return Some(RELAYED),
+        _ if PROXY.starts_with(bytes) => return None,
         _ => {}
     }
     // Servers pass over blanks before a request.
-    let blank = bytes.iter().take_while(|byte| b"\r\n\t ".contains(byte)).count();
-    let rest = &bytes[blank..];
-    let word = rest.iter().take_while(|byte| is_token(**byte)).count();
-    let method = &rest[..word];
-    match rest.get(word) {
-        None => None,
-        Some(b' ' | b'\t' | 0x0b | 0x0c) if word > 0 => {
-            let known = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
-            let line = rest.iter().position(|byte| *byte == b'\n');
-            match line.map(|end| &rest[..end]) {
-                _ if known => Some(Protocol::Http),
-                None => None,
-                Some(line) if has_version(line) => Some(Protocol::Http),
-                Some(_) => Some(Protocol::Other),
-            }
-        }
-        Some(_) => Some(Protocol::Other),
+    let blank = bytes.iter().take_while(|byte| is_blank(**byte)).count();
+    let (_, rest) = bytes.split_at(blank);
+    if rest.is_empty() {
+        return (blank > FIRST_LINE).then_some(Protocol::Long);
     }
+    let (method, behind) = rest.split_at(rest.iter().take_while(|byte| is_token(**byte)).count());
+    let has_method = !method.is_empty() && behind.first().is_none_or(|byte| is_blank(*byte));
+    let is_one_word = matches!(behind, [] | [b'\n', ..] | [b'\r'] | [b'\r', b'\n', ..]);
+    let most = FIRST_LINE.saturating_sub(blank);
+    let line = rest.iter().take(most).position(|byte| *byte == b'\n');
+    let so_far = rest.get(..line.unwrap_or(rest.len())).unwrap_or_default();
+    let is_request = is_request(so_far, has_method.then_some(method));
+    Some(match line {
+        _ if blank > FIRST_LINE => Protocol::Long,
+        _ if has_method && !is_one_word && METHODS.contains(&method) => Protocol::Http,
+        _ if has_method && !is_one_word && method == b"PROXY" => RELAYED,
+        Some(_) if is_request && has_method => Protocol::Http,
+        Some(_) if is_request => Protocol::Twofold("the first line of a request"),
+        None if rest.len() <= most => Protocol::Line(Begun { has_method, is_request }),
+        None if has_method => Protocol::Long,
+        Some(_) | None => Protocol::Other,
+    })
 }
 
-fn has_version(line: &[u8]) -> bool {
-    line.windows(5).any(|five| five.eq_ignore_ascii_case(b"HTTP/"))
+/// Whether some server takes a first line for that of a request.
+fn is_request(line: &[u8], method: Option<&[u8]>) -> bool {
+    let version = |word: &[u8]| word.get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"HTTP/"));
+    let Some(method) = method else {
+        // Lines of logs have one, too, but not at their end.
+        let mut words = line.rsplit(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
+        return words.next().is_some_and(version);
+    };
+    let known = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
+    line.windows(5).any(version) || known && line.contains(&b'/')
 }

@@ -264,6 +264,14 @@ const SMUGGLED: &[&str] = &[
     "GET / http/1.1\r\nHost: good.test\r\n\r\n",
     "GET / HTTP/2.0\r\nHost: good.test\r\n\r\n",
     " GET / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "GET\x1c/\x1cHTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "\x1dGET /\x1fHTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "FOO\r/\rHTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "(any) / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "\0GET / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "get /\r\nHost: good.test\r\n\r\n",
+    "PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nGET / HTTP/1.1\r\nHost: good.test\r\n\r\n",
+    "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0GET / HTTP/1.1\r\nHost: good.test\r\n\r\n",
     "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
     "GET http://evil.test/ HTTP/1.1\r\nHost: good.test\r\n\r\n",
     "GET http://good.test/ HTTP/1.1\r\nHost: evil.test\r\n\r\n",
@@ -326,7 +334,7 @@ fn what_a_proxy_is_asked_for_must_be_allowed_too() {
     assert!(is_refused(&then(connect, ok, &hello("evil.test"))));
     assert!(is_refused(&then(connect, ok, b"\x01\x02\x03\x04")));
     let address = b"CONNECT 192.0.2.7:443 HTTP/1.1\r\nHost: 192.0.2.7:443\r\n\r\n";
-    assert_eq!(then(address, ok, b"\x01\x02"), Heard::Trust);
+    assert_eq!(then(address, ok, b"\x01\x02\n"), Heard::Trust);
     let evil = b"GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n";
     // Each of these goes on as a server of requests.
     for unserved in [
@@ -349,7 +357,7 @@ fn what_a_proxy_is_asked_for_must_be_allowed_too() {
     // Once more, with a password: where the first answer has a length.
     let denied = b"HTTP/1.1 407 x\r\nContent-Length: 4\r\n\r\nnope";
     let first: [(bool, &[u8]); 2] = [(true, address), (false, denied)];
-    let again: [(bool, &[u8]); 3] = [(true, address), (false, ok), (true, b"\x01\x02")];
+    let again: [(bool, &[u8]); 3] = [(true, address), (false, ok), (true, b"\x01\x02\n")];
     assert_eq!(talk(&[&first[..], &again].concat()), Heard::Trust);
     let chunks = b"HTTP/1.1 407 x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
     assert!(is_refused(&talk(&[(true, address), (false, chunks), (true, address)])));
@@ -414,11 +422,38 @@ fn other_protocols_pass_only_on_a_port_that_was_named() {
     for bytes in [
         &b"SSH-2.0-OpenSSH_9.2\r\n"[..],
         b"EHLO me\r\n",
-        b"\0\0\0\x08\x04\xd2\x16\x2f",
-        b"\x80\x2e\x01",
+        b"MODE READER\r\n",
+        b"POST\r\n",
+        b"get key\r\n",
+        b"<13>Nov 20 03:04:05 web: \"GET / HTTP/1.1\" 200 7\n",
     ] {
         assert_eq!(hear(Service::Tcp(22), LENIENT, &[bytes]), Heard::Trust, "{bytes:?}");
         assert_eq!(hear(Service::Tcp(22), STRICT, &[bytes]), Heard::Refuse(Reason::NoProtocol));
+    }
+    // Whose first line does not end: they wait for an answer.
+    for bytes in [
+        &b"\0\0\0\x08\x04\xd2\x16\x2f"[..],
+        b"\x80\x2e\x01",
+        b"0033git-upload-pack /a.git\0host=good.test\0",
+        b"0\x0c\x02\x01\x01\x60\x07\x02\x01\x03\x04\0\x80\0",
+        b"<?xml version='1.0'?><stream:stream to='good.test'>",
+        b"JDWP-Handshake",
+    ] {
+        assert_eq!(hear(Service::Tcp(22), LENIENT, &[bytes]), Heard::Pass, "{bytes:?}");
+        assert_eq!(hear(Service::Tcp(22), Check::Denied, &[bytes]), Heard::Pass, "{bytes:?}");
+        assert_ne!(hear(Service::Tcp(22), STRICT, &[bytes]), Heard::Pass, "{bytes:?}");
+        let long = hear(Service::Tcp(22), LENIENT, &[bytes, &[b'('; 20_000]]);
+        // What may be a method is not let go so soon.
+        let begins_with_method = bytes.starts_with(b"0");
+        let expected =
+            if begins_with_method { Heard::Refuse(Reason::TooLate) } else { Heard::Trust };
+        assert_eq!(long, expected, "{bytes:?}");
+        // Its end would make it a request.
+        let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), LENIENT));
+        listener.feed(&policy, bytes);
+        assert_eq!(listener.feed(&policy, b" HTTP/1.1"), Heard::More, "{bytes:?}");
+        assert!(is_refused(&listener.end()));
+        assert!(is_refused(&listener.feed(&policy, b"\r\nHost: evil.test\r\n\r\n")));
     }
     let plain = b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n";
     assert_eq!(hear(HTTPS, STRICT, &[plain]), Heard::Refuse(Reason::NoProtocol));
@@ -433,13 +468,19 @@ fn the_wait_for_more_lets_nothing_through() {
         b"\x16",
         b"\x16\x03\x01",
         b"FOO bar",
+        b"FOO / HTTP/1.1",
         b"GET /\r\n",
         b"\r\n",
     ] {
-        let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), LENIENT));
-        let heard = listener.feed(&policy, bytes);
-        assert_eq!(heard, Heard::More, "{bytes:?}");
-        assert!(is_refused(&listener.end()));
+        for check in [STRICT, LENIENT] {
+            let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), check));
+            let heard = listener.feed(&policy, bytes);
+            // Where others pass, what may be one of them does.
+            let may_be_other =
+                check == LENIENT && [&b"GE"[..], b"GET", b"FOO bar"].contains(&bytes);
+            assert_eq!(heard == Heard::Pass, may_be_other, "{bytes:?}");
+            assert_eq!(is_refused(&listener.end()), !may_be_other, "{bytes:?}");
+        }
     }
     let (policy, mut listener) = (good(), Listener::new(HTTP, STRICT));
     let begun = b"POST / HTTP/1.1\r\nHost: good.test\r\nContent-Length: 5\r\n\r\nhe";

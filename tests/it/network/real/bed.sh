@@ -1,14 +1,14 @@
 # A host at 198.51.100.1 whose `/etc` may be changed, and beside it, in a namespace of their own, real servers:
-# dnsmasq at 198.51.100.53; nginx, with and without TLS, at 198.51.100.7 and 2001:db8::7; iperf3; and `peer.py`.
+# dnsmasq at 198.51.100.53; nginx, with and without TLS, at 198.51.100.7 and 2001:db8::7; iperf3; git, for $HERE/git; and `peer.py`.
 # $1: folder of the scripts; $2: folder for what is made here; then what is run, with $HERE that folder.
-# Servers that are wanted: $SERVERS, of `nginx`, `iperf3`, `peer`; `badwire` for one that loses and delays (`wire.py`). What dnsmasq is asked stands in $HERE/asked.
+# Servers that are wanted: $SERVERS, of `nginx`, `iperf3`, `peer`, `git`; `badwire` for one that loses and delays (`wire.py`). What dnsmasq is asked stands in $HERE/asked.
 PATH=/usr/sbin:/sbin:/usr/bin:/bin
 scripts=$1 HERE=$2
 export HERE
 shift 2
 set -e
 trap 'kill -- -"$peers" $wire 2>/dev/null' EXIT
-mkdir -p "$HERE/etc" "$HERE/work"
+mkdir -p "$HERE/etc" "$HERE/work" "$HERE/git"
 # A resolv.conf as systemd-resolved has it: a link to a file that is replaced.
 mkdir "$HERE/run"
 printf 'nameserver 198.51.100.53\nsearch lab.test corp.test\noptions edns0\n' >"$HERE/run/resolv.conf"
@@ -25,6 +25,7 @@ cat >"$HERE/peers.sh" <<END
 	dnsmasq -k -C '$scripts/dnsmasq.conf' --addn-hosts='$scripts/hosts' --log-facility='$HERE/asked' --pid-file &
 	case "$SERVERS" in *nginx*) cp '$scripts/nginx.conf' '$HERE' && nginx -p '$HERE' -c '$HERE/nginx.conf' -e '$HERE/nginx.log' & esac
 	case "$SERVERS" in *iperf3*) iperf3 -s >/dev/null & esac
+	case "$SERVERS" in *git*) git daemon --export-all --base-path='$HERE/git' & esac
 	case "$SERVERS" in *peer*) python3 '$scripts/peer.py' & esac
 	wait
 END
@@ -64,6 +65,7 @@ wait_for() { # port, address
 wait_for 53 198.51.100.53
 case "$SERVERS" in *nginx*) wait_for 443 198.51.100.7 ;; esac
 case "$SERVERS" in *iperf3*) wait_for 5201 198.51.100.7 ;; esac
+case "$SERVERS" in *git*) wait_for 9418 198.51.100.7 ;; esac
 case "$SERVERS" in *peer*) wait_for 7000 198.51.100.7 ;; esac
 "$@"
 status=$?

@@ -1,6 +1,8 @@
 # Port 7000: a slow reader, which says at the end how many bytes came and their sum. Port 7001: says back what it is
-# told, line by line, for as long as nobody ends.
+# told, line by line, for as long as nobody ends. Port 7002: a server of requests that takes any word for a method, and says which
+# host was asked for.
 import socket, socketserver, threading, time, zlib
+from wsgiref import simple_server
 
 
 class Slow(socketserver.BaseRequestHandler):
@@ -23,10 +25,27 @@ class Echo(socketserver.StreamRequestHandler):
             self.wfile.write(line)
 
 
+class Quiet(simple_server.WSGIRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+class Web(socketserver.ThreadingMixIn, simple_server.WSGIServer):
+    daemon_threads = True
+    request_queue_size = 128
+
+
+def site(asked, begin):
+    begin('200 OK', [('Content-Type', 'text/plain')])
+    return [b'served ' + asked.get('HTTP_HOST', 'nobody').encode() + b'\n']
+
+
 class Server(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
 
 
 threading.Thread(target=Server(('0.0.0.0', 7001), Echo).serve_forever, daemon=True).start()
+web = simple_server.make_server('0.0.0.0', 7002, site, Web, Quiet)
+threading.Thread(target=web.serve_forever, daemon=True).start()
 Server(('0.0.0.0', 7000), Slow).serve_forever()

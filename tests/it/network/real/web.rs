@@ -57,7 +57,7 @@ fn a_connection_that_is_kept_is_looked_at_again() {
 
 #[test]
 fn usual_clients_work_as_they_are() {
-    let script = "mkdir -p here/git; git init -q --bare here/git/r.git
+    let script = "git init -q --bare here/git/r.git
         commit=$(git -C here/git/r.git -c user.name=a -c user.email=a@a.test commit-tree -m one $(git -C here/git/r.git mktree </dev/null))
         git -C here/git/r.git update-ref refs/heads/master $commit; git -C here/git/r.git update-server-info
         cat >clients <<'END'
