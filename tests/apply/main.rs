@@ -13,6 +13,7 @@ mod exchange;
 mod kill;
 mod oracle;
 mod plan;
+mod races;
 #[path = "../oracle/random.rs"]
 mod random;
 mod trees;
