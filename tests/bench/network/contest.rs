@@ -48,7 +48,7 @@ impl<'a> Bed<'a> {
     }
 
     /// `bryo run --network NETWORK -- PROGRAM`.
-    pub(super) fn bryo(&self, network: &str, flags: &[&str], program: &Path) -> Command {
+    fn bryo(&self, network: &str, flags: &[&str], program: &Path) -> Command {
         let mut command = self.command(self.tools.bryo_path());
         command.args(["run", "--rm", "-q", "--network", network]).args(flags).arg("--read");
         command.arg(self.tools.home().join("bin")).arg("--").arg(program);
