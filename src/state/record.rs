@@ -25,6 +25,7 @@ use crate::plan::facts::Target;
 use crate::plan::publish::PublishedPort;
 use crate::plan::step::{Action, FsStep, Layer, Named, Notice, Stage};
 use crate::plan::traffic::{NetworkLoss, Traffic};
+use crate::spec::command::Keep;
 use crate::spec::text::pretty_json;
 use crate::spec::{HostPath, SandboxPath, Spec, Text};
 
@@ -343,6 +344,17 @@ impl Record {
     /// Whether it ran in nobody's foreground.
     pub fn is_apart(&self) -> bool {
         self.spec.lifetime.detached.is_some()
+    }
+
+    /// Whether anything of it may stay after its end.
+    pub fn may_stay(&self) -> bool {
+        self.spec.lifetime.keep != Keep::Nothing
+    }
+
+    /// Whether it stays after its end whatever it wrote. A name is there to refer to it by, as the id is that an earlier
+    /// run left; of one that ran in nobody's foreground the record and the log are all that tells how it ended.
+    pub fn stays(&self, name: Option<&str>) -> bool {
+        self.may_stay() && (self.is_apart() || name.is_some() || !self.earlier.is_empty())
     }
 
     /// What a run was, with how it ended and nothing else of its end.

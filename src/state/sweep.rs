@@ -3,9 +3,10 @@
 //! # Theory of operation
 //! A sandbox on the `live` side whose lock is free has no process any more. If its record says that it
 //! ended, its launcher was killed between writing that and moving it: it is moved. If its record says
-//! that it runs, the run was interrupted: with changes, or detached, it is kept, with [`Outcome::Killed`] in its
-//! record, and without is removed. Without a record no payload ever started, so it is removed;
-//! unless there is something in a layer, because then a power cut took the record.
+//! that it runs, the run was interrupted: where it stays whatever it wrote ([`Record::stays`]), or has
+//! changes, it is kept, with [`Outcome::Killed`] in its record, and else removed. Without a record no
+//! payload ever started, so it is removed; unless there is something in a layer, because then a power
+//! cut took the record.
 //! What a killed `bryo cp` had begun on the host goes too ([`super::copying`]).
 //!
 //! # Decisions
@@ -33,7 +34,6 @@ use super::spare;
 use super::store::{NAMES, Place, Store, TRASH};
 use super::timestamp::Timestamp;
 use crate::spec::HostPath;
-use crate::spec::command::Keep;
 
 /// How much a sweep, or a look at layers, may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,8 +146,10 @@ impl Store {
         match record.outcome {
             Outcome::Exited { .. } | Outcome::Killed { .. } => directory.shelve(),
             Outcome::Running
-                if is_kept(&record)
-                    || (was_held && keeps(&record))
+                // Of what memory held nobody knows any more whether it was anything, and who was killed told
+                // nobody that it is gone.
+                if record.stays(directory.name_now().as_deref())
+                    || (was_held && record.may_stay())
                     || holds_changes(&directory, &record) =>
             {
                 let lost = directory.as_lost(&record);
@@ -205,17 +207,6 @@ impl Store {
         let names = directory::names_in(&names)?;
         Ok(names.into_iter().filter_map(|name| name.into_string().ok()).collect())
     }
-}
-
-/// Whether it was to be kept at all. Of what memory held nobody knows any more whether it was anything, and who
-/// was killed told nobody that it is gone.
-fn keeps(record: &Record) -> bool {
-    record.spec.lifetime.keep != Keep::Nothing
-}
-
-/// Whether it stays whatever it wrote: what ran without a caller has told nobody else how it ended.
-fn is_kept(record: &Record) -> bool {
-    record.is_apart() && keeps(record)
 }
 
 /// Removes one of them, unless another command is about to: that one holds the lock.

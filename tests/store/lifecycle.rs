@@ -6,7 +6,7 @@ use std::path::Path;
 
 use bryo::plan::step::{Backend, Layer, LayerNumber};
 use bryo::state::error::StoreFault;
-use bryo::state::{Effort, Outcome, Record, StateError, Store, Timestamp};
+use bryo::state::{Effort, Outcome, Record, SandboxId, StateError, Store, Timestamp};
 
 use crate::fixture::{Fixture, exited, host, inside, plan};
 
@@ -162,17 +162,24 @@ fn a_running_sandbox_is_neither_swept_nor_locked_by_another() {
 }
 
 #[test]
-fn a_killed_run_is_kept_with_changes_and_removed_without() {
+fn a_killed_run_is_kept_with_changes_or_a_name_and_removed_without() {
     let fixture = Fixture::new();
     let (with, record) = fixture.started(Some("with"));
     fs::write(fixture.upper(&with).join("file"), "x").unwrap();
-    let (without, _) = fixture.started(Some("without"));
+    let (named, _) = fixture.started(Some("named"));
+    // It is the name that it has now that counts.
+    let (renamed, _) = fixture.started(None);
+    renamed.as_found().rename("renamed").unwrap();
+    let (without, _) = fixture.started(None);
     let ids = (with.id(), without.id());
+    let mut kept = [ids.0, named.id(), renamed.id()];
+    kept.sort_by_key(SandboxId::to_string);
     // The lock ends with the process that held it, however that ended.
-    drop((with, without));
+    drop((with, named, renamed, without));
     let store = fixture.store();
-    let swept = store.sweep(&|sandbox, _| sandbox.id() == ids.0, Effort::Whole).unwrap();
-    assert_eq!((swept.killed, swept.removed), (vec![ids.0], vec![ids.1]));
+    let mut swept = store.sweep(&|sandbox, _| sandbox.id() == ids.0, Effort::Whole).unwrap();
+    swept.killed.sort_by_key(SandboxId::to_string);
+    assert_eq!((swept.killed, swept.removed), (kept.to_vec(), vec![ids.1]));
     assert!(swept.failed.is_empty());
     let found = fixture.stores().find(b"with").unwrap();
     let now = found.record().unwrap();
@@ -181,7 +188,11 @@ fn a_killed_run_is_kept_with_changes_and_removed_without() {
     assert!(found.open_upper(LayerNumber(0)).unwrap().is_some());
     let again = store.sweep(&|_, _| false, Effort::Whole).unwrap();
     assert!(again.killed.is_empty() && again.removed.is_empty());
-    assert_eq!(fixture.left(), [format!("kept/{}", ids.0), "names/with".to_owned()]);
+    let mut left = kept.map(|id| format!("kept/{id}")).to_vec();
+    left.extend(["names/named", "names/renamed", "names/with"].map(str::to_owned));
+    let mut all = fixture.left();
+    all.sort();
+    assert_eq!(all, left);
 }
 
 #[test]

@@ -26,7 +26,6 @@ use crate::ops::stores::Here;
 use crate::ops::sweep::sweep;
 use crate::plan::facts::Facts;
 use crate::report::Failure;
-use crate::spec::command::Keep;
 use crate::spec::net::segment::overlap;
 use crate::spec::net::{NetworkName, Seat, Segment};
 use crate::spec::{Network, Text};
@@ -126,8 +125,7 @@ fn remember(
     record: &Record,
     change: impl FnOnce(&mut Vec<JoinedNetwork>),
 ) -> Result<(), NetworksError> {
-    let life = &record.spec.lifetime;
-    if life.keep == Keep::Nothing || life.detached.is_none() && record.spec.name.is_none() {
+    if !record.stays(record.name.as_deref()) {
         return Ok(());
     }
     let _turn = store.take_turn()?;

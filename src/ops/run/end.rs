@@ -112,10 +112,8 @@ fn denied(ended: &Ended, errno_for: &dyn Fn(Call) -> i32) -> Vec<DeniedCall> {
 pub(super) fn shelve(spec: &Spec, over: Over) -> Result<Finished, RunError> {
     let Over { directory, mut record, ended, .. } = over;
     let Some(directory) = directory else { return Ok(Finished { record, kept: false, ended }) };
-    // A name is there to refer to the sandbox by, whatever it wrote; of one that ran apart the record and the
-    // log are all that tells of it.
-    let apart = spec.lifetime.detached.is_some();
-    let to_stay = (record.name.is_some() || apart) && spec.lifetime.keep != Keep::Nothing;
+    let apart = record.is_apart();
+    let to_stay = record.stays(directory.name_now().as_deref());
     if apart {
         directory.close_line()?;
     }

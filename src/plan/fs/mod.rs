@@ -112,8 +112,8 @@ pub(super) fn plan_tree(
     for step in [FsStep::MakePrivate, FsStep::Scratch, FsStep::NewRoot].into_iter().chain(hold) {
         trees.draft.fs(step);
     }
-    if spec.lifetime.detached.is_some() {
-        // Its record, its log and the way to its supervisor have to be somewhere.
+    if spec.lifetime.detached.is_some() || spec.lifetime.continues.is_some() {
+        // Its record, its log and the way to its supervisor have to be somewhere, or are.
         trees.upper_home()?;
         trees.record_home()?;
     }

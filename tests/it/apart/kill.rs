@@ -156,3 +156,60 @@ fn whoever_is_killed_at_whatever_moment_nothing_survives_and_the_state_says_so()
     }
     bryo(&world, &["network", "rm", "inside"]).succeeds();
 }
+
+#[test]
+fn a_launcher_in_the_foreground_that_is_killed_takes_nothing_with_it_that_was_to_stay() {
+    let world = World::new();
+    world.keeps(1);
+    // As a unit of a service manager starts it, again and again.
+    let id = start(&world, &[], "echo up; sleep 100");
+    bryo(&world, &["stop", "-t", "0", &id]).succeeds();
+    for _ in 0..2 {
+        let running = world.bryo(["start", "--foreground", &id]).leaves().starts();
+        running.says("up");
+        running.kill(rustix::process::Signal::KILL);
+        running.ends().dies_of(9);
+        assert_eq!(field(&world, &id, "state"), "died");
+    }
+    // Nor where it ends by itself, having written nothing.
+    let running = world.bryo(["start", "--foreground", &id]).leaves().starts();
+    running.says("up");
+    bryo(&world, &["stop", "-t", "0", &id]).succeeds();
+    drop(running.ends());
+    assert!(!field(&world, &id, "state").is_null());
+}
+
+#[test]
+fn a_name_is_kept_when_its_launcher_in_the_foreground_is_killed() {
+    // Without a layer a run in the foreground is in no store.
+    if !crate::life::applies() {
+        return;
+    }
+    let world = World::new();
+    world.keeps(3);
+    let deaf = "trap '' TERM; echo up; sleep 100";
+    let commands: [&[&str]; 3] = [&["stop", "-t", "0"], &["kill"], &["restart", "-t", "0"]];
+    for (number, command) in commands.into_iter().enumerate() {
+        let name = format!("n{number}");
+        // Of one that is new, and of one that there was.
+        for _ in 0..2 {
+            let running = world.sandbox().args(["--name", &name]).leaves().start(deaf);
+            running.says("up");
+            bryo(&world, &[command, &[&name]].concat()).succeeds();
+            running.ends().dies_of(9);
+            let state = if command[0] == "restart" { "running" } else { "died" };
+            assert_eq!(field(&world, &name, "state"), state, "{command:?}");
+            if command[0] == "restart" {
+                bryo(&world, &["stop", "-t", "0", &name]).succeeds();
+            }
+        }
+    }
+    // What is to leave nothing leaves nothing (`who_kills_a_run_in_the_foreground_leaves_nothing_of_it`), nor does what
+    // has no name and wrote nothing.
+    let running = world.sandbox().leaves().start(deaf);
+    running.says("up");
+    let id = bryo(&world, &["ps", "-q"]).succeeds().stdout().trim().to_owned();
+    bryo(&world, &["kill", &id]).succeeds();
+    running.ends().dies_of(9);
+    assert!(field(&world, &id, "state").is_null());
+}
