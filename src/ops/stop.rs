@@ -173,6 +173,24 @@ fn gone(found: &Found, process: Option<&OwnedFd>) -> Result<(), OpsError> {
     }
 }
 
+/// Waits until one that was killed runs no more, whatever its launcher still has to ask somebody.
+fn over_soon(found: &Found, process: Option<&OwnedFd>) -> Result<(), OpsError> {
+    let until = Instant::now() + ENDING;
+    while found.is_running()? {
+        let left = Some(Instant::now() + PAUSE);
+        match process {
+            // Should it run again by now, somebody else has started it.
+            Some(process) if has_ended(found, process, left)? => return Ok(()),
+            Some(_) => {}
+            None => std::thread::sleep(PAUSE),
+        }
+        if Instant::now() > until {
+            return Err(OpsError::StillThere(found.id()));
+        }
+    }
+    Ok(())
+}
+
 fn has_ended(found: &Found, process: &OwnedFd, until: Option<Instant>) -> Result<bool, OpsError> {
     let mut poller = Poller::new();
     poller.readable((), process.as_fd());
@@ -218,10 +236,10 @@ pub(super) fn refusal(reply: Reply, verb: &'static str, found: &Found) -> OpsErr
     }
 }
 
-/// Sends each that is named a signal. One that does not run is an error.
+/// Sends each that is named a signal. One that does not run is an error. What is killed has ended when this returns.
 pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<()> {
     let request = Request::Signal { number: signal.raw() };
-    order(stores, wanted, "kill", &request, |found, process| {
+    let in_foreground = |found: &Found, process: &OwnedFd| {
         tell_kill(found, signal);
         send(found, process, signal)?;
         if signal != SignalNumber::KILL {
@@ -230,7 +248,12 @@ pub fn kill(stores: &Stores, wanted: &[Text], signal: SignalNumber) -> Results<(
         // A launcher that is killed has nobody who would tell that everything has ended.
         gone(found, Some(process))?;
         clear(stores, found)
-    })
+    };
+    let ended = |found: &Found, process: Option<&OwnedFd>| {
+        // Its supervisor does not start it again.
+        if signal == SignalNumber::KILL { over_soon(found, process) } else { Ok(()) }
+    };
+    order(stores, wanted, "kill", &request, in_foreground, ended)
 }
 
 /// To a launcher in somebody's foreground, which does not know where a signal comes from.
@@ -246,13 +269,15 @@ fn clear(stores: &Stores, found: &Found) -> Result<(), OpsError> {
     Ok(())
 }
 
-/// Has each do something: its supervisor by `request`, a launcher in the foreground by `in_foreground`.
+/// Has each do something: a launcher in the foreground by `in_foreground`, its supervisor by `request`, after which
+/// there is `then`.
 fn order(
     stores: &Stores,
     wanted: &[Text],
     verb: &'static str,
     request: &Request,
     in_foreground: impl Fn(&Found, &OwnedFd) -> Result<(), OpsError>,
+    then: impl Fn(&Found, Option<&OwnedFd>) -> Result<(), OpsError>,
 ) -> Results<()> {
     sweep(stores)?;
     let each = |name: &Text| {
@@ -263,9 +288,10 @@ fn order(
             Line::Process(process) => in_foreground(&found, &process),
             Line::Socket(socket) => {
                 let supervisor = Supervisor::new(socket);
+                let process = found.process()?;
                 match ask(&found, &supervisor, request, verb)? {
                     Heard::Gone => Err(lost(&found, &supervisor, verb)),
-                    _ => Ok(()),
+                    _ => then(&found, process.as_ref()),
                 }
             }
         }

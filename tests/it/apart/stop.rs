@@ -56,6 +56,29 @@ fn each_that_cannot_be_done_is_told_and_the_others_are_done() {
 }
 
 #[test]
+fn what_is_killed_has_ended_when_that_is_told() {
+    let world = World::new();
+    world.keeps(1);
+    for flags in [&[][..], &["--restart", "always"]] {
+        for _ in 0..10 {
+            let id = start(&world, &[flags, &["--name", "ks"]].concat(), "sleep 1000");
+            bryo(&world, &["kill", "ks"]).succeeds();
+            assert_eq!(field(&world, "ks", "state")["exited"]["signal"], 9);
+            bryo(&world, &["diff", "ks"]).succeeds().stderr_is("");
+            // The name of what runs would be refused.
+            assert_eq!(start(&world, &["--name", "ks"], "sleep 1000"), id);
+            bryo(&world, &["kill", "ks"]).succeeds();
+            bryo(&world, &["rm", "ks"]).succeeds();
+        }
+    }
+    start(&world, &["--name", "ks"], POLITE);
+    until_logged(&world, "ks", "up");
+    // Any other signal is sent and not waited for.
+    bryo(&world, &["kill", "-s", "USR2", "ks"]).succeeds();
+    bryo(&world, &["stop", "-t", "0", "ks"]).succeeds();
+}
+
+#[test]
 fn one_in_somebodys_foreground_is_stopped_too() {
     // Without a layer a run in the foreground is in no store.
     if !crate::life::applies() {
