@@ -1,12 +1,11 @@
 //! `bryo run`: from a spec to the record of a finished run.
 //!
 //! # Theory of operation
-//! Probe, plan, check, prepare the store, launch, supervise, write the record. When a step refutes an
-//! assumed fact, the run is planned again with that fact refuted: the only retry there is. Each fact can
-//! be refuted once, so a host that lacks two things (a container that masks `/proc` and listens to
-//! system calls itself) is met with three attempts, and there are never more than there are facts.
-//! A mount that appears between the look at the host and the clone makes the plan stale: the host is
-//! looked at once more. What a failed start leaves in the store is removed by the attempt itself.
+//! Probe, plan, check, prepare the store, launch, supervise, write the record. When a step refutes an assumed fact, the
+//! run is planned again with that fact refuted: the only retry there is. Each fact can be refuted once, so a host that
+//! lacks two things (a container that masks `/proc` and listens to system calls itself) is met with three attempts, and
+//! there are never more than there are facts. A mount that appears between the look at the host and the clone makes the
+//! plan stale: the host is looked at once more. What a failed start leaves in the store is removed by the attempt itself.
 //!
 //! # Not here
 //! Flags and profiles (`front`, `profile`), what is printed about a run (`report`).
