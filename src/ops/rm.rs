@@ -8,7 +8,7 @@ use super::removal::{self, Unfinished};
 use super::sweep::sweep;
 use crate::spec::Text;
 use crate::state::events::What;
-use crate::state::{Outcome, SandboxId, StateError, Stores};
+use crate::state::{Outcome, StateError, Stores};
 use crate::sys::signal::SignalNumber;
 
 /// How long its processes may take to end.
@@ -23,13 +23,13 @@ pub enum Running {
     Kill,
 }
 
-/// Removes each that is named, and goes on with the next when one fails. Gives a result for each, in
-/// their order; none for one that is not there and was to be removed in any case.
+/// Removes each that is named, and goes on with the next when one fails. Gives for each, in
+/// their order, the word that it was named by, as Docker does; none for one that is not there and was to be removed in any case.
 pub fn remove(
     stores: &Stores,
     wanted: &[Text],
     running: Running,
-) -> Result<Vec<Result<SandboxId, OpsError>>, OpsError> {
+) -> Result<Vec<Result<Text, OpsError>>, OpsError> {
     sweep(stores)?;
     let remove = |name: &Text| {
         let found = stores.find_to_remove(name.as_bytes())?;
@@ -57,9 +57,9 @@ pub fn remove(
             }
         };
         removal::remove(stores, sandbox, unfinished)?;
-        Ok(found.id())
+        Ok(name.clone())
     };
-    let is_absent = |removed: &Result<SandboxId, OpsError>| {
+    let is_absent = |removed: &Result<Text, OpsError>| {
         matches!(removed, Err(OpsError::State(StateError::NotFound(_))))
     };
     let removed = wanted.iter().map(remove);

@@ -79,14 +79,14 @@ pub fn here(stores: &Stores, name: &Text) -> Result<Spec, Failure> {
 pub fn start(
     stores: &Stores,
     name: &Text,
-    audience: Option<OwnedFd>,
+    audience: Option<&OwnedFd>,
     cause: Cause,
 ) -> Result<Option<Started>, Failure> {
     sweep(stores).map_err(|error| Failure::new(&OpsError::from(error)))?;
     let until = Instant::now() + CROWDED;
     loop {
         let Startable::Ended { spec, from } = find(stores, name)? else { return Ok(None) };
-        let ours = audience.as_ref().map(|fd| fcntl_dupfd_cloexec(fd, 3)).transpose();
+        let ours = audience.map(|fd| fcntl_dupfd_cloexec(fd, 3)).transpose();
         let ours = ours.map_err(|errno| Failure::new(&DetachError::Fork(errno.into())))?;
         match detach::start(&spec, from.as_ref(), ours, cause) {
             Ok(Outcome::Started(started)) => return Ok(Some(started)),
@@ -103,7 +103,9 @@ pub fn start(
 pub fn start_attached(stores: &Stores, name: &Text, wanted: Wanted) -> Result<Left, Failure> {
     let pair = socket::pair().map_err(|errno| Failure::new(&DetachError::Fork(errno)))?;
     let (ours, theirs) = pair;
-    let left = match start(stores, name, Some(theirs), Cause::Start)? {
+    let started = start(stores, name, Some(&theirs), Cause::Start)?;
+    drop(theirs);
+    let left = match started {
         Some(started) => attach_from_start(stores, started.id, ours, wanted),
         None => attach(stores, Which::Named(name), wanted),
     };

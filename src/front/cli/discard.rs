@@ -65,6 +65,17 @@ struct Wanted {
     manner: Manner,
 }
 
+impl Wanted {
+    /// The word that it was named by, as `rm` and Docker answer; else its id.
+    fn word_for(&self, row: &PsRow) -> String {
+        let is_of = |word: &&Text| {
+            row.name.as_deref().is_some_and(|name| name.as_bytes() == word.as_bytes())
+                || row.id.as_str().as_bytes().starts_with(word.as_bytes())
+        };
+        self.sandboxes.iter().find(is_of).map_or_else(|| row.id.to_string(), Text::to_string)
+    }
+}
+
 /// How it is done.
 #[derive(Clone, Copy)]
 struct Manner {
@@ -140,7 +151,7 @@ fn wholly(here: &Here, wanted: &Wanted) -> Result<Answer, Failure> {
             return Ok(Answer::text("").with_code(1));
         }
     }
-    finish_wholly(here, &chosen, wanted.manner)
+    finish_wholly(here, &chosen, wanted)
 }
 
 /// A word that names no sandbox may be a path of the one before it: then that one was not meant as a whole.
@@ -169,7 +180,8 @@ fn consent(shown: &str, question: &str) -> Result<Consent, Failure> {
     ask(shown, question, "--yes").map_err(Failure::from)
 }
 
-fn finish_wholly(here: &Here, chosen: &Chosen, manner: Manner) -> Result<Answer, Failure> {
+fn finish_wholly(here: &Here, chosen: &Chosen, wanted: &Wanted) -> Result<Answer, Failure> {
+    let manner = wanted.manner;
     let mut failures = Vec::new();
     let mut lines = String::new();
     let mut list = Vec::new();
@@ -179,7 +191,7 @@ fn finish_wholly(here: &Here, chosen: &Chosen, manner: Manner) -> Result<Answer,
         list.push(Whole { row: row.clone(), discarded });
         match done {
             // Writing to a string cannot fail.
-            Ok(()) => writeln!(lines, "{}", row.id).unwrap_or_default(),
+            Ok(()) => writeln!(lines, "{}", wanted.word_for(row)).unwrap_or_default(),
             Err(error) => failures.push(Failure::new(&error)),
         }
     }

@@ -44,7 +44,7 @@ pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
     for result in results? {
         match result {
             // Writing to a string cannot fail.
-            Ok(id) => writeln!(removed, "{id}").unwrap_or_default(),
+            Ok(name) => writeln!(removed, "{name}").unwrap_or_default(),
             Err(error) => failures.push(Failure::new(&error)),
         }
     }

@@ -114,3 +114,17 @@ fn every_command_answers_on_every_kind_of_sandbox_that_does_not_run() {
     }
     check(&world, "rm S", "nobody", Refuse("cannot find a sandbox"));
 }
+
+#[test]
+fn what_is_removed_is_told_by_the_word_that_it_was_named_by() {
+    let world = World::new();
+    for remove in ["rm", "discard"] {
+        let named = start(&world, &["--name", "s"], "true");
+        let other = start(&world, &["--name", "t"], "true");
+        bryo(&world, &["wait", "s", "t"]).succeeds();
+        bryo(&world, &[remove, "s", &other]).succeeds().stdout_is(&format!("s\n{other}\n"));
+        for gone in [&named, &other] {
+            bryo(&world, &["inspect", gone]).refuses_with(&["cannot find a sandbox"]);
+        }
+    }
+}

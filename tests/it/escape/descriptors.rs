@@ -176,9 +176,8 @@ fn spoilt(start: impl FnOnce(Stdin, File) -> Running) -> ([bool; 2], [bool; 2], 
     let running = start(Stdin::File(OwnedFd::from(shared).into()), OwnedFd::from(too).into());
     // The pipe is open here too: of what fails before it writes nothing is heard at it.
     let mut heard = [PollFd::new(&out, PollFlags::IN)];
-    if poll(&mut heard, Some(&HEARD)).unwrap() == 0 {
-        panic!("it wrote nothing: {}", running.ends());
-    }
+    let heard = poll(&mut heard, Some(&HEARD)).unwrap();
+    assert!(heard == 1, "it wrote nothing: {}", running.ends());
     out.read_exact(&mut [0]).unwrap();
     let ends = [input.as_fd(), output.as_fd()];
     let wait = || ends.map(|fd| !fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK));
