@@ -85,6 +85,9 @@ pub enum StateError {
         /// Who has it.
         id: SandboxId,
     },
+    /// The name is another's id.
+    #[error("cannot name the sandbox `{0}`: that is the id of a sandbox")]
+    NameIsId(SandboxId),
     /// Names cannot be kept.
     #[error("cannot keep the name `{name}` in the store")]
     Name {
@@ -368,6 +371,7 @@ impl StateError {
                     "give another name, or remove that sandbox: bryo rm {name}, with -f while it runs"
                 )
             }
+            Self::NameIsId(_) => "give another name".to_owned(),
             Self::ParseRecord { id, .. } | Self::TornRecord(id) => format!(
                 "what it changed lies in the store, below {id}, until bryo rm {id} removes it"
             ),

@@ -1,6 +1,8 @@
 //! Finds sandboxes: by name, by id, by the beginning of either, or the newest of a directory.
 //!
-//! A whole name goes before the beginning of anything: a sandbox that is called `abc` is always found as `abc`.
+//! A whole id goes before everything: scripts keep what `bryo run -d` printed, and no name that somebody gives later may
+//! lead them elsewhere. A whole name goes before the beginning of anything: a sandbox that is called `abc` is always
+//! found as `abc`.
 //!
 //! # Decisions
 //! - What is to be removed is found by no fewer than [`SHORTEST`] characters of an id or a name. One or two often are
@@ -94,9 +96,25 @@ impl Stores {
         Ok(None)
     }
 
-    /// The one sandbox that `wanted` is: its name, its id, or the beginning of one of them.
+    /// The sandbox with this id, all of it.
+    fn with_id(&self, id: SandboxId) -> Result<Option<Found>, StateError> {
+        for store in &self.0 {
+            let failed = |source| StateError::List { store: store.path().clone(), source };
+            if store.exists(id).map_err(failed)? {
+                return Ok(Some(Found::new(store, id)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The one sandbox that `wanted` is: its id, its name, or the beginning of one of them.
     pub fn find(&self, wanted: &[u8]) -> Result<Found, StateError> {
         let text = || Text::from(OsStr::from_bytes(wanted).to_owned());
+        if let Ok(id) = SandboxId::parse(wanted)
+            && let Some(found) = self.with_id(id)?
+        {
+            return Ok(found);
+        }
         if let Some(found) = self.named(wanted)? {
             return Ok(found);
         }

@@ -174,9 +174,14 @@ impl Store {
         directory::open_if_there(&self.0.root, place.name())
     }
 
-    /// Gives `name` to a sandbox, unless another that still exists has it.
+    /// Gives `name` to a sandbox, unless another that still exists has it, or has it as its id.
     pub(super) fn claim(&self, name: &str, id: SandboxId) -> Result<(), StateError> {
         let failed = |source| StateError::Name { name: name.into(), source };
+        if let Ok(other) = SandboxId::parse(name.as_bytes())
+            && self.exists(other).map_err(failed)?
+        {
+            return Err(StateError::NameIsId(other));
+        }
         let names = directory::ensure(&self.0.root, NAMES).map_err(failed)?;
         flock(&names, FlockOperation::LockExclusive).map_err(failed)?;
         match symlinkat(id.as_str(), &names, name) {

@@ -80,6 +80,39 @@ fn a_name_goes_before_the_beginning_of_an_id() {
 }
 
 #[test]
+fn a_whole_id_goes_before_every_name() {
+    let fixture = Fixture::new();
+    let (first, _) = fixture.started(None);
+    let id = first.id();
+    let stores = fixture.stores();
+    // Nobody is called as another's id.
+    let refused = fixture.store().create(Some(id.as_str()));
+    assert!(matches!(refused, Err(StateError::NameIsId(other)) if other == id), "{refused:?}");
+    let (second, _) = fixture.started(Some("second"));
+    let refused = second.as_found().rename(id.as_str());
+    assert!(matches!(refused, Err(StateError::NameIsId(other)) if other == id), "{refused:?}");
+    assert_eq!(stores.find(b"second").unwrap().id(), second.id());
+    // Who is called so since before, or in another store, is not found by that.
+    std::os::unix::fs::symlink(
+        second.id().as_str(),
+        fixture.path("data/bryo/names").join(id.as_str()),
+    )
+    .unwrap();
+    assert_eq!(stores.find(id.as_str().as_bytes()).unwrap().id(), id);
+    assert_eq!(stores.find_to_remove(id.as_str().as_bytes()).unwrap().id(), id);
+    // Nor does a name that begins with it make it unclear which is meant.
+    let longer = format!("{id}x");
+    let (third, _) = fixture.started(Some(&longer));
+    assert_eq!(stores.find(id.as_str().as_bytes()).unwrap().id(), id);
+    assert_eq!(stores.find(longer.as_bytes()).unwrap().id(), third.id());
+    // When it is gone, it is a name like any other.
+    first.remove().unwrap();
+    assert!(fixture.store().create(Some(id.as_str())).is_err(), "an older link has it");
+    second.as_found().rename(id.as_str()).unwrap();
+    assert_eq!(stores.find(id.as_str().as_bytes()).unwrap().id(), second.id());
+}
+
+#[test]
 fn a_name_is_given_once_and_free_again_when_its_sandbox_is_gone() {
     let fixture = Fixture::new();
     let (first, _) = fixture.started(Some("n"));
