@@ -105,9 +105,14 @@ impl Console {
     /// Gives it back as it was. Where it was `asked` something its answers are waited for and dropped: the shell would
     /// take them for keys.
     pub(super) fn give_back(&mut self, asked: bool, leaving: Leaving) -> Result<()> {
-        if self.is_raw() && self.is_foreground() {
+        let was_raw = self.is_raw();
+        if (was_raw || asked) && self.is_foreground() {
             // One that can be neither asked nor flushed is to have its modes all the same.
             if asked {
+                if !was_raw {
+                    // Its keys were for others, and its answers would wait for the end of a line.
+                    self.enter_raw().unwrap_or_default();
+                }
                 self.wait_for_answers().unwrap_or_default();
             }
             if asked || leaving == Leaving::End {

@@ -5,7 +5,9 @@
 //! sink that fails closes the source as well: the payload then meets the closed pipe itself, as it
 //! would have without us. A source that ends closes the sink when the rest is written.
 
+use std::cell::RefCell;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
 
 use super::clipboard::Clipboard;
 use super::modes::Modes;
@@ -48,6 +50,9 @@ pub(super) struct Lens {
     pub(super) modes: Modes,
 }
 
+/// One of a terminal to which two streams may go: a sequence may be begun on one and ended on the other.
+pub(super) type SharedLens = Rc<RefCell<Lens>>;
+
 impl Lens {
     /// Adds to `into` what of `bytes` the terminal may get.
     pub(super) fn pass(&mut self, bytes: &[u8], into: &mut Vec<u8>) {
@@ -65,15 +70,15 @@ pub(super) struct Pump {
     sink: Option<Port>,
     buffer: Vec<u8>,
     written: usize,
-    /// For output to a terminal.
-    pub(super) lens: Option<Lens>,
+    /// For output to a terminal; shared where another stream goes there too.
+    lens: Option<SharedLens>,
     failed: Option<Errno>,
     last_read: u8,
 }
 
 impl Pump {
     /// From `source` to `sink`.
-    pub(super) fn new(role: Role, source: Port, sink: Port, lens: Option<Lens>) -> Self {
+    pub(super) fn new(role: Role, source: Port, sink: Port, lens: Option<SharedLens>) -> Self {
         Self {
             role,
             source: Some(source),
@@ -150,21 +155,20 @@ impl Pump {
             let ends = if self.last_read == b'\n' { 1 } else { 2 };
             self.append(&[END_OF_TRANSMISSION; 2][..ends]);
         }
-        if let Some(reset) = self.lens.as_ref().map(|lens| lens.modes.reset()) {
+        if let Some(reset) = self.lens.as_ref().map(|lens| lens.borrow().modes.reset()) {
             self.append(&reset);
         }
     }
 
     /// Gives up what is not written yet. A terminal is put back as well as can be without waiting for it.
-    pub(super) fn abandon(mut self) -> Option<Lens> {
+    pub(super) fn abandon(self) {
         if let (Some(lens), Some(sink)) = (&self.lens, &self.sink) {
-            let reset = lens.modes.reset();
+            let reset = lens.borrow().modes.reset();
             // In the middle of a sequence, for all we know.
             let cut: &[u8] = if self.pending().is_empty() { b"" } else { b"\x18\x1b\\" };
             // A terminal that takes nothing now, or is gone, cannot be helped.
             sink.write(&[cut, &reset].concat()).unwrap_or_default();
         }
-        self.lens.take()
     }
 
     /// Adds bytes that were not read, behind those that were.
@@ -191,7 +195,7 @@ impl Pump {
         self.last_read = bytes.last().copied().unwrap_or(self.last_read);
         match &mut self.lens {
             None => self.buffer.extend_from_slice(bytes),
-            Some(lens) => lens.pass(bytes, &mut self.buffer),
+            Some(lens) => lens.borrow_mut().pass(bytes, &mut self.buffer),
         }
     }
 

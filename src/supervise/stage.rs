@@ -20,7 +20,7 @@ use rustix::fs::FileType;
 
 use super::console::{Console, Leaving, Use, hung_up_is_fine};
 use super::port::{Got, Port, of_caller};
-use super::pump::{Lens, Pump, Role};
+use super::pump::{Pump, Role, SharedLens};
 use crate::launch::Relay;
 use crate::launch::wire::ToSandbox;
 use crate::plan::step::StdioPlan;
@@ -59,8 +59,10 @@ pub(super) struct Stage {
     wanted: bool,
     holder: Holder,
     lost: Vec<Lost>,
-    clipboard: u64,
-    asked: bool,
+    /// Of the terminals that are written to.
+    lenses: Vec<SharedLens>,
+    /// A terminal that is written to and whose keys are for others.
+    shown: Option<Console>,
 }
 
 impl Stage {
@@ -79,21 +81,33 @@ impl Stage {
             wanted: foreground,
             holder: if foreground { Holder::Payload(Instant::now()) } else { Holder::Nobody },
             lost: Vec::new(),
-            clipboard: 0,
-            asked: false,
+            lenses: Vec::new(),
+            shown: None,
         };
+        // Two of them may be one terminal, and one lens too many for two does no harm.
+        let mut lens = None;
         for Relay { number, end } in relays {
             let ours = Port::ours(Rc::new(end))?;
             let theirs = Port::caller(number)?;
+            let lens = (number != 0 && theirs.is_terminal())
+                .then(|| Rc::clone(lens.get_or_insert_with(|| stage.lens(number))));
             stage.pumps.push(match number {
                 0 => Pump::new(Role::RelayIn, theirs, ours, None),
-                _ => Pump::new(Role::RelayOut(number), ours, theirs, None),
+                _ => Pump::new(Role::RelayOut(number), ours, theirs, lens),
             });
         }
         if let Some(pty) = pty {
             stage.set_up_pty(pty, stdio)?;
         }
         Ok(stage)
+    }
+
+    /// A lens for what goes to the terminal that is the caller's descriptor `number`.
+    fn lens(&mut self, number: u8) -> SharedLens {
+        let lens = SharedLens::default();
+        self.lenses.push(Rc::clone(&lens));
+        self.shown.get_or_insert(Console::new(number, Use::Shared));
+        lens
     }
 
     fn set_up_pty(&mut self, pty: Master, stdio: [StdioPlan; 3]) -> Result<()> {
@@ -111,7 +125,7 @@ impl Stage {
             let sink = Port::ours(Rc::clone(&master))?;
             self.pumps.push(Pump::new(Role::Keys, Port::caller(keys)?, sink, None));
         }
-        let lens = is_terminal(screen).then(Lens::default);
+        let lens = is_terminal(screen).then(|| self.lens(screen));
         let source = Port::ours(Rc::clone(&master))?;
         self.pumps.push(Pump::new(Role::Screen(screen), source, Port::caller(screen)?, lens));
         self.master = Some(master);
@@ -197,9 +211,8 @@ impl Stage {
 
     /// Gives the terminal back, without what it may have typed by itself.
     pub(super) fn return_terminal(&mut self, leaving: Leaving) -> Result<()> {
-        let mut lenses = self.pumps.iter().filter_map(|pump| pump.lens.as_ref());
-        let asked = self.asked || lenses.any(|lens| lens.modes.asked());
-        let console = self.console.as_mut();
+        let asked = self.lenses.iter().any(|lens| lens.borrow().modes.asked());
+        let console = self.console.as_mut().or(self.shown.as_mut());
         let given = console.map_or(Ok(()), |console| console.give_back(asked, leaving));
         self.answered();
         given
@@ -249,20 +262,12 @@ impl Stage {
     }
 
     fn retire(&mut self, pump: &Pump) {
-        self.look_back(pump.lens.as_ref());
         let (Role::RelayOut(number) | Role::Screen(number)) = pump.role else { return };
         self.lost.extend(pump.failure().map(|errno| Lost { number, errno }));
         match pump.role {
             Role::Screen(_) if pump.is_broken() => self.break_off(),
             Role::Screen(_) => self.hang_up(),
             _ => {}
-        }
-    }
-
-    fn look_back(&mut self, lens: Option<&Lens>) {
-        if let Some(lens) = lens {
-            self.clipboard += lens.clipboard.dropped();
-            self.asked |= lens.modes.asked();
         }
     }
 
@@ -285,9 +290,8 @@ impl Stage {
     }
 
     fn answered(&mut self) {
-        self.asked = false;
-        for lens in self.pumps.iter_mut().filter_map(|pump| pump.lens.as_mut()) {
-            lens.modes.answered();
+        for lens in &self.lenses {
+            lens.borrow_mut().modes.answered();
         }
     }
 
@@ -308,8 +312,7 @@ impl Stage {
     /// Nothing more is moved.
     pub(super) fn abandon(&mut self) {
         for pump in std::mem::take(&mut self.pumps) {
-            let lens = pump.abandon();
-            self.look_back(lens.as_ref());
+            pump.abandon();
         }
     }
 
@@ -349,7 +352,8 @@ impl Stage {
     pub(super) fn finish(mut self) -> Result<(u64, Vec<Lost>)> {
         self.abandon();
         self.return_terminal(Leaving::End)?;
-        Ok((self.clipboard, self.lost))
+        let dropped = self.lenses.iter().map(|lens| lens.borrow().clipboard.dropped()).sum();
+        Ok((dropped, self.lost))
     }
 }
 

@@ -114,3 +114,56 @@ fn a_mode_that_the_payload_set_on_the_screen_is_reset() {
         assert!(reset.is_some() && set < reset, "{mode} in {text:?}");
     }
 }
+
+/// Runs its arguments in one of the ways in which their keys do not come from the terminal, then reads a line there.
+const READ_LINE: &str = r#"
+way=$1; shift
+case $way in
+plain) "$@" ;;
+empty) "$@" </dev/null ;;
+piped) echo x | "$@" ;;
+errors) "$@" </dev/null >/dev/null ;;
+esac
+echo "over=$?"; IFS= read -r line; echo "got=[$line]"; echo finished"#;
+
+#[test]
+fn an_answer_of_the_terminal_is_typed_into_no_shell_wherever_keys_come_from() {
+    const ASK: &str = r"printf '\033[c' >&2; exit 3";
+    let world = World::new();
+    let script = |way| ["/bin/sh", "-c", READ_LINE, "-", way];
+    // The control: what an answer does to the next who reads a line.
+    let control = world.program("/bin/sh", &script("empty")[1..]).args(["/bin/sh", "-c", ASK]);
+    let mut terminal = control.on_terminal();
+    terminal.shows("\x1b[c").types("\x1b[?62;22c").shows("over=3").types("end\r").shows("got=[");
+    let text = screen(terminal);
+    assert!(text.contains("62;22cend]"), "{text:?}");
+    for (way, flags) in [
+        ("empty", &[][..]),
+        ("piped", &[]),
+        ("errors", &[]),
+        ("plain", &["--interactive=false"]),
+        ("plain", &["--tty=false"]),
+        ("empty", &["--tty=false"]),
+    ] {
+        let run = sandbox(&world).args(flags.iter().copied()).under(script(way));
+        let mut terminal = run.args(["--", "/bin/sh", "-c", ASK]).on_terminal();
+        // Our own question, to which the answer comes after that to the payload's.
+        terminal.shows("\x1b[c").shows("\x1b[5n");
+        terminal.types("\x1b[?62;22c\x1b[0n").shows("over=3").types("end\r").shows("got=[end]");
+        screen(terminal);
+    }
+}
+
+#[test]
+fn without_a_terminal_of_its_own_a_payload_writes_no_clipboard_and_leaves_no_mode_either() {
+    let world = World::new();
+    // Begun on one stream and ended on the other.
+    let spoil = r"printf '\033]52;c;'; sleep 0.3; printf 'eA==\007\033[?1003h' >&2; sleep 0.3; echo finished";
+    let control = screen(world.program("/bin/sh", ["-c", spoil]).on_terminal());
+    assert!(control.contains("\x1b]52;c;eA=="), "{control:?}");
+    let run = sandbox(&world).args(["--tty=false", "--", "/bin/sh", "-c", spoil]);
+    let text = run.on_terminal().ends().succeeds().stdout();
+    assert!(!text.contains("\x1b]52") && text.contains("finished"), "{text:?}");
+    let (set, reset) = (text.rfind("\x1b[?1003h"), text.rfind("\x1b[?1003l"));
+    assert!(set.is_some() && set < reset, "{text:?}");
+}
