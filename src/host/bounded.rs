@@ -8,10 +8,12 @@ use rustix::io::Errno;
 
 use super::HostError;
 
-/// Most bytes of a table that grows with the machine (mounts, sockets).
+/// Most bytes of a table that grows with the machine (mounts).
 pub(super) const TABLE: usize = 16 << 20;
 /// Most bytes of a file that a person or a package wrote.
 pub(super) const FILE: usize = 4 << 20;
+/// Most bytes of a line of a file that is read line by line.
+const LINE: usize = 4096;
 /// Most bytes of a file that holds a few lines.
 pub(super) const SMALL: usize = 64 << 10;
 
@@ -58,9 +60,71 @@ pub(super) fn read_to_end(fd: impl std::os::fd::AsFd, limit: usize) -> Result<Ve
     }
 }
 
+/// Hands over a file line by line, however many there are, without their ends; of a line, [`LINE`] bytes. Nothing when there
+/// is no such file or the caller may not read it.
+pub(super) fn each_line_optional(
+    path: &str,
+    mut take: impl FnMut(&[u8]) -> Result<(), HostError>,
+) -> Result<(), HostError> {
+    let failed = |source| {
+        let path = OsStr::from_bytes(path.as_bytes()).to_owned().into();
+        HostError::Read { path, source }
+    };
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let fd = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(fd) => fd,
+        Err(Errno::NOENT | Errno::ACCESS | Errno::NOTDIR) => return Ok(()),
+        Err(errno) => return Err(failed(errno)),
+    };
+    let mut chunk = [0; 8192];
+    let mut line = Vec::new();
+    loop {
+        let read = match rustix::io::read(&fd, &mut chunk[..]) {
+            Ok(read) => read,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(failed(errno)),
+        };
+        let Some(bytes) = chunk.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
+        let mut parts = bytes.split(|byte| *byte == b'\n').peekable();
+        while let Some(part) = parts.next() {
+            let room = LINE.saturating_sub(line.len());
+            line.extend_from_slice(&part[..part.len().min(room)]);
+            // What stands behind the last end of a line goes on in the next chunk.
+            if parts.peek().is_some() {
+                take(&line)?;
+                line.clear();
+            }
+        }
+    }
+    if line.is_empty() { Ok(()) } else { take(&line) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_any_length_is_handed_over_line_by_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        let lines: Vec<String> = (0..5000).map(|n| "x".repeat(n % 97)).collect();
+        let read = |text: &[u8]| {
+            std::fs::write(&path, text).unwrap();
+            let mut found = Vec::new();
+            let take = |line: &[u8]| {
+                found.push(String::from_utf8(line.to_vec()).unwrap());
+                Ok(())
+            };
+            each_line_optional(path.to_str().unwrap(), take).unwrap();
+            found
+        };
+        assert_eq!(read((lines.join("\n") + "\n").as_bytes()), lines);
+        assert_eq!(read(b"no end"), ["no end"]);
+        assert_eq!(read(&[b'x'; 3 * LINE]), ["x".repeat(LINE)]);
+        assert_eq!(read(b""), [""; 0]);
+        std::fs::remove_file(&path).unwrap();
+        each_line_optional(path.to_str().unwrap(), |_| panic!("there is none")).unwrap();
+    }
 
     #[test]
     fn a_file_is_read_up_to_its_bound_and_not_beyond() {

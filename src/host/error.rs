@@ -58,6 +58,12 @@ pub enum HostError {
         /// The most.
         limit: usize,
     },
+    /// More sockets than are covered.
+    #[error("cannot cover the sockets of the host that would be seen: there are more than {most}")]
+    TooManySockets {
+        /// The most.
+        most: usize,
+    },
     /// What was refuted cannot be remembered.
     #[error("cannot remember in `{store}` what this machine lacks")]
     Remember {
@@ -120,6 +126,11 @@ impl HostError {
             Self::TooManyMatches { .. } => {
                 Some("narrow the wildcards of `secrets` and `hidden` in the profile".to_owned())
             }
+            Self::TooManySockets { .. } => Some(
+                "they lie below `--write` or `-v …:rw`, or in the system's directories: let a directory without them be \
+                 written, or a copy: `--cow`"
+                    .to_owned(),
+            ),
             Self::Silent { .. } => Some(
                 "try again when the directory service answers; a line for the user in /etc/passwd spares the question"
                     .to_owned(),
