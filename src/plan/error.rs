@@ -67,6 +67,11 @@ pub enum PlanError {
         /// The flag.
         flag: &'static str,
     },
+    /// A directory as a device that is not one of devices.
+    #[error(
+        "cannot use `{0}` with --device: it is a directory, and devices are in those below `/dev`"
+    )]
+    NotInDev(HostPath),
     /// Two flags want different things of one place.
     #[error("cannot give `{at}` both as {one} and as {other}")]
     Contradiction {

@@ -234,7 +234,8 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
     }
     needs.points.extend(twins);
     let bare = |rule: &&Rule| {
-        matches!(rule.view, View::System | View::Write) && rule.kind == Kind::Directory
+        matches!(rule.view, View::System | View::Write | View::Device)
+            && rule.kind == Kind::Directory
     };
     needs.sockets = rules.iter().filter(bare).map(|rule| rule.from.clone()).collect();
     needs.fuse = facts.fuse.is_none() && may_need_fuse(spec, facts, &rules);

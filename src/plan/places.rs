@@ -58,7 +58,7 @@ pub(super) fn request_rules(
                 if copies::is_by_flag(request) && copies::is_for_root(spec, &rule.view) {
                     rule.view = View::CowAsRoot;
                 }
-                if asked != rule.from {
+                if asked != rule.from && has_names(&asked, request.access) {
                     rules.add(link(&asked, &rule));
                 }
                 rules.add(rule);
@@ -96,6 +96,13 @@ fn covers(access: Access) -> bool {
 fn link(asked: &HostPath, rule: &Rule) -> Rule {
     let target = Text::from(rule.at.as_path().as_os_str().to_owned());
     Rule::same(asked, View::Link(target), Rank::Default, Kind::Absent)
+}
+
+/// Whether a link can stand under the name that was asked for: file systems of the sandbox's own have theirs.
+fn has_names(asked: &HostPath, access: Access) -> bool {
+    let is_in = |own: &str| asked.starts_with(&fixed(own));
+    let in_dev = is_in("/dev") && (access != Access::Device || is_in("/dev/fd"));
+    !in_dev && !is_in("/proc") && !is_in("/sys")
 }
 
 fn request_rule(
@@ -171,12 +178,14 @@ fn refuse_link(place: &Place, flag: &'static str, facts: &Facts) -> Result<(), P
 /// works with is not.
 fn refuse_own(real: &HostPath, access: Access, flag: &'static str) -> Result<(), PlanError> {
     let is_own = |own: &str| real.starts_with(&fixed(own));
+    let is_mount_in_dev =
+        || pseudo::MOUNTS_IN_DEV.iter().any(|own| *real == fixed(&format!("/dev/{own}")));
     let allowed = match access {
         _ if real.is_root() => false,
-        Access::Hide => {
-            !pseudo::MOUNTS_IN_DEV.iter().any(|own| *real == fixed(&format!("/dev/{own}")))
+        Access::Hide => !is_mount_in_dev(),
+        Access::Device => {
+            !is_own("/proc") && !is_own("/sys") && *real != fixed("/dev") && !is_mount_in_dev()
         }
-        Access::Device => !is_own("/proc") && !is_own("/sys") && *real != fixed("/dev"),
         _ => !is_own("/proc") && !is_own("/sys") && !is_own("/dev"),
     };
     if allowed { Ok(()) } else { Err(PlanError::OwnPlace { at: real.clone(), flag }) }
@@ -202,7 +211,11 @@ fn request_view(place: &Place, access: Access, rank: Rank) -> Result<View, PlanE
         }
         (Access::Cow, Kind::File) if rank == Rank::Profile => Ok(View::Read),
         (Access::Socket, Kind::Socket) => Ok(View::Socket),
-        (Access::Device, Kind::Device | Kind::Directory) => Ok(View::Device),
+        (Access::Device, Kind::Device) => Ok(View::Device),
+        (Access::Device, Kind::Directory) if place.real.is_below(&fixed("/dev")) => {
+            Ok(View::Device)
+        }
+        (Access::Device, Kind::Directory) => Err(PlanError::NotInDev(place.real.clone())),
         _ => unsuitable(),
     }
 }

@@ -182,23 +182,19 @@ impl Rules {
 }
 
 /// Trees that are bound as they are when only root writes there. `sbin`, `lib64` and the like stand
-/// for themselves where they are not links into `/usr`.
-const SYSTEM: [&str; 13] = [
-    "usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "boot", "nix", "gnu",
-    "snap",
-];
+/// for themselves where they are not links into `/usr`. Not `/opt`: services that are installed there keep their sockets
+/// in it.
+const SYSTEM: [&str; 12] =
+    ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "boot", "nix", "gnu", "snap"];
 
 /// Of those, the ones that a package manager writes: copy-on-write for root over the host's tree.
-const WRITTEN_BY_ROOT: [&str; 9] =
-    ["usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
+const WRITTEN_BY_ROOT: [&str; 8] = ["usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32"];
 
 /// Whether programs cannot run without it: never hidden because a home stands in it.
 pub(super) fn is_indispensable(path: &HostPath) -> bool {
     let is_top = path.depth() == 1;
     let name = path.file_name().and_then(|name| name.to_str());
-    is_top
-        && name
-            .is_some_and(|name| SYSTEM.contains(&name) && !matches!(name, "opt" | "boot" | "snap"))
+    is_top && name.is_some_and(|name| SYSTEM.contains(&name) && !matches!(name, "boot" | "snap"))
 }
 
 /// File systems that are no place for files: what is mounted of them in a tree is left empty there.

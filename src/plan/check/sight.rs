@@ -39,9 +39,12 @@ pub(super) fn check_binds(spec: &Spec, facts: &Facts, tree: &Tree<'_>) -> Result
             if !is_basic && !asked(spec, facts, from, &[Access::Device]) {
                 return Err(CheckError::NotAsked { number, what: "a device" });
             }
-            continue;
-        }
-        if mounted.access == MountAccess::ReadOnly
+            let stands = facts.places.iter().find(|place| place.real == **from);
+            let is_directory = stands.is_some_and(|place| place.kind == Kind::Directory);
+            if is_directory && !below(from, "/dev") {
+                return Err(CheckError::Bare((*from).clone()));
+            }
+        } else if mounted.access == MountAccess::ReadOnly
             && is_directory(facts, from)
             && !only_root_writes(facts, from)
             && !below(from, "/sys")
@@ -84,9 +87,9 @@ pub(super) fn is_directory(facts: &Facts, path: &HostPath) -> bool {
 
 /// Trees in which packages are installed: nobody but root writes anywhere below them, as long as nobody
 /// else writes at their top.
-const INSTALLED: [&str; 13] = [
-    "/usr", "/etc", "/opt", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot",
-    "/nix", "/gnu", "/snap",
+const INSTALLED: [&str; 12] = [
+    "/usr", "/etc", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/boot", "/nix",
+    "/gnu", "/snap",
 ];
 
 fn only_root_writes(facts: &Facts, path: &HostPath) -> bool {

@@ -42,6 +42,7 @@ impl PlanError {
                  root` copies of root's files are written, which takes fuse-overlayfs"
             ),
             Self::OwnPlace { at, flag } => hint_about_own(at, flag),
+            Self::NotInDev(path) => format!("use `--read {path}`, or name the device itself"),
             Self::NoMountPoint(_) => "make it on the host first".to_owned(),
             Self::BelowFile { .. } => "mount one of the two somewhere else".to_owned(),
             Self::Contradiction { .. } => "keep one of the two".to_owned(),
@@ -193,6 +194,9 @@ impl PlanError {
 fn hint_about_own(at: &HostPath, flag: &str) -> String {
     match at.as_path().to_str() {
         Some("/" | "/dev") => "name a directory or a device below it".to_owned(),
+        Some(_) if flag == "--device" && at.as_path().starts_with("/dev") => {
+            format!("name a device in it: `--device {at}/NAME`")
+        }
         _ if at.as_path().starts_with("/dev") && flag != "--hide" => {
             format!("a device is given by `--device {at}`")
         }

@@ -2,8 +2,10 @@
 //!
 //! # Decisions
 //! - A bare read-only bind takes a tree with all its submounts in two calls, and reading through it
-//!   costs nothing. It does not stop connect(2) to a socket or writing into a FIFO below it: so only
-//!   trees that root alone writes are bound, and the sockets known below them are covered.
+//!   costs nothing. It does not stop connect(2) to a socket or writing into a FIFO below it: so only trees that root alone
+//!   writes are bound, of those the ones that hold no services (not `/opt`), and the sockets known below them are
+//!   covered. `/etc` is no overlay, in which what the host replaces by rename(2) may be seen old; `/boot` often has
+//!   a mount in it, and would be copied in parts.
 //! - Where something has to be mounted on a name that such a tree does not have, it becomes a read-only
 //!   overlay, which brings the mount point along.
 //! - What is hidden below a directory that is written straight to the host is kept in its place: the directories on
@@ -14,7 +16,7 @@
 use std::collections::BTreeSet;
 
 use super::super::error::PlanError;
-use super::super::facts::{Kind, Match, StoreCandidate, StoreState};
+use super::super::facts::{Kind, Match, Mount, StoreCandidate, StoreState};
 use super::super::step::{Cover, FsStep, MountAccess, MountFlags, Notice, Stage, StoreStep};
 use super::super::view::{Rank, View};
 use super::{Ground, Node, Trees, is_directory, on_host};
@@ -55,19 +57,23 @@ impl Trees<'_> {
                 self.draft.fs(FsStep::Cover { at: child.rule.at.clone(), with });
             }
         }
-        let (facts, table) = (self.facts, self.table);
-        let sockets = facts.sockets.iter().map(|path| (path, Cover::IfThere));
-        let automounts = table.seen_below(&rule.from);
-        let automounts = automounts
-            .iter()
-            .filter(|mount| mount.fs_type.as_bytes() == b"autofs" && rule.view == View::System)
-            .map(|mount| (&mount.at, Cover::Directory));
-        for (path, with) in sockets.chain(automounts) {
-            if let Some(at) = own_place(node, path) {
-                self.draft.fs(FsStep::Cover { at, with });
+        self.cover_sockets(node);
+        let automounts = self.table.seen_below(&rule.from);
+        let is_automount = |mount: &&Mount| mount.fs_type.as_bytes() == b"autofs";
+        let automounts = automounts.into_iter().filter(is_automount);
+        for mount in automounts.filter(|_| rule.view == View::System) {
+            if let Some(at) = own_place(node, &mount.at) {
+                self.draft.fs(FsStep::Cover { at, with: Cover::Directory });
             }
         }
         Ok(())
+    }
+
+    /// Covers the sockets that are known below a bind.
+    pub(super) fn cover_sockets(&mut self, node: &Node<'_>) {
+        for at in self.facts.sockets.iter().filter_map(|path| own_place(node, path)) {
+            self.draft.fs(FsStep::Cover { at, with: Cover::IfThere });
+        }
     }
 
     /// Makes every directory on the way to what is hidden or read-only a mount of its own, so that it cannot be

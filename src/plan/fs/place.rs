@@ -98,6 +98,7 @@ impl Trees<'_> {
         // Every sandbox has some devices already.
         if ground == Ground::There || !self.made.contains(&node.rule.at) {
             self.single(node, ground, DEVICE_FLAGS);
+            self.cover_sockets(node);
         }
     }
 

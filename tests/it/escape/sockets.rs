@@ -1,7 +1,7 @@
 //! Sockets and FIFOs of the host: whoever listens there acts for whoever connects.
 
 use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
@@ -170,4 +170,75 @@ fn a_listener_inside_is_not_seen_outside() {
     try_it().stdout_is("connected\n");
     drop(held);
     running.ends().succeeds();
+}
+
+/// Binds a relative name in a directory, and listens until its input ends. With `again` it first does so once and takes
+/// that away, as a service does that is started again.
+const SERVE: &str = r#"
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    struct sockaddr_un at = {AF_UNIX, "relative"};
+    if (chdir(argv[1]))
+        return 1;
+    for (int again = 0; again < 2; again++) {
+        unlink(at.sun_path);
+        int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+        if (bind(fd, (void *)&at, sizeof at) || listen(fd, 8))
+            return 2;
+        puts(again ? "anew" : "listens");
+        fflush(stdout);
+        getchar();
+    }
+    return 0;
+}
+"#;
+
+#[test]
+fn a_socket_in_a_read_tree_is_inert_whatever_its_name_and_whenever_it_is_made() {
+    let world = World::new();
+    world.host(Host::MayChange); // the socket itself
+    std::fs::create_dir_all(world.path("shown")).unwrap();
+    let (serve, connect) = (attack(&world, "serve", SERVE), attack(&world, "connect", CONNECT));
+    let (read, write) = std::io::pipe().unwrap();
+    let read = std::fs::File::from(std::os::fd::OwnedFd::from(read));
+    let shown = world.path("shown");
+    let service = world.program(&serve, [&shown]).stdin(crate::support::Stdin::File(read)).starts();
+    service.says("listens");
+    let by_name = [connect.as_str(), "../shown/relative"];
+    let control = || world.program(&connect, [by_name[1]]).in_folder(world.project()).ends();
+    control().stdout_is("connected\n");
+    let sandbox = || sandbox(&world).arg("--read").arg(&shown);
+    sandbox().exec(by_name).stdout_is("refused\n");
+    // While it runs the service is started again: what was there when the sandbox was made is gone.
+    let (read, held) = std::io::pipe().unwrap();
+    let read = std::fs::File::from(std::os::fd::OwnedFd::from(read));
+    let twice = format!("\"$0\" {0}; echo first; read x; \"$0\" {0}", by_name[1]);
+    let running = sandbox().stdin(crate::support::Stdin::File(read));
+    let running = running.args(["--", "/bin/sh", "-c", &twice, &connect]).starts();
+    running.says("first");
+    (&write).write_all(b"\n").unwrap();
+    service.says("anew");
+    control().stdout_is("connected\n");
+    (&held).write_all(b"\n").unwrap();
+    running.ends().stdout_is("refused\nfirst\nrefused\n");
+    drop(write);
+    service.ends().succeeds();
+}
+
+#[test]
+fn a_directory_is_given_as_devices_below_dev_alone() {
+    let world = World::new();
+    let connect = attack(&world, "connect", CONNECT);
+    let _listener = listen(&world, "shown");
+    let control = world.program(&connect, ["../shown/s"]).in_folder(world.project());
+    control.ends().stdout_is("connected\n");
+    let run = sandbox(&world).arg("--device").arg(world.path("shown"));
+    run.exec([&connect, "../shown/s"])
+        .exits_with(125)
+        .stderr_has("devices are in those below `/dev`");
+    let run = sandbox(&world).args(["--device", "/dev/pts"]);
+    run.exec(["/bin/true"]).exits_with(125).stderr_has("every sandbox has its own");
 }

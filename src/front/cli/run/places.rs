@@ -39,7 +39,7 @@ pub(super) fn flags() -> Vec<Arg> {
         values("volume", "SRC:DST[:MODE]", "SRC of the host at DST; MODE is rw, ro or cow")
             .short('v'),
         values("socket", "PATH", "Let a unix socket of the host be connected to"),
-        values("device", "PATH", "Show a device, or a directory of them"),
+        values("device", "PATH", "Show a device, or a directory of them below /dev"),
     ]
 }
 
