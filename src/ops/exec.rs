@@ -140,6 +140,8 @@ impl Explain for ExecError {
         match self {
             Self::Failed { code, .. } => *code,
             Self::Ops(error) => error.exit_code(),
+            // The program ran: 125 is for where nothing did.
+            Self::Lost { .. } => How::InitLost(None).exit_code(),
             _ => crate::report::EXIT_FAILED,
         }
     }

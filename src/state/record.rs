@@ -191,12 +191,9 @@ impl Exit {
             Self::Code(code) => code,
             Self::Signal(signal) => u8::try_from(signal).map_or(u8::MAX, |n| n | 0x80),
             Self::Timeout => 124,
-            Self::OutOfMemory => 137,
-            Self::NoSpace
-            | Self::Lost
-            | Self::ServerLost
-            | Self::NetworkLost
-            | Self::NotStarted => 125,
+            // By SIGKILL, as everything ends whose pid 1 does.
+            Self::OutOfMemory | Self::Lost => 137,
+            Self::NoSpace | Self::ServerLost | Self::NetworkLost | Self::NotStarted => 125,
         }
     }
 }

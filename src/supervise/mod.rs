@@ -258,9 +258,9 @@ impl How {
             Self::Exited(code) => code,
             Self::Killed(signal) | Self::Insisted(signal) => by_signal(signal),
             Self::TimedOut => 124,
-            // As SIGKILL, by which it ended.
-            Self::OutOfMemory => 137,
-            Self::NoSpace | Self::ServerLost | Self::NetworkLost | Self::InitLost(_) => 125,
+            // As SIGKILL, by which it ended: with pid 1 everything does.
+            Self::OutOfMemory | Self::InitLost(_) => 137,
+            Self::NoSpace | Self::ServerLost | Self::NetworkLost => 125,
         }
     }
 

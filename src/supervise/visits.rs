@@ -35,8 +35,8 @@ const MOST: usize = 256;
 /// Bytes of the longest description: arguments and variables as long as an exec takes, escaped.
 const LONGEST: u64 = 16 << 20;
 
-/// The status of what ended without saying how.
-const EXIT_LOST: u8 = 125;
+/// The status of what ended without saying how: it was killed with all around it.
+const EXIT_LOST: u8 = 0x80 | 9;
 
 /// How long one whose payload was killed with the sandbox may take to end.
 const LEAVING: Duration = Duration::from_secs(1);

@@ -33,7 +33,7 @@ fn an_init_that_ends_without_a_word_is_lost() {
     alone(module_path!(), "an_init_that_ends_without_a_word_is_lost", || {
         let lost = how(Setup::bare(), |_| exit_now(9));
         assert_eq!(lost, How::InitLost(Some(Exit::Code(9))));
-        assert_eq!(lost.exit_code(), 125);
+        assert_eq!(lost.exit_code(), 137);
     });
 }
 

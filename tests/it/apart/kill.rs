@@ -61,7 +61,7 @@ fn a_first_process_that_is_killed_ends_it() {
     until("all of it runs", || tree(supervisor).len() >= 3);
     let all = tree(supervisor);
     kill(all[1]);
-    bryo(&world, &["wait", &id]).succeeds().stdout_is("125\n");
+    bryo(&world, &["wait", &id]).succeeds().stdout_is("137\n");
     until("nothing of it runs", || are_gone(&all));
     assert_eq!(field(&world, &id, "state")["exited"], "lost");
 }

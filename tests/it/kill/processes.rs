@@ -91,7 +91,7 @@ fn an_init_that_is_killed_ends_the_run() {
     let world = World::new();
     let (running, namespaces) = writing(&world);
     kill(parts(&running).0);
-    over(&world, running, &namespaces, &serde_json::json!({"exited": "lost"})).exits_with(125);
+    over(&world, running, &namespaces, &serde_json::json!({"exited": "lost"})).exits_with(137);
 }
 
 #[test]

@@ -150,9 +150,8 @@ fn the_sandbox_ends_with_its_payload_whoever_is_in_it() {
 /// Whoever would have told how a program ended may be killed with it; that is then said.
 #[track_caller]
 fn is_told(ended: &Ended) {
-    let is_said = ended.stderr().contains("cannot tell how `sh` ended in sandbox");
-    let expected = if is_said { 125 } else { 137 };
-    assert_eq!(ended.status.code(), Some(expected), "{ended}");
+    // Whether or not somebody could still tell by what: it ran, and was killed.
+    assert_eq!(ended.status.code(), Some(137), "{ended}");
 }
 
 #[test]
