@@ -115,6 +115,7 @@ fn record(
         mode: 0o755,
         covered: covered.to_vec(),
         copied: Vec::new(),
+        hidden: Vec::new(),
     };
     LayerRecord { layer, masked: masked.to_vec(), shown: None, mark: None, root: None }
 }

@@ -49,6 +49,7 @@ fn record(directory: &Path, backend: Backend) -> LayerRecord {
         mode: 0o755,
         covered: Vec::new(),
         copied: Vec::new(),
+        hidden: Vec::new(),
     };
     LayerRecord { layer, masked: Vec::new(), shown: None, mark: None, root: None }
 }

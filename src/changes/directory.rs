@@ -17,7 +17,7 @@ use crate::plan::step::Backend;
 use crate::spec::order;
 
 const BUFFER: usize = 32 * 1024;
-const WHITEOUT_PREFIX: &[u8] = b".wh.";
+pub(super) const WHITEOUT_PREFIX: &[u8] = b".wh.";
 /// What fuse-overlayfs calls a file that makes its directory opaque.
 pub(super) const OPAQUE_NAME: &CStr = c".wh..wh..opq";
 const RESERVED_PREFIX: &[u8] = b".wh..wh.";

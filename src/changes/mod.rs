@@ -45,6 +45,7 @@ mod layer;
 mod marks;
 mod selection;
 mod source;
+mod standing;
 mod walk;
 
 pub use ahead::InBackground;
@@ -53,6 +54,7 @@ pub use digest::{Digest, Digester, Fingerprint, Links, NoDigest};
 pub use executed::{Executed, Later};
 pub use selection::{Glob, Selection};
 pub use source::{Attribute, Content, Held, Sources};
+pub use standing::{Standing, standing};
 
 pub use change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};
 

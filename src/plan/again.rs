@@ -9,8 +9,8 @@
 //! The places that were asked for by path must be what they were, too: a payload that writes around one can put a link
 //! there, and must not choose what the next run is shown.
 //!
-//! What may differ: what is hidden in a layer or mounted over parts of it, as that is not in the layer. The
-//! record keeps what holds for every run of the layer.
+//! What may differ: what is mounted over parts of a layer, as that is not in the layer, and what is hidden in it, as
+//! long as the layer has nothing there: who takes the layer looks. The record keeps what holds for what is in the layer.
 
 use super::named::{Changed, changed};
 use super::step::{Action, Backend, Copied, Layer, Named, Plan, StoreStep};
@@ -250,6 +250,7 @@ mod tests {
             mode: 0o755,
             covered: Vec::new(),
             copied: Vec::new(),
+            hidden: Vec::new(),
         }
     }
 

@@ -180,6 +180,9 @@ pub struct Layer {
     pub covered: Vec<SandboxPath>,
     /// Single files of the host that it lies over besides, as they were at the start.
     pub copied: Vec<Copied>,
+    /// Relative places in it that are hidden, as long as nothing stands there in the layer itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<SandboxPath>,
 }
 
 /// A file of the host that was copied into what a layer lies over.

@@ -75,13 +75,17 @@ impl SandboxDirectory {
 impl Record {
     /// The record of a run that goes on with the layers of another, which `old` tells of.
     ///
-    /// What was hidden from any of them stays hidden from what is read out of the layer; a mark is the
-    /// first one, as the layer holds what was written since.
+    /// What was said of a place when the layer came to have something there (`has`: the host's is not seen through it)
+    /// holds on; of all others it is what holds for the new run. A mark is the first one, as the layer holds what
+    /// was written since.
     #[must_use]
-    pub fn after(mut self, mut old: Self) -> Self {
+    pub fn after(mut self, mut old: Self, has: impl Fn(LayerNumber, &SandboxPath) -> bool) -> Self {
         let began = old.continued.unwrap_or(old.created);
-        let layers = self.layers.into_iter().zip(old.layers);
-        self.layers = layers.map(|(new, old)| new.after(old)).collect();
+        let layers = (0..).map(LayerNumber).zip(self.layers.into_iter().zip(old.layers));
+        let after = |(number, (new, old)): (LayerNumber, (LayerRecord, LayerRecord))| {
+            new.after(old, |place| has(number, place))
+        };
+        self.layers = layers.map(after).collect();
         old.earlier.push(EarlierRun {
             began,
             from: old.from,
@@ -103,14 +107,16 @@ impl Record {
 }
 
 impl LayerRecord {
-    fn after(self, old: Self) -> Self {
-        let mut masked: Vec<SandboxPath> = self.masked.into_iter().chain(old.masked).collect();
-        order::sort(&mut masked);
-        masked.dedup();
+    fn after(self, old: Self, has: impl Fn(&SandboxPath) -> bool) -> Self {
+        let held_on = |new: Vec<SandboxPath>, old: Vec<SandboxPath>| {
+            let old = old.into_iter().filter(|place| has(place));
+            let mut all: Vec<_> = new.into_iter().filter(|place| !has(place)).chain(old).collect();
+            order::sort(&mut all);
+            all
+        };
+        let masked = held_on(self.masked, old.masked);
         let shown = match (self.shown, old.shown) {
-            (Some(new), Some(old)) => {
-                Some(new.into_iter().filter(|place| old.contains(place)).collect())
-            }
+            (Some(new), Some(old)) => Some(held_on(new, old)),
             (new, old) => new.or(old),
         };
         let (mark, root) = (self.mark.or(old.mark), self.root.or(old.root));

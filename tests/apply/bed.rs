@@ -63,6 +63,7 @@ impl Bed {
             mode: fs::metadata(&over).unwrap().permissions().mode() & 0o7777,
             covered: Vec::new(),
             copied: Vec::new(),
+            hidden: Vec::new(),
         };
         let store = Store::open(&host(&directory.path().join("store"))).unwrap();
         let mut sandbox = store.create(None).unwrap();

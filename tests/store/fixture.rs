@@ -68,6 +68,7 @@ pub(crate) fn plan(over: &Path, masked: &[&str]) -> Plan {
         backend: Backend::Kernel,
         covered: Vec::new(),
         copied: Vec::new(),
+        hidden: Vec::new(),
     };
     let step = |step| Step { stage: Stage::Sandbox, action: Action::Fs(step) };
     let masks = FsStep::ScratchLayer {

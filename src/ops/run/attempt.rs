@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
-use super::again::{self, Again};
+use super::again::{self, Again, Uppers};
 use super::end::{self, Over};
 use super::join::{Joined, Way};
 use super::refute::refuted;
@@ -203,7 +203,9 @@ impl Prepared {
                 let again = again.ok_or(RunError::NothingToTake)?;
                 let directory = again.lock()?;
                 // As it is now that nobody else can change it.
-                self.before = Some(again.unchanged(&directory)?);
+                let before = again.unchanged(&directory)?;
+                Uppers::of(&directory, &before)?.verify_hidden(&before, plan)?;
+                self.before = Some(before);
                 self.directory = Some(directory.run_again()?);
             }
             StoreStep::Layer(number) | StoreStep::LayerAgain(number) => {
@@ -252,10 +254,11 @@ impl Prepared {
             None => (SandboxId::random().map_err(RunError::Random)?, Timestamp::now()),
         };
         let record = Record::begin(id, created, beginning);
-        Ok(match &self.before {
-            Some(before) => record.after(before.clone()),
-            None => record,
-        })
+        let Some((before, directory)) = self.before.as_ref().zip(self.directory.as_ref()) else {
+            return Ok(record);
+        };
+        let uppers = Uppers::of(directory, before)?;
+        Ok(record.after(before.clone(), |number, place| uppers.has(number, place)))
     }
 
     fn host<'a>(

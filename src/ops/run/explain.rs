@@ -64,6 +64,7 @@ impl Explain for RunError {
                 Some(format!("leave out --rm; to drop what it wrote: bryo discard {name}"))
             }
             Self::Again(error) => Some(error.hint()),
+            Self::StillSeen(error) => Some(error.hint()),
             Self::Detach(error) => error.hint(),
             Self::Fuller { .. } => Some(FULLER.to_owned()),
             Self::TooLittle { .. } => Some(MORE.to_owned()),

@@ -9,6 +9,8 @@
 //!
 //! # Not here
 //! Flags and profiles (`front`, `profile`), what is printed about a run (`report`).
+//!
+//! Long because all that a run can fail at is one list.
 
 mod again;
 mod attempt;
@@ -179,6 +181,9 @@ pub enum RunError {
     /// Other layers.
     #[error(transparent)]
     Again(#[from] crate::plan::again::AgainError),
+    /// What is in them.
+    #[error(transparent)]
+    StillSeen(#[from] again::StillSeen),
     /// Reading what the payload wrote.
     #[error(transparent)]
     Changes(#[from] ChangesError),
@@ -385,7 +390,6 @@ fn checked_plan(spec: &Spec, facts: &Facts, again: Option<&Again>) -> Result<Pla
         plan = again.plan(plan, spec)?;
     }
     crate::plan::check::check(spec, facts, &plan)?;
-
     Ok(plan)
 }
 

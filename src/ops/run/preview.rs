@@ -24,6 +24,9 @@ pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
     let mut facts = Probe::begin()?.knowing(known).facts_for(spec)?;
     join::look(spec, &mut facts)?;
     let mut plan = checked_plan(spec, &facts, again.as_ref())?;
+    if let Some(again) = &again {
+        again.verify_hidden(&plan)?;
+    }
     attempt::verify_filter(&plan)?;
     // What a layer holds, nobody looks at here.
     if again.is_none() {

@@ -14,12 +14,14 @@
 //! | `bind` | trees of the host as they are, and the covers on them |
 //! | `overlay` | copy-on-write and read-only trees |
 //! | `mask` | the scratch layer of an overlay: whiteouts and mount points |
+//! | `hidden` | what is hidden in each layer, for later runs with it |
 //! | `split` | trees with mounts below, which no overlay of the kernel's takes whole |
 //! | `serve` | who serves an overlay, and where what is written goes |
 //! | `written` | how much of what is bounded in sum goes where |
 
 mod bind;
 mod forest;
+mod hidden;
 mod mask;
 mod overlay;
 mod place;
@@ -119,6 +121,7 @@ pub(super) fn plan_tree(
     }
     if let Some(root) = root {
         trees.place(&root, Ground::There)?;
+        hidden::describe(rules, &mut trees.draft.layers);
         if root.rule.view == View::Skeleton {
             trees.root_directories();
         }

@@ -211,7 +211,8 @@ impl Trees<'_> {
                 OverlayServer::Kernel => Backend::Kernel,
                 OverlayServer::Fuse { .. } => Backend::Fuse,
             };
-            let layer = Layer { over, at: at.clone(), backend, mode, covered, copied };
+            let hidden = Vec::new();
+            let layer = Layer { over, at: at.clone(), backend, mode, covered, copied, hidden };
             (Some(self.upper(layer)), MountFlags::WRITABLE)
         };
         self.draft.fs(FsStep::Overlay { at, lower, upper, server, flags });

@@ -1,6 +1,7 @@
 //! Attacks, one file for each class that broke a sandbox before. Every test has a control: the same
 //! attack, succeeding where nothing stops it.
 
+mod again;
 mod changes;
 mod descriptors;
 mod filter;
