@@ -35,14 +35,11 @@ pub fn numbers(user: &str, group: Option<&str>) -> Numbers {
 }
 
 fn find(user: &str, group: Option<&str>, passwd: &[u8], groups: &[u8]) -> Numbers {
-    let found = match id(user.as_bytes()) {
-        Some(uid) => Some((uid, None)),
-        None => {
-            let mut users = parse_users(passwd);
-            let found = users.find(|known| known.name == user.as_bytes());
-            found.map(|user| (user.uid, user.gid))
-        }
-    };
+    let found = id(user.as_bytes()).map(|uid| (uid, None)).or_else(|| {
+        let mut users = parse_users(passwd);
+        let found = users.find(|known| known.name == user.as_bytes());
+        found.map(|user| (user.uid, user.gid))
+    });
     let Some((uid, own)) = found else { return Numbers::NoUser };
     let gid = match group {
         None => own.or(Some(uid)),

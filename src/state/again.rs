@@ -81,12 +81,14 @@ impl Record {
     #[must_use]
     pub fn after(mut self, mut old: Self, has: impl Fn(LayerNumber, &SandboxPath) -> bool) -> Self {
         let began = old.continued.unwrap_or(old.created);
+        let apart = old.was_apart();
         let layers = (0..).map(LayerNumber).zip(self.layers.into_iter().zip(old.layers));
         let after = |(number, (new, old)): (LayerNumber, (LayerRecord, LayerRecord))| {
             new.after(old, |place| has(number, place))
         };
         self.layers = layers.map(after).collect();
         old.earlier.push(EarlierRun {
+            apart,
             began,
             from: old.from,
             profile: old.spec.profile,

@@ -177,7 +177,7 @@ impl Found {
             if !try_lock(&directory).map_err(failed)? {
                 return Err(match place {
                     Place::Kept => StateError::AtWork { id: self.id, by: None },
-                    _ => StateError::Running(self.id),
+                    Place::Live => StateError::Running(self.id),
                 });
             }
             // Between opening and locking it may have been moved or removed.

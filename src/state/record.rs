@@ -115,6 +115,9 @@ pub struct EarlierRun {
     pub argv: Vec<Text>,
     /// How it ended.
     pub outcome: Outcome,
+    /// It, or one before it, ran in nobody's foreground.
+    #[serde(default, skip_serializing_if = "<&bool as std::ops::Not>::not")]
+    pub apart: bool,
 }
 
 /// Whether a sandbox runs, or how it ended.
@@ -348,10 +351,15 @@ impl Record {
         self.spec.lifetime.keep != Keep::Nothing
     }
 
-    /// Whether it stays after its end whatever it wrote. A name is there to refer to it by, as the id is that an earlier
-    /// run left; of one that ran in nobody's foreground the record and the log are all that tells how it ended.
+    /// Whether it, or a run before it, ran in nobody's foreground.
+    pub(super) fn was_apart(&self) -> bool {
+        self.is_apart() || self.earlier.iter().any(|run| run.apart)
+    }
+
+    /// Whether it stays after its end whatever it wrote. A name is there to refer to it by; of one that ran in nobody's
+    /// foreground the record and the log are all that tells how it ended, and its id is what it is started by again.
     pub fn stays(&self, name: Option<&str>) -> bool {
-        self.may_stay() && (self.is_apart() || name.is_some() || !self.earlier.is_empty())
+        self.may_stay() && (self.was_apart() || name.is_some())
     }
 
     /// What a run was, with how it ended and nothing else of its end.

@@ -41,7 +41,7 @@ fn read(path: &str, most: u64) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-/// `NUMBER: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END`, the device in hexadecimal (proc_locks(5)).
+/// `NUMBER: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE START END`, the device in hexadecimal (`proc_locks(5)`).
 fn holder(list: &[u8], directory: &Stat) -> Option<u32> {
     let (major, minor) = (major(directory.st_dev), minor(directory.st_dev));
     let of = format!("{major:02x}:{minor:02x}:{}", directory.st_ino);

@@ -30,10 +30,8 @@ fn completions_exist_for_three_shells_and_parse() {
     assert!(caller.failure(&["completions"]).contains("cannot go on without"));
 }
 
-#[test]
-fn bash_is_offered_what_can_stand_there() {
-    let caller = Caller::new();
-    let script = r#"
+/// Asks the function of bash for what it offers, call by call.
+const OFFERED: &str = r#"
 eval "$1"
 offered() {
     COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMPREPLY=()
@@ -61,8 +59,12 @@ offered bryo ps --filter status=r
 offered bryo ps --filter pub
 offered bryo stop ""
 "#;
+
+#[test]
+fn bash_is_offered_what_can_stand_there() {
+    let caller = Caller::new();
     let bash = caller.text(&["completions", "bash"]);
-    let output = Command::new("bash").args(["-c", script, "-", &bash]).output().unwrap();
+    let output = Command::new("bash").args(["-c", OFFERED, "-", &bash]).output().unwrap();
     let expected = "\
 of-start
 none user host bridge pasta slirp4netns sandbox:of-exec bridge:of-networks

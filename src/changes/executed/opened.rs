@@ -13,6 +13,8 @@ use super::Executed;
 use crate::changes::change::{Aspect, Change, FileKind, Node};
 
 const STICKY: u32 = 0o1000;
+/// All that anybody but the owner may do.
+const OTHERS: u32 = 0o077;
 
 /// To whom a change opens what it brings.
 pub(super) fn to_others(change: &Change, now: &Node) -> Option<Executed> {
@@ -31,7 +33,7 @@ pub(super) fn to_others(change: &Change, now: &Node) -> Option<Executed> {
     if by_everybody || by_group || by_list {
         return Some(Executed::Writers);
     }
-    let was_private = before.is_some_and(|before| before & 0o077 == 0);
+    let was_private = before.is_some_and(|before| before & OTHERS == 0);
     (was_private && now.mode & 0o044 != 0).then_some(Executed::Readers)
 }
 

@@ -174,12 +174,12 @@ fn flag_alone(word: &OsStr, arguments: &[OsString]) -> Result<Answer, Failure> {
 fn is_flag_of_run(word: &str) -> bool {
     let name = word.split('=').next().unwrap_or_default();
     let run = run::command();
-    run.get_arguments().any(|arg| match name.strip_prefix("--") {
-        Some(long) => arg.get_long_and_visible_aliases().is_some_and(|all| all.contains(&long)),
-        None => {
-            let short = name.chars().nth(1);
-            short.is_some_and(|short| arg.get_short() == Some(short))
+    run.get_arguments().any(|arg| {
+        if let Some(long) = name.strip_prefix("--") {
+            return arg.get_long_and_visible_aliases().is_some_and(|all| all.contains(&long));
         }
+        let short = name.chars().nth(1);
+        short.is_some_and(|short| arg.get_short() == Some(short))
     })
 }
 

@@ -5,6 +5,9 @@ use crate::plan::copies::COW_VOLUME;
 use crate::plan::facts::Kind;
 use crate::spec::HostPath;
 
+/// Where paths of flags are looked for.
+const ON_HOST: &str = "check the spelling; a path is taken from the host, links are followed";
+
 impl PlanError {
     /// What to do about it.
     pub fn hint(&self) -> Option<String> {
@@ -24,9 +27,7 @@ impl PlanError {
 
     fn hint_about_paths(&self) -> Option<String> {
         Some(match self {
-            Self::NotFound(_) => {
-                "check the spelling; a path is taken from the host, links are followed".to_owned()
-            }
+            Self::NotFound(_) => ON_HOST.to_owned(),
             Self::Unresolved(_) => "give an absolute path".to_owned(),
             Self::Unsuitable { kind: Kind::Socket, path, .. } => format!("use `--socket {path}`"),
             Self::Unsuitable { kind: Kind::Device, path, .. } => format!("use `--device {path}`"),

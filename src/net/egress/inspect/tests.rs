@@ -442,7 +442,7 @@ fn other_protocols_pass_only_on_a_port_that_was_named() {
         assert_eq!(hear(Service::Tcp(22), LENIENT, &[bytes]), Heard::Pass, "{bytes:?}");
         assert_eq!(hear(Service::Tcp(22), Check::Denied, &[bytes]), Heard::Pass, "{bytes:?}");
         assert_ne!(hear(Service::Tcp(22), STRICT, &[bytes]), Heard::Pass, "{bytes:?}");
-        let long = hear(Service::Tcp(22), LENIENT, &[bytes, &[b'('; 20_000]]);
+        let long = hear(Service::Tcp(22), LENIENT, &[bytes, &vec![b'('; 20_000]]);
         // What may be a method is not let go so soon.
         let begins_with_method = bytes.starts_with(b"0");
         let expected =
