@@ -20,7 +20,7 @@ run() { # title path [argument...]
 	local title=$1 path=$2 status=0 began=$EPOCHSECONDS p=0 f=1
 	shift 2
 	printf '\n== %s\n' "$title"
-	timeout --kill-after=10 "${BRYO_TEST_TIMEOUT:-900}" "$path" "$@" 2>&1 | tee "$logs/out" || status=$?
+	timeout --kill-after=10 "${BRYO_TEST_TIMEOUT:-1800}" "$path" "$@" 2>&1 | tee "$logs/out" || status=$?
 	read -r p f < <(sed -n 's/^test result: .* \([0-9]*\) passed; \([0-9]*\) failed;.*/\1 \2/p' "$logs/out" | tail -n 1) ||
 		{ p=0 f=1; }
 	if [ "$status" != 0 ] && [ "$f" = 0 ]; then f=1; fi
