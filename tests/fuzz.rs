@@ -137,7 +137,7 @@ fn try_one(target: &str, law: fn(&[u8]), input: &[u8]) {
     let worked = || Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap());
     let began = worked();
     let held = catch_unwind(|| law(input)).is_ok();
-    let took = worked() - began;
+    let took = worked().saturating_sub(began);
     if held && took < PATIENCE {
         return;
     }

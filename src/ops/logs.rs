@@ -125,7 +125,12 @@ fn give(
     sink: &mut dyn Sink,
 ) -> Result<bool, OpsError> {
     let failed = |source| StateError::ReadLog { id: found.id(), source };
+    let mut is_told = false;
     while let Some(entry) = reader.next_entry().map_err(failed)? {
+        if entry.after_gap {
+            filter.break_off(sink).and_then(|()| sink.missed()).map_err(OpsError::Write)?;
+            is_told = true;
+        }
         if part.until.is_some_and(|until| entry.time >= until) {
             return Ok(false);
         }
@@ -135,7 +140,7 @@ fn give(
             filter.pass_over(&entry);
         }
     }
-    if reader.take_missed() {
+    if reader.take_missed() && !is_told {
         sink.missed().map_err(OpsError::Write)?;
     }
     Ok(true)

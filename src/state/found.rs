@@ -210,11 +210,13 @@ impl Found {
 
     /// Kills its launcher, with which everything in it ends, and locks it.
     pub fn kill_and_lock(&self) -> Result<SandboxDirectory, StateError> {
-        let found = self.once_known(|| match self.lock() {
+        // At once: what runs is not waited for.
+        let found = self.once_known(|| match self.lock_now() {
             Err(StateError::Running(_)) => {
                 let launcher = self.summary()?.map(|summary| summary.launcher);
                 Ok(launcher.and_then(|launcher| Some(Err((launcher.open()?, launcher.pid)))))
             }
+            Err(StateError::AtWork { .. }) => self.lock().map(|directory| Some(Ok(directory))),
             other => other.map(|directory| Some(Ok(directory))),
         })?;
         let (process, pid) = match found {

@@ -105,6 +105,19 @@ impl LineFilter {
         Ok(())
     }
 
+    /// What comes next does not go on where the last entry ended: the lines that were begun end here, and what could be
+    /// the rest of another is looked for again.
+    pub(super) fn break_off(&mut self, sink: &mut dyn Sink) -> io::Result<()> {
+        self.finish(sink)?;
+        for stream in [Stream::Output, Stream::Errors] {
+            let line = std::mem::take(self.stream(stream));
+            if line.is_begun && !line.is_left_out {
+                sink.put(stream, b"\n")?;
+            }
+        }
+        Ok(())
+    }
+
     /// An entry that is shown, or held back.
     pub(super) fn pass(&mut self, entry: &Entry<'_>, sink: &mut dyn Sink) -> io::Result<()> {
         let Some((time, held, bytes)) = self.stream(entry.stream).without_rest(entry) else {
@@ -175,7 +188,8 @@ mod tests {
             (5, Stream::Output, "\n"),
         ] {
             let time = Timestamp::from_nanoseconds(n);
-            let entry = Entry { stream, goes_on: false, time, bytes: bytes.as_bytes() };
+            let entry =
+                Entry { stream, goes_on: false, after_gap: false, time, bytes: bytes.as_bytes() };
             filter.pass(&entry, &mut text).unwrap();
         }
         (text.0, filter.lines())
@@ -191,12 +205,25 @@ mod tests {
     }
 
     #[test]
+    fn no_line_is_put_together_over_what_is_missing() {
+        let (mut filter, mut text) = (LineFilter::new(Form::Lines, 0), Text::default());
+        let (stream, time) = (Stream::Output, Timestamp::from_nanoseconds(1));
+        let entry = |goes_on, bytes| Entry { stream, goes_on, after_gap: false, time, bytes };
+        filter.pass(&entry(false, b"whole\nfirst ha"), &mut text).unwrap();
+        filter.break_off(&mut text).unwrap();
+        filter.pass(&entry(true, b"lf of another\nnext\n"), &mut text).unwrap();
+        filter.break_off(&mut text).unwrap();
+        filter.pass(&entry(false, b"begun anew\n"), &mut text).unwrap();
+        assert_eq!(text.0, "whole\nfirst ha\nnext\nbegun anew\n");
+    }
+
+    #[test]
     fn the_rest_of_a_line_whose_beginning_is_gone_is_left_out() {
         let shown = |entries: &[(bool, Vec<u8>)], known: bool| {
             let (mut filter, mut text) = (LineFilter::new(Form::Lines, 0), Text::default());
             for (goes_on, bytes) in entries {
                 let (stream, time) = (Stream::Output, Timestamp::from_nanoseconds(1));
-                let entry = Entry { stream, goes_on: *goes_on, time, bytes };
+                let entry = Entry { stream, goes_on: *goes_on, after_gap: false, time, bytes };
                 if known {
                     filter.pass_over(&entry);
                 }

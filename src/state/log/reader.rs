@@ -20,6 +20,8 @@ pub struct Entry<'a> {
     pub stream: Stream,
     /// It goes on with a line whose beginning the stream wrote before.
     pub goes_on: bool,
+    /// Entries between this and the one before were dropped before they were read.
+    pub after_gap: bool,
     /// When it was read.
     pub time: Timestamp,
     /// What.
@@ -35,6 +37,8 @@ pub struct Reader {
     /// Of the buffer, what was given out.
     at: usize,
     missed: bool,
+    /// The same, and no entry was given out since.
+    gap: bool,
     bound: Option<Bound>,
 }
 
@@ -65,7 +69,8 @@ impl Reader {
     /// Begins with the oldest entry.
     pub(in crate::state) fn new(directory: OwnedFd) -> Result<Self, Errno> {
         let (buffer, at) = (Vec::new(), 0);
-        let mut reader = Self { directory, file: None, buffer, at, missed: false, bound: None };
+        let mut reader =
+            Self { directory, file: None, buffer, at, missed: false, gap: false, bound: None };
         reader.file = reader.oldest()?.map(Opened::new);
         Ok(reader)
     }
@@ -73,7 +78,7 @@ impl Reader {
     /// Begins with the oldest entry once more, and ends with what is there now, until [`Reader::unbind`]: what of that
     /// is dropped meanwhile is read all the same.
     pub fn bind(&mut self) -> Result<(), Errno> {
-        (self.buffer, self.at, self.missed) = (Vec::new(), 0, false);
+        (self.buffer, self.at, self.missed, self.gap) = (Vec::new(), 0, false, false);
         for _ in 0..TRIES {
             self.file = self.oldest()?.map(Opened::new);
             let Some(own) = self.file.as_ref().map(|file| file.number) else { return Ok(()) };
@@ -123,6 +128,7 @@ impl Reader {
             buffer: Vec::new(),
             at: 0,
             missed: false,
+            gap: false,
             bound: bound.transpose()?,
         })
     }
@@ -153,7 +159,7 @@ impl Reader {
                 return Ok(());
             }
         }
-        self.missed = true;
+        (self.missed, self.gap) = (true, true);
         self.file = self.oldest()?.map(Opened::new);
         Ok(())
     }
@@ -164,9 +170,10 @@ impl Reader {
             if let Some(head) = self.whole_entry() {
                 let start = self.at + ENTRY_HEAD;
                 self.at = start + head.length;
+                let after_gap = std::mem::take(&mut self.gap);
                 let bytes = self.buffer.get(start..self.at).unwrap_or_default();
                 let Head { stream, goes_on, time, .. } = head;
-                return Ok(Some(Entry { stream, goes_on, time, bytes }));
+                return Ok(Some(Entry { stream, goes_on, after_gap, time, bytes }));
             }
             if !(self.fill()? || self.turn()?) {
                 return Ok(None);
@@ -230,7 +237,9 @@ impl Reader {
         }
         let next = if current.1 == own + 1 { Some(current) } else { self.oldest()? };
         let Some(next) = next else { return Ok(false) };
-        self.missed |= next.1 != own + 1;
+        let has_gap = next.1 != own + 1;
+        self.missed |= has_gap;
+        self.gap |= has_gap;
         self.file = Some(Opened::new(next));
         self.buffer.clear();
         self.at = 0;

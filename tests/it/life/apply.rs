@@ -279,10 +279,10 @@ fn whoever_works_on_a_sandbox_is_named() {
 
 #[test]
 fn an_apply_that_is_interrupted_tells_how_far_it_came_and_leaves_order() {
+    const FILES: usize = 4000;
     if !applies() {
         return;
     }
-    const FILES: usize = 4000;
     let world = written(&format!("mkdir d; for i in $(seq {FILES}); do echo $i >d/$i; done"));
     let id = ids(&world).remove(0);
     let working = world.bryo(["apply", &id]).starts();
