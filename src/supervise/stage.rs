@@ -84,7 +84,7 @@ impl Stage {
             lenses: Vec::new(),
             shown: None,
         };
-        // Two of them may be one terminal, and one lens too many for two does no harm.
+        // Both streams nearly always go to one terminal. Where they go to two, each is reset for what either was sent.
         let mut lens = None;
         for Relay { number, end } in relays {
             let ours = Port::ours(Rc::new(end))?;
