@@ -53,6 +53,7 @@ const ANSWERS: &[&str] = &[
     "is taken",
     "is called",
     "held by another command",
+    "is at work on it",
     "ended before",
     "left no record",
     "cannot tell how",

@@ -318,8 +318,9 @@ fn writes_below(pid: rustix::process::Pid, directory: &std::path::Path) -> bool 
     let fds = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
     let mut open = fds.filter_map(|fd| Some((std::fs::read_link(fd.path()).ok()?, fd)));
     open.any(|(path, fd)| {
-        let size = std::fs::metadata(fd.path()).map_or(0, |file| file.len());
-        path.starts_with(directory) && size > 0
+        // A directory has a size as soon as it is opened.
+        let begun = std::fs::metadata(fd.path()).is_ok_and(|file| file.is_file() && file.len() > 0);
+        path.starts_with(directory) && begun
     })
 }
 
