@@ -253,6 +253,8 @@ pub enum Trouble {
     TooDeep,
     /// It carries marks that no overlay of this kind makes.
     Forged,
+    /// A file that fuse-overlayfs left when it was to copy a pipe, a socket or a device of the host.
+    Miscopied,
 }
 
 impl Trouble {
@@ -262,6 +264,7 @@ impl Trouble {
             Self::Unreadable => "cannot be read",
             Self::TooDeep => "what lies deeper has no path",
             Self::Forged => "has forged overlay marks",
+            Self::Miscopied => "left by fuse-overlayfs, which cannot copy what the host has there",
         }
     }
 }

@@ -179,6 +179,7 @@ fn encode(change: &Change, held: &Held, first: Option<&HostPath>, out: &mut Vec<
             Some(Trouble::Unreadable) => 1,
             Some(Trouble::TooDeep) => 2,
             Some(Trouble::Forged) => 3,
+            Some(Trouble::Miscopied) => 4,
         },
     );
     number(out, kind(change.was.as_ref()));

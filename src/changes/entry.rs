@@ -8,10 +8,11 @@ use rustix::fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, readlinkat, statat}
 use rustix::io::Errno;
 
 use super::change::{Aspect, Aspects, Change, FileKind, Kind, Node, Trouble};
-use super::compare::{Pair, by_stat};
+use super::compare::{Pair, by_stat, open_file};
 use super::directory::Names;
 use super::marks::Marks;
 use super::walk::{Frame, HostSide, LOOK_UP, READ, Walk};
+use crate::plan::step::Backend;
 use crate::spec::Text;
 
 /// The two sides of one name, and what is known of the place.
@@ -105,7 +106,7 @@ impl Walk {
             return Ok(self.of(found, kind, Aspects::default(), trouble));
         };
         let mut differs = by_stat(&found.now, &was, self.layer.backend);
-        let mut trouble = self.forged(found);
+        let mut trouble = self.forged(found).or_else(|| self.miscopied(found, &was));
         if !differs.has(Aspect::Type) {
             let mut budget = self.budget;
             let looked = match self.host() {
@@ -147,6 +148,25 @@ impl Walk {
         let file = openat(self.upper(), found.name, flags, Mode::empty()).ok()?;
         let marks = Marks::of_upper(&file, self.layer.backend).ok()?;
         marks.forged.then_some(Trouble::Forged)
+    }
+
+    /// Where the host has neither a file nor a link, a file that says it was copied from that: whoever puts a file there
+    /// on purpose makes one without that mark. fuse-overlayfs (1.10 tried) leaves it when it is to copy a FIFO, empty, and
+    /// answers `EIO` once; from then on it shows that file.
+    fn miscopied(&self, found: &Found<'_>, was: &Stat) -> Option<Trouble> {
+        let uncopied =
+            matches!(FileKind::of(was), FileKind::Fifo | FileKind::Socket | FileKind::Device);
+        if self.layer.backend != Backend::Fuse
+            || !uncopied
+            || FileKind::of(&found.now) != FileKind::File
+        {
+            return None;
+        }
+        let marks = open_file((self.upper(), found.name))
+            .and_then(|file| Marks::of_upper(&file, self.layer.backend));
+        // What cannot be opened tells nothing; an empty file of that kind is not worth a pipe.
+        let is_copy = marks.map_or(found.now.st_size == 0, |marks| marks.copied);
+        is_copy.then_some(Trouble::Miscopied)
     }
 
     /// The change of something that the layer has.

@@ -6,7 +6,7 @@ use std::os::unix::net::UnixListener;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::support::{Invocation, Need, Overlay, Running, World, has, overlay_is_one_of};
+use crate::support::{Host, Invocation, Need, Overlay, Running, World, has, overlay_is_one_of};
 
 /// These tests name the overlay themselves, so one pass of them is enough.
 fn applies() -> bool {
@@ -215,4 +215,32 @@ fn what_was_written_last_is_there_after_the_run() {
     let sums = sums.stdout();
     let (written, expected) = sums.split_once('\n').unwrap();
     assert_eq!(written, expected.trim_end());
+}
+
+/// Its mode cannot be changed there, and what `chmod` leaves is a file: no word of the payload's.
+#[test]
+fn what_is_left_of_a_pipe_that_cannot_be_copied_takes_no_pipes_place() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange);
+    world.outside("cd project && mkfifo one two meant gone").succeeds();
+    let run = fuse(&world).run(
+        "chmod 600 one two; echo x >two; rm meant gone; : >meant; echo n >new; stat -c %F one two",
+    );
+    run.stdout_is("regular empty file\nregular file\n");
+    let diff = world.bryo(["diff"]).ends().succeeds();
+    let left = "left by fuse-overlayfs, which cannot copy what the host has there";
+    assert_eq!(diff.stdout().matches(left).count(), 2, "{}", diff.stdout());
+    world.bryo(["export", "-o", "../out.tar"]).ends().exits_with(1).stderr_has("one`: left by");
+    for also in ["-y", "--theirs"] {
+        let told = world.bryo(["apply", also]).ends().exits_with(1);
+        told.stdout_has("refused: ").stdout_has("2 stay").stderr_has("bryo discard SANDBOX PATH");
+    }
+    let types = "cd project; stat -c '%n %F' *";
+    let expected = "meant regular empty file\nnew regular file\none fifo\ntwo fifo\n";
+    world.outside(types).stdout_is(expected);
+    world.bryo(["discard", "./one", "./two"]).ends().succeeds();
+    world.outside(types).stdout_is(expected);
 }

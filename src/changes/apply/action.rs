@@ -129,6 +129,8 @@ pub enum Refusal {
     Device,
     /// A socket: nobody listens behind it any more.
     Socket,
+    /// A file that fuse-overlayfs left when it was to copy a pipe, a socket or a device of the host.
+    Miscopied,
     /// Marks in the layer that no overlay makes.
     Forged,
     /// It cannot be read, or what is below cannot.
@@ -171,6 +173,9 @@ impl fmt::Display for Refusal {
         match self {
             Self::Device => f.write_str("devices are never applied"),
             Self::Socket => f.write_str("sockets are never applied"),
+            Self::Miscopied => f.write_str(
+                "the host has a pipe, a socket or a device there, which fuse-overlayfs cannot copy: it left a file",
+            ),
             Self::Forged => f.write_str("it has forged overlay marks"),
             Self::Unreadable => f.write_str("it cannot be read"),
             Self::TooDeep => f.write_str("what lies deeper has no path"),

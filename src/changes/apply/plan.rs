@@ -211,6 +211,7 @@ fn never(item: &Item, applier: Applier) -> Option<Refusal> {
         Some(Trouble::Forged) => return Some(Refusal::Forged),
         Some(Trouble::Unreadable) => return Some(Refusal::Unreadable),
         Some(Trouble::TooDeep) => return Some(Refusal::TooDeep),
+        Some(Trouble::Miscopied) => return Some(Refusal::Miscopied),
         None => {}
     }
     if item.change.hidden {

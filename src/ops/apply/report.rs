@@ -73,6 +73,9 @@ pub struct Stayed {
     /// It would take a file of another user's away.
     #[serde(skip)]
     pub is_foreign: bool,
+    /// It is what fuse-overlayfs left of a copy.
+    #[serde(skip)]
+    pub is_miscopied: bool,
     /// What the sandbox has there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sandbox: Option<Node>,
@@ -203,10 +206,13 @@ impl Report {
                      other users; read it first";
         let foreign = "who may write into a file of another user keeps its owner by writing into it: \
                        bryo export SANDBOX PATH | tar -xO >PATH, by hand, as that cannot be done at once";
+        let miscopied = "bryo discard SANDBOX PATH drops what fuse-overlayfs left, and the next run sees the \
+                         host's again; the program was answered with an I/O error";
         let mut hints = Vec::new();
         hints.extend(has("conflict").then_some(conflict));
         hints.extend(has("executed-later").then_some(later));
         hints.extend(self.left.iter().any(|left| left.is_foreign).then_some(foreign));
+        hints.extend(self.left.iter().any(|left| left.is_miscopied).then_some(miscopied));
         hints
     }
 }
@@ -238,6 +244,7 @@ fn stayed(items: &[Item], left: &Left) -> Stayed {
         why: left.why.to_string(),
         is_foreign: matches!(left.why, Why::Refused(Refusal::Foreign(_)))
             && change.was.as_ref().is_some_and(|was| was.kind == FileKind::File),
+        is_miscopied: matches!(left.why, Why::Refused(Refusal::Miscopied)),
         sandbox: change.now.clone(),
         host: change.was.clone(),
     }

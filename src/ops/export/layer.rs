@@ -45,6 +45,7 @@ impl<'a> LayerWriter<'a> {
         let why = match change.trouble {
             Some(Trouble::Forged) => Some(Why::Forged),
             Some(Trouble::TooDeep) => Some(Why::TooDeep),
+            Some(Trouble::Miscopied) => Some(Why::Miscopied),
             Some(Trouble::Unreadable) if change.now.is_none() => None,
             Some(Trouble::Unreadable) => Some(Why::Unreadable),
             None => None,

@@ -116,6 +116,8 @@ pub enum Why {
     Fifo,
     /// It has marks that no overlay of its kind makes.
     Forged,
+    /// A file that fuse-overlayfs left when it was to copy what the host has there.
+    Miscopied,
     /// It cannot be read.
     Unreadable,
     /// Its path is longer than a system call takes.
@@ -142,6 +144,9 @@ impl Why {
             Self::Device => "a device, left out",
             Self::Fifo => "a fifo, left out",
             Self::Forged => "has forged overlay marks, left out",
+            Self::Miscopied => {
+                "left by fuse-overlayfs, which cannot copy what the host has there; left out"
+            }
             Self::Unreadable => "cannot be read, left out",
             Self::TooDeep => "what lies deeper has no path, left out",
             Self::Name => "its name would mean a deletion, left out",

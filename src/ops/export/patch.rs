@@ -54,6 +54,7 @@ impl PatchWriter<'_> {
         let why = match change.trouble {
             Some(Trouble::Forged) => Some(Why::Forged),
             Some(Trouble::TooDeep) => Some(Why::TooDeep),
+            Some(Trouble::Miscopied) => Some(Why::Miscopied),
             Some(Trouble::Unreadable) => Some(Why::Unreadable),
             None if change.hidden => Some(Why::Hidden),
             None => None,
