@@ -29,7 +29,7 @@ pub(super) struct Made {
 }
 
 /// What a layer consists of, relative to the sandbox's directory.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Names {
     /// A directory that only holds the two others.
     pub(super) own: Option<String>,

@@ -30,7 +30,7 @@ use super::id::SandboxId;
 use super::layer::{self, Made, Names, open_upper};
 use super::record::{Mark, Record};
 use super::remove::remove_tree;
-use super::spare::{self, Left};
+use super::spare::{self, Left, Taken};
 use super::store::{NAMES, Place, Store, TRASH};
 use super::timestamp::Timestamp;
 use super::usage::Usage;
@@ -50,8 +50,8 @@ pub struct SandboxDirectory {
     pub(super) made: Stat,
     name: Option<String>,
     pub(super) layers: Vec<Made>,
-    /// The directories of one layer are there already.
-    from_spare: bool,
+    /// The directories of so many layers, from the first, were there already.
+    spare: u16,
 }
 
 /// The two directories of a layer.
@@ -79,12 +79,16 @@ impl SandboxDirectory {
         Ok((made.st_nlink > 0).then(|| Self::new(store.clone(), id, Place::Live, directory, made)))
     }
 
-    /// Takes a spare directory; none when there is none.
-    pub(super) fn from_spare(store: &Store, id: SandboxId) -> Result<Option<Self>, Errno> {
-        let taken = spare::take(store, id)?;
-        Ok(taken.map(|(directory, made)| {
+    /// Takes a spare directory for so many layers; none when there is none.
+    pub(super) fn from_spare(
+        store: &Store,
+        id: SandboxId,
+        layers: u16,
+    ) -> Result<Option<Self>, Errno> {
+        let taken = spare::take(store, id, layers)?;
+        Ok(taken.map(|Taken { directory, made, layers }| {
             let new = Self::new(store.clone(), id, Place::Live, directory, made);
-            Self { from_spare: true, ..new }
+            Self { spare: layers, ..new }
         }))
     }
 
@@ -96,7 +100,7 @@ impl SandboxDirectory {
         made: Stat,
     ) -> Self {
         let (name, layers) = (None, Vec::new());
-        Self { store, id, place, directory, made, name, layers, from_spare: false }
+        Self { store, id, place, directory, made, name, layers, spare: 0 }
     }
 
     pub(super) fn with_name(self, name: Option<String>) -> Self {
@@ -149,7 +153,7 @@ impl SandboxDirectory {
             mkdirat(&self.directory, own, Mode::RWXU).map_err(failed)?;
             self.drop_spare(number).map_err(failed)?;
         }
-        if !(self.from_spare && spare::has(&names)) {
+        if names.own.is_some() || number.0 >= self.spare {
             mkdirat(&self.directory, &names.work, Mode::RWXU).map_err(failed)?;
             mkdirat(&self.directory, &names.upper, Mode::from_raw_mode(mode)).map_err(failed)?;
         }
@@ -170,10 +174,10 @@ impl SandboxDirectory {
 
     /// Removes the layer of the kernel's that came with a spare, where one with a server takes its number.
     fn drop_spare(&self, number: LayerNumber) -> Result<(), Errno> {
-        let names = Names::new(number, Backend::Kernel);
-        if !(self.from_spare && spare::has(&names)) {
+        if number.0 >= self.spare {
             return Ok(());
         }
+        let names = Names::new(number, Backend::Kernel);
         spare::clear_work(&self.directory, &names.work)?;
         unlinkat(&self.directory, &names.upper, AtFlags::REMOVEDIR)?;
         unlinkat(&self.directory, &names.work, AtFlags::REMOVEDIR)
@@ -282,16 +286,17 @@ impl SandboxDirectory {
 
     /// Makes the directory a spare, where it is like one and there are not enough.
     fn give_back(&self) -> Result<bool, StateError> {
-        match &self.layers[..] {
-            [Made { names, .. }] if self.place == Place::Live && spare::has(names) => {}
-            _ => return Ok(false),
+        // Those of a spare that no layer was made of are as they came.
+        let layers = self.spare.max(u16::try_from(self.layers.len()).unwrap_or(u16::MAX));
+        let is_like_one = (0..)
+            .zip(&self.layers)
+            .all(|(number, made)| made.names == Names::new(LayerNumber(number), Backend::Kernel));
+        if self.place != Place::Live || !is_like_one || !spare::is_kind(layers) {
+            return Ok(false);
         }
         self.drop_record()?;
-        spare::give_back(&self.store, self.id, &self.directory).map_err(|source| StateError::Move {
-            id: self.id,
-            to: "spare",
-            source,
-        })
+        let given = spare::give_back(&self.store, self.id, &self.directory, layers);
+        given.map_err(|source| StateError::Move { id: self.id, to: "spare", source })
     }
 
     fn release_name(&self) -> Result<(), StateError> {
@@ -308,8 +313,9 @@ impl SandboxDirectory {
             Err(_) => false,
         };
         let mut all = expected(RECORD, AtFlags::empty());
-        // A spare that was taken for a run without layers has one all the same.
-        let spare = self.from_spare.then(|| Names::new(LayerNumber(0), Backend::Kernel));
+        // A spare may have had more layers than were made of it.
+        let all_of_spare = (0..self.spare).map(|n| Names::new(LayerNumber(n), Backend::Kernel));
+        let spare: Vec<Names> = all_of_spare.collect();
         for Names { own, upper, work } in self.layers.iter().map(|layer| &layer.names).chain(&spare)
         {
             all &= spare::clear_work(&self.directory, work).is_ok();

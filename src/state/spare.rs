@@ -2,10 +2,12 @@
 //!
 //! # Theory of operation
 //! ```text
-//! STORE/spare/K/{upper-0,work-0}     K from 0, at most [`SPARES`] of them
+//! STORE/spare/K/{upper-0,work-0}                      K from 0, at most [`SPARES`] of them
+//! STORE/spare/2-K/{upper-0,work-0,upper-1,work-1}     the same with two layers
 //! ```
-//! A run with one layer takes one with a rename and gives it back with another, where it would make and
-//! remove four directories. Removing a directory frees a block, and where the file system is mounted with
+//! A run takes one of its own kind with a rename and gives it back with another, where it would make and
+//! remove four directories for its first layer (a home, or the tree it starts in) and two for the second (both, as
+//! with any network), and what the kernel makes in them. Removing a directory frees a block, and where the file system is mounted with
 //! `discard` and has no journal (the machines this was measured on) the caller waits for the disk each
 //! time: 0.1 to 0.3 ms on an idle machine, 4 ms on a busy one; a rename takes 0.02 ms.
 //!
@@ -18,6 +20,7 @@
 //!   inodes, and ext4 without a journal passes over those that were freed within some minutes, one by one
 //!   (`recently_deleted`). The spares are in different groups of blocks ([`super::store`]), each with its
 //!   own inodes: after some hundred runs in a row that is a tenth of a start.
+//! - A run with more layers than that makes its own, and one without takes one of the first kind.
 //! - What was a payload's is taken back only when nothing tells of that payload: an upper directory
 //!   without entries, attributes but the overlay's own identity, inode flags, or more than one block.
 
@@ -34,14 +37,15 @@ use super::id::SandboxId;
 use super::layer::Names;
 use super::sandbox::try_lock;
 use super::store::{Store, TRASH};
+use crate::plan::step::{Backend, LayerNumber};
 
 pub(super) const SPARE: &str = "spare";
 /// So many sandboxes in turn at the same time start without making directories.
 const SPARES: u32 = 4;
 /// With fewer that are there a new directory is made, which becomes the next spare.
 const IN_TURN: u32 = 3;
-const UPPER: &str = "upper-0";
-const WORK: &str = "work-0";
+/// So many layers have spares.
+const MOST_LAYERS: u16 = 2;
 /// What the kernel makes in a work directory, parents first: the second and third with `volatile`.
 const KERNELS: [&str; 3] = ["/work", "/work/incompat", "/work/incompat/volatile"];
 const DIRTY: &str = "/work/incompat/volatile/dirty";
@@ -51,18 +55,30 @@ const SMALLEST: i64 = 4096;
 /// Flags that file systems set by themselves: `FS_EXTENT_FL`, `FS_INDEX_FL`, `FS_INLINE_DATA_FL`.
 const BY_ITSELF: u32 = 0x0008_0000 | 0x0000_1000 | 0x1000_0000;
 
-/// Moves a spare to where the sandbox `id` lives and gives it locked; none if a new directory is to be made.
-pub(super) fn take(store: &Store, id: SandboxId) -> Result<Option<(OwnedFd, Stat)>, Errno> {
+/// A directory that was a spare.
+pub(super) struct Taken {
+    /// Locked.
+    pub(super) directory: OwnedFd,
+    pub(super) made: Stat,
+    /// So many layers are in it.
+    pub(super) layers: u16,
+}
+
+/// Moves a spare for so many layers to where the sandbox `id` lives; none if a new directory is to be made.
+pub(super) fn take(store: &Store, id: SandboxId, layers: u16) -> Result<Option<Taken>, Errno> {
+    let layers = layers.max(1);
+    if !is_kind(layers) {
+        return Ok(None);
+    }
     let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(None) };
     // One that is ready, or else one that has to be cleaned now.
     let mut found: Option<(String, OwnedFd)> = None;
     let (mut seen, mut is_ready) = (0, false);
-    for name in (0..SPARES).map(|k| ((k + first(id)) % SPARES).to_string()) {
+    for name in (0..SPARES).map(|k| name(layers, (k + first(id)) % SPARES)) {
         let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
         seen += 1;
         if !is_ready && try_lock(&spare)? {
-            let work = format!("{WORK}{}", KERNELS[0]);
-            is_ready = directory::file_type(&spare, &work)?.is_none();
+            is_ready = is_clear(&spare, layers)?;
             if is_ready || found.is_none() {
                 found = Some((name, spare));
             }
@@ -72,7 +88,7 @@ pub(super) fn take(store: &Store, id: SandboxId) -> Result<Option<(OwnedFd, Stat
         }
     }
     let Some((name, spare)) = found.filter(|_| seen >= IN_TURN) else { return Ok(None) };
-    clear_work(&spare, WORK)?;
+    clear(&spare, layers)?;
     match renameat(&spares, &name, &store.0.live, id.as_str()) {
         Ok(()) => {}
         // Somebody took it before it was locked here.
@@ -83,7 +99,42 @@ pub(super) fn take(store: &Store, id: SandboxId) -> Result<Option<(OwnedFd, Stat
     let moved = statat(&store.0.live, id.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
     // Else another took its place meanwhile, which nobody has locked: it is for the next sweep.
     let is_it = (opened.st_dev, opened.st_ino) == (moved.st_dev, moved.st_ino);
-    Ok(is_it.then_some((spare, moved)))
+    Ok(is_it.then_some(Taken { directory: spare, made: moved, layers }))
+}
+
+/// Whether there are spares with so many layers.
+pub(super) fn is_kind(layers: u16) -> bool {
+    (1..=MOST_LAYERS).contains(&layers)
+}
+
+/// What a spare is called.
+fn name(layers: u16, k: u32) -> String {
+    if layers == 1 { k.to_string() } else { format!("{layers}-{k}") }
+}
+
+/// What all spares may be called, each with how many layers it has.
+fn all() -> impl Iterator<Item = (u16, String)> {
+    (1..=MOST_LAYERS).flat_map(|layers| (0..SPARES).map(move |k| (layers, name(layers, k))))
+}
+
+/// The work directories of so many layers.
+fn works(layers: u16) -> impl Iterator<Item = String> {
+    (0..layers).map(|number| Names::new(LayerNumber(number), Backend::Kernel).work)
+}
+
+/// Whether there is nothing of the kernel's in a spare.
+fn is_clear(spare: &OwnedFd, layers: u16) -> Result<bool, Errno> {
+    for work in works(layers) {
+        if directory::file_type(spare, &format!("{work}{}", KERNELS[0]))?.is_some() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes what the kernel made in a spare.
+fn clear(spare: &OwnedFd, layers: u16) -> Result<(), Errno> {
+    works(layers).try_for_each(|work| clear_work(spare, &work))
 }
 
 /// The spare that a sandbox looks at first.
@@ -185,17 +236,24 @@ fn has_plain_flags(upper: &OwnedFd) -> Result<bool, Errno> {
     }
 }
 
-/// Makes the directory of a sandbox a spare: it holds [`Left::Nothing`], no record, and no other layer.
-/// False where there are enough.
-pub(super) fn give_back(store: &Store, id: SandboxId, sandbox: &OwnedFd) -> Result<bool, Errno> {
-    // A user's `rm -r` of the store would stumble over closed directories, and look at any file.
-    open_work(sandbox, WORK)?;
-    match unlinkat(sandbox, format!("{WORK}{DIRTY}"), AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(error) => return Err(error),
+/// Makes the directory of a sandbox a spare: it holds [`Left::Nothing`], no record, and so many layers. False where
+/// there are enough.
+pub(super) fn give_back(
+    store: &Store,
+    id: SandboxId,
+    sandbox: &OwnedFd,
+    layers: u16,
+) -> Result<bool, Errno> {
+    for work in works(layers) {
+        // A user's `rm -r` of the store would stumble over closed directories, and look at any file.
+        open_work(sandbox, &work)?;
+        match unlinkat(sandbox, format!("{work}{DIRTY}"), AtFlags::empty()) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(error) => return Err(error),
+        }
     }
     let spares = directory::ensure(&store.0.root, SPARE)?;
-    for name in (0..SPARES).map(|k| k.to_string()) {
+    for name in (0..SPARES).map(|k| name(layers, k)) {
         let flags = RenameFlags::NOREPLACE;
         match renameat_with(&store.0.live, id.as_str(), &spares, &name, flags) {
             Ok(()) => return Ok(true),
@@ -211,7 +269,7 @@ pub(super) fn give_back(store: &Store, id: SandboxId, sandbox: &OwnedFd) -> Resu
 /// Removes what the kernel left in spares, so that the next mount need not.
 pub(super) fn clean(store: &Store) -> Result<(), Errno> {
     let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(()) };
-    for name in (0..SPARES).map(|k| k.to_string()) {
+    for (layers, name) in all() {
         let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
         if !try_lock(&spare)? {
             continue;
@@ -224,7 +282,7 @@ pub(super) fn clean(store: &Store) -> Result<(), Errno> {
             Ok(_) | Err(Errno::NOENT) => continue,
             Err(error) => return Err(error),
         }
-        clear_work(&spare, WORK)?;
+        clear(&spare, layers)?;
     }
     Ok(())
 }
@@ -233,7 +291,7 @@ pub(super) fn clean(store: &Store) -> Result<(), Errno> {
 pub(super) fn remove_all(store: &Store) -> Result<(), Errno> {
     let Some(spares) = directory::open_if_there(&store.0.root, SPARE)? else { return Ok(()) };
     let trash = directory::ensure(&store.0.root, TRASH)?;
-    for name in (0..SPARES).map(|k| k.to_string()) {
+    for (_, name) in all() {
         let Some(spare) = directory::open_if_there(&spares, &name)? else { continue };
         if !try_lock(&spare)? {
             continue;
@@ -245,9 +303,4 @@ pub(super) fn remove_all(store: &Store) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Whether these are the names of the directories that a spare has.
-pub(super) fn has(names: &Names) -> bool {
-    names.own.is_none() && (names.upper.as_str(), names.work.as_str()) == (UPPER, WORK)
 }

@@ -124,12 +124,23 @@ impl Store {
         self.0.path.join(SECCOMP).map_err(|_| failed(Errno::NAMETOOLONG))
     }
 
-    /// Makes and locks the directory of a new sandbox, and takes the name for it.
+    /// Makes and locks the directory of a new sandbox with one layer, and takes the name for it.
     pub fn create(&self, name: Option<&str>) -> Result<SandboxDirectory, StateError> {
+        self.create_for(name, 1)
+    }
+
+    /// The same with so many layers that are to be the kernel's.
+    pub fn create_for(
+        &self,
+        name: Option<&str>,
+        layers: u16,
+    ) -> Result<SandboxDirectory, StateError> {
         let failed = |source| StateError::Create { store: self.0.path.clone(), source };
         loop {
             let id = SandboxId::random().map_err(failed)?;
-            if let Some(directory) = SandboxDirectory::from_spare(self, id).map_err(failed)? {
+            if let Some(directory) =
+                SandboxDirectory::from_spare(self, id, layers).map_err(failed)?
+            {
                 return self.name_it(directory, name);
             }
             match mkdirat(&self.0.live, id.as_str(), Mode::RWXU) {

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bryo::plan::step::{Backend, Layer, LayerNumber};
-use bryo::state::Effort;
+use bryo::state::{Effort, SandboxDirectory};
 use rustix::fs::XattrFlags;
 
 use crate::fixture::{Fixture, plan};
@@ -212,13 +212,87 @@ fn a_spare_that_is_ready_is_taken_first_and_any_other_made_ready() {
 }
 
 #[test]
-fn a_spare_that_a_run_without_layers_took_is_removed_with_it() {
+fn a_run_without_layers_gives_a_spare_back_as_it_came() {
+    let fixture = Fixture::new();
+    let uppers = made(&fixture, 3);
+    let sandbox = fixture.store().create_for(None, 0).unwrap();
+    assert_eq!(spares(&fixture).len(), 2);
+    assert!(uppers.contains(&inode(&fixture.upper(&sandbox))));
+    assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    assert_eq!((spares(&fixture).len(), fixture.left().len()), (3, 0));
+}
+
+/// A sandbox with layers of the kernel's, by their backends.
+fn with_layers(fixture: &Fixture, backends: &[Backend]) -> (SandboxDirectory, Vec<PathBuf>) {
+    let count = u16::try_from(backends.len()).unwrap();
+    let mut sandbox = fixture.store().create_for(None, count).unwrap();
+    let plain = plan(&fixture.path("over"), &[]).layers.remove(0);
+    let uppers = (0..).zip(backends).map(|(number, backend)| {
+        let layer = Layer { backend: *backend, ..plain.clone() };
+        let made = sandbox.make_layer(LayerNumber(number), &layer).unwrap();
+        made.upper.as_path().to_owned()
+    });
+    let uppers = uppers.collect();
+    (sandbox, uppers)
+}
+
+#[test]
+fn runs_with_two_layers_have_spares_of_their_own() {
+    const TWO: [Backend; 2] = [Backend::Kernel; 2];
     let fixture = Fixture::new();
     made(&fixture, 3);
-    let sandbox = fixture.store().create(None).unwrap();
-    assert_eq!(spares(&fixture).len(), 2);
-    assert!(sandbox.remove_if_untouched().unwrap().is_none());
-    assert_eq!((spares(&fixture).len(), fixture.left().len()), (2, 0));
+    let started: Vec<_> = (0..6).map(|_| with_layers(&fixture, &TWO)).collect();
+    assert_eq!(spares(&fixture).len(), 3, "none of those with one layer");
+    let mut before = Vec::new();
+    for (sandbox, uppers) in started {
+        before.extend(uppers.iter().map(|upper| inode(upper)));
+        leave_as_a_volatile_overlay(&uppers[0]);
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+    }
+    // Four of each kind, and a sweep readies them.
+    assert_eq!((spares(&fixture).len(), fixture.left().len()), (7, 0));
+    fixture.store().sweep(&|_, _| true, Effort::Brief).unwrap();
+    let kernels = (0..4).map(|k| fixture.path(&format!("data/bryo/spare/2-{k}/work-0/work")));
+    assert!(kernels.into_iter().all(|kernels| !kernels.exists()));
+    // Both layers of the next one come from there; one that wrote is no spare, in whichever it wrote.
+    for (written, left) in [(None, 4), (Some(0), 3), (Some(1), 3)] {
+        let (sandbox, uppers) = with_layers(&fixture, &TWO);
+        assert!(uppers.iter().all(|upper| before.contains(&inode(upper))), "{written:?}");
+        if let Some(number) = written {
+            fs::write(uppers[number].join("x"), "").unwrap();
+            sandbox.remove_if_untouched().unwrap().expect("changed").remove().unwrap();
+            assert_eq!((spares(&fixture).len(), fixture.left().len()), (3 + left, 0));
+            let (other, _) = with_layers(&fixture, &TWO);
+            assert_eq!(spares(&fixture).len(), 3 + left - 1);
+            // Too few are there: it makes one.
+            let (more, uppers) = with_layers(&fixture, &TWO);
+            before.extend(uppers.iter().map(|upper| inode(upper)));
+            for sandbox in [other, more] {
+                assert!(sandbox.remove_if_untouched().unwrap().is_none());
+            }
+        } else {
+            assert!(sandbox.remove_if_untouched().unwrap().is_none());
+        }
+        assert_eq!((spares(&fixture).len(), fixture.left().len()), (7, 0), "{written:?}");
+    }
+    fixture.store().remove_remakeable().unwrap();
+    assert_eq!(spares(&fixture).len(), 0);
+}
+
+#[test]
+fn what_has_more_layers_or_a_server_leaves_no_spare_and_takes_none() {
+    const OTHERS: [&[Backend]; 3] = [
+        &[Backend::Kernel; 3],
+        &[Backend::Kernel, Backend::Fuse],
+        &[Backend::Fuse, Backend::Kernel],
+    ];
+    let fixture = Fixture::new();
+    for backends in OTHERS {
+        let (sandbox, uppers) = with_layers(&fixture, backends);
+        assert!(uppers.iter().all(|upper| upper.exists()));
+        assert!(sandbox.remove_if_untouched().unwrap().is_none());
+        assert_eq!((spares(&fixture).len(), fixture.left().len()), (0, 0), "{backends:?}");
+    }
 }
 
 #[test]

@@ -20,7 +20,8 @@ use crate::ops::sweep;
 use crate::plan::facts::{Facts, Refuted};
 use crate::plan::publish::PublishedPort;
 use crate::plan::step::{
-    Action, ConfineStep, FilterProgram, FsStep, OverlayServer, Plan, Stage, StoreStep,
+    Action, Backend, ConfineStep, FilterProgram, FsStep, Layer, OverlayServer, Plan, Stage,
+    StoreStep,
 };
 use crate::spec::seccomp::PolicyVariant;
 use crate::spec::{HostPath, Spec};
@@ -196,7 +197,10 @@ impl Prepared {
     ) -> Result<(), RunError> {
         match step {
             StoreStep::Open { .. } => {
-                let create = |store: &Store| store.create(spec.name.as_deref());
+                let is_kernels = |layer: &&Layer| layer.backend == Backend::Kernel;
+                let layers = plan.layers.iter().filter(is_kernels).count();
+                let layers = u16::try_from(layers).unwrap_or(u16::MAX);
+                let create = |store: &Store| store.create_for(spec.name.as_deref(), layers);
                 self.directory = self.store.as_ref().map(create).transpose()?;
             }
             StoreStep::Take { .. } => {
