@@ -6,6 +6,7 @@
 
 pub mod account;
 pub mod apply;
+pub mod asked;
 pub mod attach;
 pub mod control;
 pub mod cp;

@@ -76,6 +76,7 @@ pub use facts::Facts;
 pub use group::{DELEGATE, GroupObstacle};
 pub use ids::{plan_all as plan_all_ids, plan_same as plan_same_ids};
 pub use needs::{Needs, TreeNeeds, needs, tree_needs};
+pub use planted::refuse_planted;
 pub use render::render;
 pub use segment::{MemberError, landlock_of_network, seccomp_of_network};
 pub use share::ShareError;

@@ -51,11 +51,7 @@ fn lies_in(path: &HostPath, directory: &HostPath) -> bool {
 }
 
 /// Refuses a place that is reached through such a link.
-pub(super) fn refuse_planted(
-    place: &Place,
-    flag: &'static str,
-    facts: &Facts,
-) -> Result<(), PlanError> {
+pub fn refuse_planted(place: &Place, flag: &'static str, facts: &Facts) -> Result<(), PlanError> {
     match planted(&place.links, &place.real, &facts.written) {
         None => Ok(()),
         Some(Planted { link, written }) => Err(PlanError::LinkPlanted {

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::ops::asked::AskedError;
 use crate::profile::ProfileError;
 use crate::profile::value::ValueError;
 use crate::report::Explain;
@@ -184,6 +185,9 @@ pub enum CliError {
         #[source]
         source: ValueError,
     },
+    /// A file that is reached through a link which an earlier payload may have planted.
+    #[error(transparent)]
+    Asked(#[from] AskedError),
     /// A policy of system calls.
     #[error(transparent)]
     Policy(#[from] PolicyError),
@@ -247,6 +251,7 @@ impl Explain for CliError {
             Self::ProfileRefuses { profile, .. } => {
                 Some(format!("`bryo profile show {profile}` says why; another may allow it"))
             }
+            Self::Asked(error) => error.hint(),
             Self::Policy(error) => error.hint().map(str::to_owned),
             Self::Profile(error) => error.hint(),
             Self::MissingValue(_)

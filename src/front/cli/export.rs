@@ -95,7 +95,7 @@ fn asked(matches: &ArgMatches, caller: &Surroundings) -> Result<Request, CliErro
     let path = |id, flag| one(matches, id).map(|path| caller.host_path(flag, path)).transpose();
     let output = match one(matches, "output") {
         Some(dash) if dash == OsStr::new("-") => None,
-        _ => path("output", "--output")?,
+        _ => one(matches, "output").map(|path| caller.file("--output", path)).transpose()?,
     };
     let form = if is_set(matches, "patch") {
         Form::Patch(path("base", "--base")?)

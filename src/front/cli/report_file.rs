@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt as _;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
+use crate::ops::asked::{self, AskedError};
 use crate::report::Explain;
 use crate::spec::HostPath;
 
@@ -33,6 +34,9 @@ pub(super) enum ReportError {
         #[source]
         source: io::Error,
     },
+    /// Before the run: the way to its directory.
+    #[error(transparent)]
+    Asked(#[from] AskedError),
     /// Something stands there that is no regular file.
     #[error("cannot write a report to `{path}`: {kind} stands there")]
     Occupied {
@@ -72,6 +76,7 @@ pub(super) enum ReportError {
 impl Explain for ReportError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Asked(error) => error.hint(),
             Self::Open { .. } => Some("name a file in a directory that you may write".to_owned()),
             Self::Occupied { .. } => {
                 Some("name a regular file, or one that is not there".to_owned())
@@ -110,6 +115,9 @@ impl ReportFile {
             Ok::<_, io::Error>(rustix::io::fcntl_dupfd_cloexec(&directory, above)?)
         };
         let directory = open().map_err(failed)?;
+        if let Some(parent) = path.parent() {
+            asked::refuse_opened("--report", &parent, &directory)?;
+        }
         let mode = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => match kind_of(FileType::from_raw_mode(stat.st_mode)) {
                 Some(kind) => return Err(occupied(kind)),

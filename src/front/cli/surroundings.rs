@@ -7,6 +7,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Component, Path, PathBuf};
 
+use crate::ops::asked;
 use crate::profile::Library;
 use crate::profile::moved::{Known, follow};
 use crate::profile::value::ValueError;
@@ -89,6 +90,15 @@ impl Surroundings {
             source,
         })?;
         HostPath::new(&path).map_err(|error| bad(ValueError::Path(error)))
+    }
+
+    /// The same of a file that this command reads or writes itself: `..` climbs out of nothing that a planted link led to.
+    /// Who opens it asks where that was ([`asked::refuse_opened`]).
+    pub fn file(&self, flag: &'static str, text: &OsStr) -> Result<HostPath, CliError> {
+        for climbed in self.climbed(text) {
+            asked::refuse_way("`..` after it", &climbed)?;
+        }
+        self.host_path(flag, text)
     }
 
     /// The same from the root on, as it is spelt.
@@ -207,6 +217,7 @@ pub fn read_bounded(
         .custom_flags(libc::O_NOCTTY | libc::O_NONBLOCK)
         .open(path.as_path())
         .map_err(unreadable)?;
+    asked::refuse_opened(flag, path, &opened)?;
     let kind = opened.metadata().map_err(unreadable)?.file_type();
     let mut bytes = Vec::new();
     if kind.is_fifo() {

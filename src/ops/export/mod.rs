@@ -19,6 +19,7 @@ use super::error::OpsError;
 use super::sweep::sweep;
 use crate::archive::Archive;
 use crate::changes::{Changes, Selection, Sources};
+use crate::ops::asked::AskedError;
 use crate::report::Explain;
 use crate::spec::HostPath;
 use crate::state::{SandboxId, Stores, Which};
@@ -64,6 +65,9 @@ pub enum ExportError {
         #[source]
         source: Errno,
     },
+    /// The way to the directory of the export.
+    #[error(transparent)]
+    Asked(#[from] AskedError),
     /// The export itself.
     #[error("cannot write the export")]
     Write(#[source] io::Error),
@@ -87,6 +91,7 @@ pub enum ExportError {
 impl Explain for ExportError {
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Asked(error) => error.hint(),
             Self::Occupied(_) => Some("name a regular file, or one that is not there".to_owned()),
             Self::NoBase => {
                 Some("name the directory that paths are relative to: `--base DIR`".to_owned())

@@ -14,6 +14,7 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, openat, renameat, statat,
 use rustix::io::Errno;
 
 use super::ExportError;
+use crate::ops::asked;
 use crate::spec::HostPath;
 
 /// What a sandbox wrote is nobody else's business.
@@ -37,6 +38,7 @@ impl Target {
         };
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let directory = openat(CWD, above.as_path(), flags, Mode::empty()).map_err(failed)?;
+        asked::refuse_opened("--output", &above, &directory)?;
         match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile => {
                 return Err(ExportError::Occupied(path.clone()));

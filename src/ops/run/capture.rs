@@ -6,18 +6,24 @@
 //!   lies a file that nobody named.
 //! - One run writes one file: the lock lasts as long as any process of the run has it open.
 
+use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{FileType, FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags, openat};
 use rustix::io::Errno;
 
 use crate::net::user::capture::is_capture;
+use crate::ops::asked::{self, AskedError};
+use crate::report::Explain as _;
 use crate::spec::net::Capture;
 use crate::spec::{HostPath, Network, Spec};
 
 /// Why there is no file for packets.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {
+    /// The way to its directory.
+    #[error(transparent)]
+    Asked(#[from] AskedError),
     /// It cannot be made or opened.
     #[error("cannot write packets to `{path}`")]
     Open {
@@ -37,12 +43,14 @@ pub enum CaptureError {
 
 impl CaptureError {
     /// What to do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Asked(error) => return error.hint(),
             Self::Open { .. } => "name a file that can be made; a link is not followed",
             Self::Other(_) => "name another file, or remove this one",
             Self::InUse(_) => "give each run a file of its own",
-        }
+        };
+        Some(hint.to_owned())
     }
 }
 
@@ -54,19 +62,26 @@ pub(super) fn open(spec: &Spec) -> Result<Option<OwnedFd>, CaptureError> {
 
 fn open_file(capture: &Capture) -> Result<OwnedFd, CaptureError> {
     let path = || capture.file.clone();
-    take(capture).map_err(|errno| match errno {
+    let failed = |errno: Errno| CaptureError::Open { path: path(), source: errno.into() };
+    let (Some(above), Some(name)) = (capture.file.parent(), capture.file.file_name()) else {
+        return Err(failed(Errno::ISDIR));
+    };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = openat(CWD, above.as_path(), flags, Mode::empty()).map_err(failed)?;
+    asked::refuse_opened("--pcap", &above, &directory)?;
+    take(&directory, name).map_err(|errno| match errno {
         // `flock` says it of a file that somebody else has locked.
         Errno::WOULDBLOCK => CaptureError::InUse(path()),
         Errno::EXIST => CaptureError::Other(path()),
-        errno => CaptureError::Open { path: path(), source: errno.into() },
+        errno => failed(errno),
     })
 }
 
 /// `EEXIST` for what may not be emptied.
-fn take(capture: &Capture) -> rustix::io::Result<OwnedFd> {
+fn take(directory: &OwnedFd, name: &OsStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::open(capture.file.as_path(), flags, Mode::RUSR | Mode::WUSR)?;
+    let file = openat(directory, name, flags, Mode::RUSR | Mode::WUSR)?;
     let found = rustix::fs::fstat(&file)?;
     let is_ours = FileType::from_raw_mode(found.st_mode) == FileType::RegularFile
         && found.st_uid == rustix::process::geteuid().as_raw()

@@ -36,7 +36,8 @@ impl Explain for RunError {
                 "a shell opens it as in `bryo run --pass-fd {number} COMMAND {number}< FILE`"
             )),
             Self::ApplyInterrupted(id) => Some(format!("bryo apply {id} finishes it")),
-            Self::Capture(error) => Some(error.hint().to_owned()),
+            Self::Capture(error) => error.hint(),
+            Self::Asked(error) => error.hint(),
             Self::Image(error) => error.hint(),
             Self::LeadsOut(_) => Some(LEADS_OUT.to_owned()),
             Self::Namespaces { problem, .. } => Some(problem.hint().to_owned()),

@@ -15,6 +15,7 @@ use std::path::{Component, Path};
 
 use rustix::fs::{Access, AtFlags, CWD};
 
+use crate::ops::asked::{self, AskedError};
 use crate::plan::foresight::{Behind, Foresight};
 use crate::plan::step::{Foreseen, Notice};
 use crate::plan::{Facts, PlanError};
@@ -45,11 +46,24 @@ pub(super) fn foresee(spec: &Spec, facts: &Facts) -> Result<Vec<Notice>, PlanErr
     Ok(start.into_iter().chain(program(&foresight, spec)).collect())
 }
 
+/// The files that are written for the caller, with their flags.
+fn files(spec: &Spec) -> impl Iterator<Item = (&'static str, &HostPath)> {
+    let capture = spec.egress.capture.iter().filter(|_| spec.network == Network::User);
+    let report = spec.lifetime.report.iter().map(|file| ("--report", file));
+    report.chain(capture.map(|capture| ("--pcap", &capture.file)))
+}
+
+/// Refuses those that lie behind a link which an earlier payload may have planted.
+pub(super) fn refuse_ways(spec: &Spec) -> Result<(), AskedError> {
+    files(spec).try_for_each(|(flag, file)| {
+        file.parent().map_or(Ok(()), |above| asked::refuse_way(flag, &above))
+    })
+}
+
 /// What is seen of files and ports on the host.
 pub(super) fn outside(spec: &Spec) -> Vec<Notice> {
-    let capture = spec.egress.capture.iter().filter(|_| spec.network == Network::User);
-    let files = spec.lifetime.report.iter().chain(capture.map(|capture| &capture.file));
-    let refused = files.filter(|file| !may_be_made(file)).cloned().map(Foreseen::CannotWrite);
+    let refused = files(spec).map(|(_, file)| file).filter(|file| !may_be_made(file));
+    let refused = refused.cloned().map(Foreseen::CannotWrite);
     let ports = (!spec.publish.is_empty()).then_some(Foreseen::Ports);
     refused.chain(ports).map(Notice::Foreseen).collect()
 }

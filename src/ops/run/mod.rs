@@ -41,6 +41,7 @@ use crate::host::{self, FactsError, HostError, Probe, ProcessStatus};
 use crate::launch::{LaunchError, StepError};
 use crate::ops::image::{self, ImageError};
 
+use crate::ops::asked::AskedError;
 use crate::plan::check::CheckError;
 use crate::plan::facts::Refuted;
 use crate::plan::{Facts, Plan, PlanError};
@@ -134,6 +135,9 @@ pub enum RunError {
     /// The file of `--pcap`.
     #[error(transparent)]
     Capture(#[from] capture::CaptureError),
+    /// The way to a file that is written for the caller.
+    #[error(transparent)]
+    Asked(#[from] AskedError),
     /// A descriptor.
     #[error("cannot duplicate a descriptor")]
     Descriptor(#[source] Errno),

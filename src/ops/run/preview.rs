@@ -28,6 +28,7 @@ pub fn plan_only(spec: &Spec, form: PlanForm) -> Result<String, RunError> {
         again.verify_hidden(&plan)?;
     }
     attempt::verify_filter(&plan)?;
+    foresee::refuse_ways(spec)?;
     // What a layer holds, nobody looks at here.
     if again.is_none() {
         plan.notices.extend(foresee::foresee(spec, &facts)?);

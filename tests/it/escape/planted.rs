@@ -183,3 +183,73 @@ fn what_cannot_be_noted_is_not_written() {
     world.outside("cd .local/share/bryo; rm written; mv ~/w written").succeeds();
     write(&world).succeeds();
 }
+
+/// Files that a later run reads or writes itself: what stands at `@` is the directory that was given away.
+const FILES: [(&[&str], &str); 5] = [
+    (&["--env-file", "@/env"], "--env-file"),
+    (&["--env-file", "@/out/secret"], "--env-file"),
+    (&["--report", "@/out/made"], "--report"),
+    (&["--report", "@/twice/../private/made"], "`..` after it"),
+    (&["--network", "user", "--pcap", "@/rel/made"], "--pcap"),
+];
+
+#[test]
+fn what_a_command_reads_or_writes_itself_is_behind_no_planted_link() {
+    let world = world();
+    world.file("private/secret", "TOKEN=of-the-caller\n");
+    world.outside("ln -s private/secret elsewhere").succeeds();
+    let (flags, at) = ways(&world)[0].clone();
+    let plant = format!("{}; ln -s ../private/secret env", plant(&world, &at));
+    let tells = "echo \"$TOKEN\"";
+    // The control: the same links, put there by nobody who was noted, are followed.
+    world.outside(&plant).succeeds();
+    for (flags, _) in FILES {
+        later(&world, flags, tells).succeeds();
+        let read = flags[0] == "--env-file";
+        assert!(read || world.exists("private/made"), "{flags:?}");
+        world.outside("rm -f private/made").succeeds();
+    }
+    later(&world, FILES[0].0, tells).stdout_is("of-the-caller\n");
+    world.outside("rm shared/[ort]* shared/env").succeeds();
+    sandbox(&world).args(&flags).run(&plant).succeeds();
+    for (flags, told) in FILES {
+        refused(later(&world, flags, tells), &world).stderr_has(told);
+        let dry = ["--dry-run"].iter().chain(flags).copied().collect::<Vec<_>>();
+        refused(later(&world, &dry, tells), &world);
+        assert!(!world.exists("private/made"), "{flags:?}");
+    }
+    // A link of the caller's own, a file of the payload's, and one that is made where it may write.
+    let own = world.path("elsewhere").display().to_string();
+    later(&world, &["--env-file", &own], tells).stdout_is("of-the-caller\n");
+    world.file("shared/plain", "TOKEN=plain\n");
+    later(&world, &["--env-file", "@/plain"], tells).stdout_is("plain\n");
+    later(&world, &["--report", "@/made"], "true").succeeds();
+}
+
+#[test]
+fn exec_and_export_go_through_no_planted_link() {
+    let world = world();
+    world.keeps(1);
+    world.file("private/secret", "TOKEN=of-the-caller\n");
+    let (flags, at) = ways(&world)[0].clone();
+    let plant = format!("{}; ln -s ../private/secret env; sleep 600", plant(&world, &at));
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let id = crate::apart::start(&world, &flags, &plant);
+    let env = world.path("shared/env");
+    crate::apart::until("the link is there", || env.symlink_metadata().is_ok());
+    let exec = |file: &Path| {
+        let file = file.to_str().unwrap();
+        bryo(&world, &["exec", "--env-file", file, &id, "sh", "-c", "echo \"$TOKEN\""])
+    };
+    exec(&world.path("private/secret")).succeeds().stdout_is("of-the-caller\n");
+    refused(exec(&env), &world).stderr_has("--env-file");
+    bryo(&world, &["stop", "-t", "0", &id]);
+    let export = |to: &str| {
+        let to = world.path(to).display().to_string();
+        bryo(&world, &["export", "-o", &to, &id])
+    };
+    refused(export("shared/out/made"), &world).stderr_has("--output");
+    assert!(!world.exists("private/made"));
+    export("private/made").succeeds();
+    export("shared/made").succeeds();
+}

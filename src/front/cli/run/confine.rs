@@ -127,7 +127,7 @@ fn policy_file(
     file: &OsStr,
     caller: &Surroundings,
 ) -> Result<SeccompChoice, CliError> {
-    let path = caller.host_path(flag, file)?;
+    let path = caller.file(flag, file)?;
     let bytes = read_bounded(flag, file, &path, MAX_FILE_BYTES)?;
     let text = String::from_utf8(bytes).map_err(|_| bad(flag, file, ValueError::NotUtf8))?;
     let name = escape(path.as_bytes());

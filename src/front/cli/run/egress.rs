@@ -161,7 +161,7 @@ fn apply_rules(
     egress.learn = is_set(matches, "learn-network");
     egress.everything |= is_set(matches, "allow-all") || egress.learn;
     if let Some(file) = one(matches, "pcap") {
-        let file = caller.host_path("--pcap", file)?;
+        let file = caller.file("--pcap", file)?;
         let most = one_parsed(matches, "pcap-size", "--pcap-size", parse_size)?;
         egress.capture = Some(Capture { file, most: most.unwrap_or(Capture::USUAL) });
     }

@@ -140,7 +140,7 @@ fn read_file(
     caller: &Surroundings,
     variables: &mut Variables,
 ) -> Result<(), CliError> {
-    let path = caller.host_path("--env-file", file)?;
+    let path = caller.file("--env-file", file)?;
     let bytes = read_bounded("--env-file", file, &path, MAX_FILE)?;
     let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
     for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {

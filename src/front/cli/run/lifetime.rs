@@ -74,7 +74,7 @@ pub(super) fn apply(
                 instead: "name a file; one that is called so is `./-`",
             });
         }
-        spec.lifetime.report = Some(caller.host_path("--report", file)?);
+        spec.lifetime.report = Some(caller.file("--report", file)?);
     }
     Ok(())
 }
