@@ -4,9 +4,12 @@
 //! Everything is a hard requirement of the crate: which rights exist is decided in the plan by the
 //! ABI, so a right that cannot be handled is a failure and never silently left out.
 
+use std::os::fd::BorrowedFd;
+
 use landlock::{
     ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, NetPort, PathBeneath,
-    Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
+    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreated, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, Scope,
 };
 use rustix::fs::{FileType, Mode, OFlags};
 
@@ -20,6 +23,34 @@ pub fn irrevocably_restrict(rules: &LandlockRules) -> Result<(), Failure> {
     let created = handled(rules, abi)?.create().map_err(|error| Failure::of(&error))?;
     let status =
         grant(created, rules, abi)?.restrict_self().map_err(|error| Failure::of(&error))?;
+    enforced(status)
+}
+
+/// Restricts a process of ours, and what it starts, to no file, and to nobody else's abstract sockets and processes. In
+/// `removes_in` it may remove files. `no_new_privs` must be set.
+pub fn irrevocably_restrict_helper(
+    abi: u32,
+    removes_in: Option<BorrowedFd<'_>>,
+) -> Result<(), Failure> {
+    let abi = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
+    let restrict = || {
+        let mut ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(abi))?;
+        let scopes = Scope::from_all(abi);
+        if !scopes.is_empty() {
+            ruleset = ruleset.scope(scopes)?;
+        }
+        let mut ruleset = ruleset.create()?;
+        if let Some(directory) = removes_in {
+            ruleset = ruleset.add_rule(PathBeneath::new(directory, AccessFs::RemoveFile))?;
+        }
+        ruleset.restrict_self()
+    };
+    enforced(restrict().map_err(|error: RulesetError| Failure::of(&error))?)
+}
+
+fn enforced(status: RestrictionStatus) -> Result<(), Failure> {
     match status.ruleset {
         RulesetStatus::FullyEnforced => Ok(()),
         partly => Err(Failure { errno: Errno::EOPNOTSUPP, said: format!("{partly:?}") }),

@@ -51,7 +51,7 @@ use crate::plan::facts::Controller;
 use crate::plan::step::{GroupLimit, GroupStep};
 use crate::spec::HostPath;
 use crate::spec::group::{CPU_PERIOD, CpuSet};
-use crate::sys::errno::{Errno, Result};
+use crate::sys::errno::{Errno, Failure, Result};
 use base::{Base, PATIENCE, remove_when_empty};
 use files::{open, open_directory, read, write};
 pub use freezer::{Freezer, Motion, is_frozen, wait_until_frozen};
@@ -68,27 +68,6 @@ const SANDBOX: &str = "sandbox";
 /// What a payload may make of groups in the run's, where it can make any: the kernel keeps memory for each, and
 /// whoever looks at them walks down.
 const MOST: [(&str, &str); 2] = [("cgroup.max.depth", "64"), ("cgroup.max.descendants", "1024")];
-
-/// Why a step failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Failure {
-    /// The errno.
-    pub errno: Errno,
-    /// What there is to say besides, often empty.
-    pub said: String,
-}
-
-impl From<Errno> for Failure {
-    fn from(errno: Errno) -> Self {
-        Self { errno, said: String::new() }
-    }
-}
-
-impl From<rustix::io::Errno> for Failure {
-    fn from(errno: rustix::io::Errno) -> Self {
-        Errno::from(errno).into()
-    }
-}
 
 /// The control group of a run, in the making and then whole.
 #[derive(Debug)]

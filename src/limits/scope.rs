@@ -20,9 +20,8 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::process::{Pid, geteuid};
 
 use super::dbus::{self, Message, Value};
-use super::group::Failure;
 use crate::spec::HostPath;
-use crate::sys::errno::{Errno, Result};
+use crate::sys::errno::{Errno, Failure, Result};
 
 /// How long the manager may take.
 const PATIENCE: Duration = Duration::from_secs(30);

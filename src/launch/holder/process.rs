@@ -5,10 +5,6 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, RulesetError, RulesetStatus, Scope,
-};
 use rustix::fs::{AtFlags, unlinkat};
 use rustix::net::SocketFlags;
 
@@ -16,7 +12,7 @@ use super::SOCKET;
 use super::serve::Holder;
 use super::start::{Space, Start, leave_launcher};
 use super::wire::{self, Answer, Failure};
-use crate::confine::capabilities;
+use crate::confine::{capabilities, landlock};
 use crate::net::{bridge, interface};
 use crate::spec::Capability;
 use crate::sys::clone::{self, CloneFlags};
@@ -142,23 +138,9 @@ fn confine(order: &Start<'_>, ends: &Ends) -> Result<()> {
     capabilities::irrevocably_drop_capabilities(&[keep]).map_err(|failure| failure.errno)?;
     process::set_dumpable(Dumpable::No)?;
     if let Some(abi) = order.landlock_abi {
-        restrict(abi, ends).map_err(|_| Errno::EPERM)?;
+        // No file but its own socket's, to remove it.
+        landlock::irrevocably_restrict_helper(abi, Some(ends.directory.as_fd()))
+            .map_err(|failure| failure.errno)?;
     }
     seccomp::irrevocably_install_filter(order.holder_filter)
-}
-
-/// No file but its own socket's, to remove it.
-fn restrict(abi: u32, ends: &Ends) -> std::result::Result<(), RulesetError> {
-    let abi = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi))?;
-    let scopes = Scope::from_all(abi);
-    if !scopes.is_empty() {
-        ruleset = ruleset.scope(scopes)?;
-    }
-    let own = PathBeneath::new(&ends.directory, AccessFs::RemoveFile);
-    let status = ruleset.create()?.add_rule(own)?.restrict_self()?;
-    debug_assert_eq!(status.ruleset, RulesetStatus::FullyEnforced);
-    Ok(())
 }

@@ -3,15 +3,11 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use landlock::{
-    ABI, Access, AccessFs, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetError,
-    RulesetStatus, Scope,
-};
 use rustix::fs::{Mode, OFlags};
 use rustix::process::Pid;
 
 use super::orders::{Order, teller};
-use crate::confine::capabilities;
+use crate::confine::{Failure, capabilities, landlock};
 use crate::launch::channel::Inside;
 use crate::launch::holder::receive;
 use crate::launch::sandbox::Failed;
@@ -277,8 +273,9 @@ type Refused = (Errno, String);
 
 fn give_up(landlock_abi: Option<u32>, launcher: Option<Pid>) -> std::result::Result<(), Refused> {
     let plain = |errno: Errno| (errno, String::new());
+    let said = |failure: Failure| (failure.errno, failure.said);
     process::irrevocably_set_no_new_privs().map_err(plain)?;
-    capabilities::irrevocably_drop_held().map_err(|failure| (failure.errno, failure.said))?;
+    capabilities::irrevocably_drop_held().map_err(said)?;
     process::set_dumpable(Dumpable::No).map_err(plain)?;
     if launcher.is_some() {
         process::set_parent_death_signal(Some(SignalNumber::KILL)).map_err(plain)?;
@@ -287,20 +284,6 @@ fn give_up(landlock_abi: Option<u32>, launcher: Option<Pid>) -> std::result::Res
         }
     }
     landlock_abi
-        .map_or(Ok(()), |abi| restrict(abi).map_err(|error| (Errno::EPERM, error.to_string())))
-}
-
-/// No file, and nobody else's abstract sockets or processes.
-fn restrict(abi: u32) -> std::result::Result<(), RulesetError> {
-    let abi = ABI::from(i32::try_from(abi).unwrap_or(i32::MAX));
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(abi))?;
-    let scopes = Scope::from_all(abi);
-    if !scopes.is_empty() {
-        ruleset = ruleset.scope(scopes)?;
-    }
-    let status = ruleset.create()?.restrict_self()?;
-    debug_assert_eq!(status.ruleset, RulesetStatus::FullyEnforced);
-    Ok(())
+        .map_or(Ok(()), |abi| landlock::irrevocably_restrict_helper(abi, None))
+        .map_err(said)
 }

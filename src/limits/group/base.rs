@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, flock, mkdirat, rmdir, unlinkat};
 
 use super::files::{open, open_directory, read, write};
-use super::{Failure, LEAF, PREFIX};
+use super::{LEAF, PREFIX};
 use crate::plan::facts::Controller;
 use crate::spec::HostPath;
-use crate::sys::errno::{Errno, Result};
+use crate::sys::errno::{Errno, Failure, Result};
 
 /// How long another run may hold the base, or a group may be busy with processes that have ended.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);

@@ -22,6 +22,17 @@ fn applies() -> bool {
     overlay_is_one_of(&[Overlay::Kernel, Overlay::Fuse])
 }
 
+/// Where `script` has changed the host, the current directory can be written; then what `more` prints.
+#[track_caller]
+fn writes_and(world: &World, script: &str, more: &str, prints: &str) {
+    passing(world)
+        .under(then_as_user(script))
+        .run(&format!("{WRITES}; {more}"))
+        .succeeds()
+        .stdout_is(&format!("{}\ninside\n{prints}", world.project().display()))
+        .stderr_is("");
+}
+
 /// In a world without a store in its home: the one in `/var/tmp` is used, and removed.
 fn with_the_store_of_the_user(world: &World, test: impl FnOnce(&str)) {
     let _one_at_a_time = STORE_OF_THE_USER.lock().unwrap_or_else(PoisonError::into_inner);
@@ -169,12 +180,7 @@ fn a_mount_below_the_current_directory_is_copy_on_write_too() {
     let world = World::new();
     world.folder("project/below");
     let script = "mount -t tmpfs t below; echo f >below/f; chmod 777 below";
-    passing(&world)
-        .under(then_as_user(script))
-        .run(&format!("{WRITES}; cat below/f; echo g >below/g; rm below/f; ls below"))
-        .succeeds()
-        .stdout_is(&format!("{}\ninside\nf\ng\n", world.project().display()))
-        .stderr_is("");
+    writes_and(&world, script, "cat below/f; echo g >below/g; rm below/f; ls below", "f\ng\n");
 }
 
 #[test]
@@ -184,12 +190,7 @@ fn a_home_on_its_own_mount_is_copy_on_write() {
     }
     let world = World::new();
     let script = "mount --bind \"$HOME\" \"$HOME\"; cd \"$PWD\"";
-    passing(&world)
-        .under(then_as_user(script))
-        .run(&format!("{WRITES}; touch ~/y && ls ~"))
-        .succeeds()
-        .stdout_is(&format!("{}\ninside\nproject\ny\n", world.project().display()))
-        .stderr_is("");
+    writes_and(&world, script, "touch ~/y && ls ~", "project\ny\n");
 }
 
 #[test]
@@ -200,11 +201,7 @@ fn a_home_that_is_read_only_is_copy_on_write() {
     let world = World::new();
     let script = "mount --bind \"$HOME\" \"$HOME\"; mount -o remount,bind,ro \"$HOME\"; cd \"$PWD\"; \
                   touch x 2>/dev/null && exit 1 || :";
-    let project = world.project().display().to_string();
-    with_the_store_of_the_user(&world, |_| {
-        let run = passing(&world).under(then_as_user(script));
-        run.run(WRITES).succeeds().stdout_is(&format!("{project}\ninside\n")).stderr_is("");
-    });
+    with_the_store_of_the_user(&world, |_| writes_and(&world, script, "true", ""));
 }
 
 #[test]

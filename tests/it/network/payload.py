@@ -53,44 +53,38 @@ def tunnel(host, port, to, name, waits=True):
         heard += peer.recv(4096) or b'\r\n\r\n'
     if waits:
         peer.sendall(then)
+    return served(peer)
+
+
+def served(peer):
+    text = until(peer, lambda text: b'\n' in text.partition(b'served')[2])
+    return 'served' + text.partition(b'served')[2].decode().rstrip()
+
+
+def until(peer, holds):
     text = b''
-    while b'\n' not in text.partition(b'served')[2]:
+    while not holds(text):
         more = peer.recv(4096)
         if not more:
             raise OSError('closed')
         text += more
-    return 'served' + text.partition(b'served')[2].decode().rstrip()
+    return text
 
 
 def frame(host, port, name):
     peer = socket.create_connection((host, int(port)), timeout=5)
     ask = b'GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
     peer.sendall(ask % name.encode())
-    text = b''
-    while b'\r\n\r\n' not in text:
-        more = peer.recv(4096)
-        if not more:
-            raise OSError('closed')
-        text += more
+    until(peer, lambda text: b'\r\n\r\n' in text)
     peer.sendall(b'\x81\x84\0\0\0\0ping')
-    while not text.endswith(b'ping'):
-        more = peer.recv(4096)
-        if not more:
-            raise OSError('closed')
-        text += more
+    until(peer, lambda text: text.endswith(b'ping'))
     return 'framed'
 
 
 def method(host, port, name, length):
     peer = socket.create_connection((host, int(port)), timeout=5)
     peer.sendall(b'%s / HTTP/1.1\r\nHost: %s\r\n\r\n' % (b'M' * int(length), name.encode()))
-    text = b''
-    while b'\n' not in text.partition(b'served')[2]:
-        more = peer.recv(4096)
-        if not more:
-            raise OSError('closed')
-        text += more
-    return 'served' + text.partition(b'served')[2].decode().rstrip()
+    return served(peer)
 
 
 def prior(host, port):
