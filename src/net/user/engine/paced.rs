@@ -1,8 +1,7 @@
 //! Whose turn it is to move bytes, where a rate is set.
 //!
-//! A flow that has more to move than its share lines up ([`Lane`]); each turn of the engine lets those that are first
-//! move a quantum, as long as there is credit. Without a rate nothing here does anything.
-//!
+//! A flow that has more to move than its share lines up ([`Lane`]), with those of the same sandbox; each turn of the
+//! engine lets those that are first move a quantum, as long as there is credit. Without a rate nothing here does anything.
 
 use std::net::SocketAddr;
 
@@ -120,10 +119,12 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     /// Puts a stream that wants a turn into the line.
     pub(super) fn line_up_stream(&mut self, token: Token) {
         let Some(pace) = &mut self.pace else { return };
-        let Some(shares) = self.streams.get(token).and_then(Stream::shares) else { return };
+        let Some(stream) = self.streams.get(token) else { return };
+        let whose = stream.ends().inside.ip();
+        let Some(shares) = stream.shares() else { return };
         for direction in [Direction::Up, Direction::Down] {
             if shares.of(direction).lines_up() {
-                pace.lane(direction).join(number(Source::Stream(token)));
+                pace.lane(direction).join(number(Source::Stream(token)), whose);
             }
         }
     }
@@ -132,20 +133,22 @@ impl<E: Egress, D: Dial> Engine<E, D> {
     pub(super) fn line_up_datagrams(&mut self, token: Token) {
         let Some(pace) = &mut self.pace else { return };
         let Some(flow) = self.datagrams.get(token) else { return };
+        let whose = flow.ends().inside.ip();
         let Some(queue) = &mut flow.paced else { return };
         for direction in [Direction::Up, Direction::Down] {
             if queue.shares.of(direction).lines_up() {
-                pace.lane(direction).join(number(Source::Datagrams(token)));
+                pace.lane(direction).join(number(Source::Datagrams(token)), whose);
             }
         }
     }
 
     /// The same for clients' datagrams at a published port; nothing is left to do at once.
     pub(super) fn line_up_door(&mut self, door: usize) -> bool {
+        let Some(whose) = self.doors.leads_to(door) else { return false };
         if let (Some(pace), Some(share)) = (&mut self.pace, self.doors.share(door)) {
             share.want();
             if share.lines_up() {
-                pace.down.join(number(Source::Door(door)));
+                pace.down.join(number(Source::Door(door)), whose);
             }
         }
         false
@@ -164,22 +167,23 @@ impl<E: Egress, D: Dial> Engine<E, D> {
         self.tidy();
         for direction in [Direction::Up, Direction::Down] {
             while let Some(pace) = &mut self.pace
-                && let Some((flow, was_fresh)) = pace.lane(direction).next(self.now)
+                && let Some(turn) = pace.lane(direction).next(self.now)
             {
-                let source = Source::from_bits(epoll::EventData::new_u64(flow));
+                let source = Source::from_bits(epoll::EventData::new_u64(turn.flow));
                 let quantum = pace.lane(direction).quantum();
                 let Some(share) = self.share(source, direction) else {
                     if let Some(pace) = &mut self.pace {
-                        pace.lane(direction).was_nobody(was_fresh);
+                        pace.lane(direction).was_nobody(turn);
                     }
                     continue;
                 };
                 share.begin(quantum);
                 self.take_turn(source, direction);
                 // It may be gone now.
-                let stays = self.share(source, direction).is_some_and(|share| share.end(was_fresh));
+                let share = self.share(source, direction);
+                let stays = share.is_some_and(|share| share.end(turn.was_fresh));
                 if let (true, Some(pace)) = (stays, &mut self.pace) {
-                    pace.lane(direction).again(flow);
+                    pace.lane(direction).again(turn);
                 }
             }
         }

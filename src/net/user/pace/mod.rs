@@ -3,13 +3,14 @@
 //! # Theory of operation
 //!
 //! ```text
-//! flows that have something to move ──▶ fresh ─╮ one of each in turn,
-//!           ╰── had a turn already ───▶ waiting ┴▶ as long as the bucket has credit
+//! flows that have something to move ──▶ fresh ─╮ one of each in turn,    ╭▶ members in turn, the same way,
+//!           ╰── had a turn already ───▶ waiting ┴▶ for each member ───────┴▶ as long as the bucket has credit
 //! ```
 //!
-//! Each direction is a [`Lane`]: a bucket of credit and the flows that wait for some. A flow moves bytes only in its
+//! Each direction is a [`Lane`]: a bucket of credit and the flows that wait for some, those of each sandbox behind the
+//! link in a line of their own. A flow moves bytes only in its
 //! turn, which gives it a quantum of bytes ([`Share`]); who has more goes to the end of the line (deficit round robin).
-//! So every connection gets the same, and none more than the rate. Who was idle comes before those that always
+//! So every sandbox gets the same, in it every connection, and none more than the rate. Who was idle comes before those that always
 //! have something, one turn long, and then waits behind them: a keystroke or an echo is not kept waiting by downloads.
 //!
 //! Nothing of a TCP connection is dropped: what is not read from a socket, or has no room in the ring, closes the window
@@ -28,11 +29,13 @@
 //!   comes whether there is credit or not: so it holds back the next question, by as much time.
 
 pub mod bucket;
+pub mod lane;
+mod line;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use bucket::Bucket;
+pub use lane::{Lane, Turn};
 
 use super::ring::size_for;
 use crate::spec::net::Rate;
@@ -77,131 +80,6 @@ fn bytes_as_long(down: usize, rate: Rate) -> usize {
     let bytes =
         u128::try_from(down).unwrap_or(0) * u128::from(rate.up) / u128::from(rate.down.max(1));
     usize::try_from(bytes).unwrap_or(usize::MAX)
-}
-
-/// One direction. Flows are known by the number that their events have.
-#[derive(Debug)]
-pub struct Lane {
-    bucket: Bucket,
-    /// Of its credit, what passes out of turn while others wait: half.
-    aside: Bucket,
-    /// Bytes of a turn.
-    quantum: usize,
-    /// Credit that is worth waking up for.
-    worth: usize,
-    /// What may be owed for what does not wait.
-    deep: usize,
-    fresh: VecDeque<u64>,
-    waiting: VecDeque<u64>,
-    fresh_is_next: bool,
-}
-
-impl Lane {
-    fn new(rate: u64, now: Instant) -> Self {
-        let tick = bytes_in(rate, Duration::from_millis(1)).max(PACKET);
-        let deep = bytes_in(rate, BURST).max(0x1_0000);
-        Self {
-            bucket: Bucket::new(rate, bytes_in(rate, BURST).max(2 * PACKET), now),
-            aside: Bucket::new(rate / 2, deep, now),
-            quantum: tick.min(64 << 10),
-            worth: tick,
-            deep,
-            fresh: VecDeque::new(),
-            waiting: VecDeque::new(),
-            fresh_is_next: true,
-        }
-    }
-
-    /// How many stand in the line, those included that are gone meanwhile.
-    pub fn len(&self) -> usize {
-        self.fresh.len() + self.waiting.len()
-    }
-
-    /// Leaves those in the line of whom this holds.
-    pub fn retain(&mut self, stays: impl Fn(u64) -> bool) {
-        self.fresh.retain(|flow| stays(*flow));
-        self.waiting.retain(|flow| stays(*flow));
-    }
-
-    /// Puts a flow that was idle into the line.
-    pub fn join(&mut self, flow: u64) {
-        self.fresh.push_back(flow);
-    }
-
-    /// Puts one that had its turn behind all others.
-    pub fn again(&mut self, flow: u64) {
-        self.waiting.push_back(flow);
-    }
-
-    /// Whose turn it is, and whether it was idle before; nobody's when there is no credit.
-    pub fn next(&mut self, now: Instant) -> Option<(u64, bool)> {
-        self.fill(now);
-        if !self.bucket.has_credit() {
-            return None;
-        }
-        let is_fresh = match (self.fresh.is_empty(), self.waiting.is_empty()) {
-            (false, false) => self.fresh_is_next,
-            (is_none, _) => !is_none,
-        };
-        self.fresh_is_next = !is_fresh;
-        let line = if is_fresh { &mut self.fresh } else { &mut self.waiting };
-        line.pop_front().map(|flow| (flow, is_fresh))
-    }
-
-    /// The one whose turn it was is gone: the next of the same line has it.
-    pub fn was_nobody(&mut self, was_fresh: bool) {
-        self.fresh_is_next = was_fresh;
-    }
-
-    /// Notes that so many bytes have passed.
-    pub fn spend(&mut self, bytes: usize) {
-        self.bucket.spend(bytes);
-    }
-
-    /// Whether something small may pass out of turn.
-    pub fn may_pass(&mut self, now: Instant) -> bool {
-        self.fill(now);
-        let is_free = self.is_empty() && self.bucket.has_credit();
-        let may =
-            is_free && !self.aside.owes_more_than(self.deep) || self.aside.credit() >= CONNECTION;
-        may && !self.bucket.owes_more_than(self.deep)
-    }
-
-    /// What is owed aside is paid by half of the rate, and turns have the other.
-    fn fill(&mut self, now: Instant) {
-        let parts = if self.aside.owes_more_than(0) { 2 } else { 1 };
-        self.bucket.fill_part(now, parts);
-        self.aside.fill(now);
-    }
-
-    /// Notes that so many bytes have passed out of turn.
-    pub fn spend_aside(&mut self, bytes: usize) {
-        self.bucket.spend(bytes);
-        if self.aside.credit() >= bytes {
-            self.aside.spend(bytes);
-        }
-    }
-
-    /// Notes that so many bytes have passed whether they might or not.
-    pub fn owe(&mut self, bytes: usize) {
-        self.bucket.spend(self.aside.credit().min(bytes));
-        self.aside.spend(bytes);
-    }
-
-    /// Bytes of a turn.
-    pub fn quantum(&self) -> usize {
-        self.quantum
-    }
-
-    /// Whether nobody waits.
-    pub fn is_empty(&self) -> bool {
-        self.fresh.is_empty() && self.waiting.is_empty()
-    }
-
-    /// When the next turn is, where somebody waits.
-    fn deadline(&self) -> Option<Instant> {
-        (!self.is_empty()).then(|| self.bucket.when(self.worth))
-    }
 }
 
 /// Both directions.

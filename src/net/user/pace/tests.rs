@@ -1,37 +1,58 @@
 //! What a lane lets through, and in which order.
 
+use std::net::IpAddr;
+
 use super::*;
 use proptest::prelude::*;
 
-/// Flows that want to move pieces of a size all the time, for a span: what each moved.
-fn contend(rate: u64, sizes: &[usize], span: Duration) -> Vec<usize> {
+const ONE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 2));
+const OTHER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 9, 0, 3));
+
+/// Flows of members that want to move pieces of a size all the time, for a span: what each moved.
+fn contend(rate: u64, flows: &[(IpAddr, usize)], span: Duration) -> Vec<usize> {
     let begin = Instant::now();
     let mut lane = Lane::new(rate, begin);
-    let mut shares: Vec<Share> = sizes.iter().map(|_| Share::default()).collect();
-    let mut moved = vec![0; sizes.len()];
+    let mut shares: Vec<Share> = flows.iter().map(|_| Share::default()).collect();
+    let mut moved = vec![0; flows.len()];
     for (flow, share) in (0..).zip(&mut shares) {
         share.want();
         assert!(share.lines_up());
-        lane.join(flow);
+        lane.join(flow, flows[usize::try_from(flow).unwrap()].0);
     }
     let mut now = begin;
     while now < begin + span {
-        while let Some((flow, was_fresh)) = lane.next(now) {
-            let at = usize::try_from(flow).unwrap();
+        while let Some(turn) = lane.next(now) {
+            let at = usize::try_from(turn.flow).unwrap();
             let quantum = lane.quantum();
             let share = &mut shares[at];
             share.begin(quantum);
             while share.room(0) > 0 {
-                share.spend(sizes[at]);
-                lane.spend(sizes[at]);
-                moved[at] += sizes[at];
+                share.spend(flows[at].1);
+                lane.spend(flows[at].1);
+                moved[at] += flows[at].1;
             }
-            assert!(share.end(was_fresh));
-            lane.again(flow);
+            assert!(share.end(turn.was_fresh));
+            lane.again(turn);
         }
         now = lane.deadline().unwrap();
     }
     moved
+}
+
+/// All turns that there are now, each of so many bytes.
+fn turns(lane: &mut Lane, now: Instant, bytes: usize) -> Vec<Turn> {
+    let next = || lane.next(now).inspect(|_| lane.spend(bytes));
+    std::iter::from_fn(next).collect()
+}
+
+/// Flows that had turns already.
+fn bulk(lane: &mut Lane, flows: std::ops::RangeInclusive<u64>, now: Instant) {
+    let count = flows.clone().count();
+    flows.for_each(|flow| lane.join(flow, ONE));
+    let turns: Vec<Turn> = (0..count).map(|_| lane.next(now).unwrap()).collect();
+    turns.iter().for_each(|turn| lane.again(*turn));
+    // The next is one that was idle, where there is one.
+    lane.was_nobody(Turn { was_fresh: true, ..turns[0] });
 }
 
 proptest! {
@@ -42,7 +63,8 @@ proptest! {
         sizes in proptest::collection::vec(29_usize..65_536, 1..12),
     ) {
         let span = Duration::from_secs(20);
-        let moved = contend(rate, &sizes, span);
+        let flows: Vec<_> = sizes.iter().map(|size| (ONE, *size)).collect();
+        let moved = contend(rate, &flows, span);
         let (all, most) = (moved.iter().sum::<usize>(), bytes_in(rate, span));
         let slack = bytes_in(rate, BURST) + 2 * PACKET + 0x1_0000 + 65_536;
         prop_assert!(all <= most + slack, "{all} {most}");
@@ -52,18 +74,106 @@ proptest! {
             prop_assert!(moved.abs_diff(fair) <= 2 * size + 0x2_0000 + fair / 50, "{moved} of {fair}");
         }
     }
+
+    #[test]
+    fn each_member_gets_the_same_share_by_however_many_flows(
+        rate in 1_000_000_u64..1_000_000_000,
+        members in proptest::collection::vec((1_usize..60, 29_usize..65_536), 1..6),
+    ) {
+        let span = Duration::from_secs(20);
+        let address = |who: usize| IpAddr::from([10, 9, 0, u8::try_from(who).unwrap() + 2]);
+        let each = members.iter().enumerate();
+        let flows: Vec<(IpAddr, usize)> =
+            each.flat_map(|(who, (count, size))| vec![(address(who), *size); *count]).collect();
+        let moved = contend(rate, &flows, span);
+        let fair = moved.iter().sum::<usize>() / members.len();
+        for (who, (_, size)) in members.iter().enumerate() {
+            let its = flows.iter().zip(&moved).filter(|((whose, _), _)| *whose == address(who));
+            let its: usize = its.map(|(_, moved)| moved).sum();
+            prop_assert!(its.abs_diff(fair) <= 2 * size + 0x2_0000 + fair / 50, "{its} of {fair}");
+        }
+    }
+}
+
+#[test]
+fn members_take_turns_however_many_flows_they_have() {
+    let now = Instant::now();
+    let mut lane = Lane::new(1_000_000_000, now);
+    (0..100).for_each(|flow| lane.join(flow, ONE));
+    lane.join(100, OTHER);
+    let mut whose = Vec::new();
+    for _ in 0..12 {
+        let turn = lane.next(now).unwrap();
+        lane.spend(lane.quantum());
+        whose.push(turn.member);
+        lane.again(turn);
+    }
+    // Once both had a first one.
+    let (_, rest) = whose.split_at(4);
+    assert!(rest.windows(2).all(|two| two[0] != two[1]), "{whose:?}");
+    // Who moves little has as many as it takes for the same.
+    lane.join(101, OTHER);
+    let small = std::iter::from_fn(|| {
+        let turn = lane.next(now)?;
+        lane.spend(if turn.member == OTHER { lane.quantum() / 4 } else { lane.quantum() });
+        lane.again(turn);
+        Some(turn.member)
+    });
+    let small: Vec<_> = small.take(20).collect();
+    assert_eq!(small.iter().filter(|member| **member == OTHER).count(), 16, "{small:?}");
+}
+
+#[test]
+fn who_sends_by_a_new_flow_each_time_has_no_more_than_its_part() {
+    let begin = Instant::now();
+    let mut lane = Lane::new(8_000_000, begin);
+    let (mut now, mut large, mut usual) = (begin, 0_usize, 0_usize);
+    lane.join(0, OTHER);
+    for flow in 1..200_000 {
+        if large + usual > 20_000_000 {
+            break;
+        }
+        // A datagram of the largest size, whose flow is never seen again.
+        lane.join(flow, ONE);
+        while let Some(turn) = lane.next(now) {
+            if turn.member == ONE {
+                lane.spend(65_535);
+                large += 65_535;
+            } else {
+                lane.spend(1500);
+                usual += 1500;
+                lane.again(turn);
+            }
+        }
+        now += Duration::from_millis(10);
+    }
+    assert!(large.abs_diff(usual) < 1_000_000, "{large} {usual}");
+}
+
+#[test]
+fn members_that_nobody_knows_share_what_one_has_and_are_forgotten() {
+    let now = Instant::now();
+    let mut lane = Lane::new(1_000_000_000, now);
+    for number in 0..5000_u32 {
+        lane.join(number.into(), IpAddr::V4((0x0a09_0000 + number).into()));
+    }
+    assert_eq!((lane.len(), lane.members()), (5000, 1025));
+    assert_eq!(turns(&mut lane, now, 40).len(), 5000);
+    assert!(lane.is_empty());
+    lane.retain(|_| true);
+    // The one whose turn has begun.
+    assert_eq!(lane.members(), 1);
 }
 
 #[test]
 fn who_was_idle_comes_first_once_and_then_waits_as_everybody() {
     let now = Instant::now();
     let mut lane = Lane::new(1_000_000, now);
-    for bulk in 1..=8 {
-        lane.again(bulk);
-    }
-    lane.join(100);
-    lane.join(101);
-    let order: Vec<_> = std::iter::from_fn(|| lane.next(now)).take(5).collect();
+    bulk(&mut lane, 1..=8, now);
+    lane.join(100, ONE);
+    lane.join(101, ONE);
+    let order = std::iter::from_fn(|| lane.next(now)).take(5);
+    let order: Vec<_> = order.map(|turn| (turn.flow, turn.was_fresh)).collect();
     assert_eq!(order, [(100, true), (1, false), (101, true), (2, false), (3, false)]);
     // Its turn used or not, it stands behind the others once.
     let mut share = Share::default();
@@ -160,21 +270,21 @@ fn long_answers_hold_back_the_next_question() {
 fn who_is_gone_has_no_turn_and_takes_none_away() {
     let now = Instant::now();
     let mut lane = Lane::new(1_000_000, now);
+    bulk(&mut lane, 2..=2, now);
     for gone in 100..200 {
-        lane.join(gone);
+        lane.join(gone, ONE);
     }
-    lane.join(1);
-    lane.again(2);
+    lane.join(1, ONE);
     let mut order = Vec::new();
-    while let Some((flow, was_fresh)) = lane.next(now) {
-        if flow >= 100 {
-            lane.was_nobody(was_fresh);
+    while let Some(turn) = lane.next(now) {
+        if turn.flow >= 100 {
+            lane.was_nobody(turn);
         } else {
-            order.push(flow);
+            order.push(turn.flow);
         }
     }
     assert_eq!(order, [1, 2]);
-    (0..10).for_each(|flow| lane.join(flow));
+    (0..10).for_each(|flow| lane.join(flow, ONE));
     lane.retain(|flow| flow % 2 == 0);
     assert_eq!(lane.len(), 5);
 }
@@ -184,16 +294,16 @@ fn a_flood_of_what_is_small_leaves_half_to_those_in_the_line() {
     let begin = Instant::now();
     let mut lane = Lane::new(1_000_000, begin);
     let (mut small, mut turns, mut now) = (0, 0, begin);
-    lane.again(1);
+    lane.join(1, ONE);
     while now < begin + Duration::from_secs(20) {
         while lane.may_pass(now) {
             lane.spend_aside(180);
             small += 180;
         }
-        while let Some((flow, _)) = lane.next(now) {
+        while let Some(turn) = lane.next(now) {
             lane.spend(1500);
             turns += 1500;
-            lane.again(flow);
+            lane.again(turn);
         }
         now += Duration::from_millis(1);
     }
@@ -205,17 +315,17 @@ fn a_flood_of_what_is_small_leaves_half_to_those_in_the_line() {
 fn what_is_owed_is_paid_by_half_the_rate_and_turns_have_the_other() {
     let begin = Instant::now();
     let mut lane = Lane::new(1_000_000, begin);
-    lane.again(1);
+    lane.join(1, ONE);
     lane.owe(5_000_000);
     let (mut turns, mut now) = (0, begin);
     let mut pass = |lane: &mut Lane, seconds| {
         let until = now + Duration::from_secs(seconds);
         let before = turns;
         while now < until {
-            while let Some((flow, _)) = lane.next(now) {
+            while let Some(turn) = lane.next(now) {
                 lane.spend(1500);
                 turns += 1500;
-                lane.again(flow);
+                lane.again(turn);
             }
             now += Duration::from_millis(1);
         }

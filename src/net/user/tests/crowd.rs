@@ -9,17 +9,17 @@ use super::*;
 const MOST: Most = Most { streams: 1000, dialling: 40, datagrams: 64 };
 
 /// Addresses of two members.
-const GREEDY: &str = "10.0.2.100";
-const OTHER: &str = "10.0.2.101";
+pub(super) const GREEDY: &str = "10.0.2.100";
+pub(super) const OTHER: &str = "10.0.2.101";
 
 /// An engine of a network, or of one sandbox.
 fn made(network: Option<&'static str>) -> Made {
     Made { most: MOST, rate: None, network, memory: None }
 }
 
-const SHARED: Option<&str> = Some("10.0.2.0/24");
+pub(super) const SHARED: Option<&str> = Some("10.0.2.0/24");
 
-fn with_both() {
+pub(super) fn with_both() {
     let own = Changes::default().add_address(index("tun0").unwrap(), ip(OTHER), 24);
     own.apply().unwrap();
 }
@@ -145,6 +145,14 @@ fn connections_that_nobody_answers_leave_room_for_those_of_others() {
     });
 }
 
+/// A connection.
+pub(super) fn connected(from: &str, to: SocketAddr) -> TcpStream {
+    let socket = ask_for(from, to);
+    assert!(stands(&socket, Duration::from_secs(20)));
+    rustix::io::ioctl_fionbio(&socket, false).unwrap();
+    TcpStream::from(socket)
+}
+
 /// Connections to somebody who does not read, each full. They are reset when they are dropped.
 fn full(from: &str, count: usize) -> Vec<TcpStream> {
     let open = |_| {
@@ -162,10 +170,7 @@ fn full(from: &str, count: usize) -> Vec<TcpStream> {
 /// Connects to somebody who gives back what is looked at, and to somebody who gives back anything, and uses both.
 fn uses_both(from: &str) {
     for port in [7, LOOKED_AT] {
-        let socket = ask_for(from, at(V4, port));
-        assert!(stands(&socket, Duration::from_secs(20)));
-        rustix::io::ioctl_fionbio(&socket, false).unwrap();
-        let mut stream = TcpStream::from(socket);
+        let mut stream = connected(from, at(V4, port));
         stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let sent = [b"ok".to_vec(), pattern(200_000)].concat();
         let mut writer = stream.try_clone().unwrap();
@@ -219,10 +224,7 @@ fn is_answered(stream: &mut TcpStream) {
 
 /// A connection to who gives everything back. It is reset when it is dropped.
 fn echoes(from: &str) -> TcpStream {
-    let socket = ask_for(from, at(V4, 7));
-    assert!(stands(&socket, Duration::from_secs(20)));
-    rustix::io::ioctl_fionbio(&socket, false).unwrap();
-    let mut stream = TcpStream::from(socket);
+    let mut stream = connected(from, at(V4, 7));
     rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
     is_answered(&mut stream);
     stream

@@ -96,11 +96,16 @@ fn what_is_written_last_leaves_though_the_payload_has_ended() {
 struct Downloads(Arc<Vec<AtomicUsize>>, Arc<AtomicUsize>, Vec<thread::JoinHandle<()>>);
 
 fn downloads(flows: usize) -> Downloads {
-    let counts: Arc<Vec<AtomicUsize>> = Arc::new((0..flows).map(|_| AtomicUsize::new(0)).collect());
+    downloads_of(&vec![crowd::GREEDY; flows])
+}
+
+/// One from each of these addresses.
+fn downloads_of(whose: &[&str]) -> Downloads {
+    let counts: Arc<Vec<AtomicUsize>> = Arc::new(whose.iter().map(|_| 0.into()).collect());
     let over = Arc::new(AtomicUsize::new(0));
-    let threads = (0..flows).map(|flow| {
+    let threads = whose.iter().enumerate().map(|(flow, from)| {
         let (counts, over) = (Arc::clone(&counts), Arc::clone(&over));
-        let mut stream = TcpStream::connect(at(V4, 19)).unwrap();
+        let mut stream = crowd::connected(from, at(V4, 19));
         // Its end is a reset: else what is under way to it then has nobody to take it.
         rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO)).unwrap();
         thread::spawn(move || {
@@ -188,6 +193,46 @@ fn downloads_share_the_rate_and_a_short_question_does_not_wait_for_them() {
         assert!(each.iter().all(|bytes| (80_000..125_000).contains(bytes)), "{each:?}");
         assert!(sum(&counts) <= most(4_000_000, span), "{} {span:?}", sum(&counts));
     });
+}
+
+/// What one download of somebody gets while twenty of another get a megabyte.
+fn beside_twenty(name: &str, network: Option<&'static str>, other: &str) {
+    let outside = || {
+        source(at(V4, 19));
+        (Vec::new(), nobody())
+    };
+    let (most, rate) = rate("8M");
+    between_made(name, Made { most, rate, network, memory: None }, outside, || {
+        crowd::with_both();
+        let whose = [vec![crowd::GREEDY; 20], vec![other]].concat();
+        let Downloads(counts, over, threads) = downloads_of(&whose);
+        let (greedy, one) = counts.split_at(20);
+        // All are under way, and nothing of the begin is left.
+        while counts.iter().any(|count| count.load(Ordering::Relaxed) < 20_000) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let (before, until) = (sum(one), sum(greedy) + 1_000_000);
+        while sum(greedy) < until {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let got = sum(one) - before;
+        over.store(1, Ordering::Relaxed);
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let fair = if network.is_some() { 800_000..1_250_000 } else { 30_000..80_000 };
+        assert!(fair.contains(&got), "{got}");
+    });
+}
+
+#[test]
+fn a_member_with_many_connections_has_no_more_of_the_rate_than_one_with_one() {
+    let name = "paced::a_member_with_many_connections_has_no_more_of_the_rate_than_one_with_one";
+    beside_twenty(name, crowd::SHARED, crowd::OTHER);
+}
+
+#[test]
+fn in_one_sandbox_all_connections_have_the_same_of_the_rate() {
+    let name = "paced::in_one_sandbox_all_connections_have_the_same_of_the_rate";
+    beside_twenty(name, None, crowd::GREEDY);
 }
 
 #[test]
