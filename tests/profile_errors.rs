@@ -169,7 +169,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     ("[root]\nhome = 'hidden'", "`hidden` cannot be in `home`", ""),
     ("[root]\nshm-size = 0", "`0` cannot be in `shm-size`: it must be more than 0", ""),
-    ("[root]\nshm-size = -5", "`-5` cannot be in `shm-size`: it is not a size", ""),
+    ("[root]\nshm-size = -5", "`-5` cannot be in `shm-size`: it must be more than 0", ""),
     ("[root]\ntmpfs-size = '5x'", "`5x` cannot be in `tmpfs-size`", "a size is a number of bytes"),
     (
         "[paths]\nread = ['x']",

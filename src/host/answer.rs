@@ -49,6 +49,7 @@ impl Probe {
         if needs.settings {
             self.settings()?;
             self.ways()?;
+            self.commands();
         }
         if needs.other_homes {
             self.other_homes()?;

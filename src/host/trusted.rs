@@ -1,5 +1,5 @@
 //! What later runs of bryo trust where it lies in places that a run writes: the folders of its settings, and the links on
-//! the way to them and to the stores.
+//! the way to them and to the stores; and what the caller trusts: bryo's own file, and the directories of `PATH`.
 //!
 //! # Theory of operation
 //! A mask keeps a directory in its place, and the directories above it; nothing keeps a link, which stands in a
@@ -61,6 +61,22 @@ impl Probe {
         }
         self.facts.ways = ways;
         Ok(())
+    }
+
+    /// Where programs come from that the caller starts by name, and this one.
+    pub fn commands(&mut self) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let here = self.facts.caller.workdir.path().map(|here| here.as_path().to_owned());
+        let mut found: Vec<HostPath> = Vec::new();
+        for directory in std::env::split_paths(&path) {
+            // An empty one, and a relative one, is looked up from the current directory.
+            let whole =
+                here.as_ref().map_or_else(|| directory.clone(), |here| here.join(&directory));
+            found.extend(HostPath::new(whole).ok().filter(|whole| !found.contains(whole)));
+        }
+        self.facts.commands = found.iter().map(way).collect();
+        let own = std::env::current_exe().ok().filter(|own| own.is_file());
+        self.facts.own_file = own.and_then(|own| HostPath::new(own).ok());
     }
 
     /// Where runs look for settings: this one, and others of the caller with other variables.

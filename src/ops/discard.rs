@@ -191,9 +191,20 @@ fn result(path: &HostPath, forgot: Forgot, record: &Record) -> Result<(), OpsErr
     let (path, id) = (path.clone(), record.id);
     match forgot {
         Forgot::Path => Ok(()),
-        Forgot::Nothing => Err(OpsError::NotChanged { path, id }),
+        Forgot::Nothing => {
+            let meant = shown_at(&path, record);
+            Err(OpsError::NotChanged { path, id, meant })
+        }
         Forgot::Within(above) => Err(OpsError::Within { path, above }),
     }
+}
+
+/// What of the host a copy-on-write volume showed at a path inside.
+fn shown_at(path: &HostPath, record: &Record) -> Option<HostPath> {
+    let layers = record.layers.iter().map(|layer| &layer.layer);
+    let mut volumes =
+        layers.filter_map(|layer| Some((layer.at.same_on_host(), layer.over.as_ref()?)));
+    volumes.find_map(|(at, over)| path.moved(&at, over).filter(|meant| meant != path))
 }
 
 /// One sandbox, in the answer for programs.

@@ -236,6 +236,8 @@ pub enum OpsError {
         path: HostPath,
         /// The sandbox.
         id: SandboxId,
+        /// What a volume showed there, whose name its changes have.
+        meant: Option<HostPath>,
     },
     /// What is above it has to be dropped.
     #[error("cannot discard `{path}` alone: the sandbox has no directory `{above}` any more")]
@@ -293,6 +295,10 @@ impl Explain for OpsError {
             Self::ApplyHalted { id, named, .. } => Some(go_on_applying(*id, *named)),
             Self::Export(error) => error.hint(),
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
+            Self::NotChanged { id, meant: Some(meant), .. } => Some(format!(
+                "changes have the names of the host: bryo discard {id} {}",
+                shell_quote(meant.as_path())
+            )),
             Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
             Self::Within { above, .. } => Some(discards(above)),
             Self::NotPublished { .. }

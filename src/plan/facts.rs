@@ -61,6 +61,12 @@ pub struct Facts {
     /// settings are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub ways: Vec<Way>,
+    /// Directories of the caller's `PATH`, from which programs are started by name: probed as the settings are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<Way>,
+    /// The file of this bryo; none where it runs from memory. Probed as the settings are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub own_file: Option<HostPath>,
     /// What earlier runs could write, as the stores have it: where a place was reached through a link.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<Written>,

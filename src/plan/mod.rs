@@ -113,6 +113,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     spec.passed_over.iter().for_each(|file| draft.notice(Notice::PassedOver(file.clone())));
     draft.warn(facts, &rules);
     draft.tell_of_secrets_to_come(facts, &rules);
+    trusted::tell_of_programs(facts, &rules, &mut draft);
     if spec.rootfs.base == Base::Host {
         draft.tell_of_absent(&rules);
     }

@@ -221,6 +221,13 @@ impl fmt::Display for Notice {
             }
             Self::MadeSettings(path) => made_settings(path, f),
             Self::SecretsToCome(path) => secrets_to_come(path, f),
+            Self::OwnFileWritten(path) => {
+                write!(
+                    f,
+                    "this bryo, `{path}`, can be written: what you start as it later may be another program"
+                )
+            }
+            Self::CommandsWritten(paths) => commands_written(paths, f),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
             Self::Fuse { at, why, file } => {
                 write!(f, "`{at}` is served by fuse-overlayfs, which is slower: {why}")?;
@@ -252,6 +259,20 @@ fn made_settings(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn read_only_file(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{path}` is read-only: it cannot be copied on write, and is too large to copy")
+}
+
+fn commands_written(paths: &[HostPath], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Directories that are named, where there are more.
+    const NAMED: usize = 3;
+    let named = quoted(&paths[..paths.len().min(NAMED)]).join(", ");
+    let more = match paths.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    write!(
+        f,
+        "your PATH has {named}{more}, which can be written: other programs execute what is put there"
+    )
 }
 
 fn unsuitable(path: &HostPath, kind: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {

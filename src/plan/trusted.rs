@@ -6,13 +6,17 @@
 //!   had for a link on the way to it: over a link nothing is mounted, and a mount over its directory would show that
 //!   directory, which is to be written. So what holds such a link cannot be written.
 //! - A mount of the host's may show the folder at another place, which is kept as the first.
+//! - Programs are not kept: where somebody builds, they are what is to be written. It is told where one may be started by its
+//!   name afterwards.
 //! - Nested namespaces could undo the mounts that keep it, so they are refused around it.
 
 use std::borrow::Cow;
 
+use super::draft::Draft;
 use super::error::PlanError;
-use super::facts::{Facts, Kind, Match};
+use super::facts::{Facts, Kind, Match, Way};
 use super::places::hide;
+use super::step::Notice;
 use super::twins;
 use super::view::{Rank, Rule, Rules, View};
 use crate::spec::{HostPath, SandboxPath, Spec};
@@ -53,6 +57,28 @@ pub(super) fn trusted_rules(
         refuse_ways(spec, facts, rules, (at, from))?;
     }
     Ok(())
+}
+
+/// Tells what the caller may start later that the payload can put there: bryo itself, and programs by their names.
+pub(super) fn tell_of_programs(facts: &Facts, rules: &Rules, draft: &mut Draft) {
+    let is_written = |path: &HostPath| {
+        let mut written = rules.iter().filter(|rule| rule.view == View::Write);
+        written.any(|rule| {
+            path.moved(&rule.from, &rule.at).is_some_and(|place| decides(rules, &place, &rule.at))
+        })
+    };
+    if let Some(own) = facts.own_file.as_ref().filter(|own| is_written(own)) {
+        draft.notice(Notice::OwnFileWritten(own.clone()));
+    }
+    let is_theirs = |way: &&Way| {
+        let mut links = way.links.iter().filter_map(HostPath::parent);
+        way.end.as_ref().is_some_and(is_written) || links.any(|around| is_written(&around))
+    };
+    let directories: Vec<HostPath> =
+        facts.commands.iter().filter(is_theirs).map(|way| way.name.clone()).collect();
+    if !directories.is_empty() {
+        draft.notice(Notice::CommandsWritten(directories));
+    }
 }
 
 /// Whether a place is seen as what stands at `at` is, and is written with it.

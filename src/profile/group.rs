@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Located;
 use super::read::Cursor;
 use super::settings::Ceiling;
-use super::value::{ValueError, parse_size};
+use super::value::{ValueError, is_negative, parse_size};
 use crate::spec::group::{Bound, CPU_PERIOD, CpuSet, Group, IoMax, IoRates};
 use crate::spec::rootfs::Pattern;
 use crate::spec::{Need, Text};
@@ -175,6 +175,9 @@ pub fn parse_cpus(text: &str) -> Result<u64, ValueError> {
     const DIGITS: usize = 5;
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_negative(text) {
+        return Err(ValueError::Zero);
+    }
     if whole.is_empty() && part.is_empty() || !digits(whole) || !digits(part) || part.len() > DIGITS
     {
         return Err(ValueError::NotCpus);
@@ -249,10 +252,11 @@ mod tests {
             assert_eq!(parse_cpus(text), Ok(time), "{text}");
             assert_eq!(parse_cpus(&cpus(time)), Ok(time), "{text}");
         }
-        for bad in ["", ".", "1,5", "-1", "1e1", "1.000001", "a", " 1", "+1", "0x1", "1.5.0"] {
+        for bad in ["", ".", "1,5", "1e1", "1.000001", "a", " 1", "+1", "0x1", "1.5.0"] {
             assert_eq!(parse_cpus(bad), Err(ValueError::NotCpus), "{bad}");
         }
         assert_eq!(parse_cpus("0"), Err(ValueError::Zero));
+        assert_eq!(parse_cpus("-1.5"), Err(ValueError::Zero));
         assert_eq!(parse_cpus("0.00999"), Err(ValueError::TooFewCpus));
         assert_eq!(parse_cpus("8192.1"), Err(ValueError::TooLarge));
         assert_eq!(parse_cpus("99999999999999999999"), Err(ValueError::TooLarge));

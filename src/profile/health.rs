@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Located;
 use super::read::{Cursor, each_key};
 use super::settings::Settings;
-use super::value::{ValueError, parse_count, parse_duration};
+use super::value::{ValueError, is_negative, parse_count, parse_duration};
 use crate::spec::Health;
 
 /// What was said of it.
@@ -77,7 +77,7 @@ pub fn parse_retries(text: &str) -> Result<u32, ValueError> {
 /// As a duration, and 0.
 pub fn parse_period(text: &str) -> Result<Duration, ValueError> {
     match parse_duration(text) {
-        Err(ValueError::Zero) => Ok(Duration::ZERO),
+        Err(ValueError::Zero) if !is_negative(text) => Ok(Duration::ZERO),
         other => other,
     }
 }

@@ -258,8 +258,17 @@ fn likeness(word: &str, candidate: &str) -> f64 {
     strsim::jaro_winkler(word, candidate)
 }
 
+/// Whether it is written as a number below 0, whatever its unit.
+pub(super) fn is_negative(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or_default();
+    digits.starts_with(|c: char| c.is_ascii_digit() || c == '.')
+}
+
 /// Bytes: `1048576`, `1024k`, `1m`, `1MiB`.
 pub fn parse_size(text: &str) -> Result<u64, ValueError> {
+    if is_negative(text) {
+        return Err(ValueError::Zero);
+    }
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let shift = match unit.to_ascii_lowercase().as_str() {
@@ -285,6 +294,9 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
 
 /// `90`, `90s`, `1h30m`, `500ms`, `2d`; more than 0.
 pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
+    if is_negative(text) {
+        return Err(ValueError::Zero);
+    }
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
@@ -395,6 +407,9 @@ pub fn parse_whole(text: &str) -> Result<u64, ValueError> {
 
 /// A count of processes, at least 1.
 pub fn parse_count(text: &str) -> Result<u64, ValueError> {
+    if is_negative(text) {
+        return Err(ValueError::Zero);
+    }
     if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(ValueError::NotANumber);
     }
@@ -442,10 +457,12 @@ mod tests {
         assert_eq!(parse_size("64m"), Ok(64 << 20));
         assert_eq!(parse_size("1KiB"), Ok(1024));
         assert_eq!(parse_size("7"), Ok(7));
-        for bad in ["", "m", "1.5g", "-1", "1x", " 1", "1 m", "0x10"] {
+        for bad in ["", "m", "1.5g", "1x", " 1", "1 m", "0x10"] {
             assert_eq!(parse_size(bad), Err(ValueError::NotASize), "{bad}");
         }
-        assert_eq!(parse_size("0"), Err(ValueError::Zero));
+        for none in ["0", "-1", "-5k", "-.5"] {
+            assert_eq!(parse_size(none), Err(ValueError::Zero), "{none}");
+        }
         assert_eq!(parse_size("9223372036854775808"), Err(ValueError::TooLarge));
         assert_eq!(parse_size("99999999999999999999"), Err(ValueError::TooLarge));
         assert_eq!(parse_size("8388608t"), Err(ValueError::TooLarge));
@@ -456,11 +473,12 @@ mod tests {
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["s", "1h30", "1 h", "-5", "1.5s", "5S", "1y"] {
+        for bad in ["s", "1h30", "1 h", "1.5s", "5S", "1y"] {
             assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
         }
         assert_eq!(parse_duration(""), Err(ValueError::Empty));
         assert_eq!(parse_duration("0"), Err(ValueError::Zero));
+        assert_eq!(parse_duration("-1h"), Err(ValueError::Zero));
         assert_eq!(parse_duration("99999999999999999999d"), Err(ValueError::TooLarge));
         assert_eq!(parse_duration("9999999d"), Err(ValueError::TooLarge));
     }
@@ -503,6 +521,7 @@ mod tests {
         }
         assert_eq!(parse_count("4096"), Ok(4096));
         assert_eq!(parse_count("0"), Err(ValueError::Zero));
+        assert_eq!(parse_count("-2"), Err(ValueError::Zero));
         assert_eq!(parse_count("99999999"), Err(ValueError::TooLarge));
         assert_eq!(parse_count("1e3"), Err(ValueError::NotANumber));
     }

@@ -41,6 +41,7 @@ pub fn weight(notice: &Notice) -> Weight {
         | Notice::PlantedLink { .. }
         | Notice::UnsuitablePlace { .. }
         | Notice::MadeSettings(_)
+        | Notice::OwnFileWritten(_)
         | Notice::OwnLimit { .. } => Weight::Needed,
         Notice::LoopbackReachable
         | Notice::LinkedToolchain { .. }
@@ -50,6 +51,7 @@ pub fn weight(notice: &Notice) -> Weight {
         | Notice::ReadOnlyWorkdir(_)
         | Notice::NoWorkdir
         | Notice::SecretsToCome(_)
+        | Notice::CommandsWritten(_)
         | Notice::Warned(_)
         | Notice::Fuse { .. }
         | Notice::ReadOnlyFile(_)
@@ -67,6 +69,9 @@ pub fn sentence(notice: &Notice) -> Option<String> {
             format!("{notice}; to share it: --cow {}", shell_quote(at.as_path()))
         }
         Notice::OpenNetwork(_) => format!("{notice}; for some of them alone: --allow HOST"),
+        Notice::OwnFileWritten(path) => {
+            format!("{notice}; to keep it as it is: --read {}", shell_quote(path.as_path()))
+        }
         _ => notice.to_string(),
     })
 }

@@ -60,6 +60,10 @@ pub enum Notice {
     MadeSettings(HostPath),
     /// A place that is written straight to the host, in which secrets that appear are seen.
     SecretsToCome(HostPath),
+    /// The file of this bryo lies in a place that is written straight to the host.
+    OwnFileWritten(HostPath),
+    /// Directories of the caller's `PATH` that are written straight to the host.
+    CommandsWritten(Vec<HostPath>),
     /// A file that may hold secrets is visible.
     Warned(HostPath),
     /// A tree is served by fuse-overlayfs, which is slower.

@@ -166,3 +166,45 @@ fn the_records_of_other_runs_can_be_neither_seen_nor_changed_and_no_flag_opens_t
         );
     }
 }
+
+/// Where bryo itself lies, or a directory of `PATH`, what is put there runs outside: it is told.
+#[test]
+fn programs_that_a_payload_may_replace_are_told() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    let (own, tools) = (world.folder("shared/own"), world.folder("shared/tools"));
+    world.folder("beside");
+    let (own, bryo) = (own.join("bryo"), crate::support::bryo());
+    crate::support::copy(&bryo, &own);
+    std::os::unix::fs::symlink("tools", world.path("shared/link")).unwrap();
+    let path = |first: &std::path::Path| format!("{}:/usr/bin:/bin", first.display());
+    let (shared, beside) = (world.path("shared"), world.path("beside"));
+    let run = |write: &std::path::Path, more: &[&str], first: &std::path::Path, script: &str| {
+        let words = ["-c", "shift; exec \"$0\" \"$@\"", own.to_str().unwrap()];
+        let run = sandbox(&world).arg("--write").arg(write).args(more).env("PATH", path(first));
+        run.under(std::iter::once("/bin/sh").chain(words)).run(script)
+    };
+    let link = world.path("shared/link");
+    let attack = format!(
+        "echo owned >{0}/ls && rm -f {1} && echo owned >{1}",
+        tools.display(),
+        own.display()
+    );
+    for first in [&tools, &link] {
+        let told = run(&shared, &["--verbose"], first, "true").succeeds();
+        told.stderr_has("this bryo, `").stderr_has(&format!("`{}`, which can be", first.display()));
+        run(&shared, &["--verbose"], first, "true").stderr_has("--read ");
+    }
+    run(&beside, &["--verbose"], &tools, "true")
+        .stderr_lacks("this bryo")
+        .stderr_lacks("your PATH");
+    // What the text says keeps it.
+    let (read, own_file) = ("--read", own.to_str().unwrap());
+    let kept = run(&shared, &["--verbose", read, own_file], &tools, &attack).fails();
+    kept.stderr_lacks("this bryo").stderr_has("your PATH");
+    assert_eq!(std::fs::read(&own).unwrap(), std::fs::read(&bryo).unwrap());
+    // The control: it is no idle warning.
+    run(&shared, &[], &tools, &attack).succeeds();
+    assert_eq!(std::fs::read(&own).unwrap(), b"owned\n");
+    assert_eq!(world.read("shared/tools/ls"), "owned\n");
+}

@@ -1,7 +1,7 @@
 //! `bryo discard`.
 
 use super::{applies, changes, ids};
-use crate::support::World;
+use crate::support::{Host, World};
 
 /// A sandbox called `n` that changed, added, deleted and replaced.
 fn written(world: &World) {
@@ -163,4 +163,27 @@ fn programs_are_told_what_went() {
     let whole = json(&["discard", "--json", "n"]);
     assert_eq!(whole[0]["discarded"], true);
     assert_eq!(whole[0]["changes"]["added"], 1);
+}
+
+#[test]
+fn what_a_volume_showed_is_named_as_on_the_host() {
+    if !applies() {
+        return;
+    }
+    let world = World::new();
+    world.host(Host::MayChange).keeps(1);
+    world.file("data/old", "old\n");
+    let volume = format!("{}:/mnt/d:cow", world.path("data").display());
+    world.sandbox().args(["--name", "v", "-v", &volume]).run("echo n >/mnt/d/new").succeeds();
+    let told = world.bryo(["discard", "v", "/mnt/d/new"]).ends().exits_with(125);
+    let there = world.path("data/new").canonicalize().unwrap_or_else(|_| world.path("data/new"));
+    let hint = "changes have the names of the host: bryo discard ";
+    told.stderr_has(hint).stderr_has(&there.display().to_string());
+    world.bryo(["discard", "v", there.to_str().unwrap()]).ends().succeeds();
+    // Elsewhere nothing is known of it.
+    world
+        .bryo(["discard", "v", "/mnt/e"])
+        .ends()
+        .exits_with(125)
+        .stderr_has("lists what it changed");
 }

@@ -24,7 +24,7 @@ pub(super) fn flags() -> Vec<Arg> {
         value(
             "disk",
             "SIZE",
-            "At most so much is written, to copies and private places; memory holds it until the end",
+            "At most so much is written, to copies and private places; memory holds it until the end; -1 for any",
         )
         .allow_negative_numbers(true),
         values("ulimit", "NAME=SOFT[:HARD]", "A limit of setrlimit(2), as nofile=1024 or core=0"),
