@@ -15,12 +15,14 @@
 //! - HTTP/2 without TLS is refused: its names are compressed, and one connection serves many.
 //! - What could still become a request is held, not passed: the wait for more does not let it through. Where protocols without
 //!   names may pass, their first line goes on as it comes, for many wait for an answer before it ends, or have no lines; where
-//!   it ends as a request's does, its end is held until its host is known, and before that no server answers.
+//!   it ends as a request's does, its end is held until its host is known, and before that no server answers. One that begins
+//!   with no method is followed however long it is, of which no more than its last word is kept.
 //! - Other protocols of an `Upgrade` pass where they would without one; HTTP/2 and TLS never, they name hosts of their own.
 //!   `CONNECT` and `Upgrade` are the first of a connection, or follow one that was declined with an answer of a plain length.
 
 mod answers;
 mod head;
+mod named;
 mod protocol;
 mod tls;
 
@@ -28,11 +30,9 @@ use super::policy::{Check, Other, Policy, Ruling, Service};
 use super::reason::Reason;
 use crate::spec::net::HostName;
 use answers::{Answers, Said, Wanted};
-use head::{
-    Authority, Body, Head, Host, Through, Upgrade, bare_newline, check_trailer, chunk_size,
-    is_token, skip,
-};
-use protocol::{Protocol, protocol};
+use head::{Body, Head, Through, Upgrade, bare_newline, check_trailer, chunk_size, is_token, skip};
+use named::check_name;
+use protocol::{LastWord, NO_REQUEST, Protocol, protocol};
 use tls::{Client, Server};
 
 /// Longest head of a request.
@@ -71,6 +71,8 @@ pub struct Listener {
 enum State {
     /// The first bytes.
     First,
+    /// The first line, of which the begin is let go: no method stands there.
+    Line(LastWord),
     Tls(Client),
     Head,
     /// Until a tunnel to there, or another protocol, was agreed to or not.
@@ -160,6 +162,7 @@ impl Listener {
                 Some(Protocol::Line(line)) if self.passes_others() => line.is_request,
                 _ => !self.held.is_empty(),
             },
+            State::Line(word) => word.is_version(),
             State::Head => !self.held.is_empty(),
             State::Asked(_)
             | State::Body(_)
@@ -178,6 +181,14 @@ impl Listener {
     fn step(&mut self, policy: &Policy) -> Result<Step, Reason> {
         match &mut self.state {
             State::First => self.first(),
+            State::Line(word) => {
+                let is_over = word.read(&std::mem::take(&mut self.held));
+                match (is_over, word.is_version()) {
+                    (false, _) => Ok(Step::Wait),
+                    (true, true) => Err(Reason::Ambiguous(NO_REQUEST)),
+                    (true, false) => Ok(Step::Trust),
+                }
+            }
             State::Tls(client) => {
                 let bytes = std::mem::take(&mut self.held);
                 let mut rest = bytes.as_slice();
@@ -239,8 +250,11 @@ impl Listener {
             }
             Some(Protocol::Http) => Ok(self.then(State::Head)),
             Some(Protocol::Twofold(why)) => Err(Reason::Ambiguous(why)),
+            Some(Protocol::Endless) if passes => Ok(self.then(State::Line(LastWord::default()))),
             Some(Protocol::Other) if passes => Ok(Step::Trust),
-            Some(Protocol::Other | Protocol::Line(_)) => Err(Reason::NoProtocol),
+            Some(Protocol::Other | Protocol::Endless | Protocol::Line(_)) => {
+                Err(Reason::NoProtocol)
+            }
         }
     }
 
@@ -304,42 +318,6 @@ impl Listener {
         }
     }
 
-    /// Whether those a request names may be talked to.
-    fn judge(&mut self, policy: &Policy, head: &Head) -> Result<(), Reason> {
-        match (&head.through, &head.to) {
-            (Some(Through::Request(to) | Through::Connection(to)), _) => {
-                let service = Service::Tcp(to.port.unwrap_or(80));
-                self.named(policy, &to.host, service, true)
-            }
-            (None, Some(to)) => self.named(policy, &to.host, self.service, false),
-            (None, None) if self.must_name() => Err(Reason::NoName),
-            (None, None) => Ok(()),
-        }
-    }
-
-    fn named(
-        &mut self,
-        policy: &Policy,
-        host: &Host,
-        service: Service,
-        dialled: bool,
-    ) -> Result<(), Reason> {
-        match host {
-            Host::Name(name) => {
-                policy.speaks(name, service, self.check)?;
-                self.said = Some(name.clone());
-                Ok(())
-            }
-            // Who goes through a proxy dials there.
-            Host::Address(address) if dialled => match policy.decide(*address, service, &[]) {
-                Ruling::Dial { .. } => Ok(()),
-                Ruling::Refuse(reason) => Err(reason),
-            },
-            Host::Address(_) if self.must_name() => Err(Reason::NoName),
-            Host::Address(_) => Ok(()),
-        }
-    }
-
     /// What follows has to wait for the answer.
     fn ask(&mut self, wanted: Wanted, tunnel: Option<(Service, Check)>) -> Step {
         self.answers = Answers::Head(wanted, Vec::new());
@@ -349,19 +327,6 @@ impl Listener {
     /// Whether another protocol may take over. What is unknown passes where it does without HTTP before it.
     fn may_become(&self, to: Upgrade) -> bool {
         to == Upgrade::WebSocket || self.passes_others()
-    }
-
-    /// What is dialled by whoever is asked for a tunnel, and what must be said there.
-    fn tunnel(policy: &Policy, to: &Authority) -> Result<(Service, Check), Reason> {
-        let service = Service::Tcp(to.port.unwrap_or(443));
-        let check = match &to.host {
-            Host::Name(name) => policy.check_through(name, service),
-            Host::Address(address) => match policy.decide(*address, service, &[]) {
-                Ruling::Dial { check, .. } => check,
-                Ruling::Refuse(reason) => return Err(reason),
-            },
-        };
-        Ok((service, check))
     }
 
     /// The next line of what is held, without its end.
@@ -375,24 +340,6 @@ impl Listener {
             Some(line) if line.len() <= LINE && !line.contains(&b'\r') => Ok(Some(line.to_vec())),
             _ => Err(Reason::Ambiguous("a line within a body")),
         }
-    }
-}
-
-/// Whether the name in a greeting may be talked to.
-fn check_name(
-    policy: &Policy,
-    (service, check): (Service, Check),
-    name: Option<HostName>,
-    said: &mut Option<HostName>,
-) -> Result<(), Reason> {
-    match name {
-        Some(name) => {
-            policy.speaks(&name, service, check)?;
-            *said = Some(name);
-            Ok(())
-        }
-        None if matches!(check, Check::Names { .. }) => Err(Reason::NoName),
-        None => Ok(()),
     }
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Protocol {
     Line(Begun),
     /// It does not come to the end of its first line.
     Long,
+    /// The same, and it begins with no method: which request that is, its last word tells.
+    Endless,
     Other,
 }
 
@@ -39,6 +41,10 @@ const FIRST_LINE: usize = 16 * 1024;
 
 /// What a proxy begins with that says for whom it speaks, in the second version. Servers that expect it read on behind it.
 const PROXY: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// How the last word of a request's first line begins, in whichever case.
+const VERSION: &[u8] = b"HTTP/";
+/// Why a line is refused that some servers take for a request's.
+pub(super) const NO_REQUEST: &str = "the first line of a request";
 const RELAYED: Protocol = Protocol::Twofold("a proxy's header in front of it");
 
 /// What stands between the words of a line: for strict servers blanks, for others (Python's) also these.
@@ -73,21 +79,63 @@ pub(super) fn protocol(bytes: &[u8]) -> Option<Protocol> {
         _ if has_method && !is_one_word && METHODS.contains(&method) => Protocol::Http,
         _ if has_method && !is_one_word && method == b"PROXY" => RELAYED,
         Some(_) if is_request && has_method => Protocol::Http,
-        Some(_) if is_request => Protocol::Twofold("the first line of a request"),
+        Some(_) if is_request => Protocol::Twofold(NO_REQUEST),
         None if rest.len() <= most => Protocol::Line(Begun { has_method, is_request }),
         None if has_method => Protocol::Long,
-        Some(_) | None => Protocol::Other,
+        None => Protocol::Endless,
+        Some(_) => Protocol::Other,
     })
 }
 
 /// Whether some server takes a first line for that of a request.
 fn is_request(line: &[u8], method: Option<&[u8]>) -> bool {
-    let version = |word: &[u8]| word.get(..5).is_some_and(|w| w.eq_ignore_ascii_case(b"HTTP/"));
     let Some(method) = method else {
         // Lines of logs have one, too, but not at their end.
         let mut words = line.rsplit(|byte| is_blank(*byte)).filter(|word| !word.is_empty());
-        return words.next().is_some_and(version);
+        return words.next().is_some_and(is_version);
     };
     let known = METHODS.iter().any(|known| known.eq_ignore_ascii_case(method));
-    line.windows(5).any(version) || known && line.contains(&b'/')
+    line.windows(5).any(is_version) || known && line.contains(&b'/')
+}
+
+/// Whether a word begins as the version does that ends a request's first line.
+fn is_version(word: &[u8]) -> bool {
+    word.get(..VERSION.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(VERSION))
+}
+
+/// The last word of a line that is too long to be kept.
+#[derive(Debug, Default)]
+pub(super) struct LastWord {
+    /// As much of its begin as tells what it is.
+    begin: Vec<u8>,
+    /// Whether what comes is of it.
+    goes_on: bool,
+}
+
+impl LastWord {
+    /// The next bytes of the line; whether that is over.
+    pub(super) fn read(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            match *byte {
+                // Before the first word it is one of the blanks.
+                b'\n' if !self.begin.is_empty() => return true,
+                blank if is_blank(blank) => self.goes_on = false,
+                byte => {
+                    if !self.goes_on {
+                        self.begin.clear();
+                    }
+                    self.goes_on = true;
+                    if self.begin.len() < VERSION.len() {
+                        self.begin.push(byte);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether with an end of line here some server takes the line for that of a request.
+    pub(super) fn is_version(&self) -> bool {
+        is_version(&self.begin)
+    }
 }

@@ -446,7 +446,7 @@ fn other_protocols_pass_only_on_a_port_that_was_named() {
         // What may be a method is not let go so soon.
         let begins_with_method = bytes.starts_with(b"0");
         let expected =
-            if begins_with_method { Heard::Refuse(Reason::TooLate) } else { Heard::Trust };
+            if begins_with_method { Heard::Refuse(Reason::TooLate) } else { Heard::Pass };
         assert_eq!(long, expected, "{bytes:?}");
         // Its end would make it a request.
         let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), LENIENT));
@@ -457,6 +457,47 @@ fn other_protocols_pass_only_on_a_port_that_was_named() {
     }
     let plain = b"GET / HTTP/1.1\r\nHost: good.test\r\n\r\n";
     assert_eq!(hear(HTTPS, STRICT, &[plain]), Heard::Refuse(Reason::NoProtocol));
+}
+
+#[test]
+fn a_first_line_without_a_method_is_followed_to_its_end() {
+    let begin = format!("\r\n\n(any) /{}", "x".repeat(100_000));
+    let ends: [(&[&[u8]], bool); 8] = [
+        (&[b" HTTP/1.1\r\nHost: evil.test\r\n\r\n"], true),
+        (&[b"\x1cht", b"tp/9", b" ", b"\t", b"\n"], true),
+        (&[b" HTTP/1.1 web\n"], false),
+        (&[b" HTTP/1.1", b" HTTP", b"\n"], false),
+        (&[b" HTTP/1.1", b" ", b"HTTP/x\n"], true),
+        (&[b" xHTTP/1.1\n"], false),
+        (&[b" HTTP/1.1\nGET / HTTP/1.1\r\nHost: good.test\r\n\r\n"], true),
+        (&[b"\n"], false),
+    ];
+    for (end, is_request) in ends {
+        for size in [1000, 16_000, 200_000] {
+            for check in [LENIENT, Check::Denied] {
+                let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), check));
+                for piece in begin.as_bytes().chunks(size) {
+                    assert_eq!(listener.feed(&policy, piece), Heard::Pass);
+                }
+                // Nothing of the line is kept.
+                assert!(listener.held.is_empty());
+                let heard: Vec<Heard> =
+                    end.iter().map(|piece| listener.feed(&policy, piece)).collect();
+                let last = heard.last().unwrap();
+                assert_eq!(is_refused(last), is_request, "{end:?}");
+                assert!(is_request || *last == Heard::Trust, "{end:?}");
+                // What has an end of a request's line waits with it.
+                let (_, before) = heard.split_last().unwrap();
+                assert!(before.is_empty() || before.contains(&Heard::More), "{end:?}");
+            }
+        }
+    }
+    // The end of the connection is not that of the line.
+    let (policy, mut listener) = (good(), Listener::new(Service::Tcp(22), LENIENT));
+    listener.feed(&policy, begin.as_bytes());
+    assert_eq!(listener.end(), Heard::Pass);
+    assert_eq!(listener.feed(&policy, b" HTTP/1.1"), Heard::More);
+    assert!(is_refused(&listener.end()));
 }
 
 #[test]

@@ -29,6 +29,7 @@ ATTEMPTS = {
     'lower-case': b'get / HTTP/1.1\r\n' + EVIL + END,
     'unknown': b'FOO / HTTP/1.1\r\n' + EVIL + END,
     'no-token': b'(any) / HTTP/1.1\r\n' + EVIL + END,
+    'no-token-long': b'(any) /' + b'x' * 40000 + b' HTTP/1.1\r\n' + EVIL + END,
     'nul-method': b'G\0T / HTTP/1.1\r\n' + EVIL + END,
     'odd-blanks': b'GET\x1c/\x1dHTTP/1.1\r\n' + EVIL + END,
     'returns': b'FOO\r/\rHTTP/1.1\r\n' + EVIL + END,

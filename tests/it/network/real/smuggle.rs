@@ -36,7 +36,7 @@ const EFFECTIVE: &[(&str, &str)] = &[
     ("8081", "proxy proxy-unknown proxy-2"),
     (
         "7002",
-        "plain nul-before lower-case unknown no-token nul-method odd-before odd-blanks returns control feeds",
+        "plain nul-before lower-case unknown no-token no-token-long nul-method odd-before odd-blanks returns control feeds",
     ),
 ];
 
