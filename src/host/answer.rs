@@ -135,7 +135,7 @@ impl Probe {
             self.place(point, LookInto::Nothing);
         }
         if !needs.sockets.is_empty() {
-            self.sockets(&needs.sockets)?;
+            self.sockets(&needs.sockets, &needs.written)?;
         }
         if needs.fuse {
             self.fuse();

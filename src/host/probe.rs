@@ -156,9 +156,9 @@ impl Probe {
         Ok(())
     }
 
-    /// Sockets below trees that are bound bare; real paths.
-    pub fn sockets(&mut self, trees: &[HostPath]) -> Result<(), HostError> {
-        self.facts.sockets = sockets::probe(trees, &mut self.resolver)?;
+    /// Sockets below trees that are bound bare, of which the `written` ones are searched; real paths.
+    pub fn sockets(&mut self, trees: &[HostPath], written: &[HostPath]) -> Result<(), HostError> {
+        self.facts.sockets = sockets::probe(trees, written, &mut self.resolver)?;
         Ok(())
     }
 

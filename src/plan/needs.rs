@@ -97,6 +97,8 @@ pub struct TreeNeeds {
     pub split: Vec<HostPath>,
     /// Trees that are seen as they are: the sockets below them, for [`Facts::sockets`].
     pub sockets: Vec<HostPath>,
+    /// Those of them that are written straight to the host, where people make sockets: these are searched.
+    pub written: Vec<HostPath>,
     /// More places for [`Facts::places`]: mount points of which the host must say what is there.
     pub points: Vec<HostPath>,
     /// [`Facts::fuse`].
@@ -238,6 +240,8 @@ pub fn tree_needs(spec: &Spec, facts: &Facts) -> Result<TreeNeeds, PlanError> {
             && rule.kind == Kind::Directory
     };
     needs.sockets = rules.iter().filter(bare).map(|rule| rule.from.clone()).collect();
+    let is_written = |rule: &&Rule| rule.view == View::Write && rule.kind == Kind::Directory;
+    needs.written = rules.iter().filter(is_written).map(|rule| rule.from.clone()).collect();
     needs.fuse = facts.fuse.is_none() && may_need_fuse(spec, facts, &rules);
     Ok(needs)
 }

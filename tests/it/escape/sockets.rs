@@ -8,7 +8,7 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 
-use super::{attack, home_is_a_copy, sandbox};
+use super::{attack, home_is_a_copy, sandbox, sandbox_that_writes};
 use crate::support::{Host, Need, World, has};
 
 /// Connects to a name, abstract when it begins with `@`.
@@ -241,4 +241,30 @@ fn a_directory_is_given_as_devices_below_dev_alone() {
         .stderr_has("devices are in those below `/dev`");
     let run = sandbox(&world).args(["--device", "/dev/pts"]);
     run.exec(["/bin/true"]).exits_with(125).stderr_has("every sandbox has its own");
+}
+
+#[test]
+fn a_socket_of_a_relative_name_is_covered_where_the_host_is_written() {
+    let world = World::new();
+    let (serve, connect) = (attack(&world, "serve", SERVE), attack(&world, "connect", CONNECT));
+    let folder = world.project().join("run");
+    std::fs::create_dir(&folder).unwrap();
+    let (read, write) = std::io::pipe().unwrap();
+    let read = std::fs::File::from(std::os::fd::OwnedFd::from(read));
+    let service =
+        world.program(&serve, [&folder]).stdin(crate::support::Stdin::File(read)).starts();
+    service.says("listens");
+    let control = world.program(&connect, ["run/relative"]).in_folder(world.project());
+    control.ends().stdout_is("connected\n");
+    let run = sandbox_that_writes(&world).exec([connect.as_str(), "run/relative"]);
+    run.stdout_is("refused\n");
+    let volume = format!("{}:/mnt/r", folder.display());
+    let run = sandbox(&world).args(["-v", &volume]).exec([connect.as_str(), "/mnt/r/relative"]);
+    run.stdout_is("refused\n");
+    // What nobody of that name listens at is the payload's to remove.
+    world.file("project/stale/kept", "");
+    drop(UnixListener::bind(world.path("project/stale/other")).unwrap());
+    sandbox_that_writes(&world).run("rm stale/other").succeeds();
+    drop(write);
+    service.ends().succeeds();
 }
