@@ -50,7 +50,7 @@ pub enum AskedError {
 impl Explain for AskedError {
     fn hint(&self) -> Option<String> {
         match self {
-            Self::Host(error) => error.hint().map(Into::into),
+            Self::Host(error) => error.hint(),
             Self::Planted(error) => error.hint(),
             Self::Where { .. } => None,
             Self::Moving { .. } => Some("name a place that nobody else writes".to_owned()),

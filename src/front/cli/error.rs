@@ -244,9 +244,7 @@ impl Explain for CliError {
                 "name paths instead: bryo apply src/; --dry-run shows what would be done"
                     .to_owned(),
             ),
-            Self::NobodyToAsk { flag } => {
-                Some(format!("{flag} goes on, --dry-run shows with what"))
-            }
+            Self::NobodyToAsk { flag } => Some(format!("{flag} goes on, --dry-run shows what")),
             Self::Contradiction { .. } => Some("keep one of the two".to_owned()),
             Self::ProfileRefuses { profile, .. } => {
                 Some(format!("`bryo profile show {profile}` says why; another may allow it"))

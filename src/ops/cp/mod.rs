@@ -88,7 +88,7 @@ pub enum CpError {
     Ops(#[from] OpsError),
     /// The process that is to copy did not enter.
     #[error(transparent)]
-    Enter(#[from] ExecError),
+    Enter(Box<ExecError>),
     /// The half inside, in its words.
     #[error("cannot copy `{path}` of sandbox `{id}`: {}", shown(text))]
     Inside {
@@ -187,6 +187,12 @@ fn hint_inside(id: SandboxId, text: &str) -> Option<String> {
         Some(format!("its program may not do that either: bryo inspect {id} has what it may write"))
     } else {
         None
+    }
+}
+
+impl From<ExecError> for CpError {
+    fn from(error: ExecError) -> Self {
+        Self::Enter(Box::new(error))
     }
 }
 

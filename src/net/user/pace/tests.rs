@@ -50,7 +50,9 @@ fn bulk(lane: &mut Lane, flows: std::ops::RangeInclusive<u64>, now: Instant) {
     let count = flows.clone().count();
     flows.for_each(|flow| lane.join(flow, ONE));
     let turns: Vec<Turn> = (0..count).map(|_| lane.next(now).unwrap()).collect();
-    turns.iter().for_each(|turn| lane.again(*turn));
+    for turn in &turns {
+        lane.again(*turn);
+    }
     // The next is one that was idle, where there is one.
     lane.was_nobody(Turn { was_fresh: true, ..turns[0] });
 }

@@ -217,7 +217,9 @@ fn beside_twenty(name: &str, network: Option<&'static str>, other: &str) {
         }
         let got = sum(one) - before;
         over.store(1, Ordering::Relaxed);
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        for thread in threads {
+            thread.join().unwrap();
+        }
         let fair = if network.is_some() { 800_000..1_250_000 } else { 30_000..80_000 };
         assert!(fair.contains(&got), "{got}");
     });
