@@ -271,6 +271,13 @@ fn list(kept: &[PutAside]) -> String {
     kept.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
+/// Where a path is not among the changes.
+fn changed_under(id: SandboxId, meant: Option<&HostPath>) -> String {
+    let Some(meant) = meant else { return format!("bryo diff {id} lists what it changed") };
+    let meant = shell_quote(meant.as_path());
+    format!("changes have the names of the host: bryo discard {id} {meant}")
+}
+
 /// Of an apply that failed on its way.
 const GOES_ON: &str = "nothing is lost: the same command again goes on where this one stopped";
 
@@ -295,11 +302,7 @@ impl Explain for OpsError {
             Self::ApplyHalted { id, named, .. } => Some(go_on_applying(*id, *named)),
             Self::Export(error) => error.hint(),
             Self::RanAgain(id) => Some(format!("bryo diff {id} shows what it holds now")),
-            Self::NotChanged { id, meant: Some(meant), .. } => Some(format!(
-                "changes have the names of the host: bryo discard {id} {}",
-                shell_quote(meant.as_path())
-            )),
-            Self::NotChanged { id, .. } => Some(format!("bryo diff {id} lists what it changed")),
+            Self::NotChanged { id, meant, .. } => Some(changed_under(*id, meant.as_ref())),
             Self::Within { above, .. } => Some(discards(above)),
             Self::NotPublished { .. }
             | Self::Paused { .. }

@@ -207,9 +207,7 @@ impl fmt::Display for Notice {
                 write!(f, "`{at}` is not yours to write: it is read-only inside")
             }
             Self::NoWorkdir => f.write_str(NO_WORKDIR),
-            Self::NoProgram(program) => {
-                write!(f, "`{program}` is not seen inside: nothing would start")
-            }
+            Self::NoProgram(path) => write!(f, "`{path}` is not seen inside: nothing would start"),
             Self::Foreseen(foreseen) => foreseen.fmt(f),
             Self::LostWorkdir => f.write_str(LOST_WORKDIR),
             Self::PassedOver(file) => passed_over(file, f),
@@ -221,12 +219,7 @@ impl fmt::Display for Notice {
             }
             Self::MadeSettings(path) => made_settings(path, f),
             Self::SecretsToCome(path) => secrets_to_come(path, f),
-            Self::OwnFileWritten(path) => {
-                write!(
-                    f,
-                    "this bryo, `{path}`, can be written: what you start as it later may be another program"
-                )
-            }
+            Self::OwnFileWritten(path) => own_file_written(path, f),
             Self::CommandsWritten(paths) => commands_written(paths, f),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
             Self::Fuse { at, why, file } => {
@@ -259,6 +252,13 @@ fn made_settings(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 
 fn read_only_file(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{path}` is read-only: it cannot be copied on write, and is too large to copy")
+}
+
+fn own_file_written(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(
+        f,
+        "this bryo, `{path}`, can be written: what you start as it later may be another program"
+    )
 }
 
 fn commands_written(paths: &[HostPath], f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -181,14 +181,11 @@ impl Listener {
     fn step(&mut self, policy: &Policy) -> Result<Step, Reason> {
         match &mut self.state {
             State::First => self.first(),
-            State::Line(word) => {
-                let is_over = word.read(&std::mem::take(&mut self.held));
-                match (is_over, word.is_version()) {
-                    (false, _) => Ok(Step::Wait),
-                    (true, true) => Err(Reason::Ambiguous(NO_REQUEST)),
-                    (true, false) => Ok(Step::Trust),
-                }
-            }
+            State::Line(word) => match word.read(&std::mem::take(&mut self.held)) {
+                false => Ok(Step::Wait),
+                true if word.is_version() => Err(Reason::Ambiguous(NO_REQUEST)),
+                true => Ok(Step::Trust),
+            },
             State::Tls(client) => {
                 let bytes = std::mem::take(&mut self.held);
                 let mut rest = bytes.as_slice();
