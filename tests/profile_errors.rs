@@ -514,3 +514,36 @@ fn the_default_profile_hides_what_it_says() {
         assert!(!wanted.pass.iter().any(passes), "{name}");
     }
 }
+
+#[test]
+fn all_mistakes_of_a_file_are_told_by_their_places() {
+    let content = "hostname = '-'\n[limits]\nfoo = 1\ntimeout = 'soon'\npids = 5\n\n[root]\nshm-size = -5\n\
+                   [paths]\nread = ['~/ok', 7, 'rel', '']\n[nothing]\na = 1\n";
+    let told: Vec<String> = bryo::profile::problems(&Text::from("p.toml"), content.as_bytes())
+        .iter()
+        .map(|error| chain(error))
+        .collect();
+    let lines: Vec<&str> = told
+        .iter()
+        .map(|text| text.strip_prefix("cannot use profile `p.toml`, ").unwrap())
+        .map(|text| text.split(',').next().unwrap())
+        .collect();
+    let first = error(content.as_bytes());
+    assert!(told.contains(&chain(&first)), "{told:#?}");
+    let expected = [1, 3, 4, 5, 8, 10, 10, 10, 11].map(|line| format!("line {line}"));
+    assert_eq!(lines, expected, "{told:#?}");
+    // What is right has none, and what is no TOML one.
+    assert!(bryo::profile::problems(&Text::from("p.toml"), b"hostname = 'a'").is_empty());
+    assert_eq!(bryo::profile::problems(&Text::from("p.toml"), b"a = \nb = \n[").len(), 1);
+    assert_eq!(bryo::profile::problems(&Text::from("p.toml"), b"\xff").len(), 1);
+}
+
+/// Whatever is wrong, each mistake of the list is found by both, and leaving it out ends.
+#[test]
+fn the_first_mistake_is_among_all_of_them() {
+    for (content, ..) in MISTAKES {
+        let all = bryo::profile::problems(&Text::from("p.toml"), content.as_bytes());
+        let first = chain(&error(content.as_bytes()));
+        assert!(all.iter().any(|error| chain(error) == first), "{content}: {all:?}");
+    }
+}

@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::profile::render::{removals, to_toml};
-use crate::profile::{Library, Origin, ProfileError, Reference, Resolved, Settings, parse_profile};
+use crate::profile::{
+    Library, Origin, ProfileError, Reference, Resolved, Settings, parse_profile, problems,
+};
 use crate::report::Table;
 use crate::spec::Text;
 use crate::spec::text::pretty_json;
@@ -112,8 +114,24 @@ pub fn show(
     }
 }
 
-/// Whether a profile can be used; says what it begins with.
+/// Whether a profile can be used; says what it begins with. Errors: all that is wrong in its file, or with what it extends.
 pub fn check(
+    library: &Library,
+    reference: &Reference,
+    format: Format,
+) -> Result<Vec<u8>, Vec<ProfileOpError>> {
+    check_first(library, reference, format).map_err(|error| {
+        let source = match &error {
+            ProfileOpError::Profile(ProfileError::Invalid { .. }) => library.source(reference).ok(),
+            _ => None,
+        };
+        let Some((Origin::File(file), bytes)) = source else { return vec![error] };
+        let all = problems(&file, &bytes);
+        if all.is_empty() { vec![error] } else { all.into_iter().map(Into::into).collect() }
+    })
+}
+
+fn check_first(
     library: &Library,
     reference: &Reference,
     format: Format,

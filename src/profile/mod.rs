@@ -65,5 +65,5 @@ pub mod variable;
 
 pub use error::ProfileError;
 pub use library::{Library, Origin, Reference, Resolved};
-pub use read::{MAX_SIZE, parse_profile};
+pub use read::{MAX_SIZE, parse_profile, problems};
 pub use settings::{Settings, Wanted};

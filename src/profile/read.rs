@@ -11,9 +11,9 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeArray, DeTable, DeValue};
 
-use crate::spec::Text;
+use crate::spec::{Text, order};
 
 use super::error::{Located, Position, Problem, ProfileError};
 use super::settings::Settings;
@@ -21,6 +21,9 @@ use super::value::{ValueError, nearest};
 
 /// The longest file that is read, in bytes.
 pub const MAX_SIZE: usize = 1 << 20;
+
+/// How many problems of one file are told.
+const MOST_PROBLEMS: usize = 50;
 
 /// What one file says.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,20 +38,76 @@ pub struct ProfileFile {
 
 /// Reads the bytes of a profile; `file` is its name for messages.
 pub fn parse_profile(file: &Text, bytes: &[u8]) -> Result<ProfileFile, ProfileError> {
+    let text = text_of(file, bytes)?;
+    let tree = DeTable::parse(text).map_err(|error| invalid(file, bytes, not_toml(&error)))?;
+    super::fields::read_fields(tree.get_ref()).map_err(|located| invalid(file, bytes, located))
+}
+
+/// Everything that is wrong in the bytes of a profile, by place, up to a number: each is left out for the next to be found.
+/// Of what is no TOML it is the first alone, as that may be why the rest reads as none.
+pub fn problems(file: &Text, bytes: &[u8]) -> Vec<ProfileError> {
+    let Ok(mut tree) = text_of(file, bytes)
+        .map(DeTable::parse)
+        .and_then(|tree| tree.map_err(|error| invalid(file, bytes, not_toml(&error))))
+    else {
+        return parse_profile(file, bytes).err().into_iter().collect();
+    };
+    let mut found: Vec<Located> = Vec::new();
+    while found.len() < MOST_PROBLEMS
+        && let Err(located) = super::fields::read_fields(tree.get_ref())
+    {
+        let is_gone = leave_out(tree.get_mut(), located.span.start);
+        found.push(located);
+        if !is_gone {
+            break;
+        }
+    }
+    order::sort_by_key(&mut found, |located| located.span.start);
+    found.into_iter().map(|located| invalid(file, bytes, located)).collect()
+}
+
+fn text_of<'b>(file: &Text, bytes: &'b [u8]) -> Result<&'b str, ProfileError> {
     if bytes.len() > MAX_SIZE {
         return Err(ProfileError::TooLarge { file: file.clone(), limit: MAX_SIZE });
     }
-    let invalid = |Located { span, problem }| ProfileError::Invalid {
-        file: file.clone(),
-        position: Position::of(bytes, span.start),
-        problem,
-    };
-    let text = std::str::from_utf8(bytes).map_err(|error| {
+    std::str::from_utf8(bytes).map_err(|error| {
         let at = error.valid_up_to();
-        invalid(Located { span: at..at, problem: Box::new(Problem::NotUtf8) })
-    })?;
-    let tree = DeTable::parse(text).map_err(|error| invalid(not_toml(&error)))?;
-    super::fields::read_fields(tree.get_ref()).map_err(invalid)
+        invalid(file, bytes, Located { span: at..at, problem: Box::new(Problem::NotUtf8) })
+    })
+}
+
+fn invalid(file: &Text, bytes: &[u8], Located { span, problem }: Located) -> ProfileError {
+    let position = Position::of(bytes, span.start);
+    ProfileError::Invalid { file: file.clone(), position, problem }
+}
+
+/// Takes the innermost key or value at a place out of a table; whether there was one.
+fn leave_out(table: &mut DeTable<'_>, at: usize) -> bool {
+    let mut gone = None;
+    for (key, value) in table.iter_mut() {
+        if leave_out_of_value(value, at) {
+            return true;
+        }
+        if key.span().contains(&at) || value.span().contains(&at) {
+            gone = Some(key.clone());
+        }
+    }
+    gone.is_some_and(|key| table.remove(&key).is_some())
+}
+
+fn leave_out_of_value(value: &mut Spanned<DeValue<'_>>, at: usize) -> bool {
+    let items = match value.get_mut() {
+        DeValue::Table(table) => return leave_out(table, at),
+        DeValue::Array(items) => items,
+        _ => return false,
+    };
+    if items.iter_mut().any(|item| leave_out_of_value(item, at)) {
+        return true;
+    }
+    let before = items.len();
+    let all = std::mem::replace(items, DeArray::new());
+    *items = all.into_iter().filter(|item| !item.span().contains(&at)).collect();
+    items.len() < before
 }
 
 fn not_toml(error: &toml::de::Error) -> Located {

@@ -54,7 +54,15 @@ pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
             let part = if is_set(matches, "resolved") { Part::Resolved } else { Part::Own };
             show(&library, &which(matches, false)?, part, format(matches))
         }
-        Some(("check", matches)) => check(&library, &which(matches, true)?, format(matches)),
+        Some(("check", matches)) => {
+            match check(&library, &which(matches, true)?, format(matches)) {
+                Ok(bytes) => return Ok(Answer::bytes(bytes)),
+                Err(errors) => {
+                    let failures = errors.iter().map(Failure::new);
+                    return Failure::all(failures).map_or_else(|| Ok(Answer::text("")), Err);
+                }
+            }
+        }
         // clap lets no other through, but for `list`.
         Some((_, matches)) => list(&library, format(matches)),
         None => list(&library, Format::Text),
