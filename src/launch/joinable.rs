@@ -7,7 +7,7 @@
 //! namespace is made later: pid 1 sends a descriptor of it, and nothing inside can send one.
 
 use std::net::IpAddr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
@@ -17,8 +17,9 @@ use super::door::Door;
 use super::netstack::act;
 use crate::plan::step::Namespaces;
 use crate::sys::clone::{self, CloneFlags};
-use crate::sys::errno::Result;
-use crate::sys::{interfaces, sock_diag};
+use crate::sys::errno::{Errno, Result};
+use crate::sys::interfaces::{self, Addresses};
+use crate::sys::{sock_diag, socket};
 
 /// How long the kernel may take to remove what a namespace had that has ended.
 const REMOVAL: Duration = Duration::from_secs(1);
@@ -73,12 +74,23 @@ impl Joinable {
             let waited = interfaces::wait_until_gone(gone, REMOVAL);
             sock_diag::abort_connections(is_lost).and(waited)
         };
+        self.place().map_or(Ok(()), |place| act(place, cut))
+    }
+
+    /// The addresses of its network, and what changes of them; none for one with no network of its own.
+    pub fn addresses(&self) -> Result<Option<Addresses>> {
+        let Some(place) = self.place() else { return Ok(None) };
+        let (ours, theirs) = socket::pair()?;
+        act(place, || socket::send(&theirs, b"a", &[Addresses::listen()?.as_fd()]))?;
+        let (_, fds) = socket::receive(&ours, &mut [0; 8])?;
+        fds.into_iter().next().map_or(Err(Errno::EPROTO), |fd| Ok(Some(Addresses::taken(fd))))
+    }
+
+    /// The user and the network namespace.
+    fn place(&self) -> Option<(BorrowedFd<'_>, BorrowedFd<'_>)> {
         let one =
             |wanted| self.0.iter().find(|(flag, _)| *flag == wanted).map(|(_, fd)| fd.as_fd());
-        match (one(CloneFlags::NEW_USER), one(CloneFlags::NEW_NET)) {
-            (Some(user), Some(net)) => act((user, net), cut),
-            _ => Ok(()),
-        }
+        one(CloneFlags::NEW_USER).zip(one(CloneFlags::NEW_NET))
     }
 
     /// Joins all of them: the calling process at once, for the pid namespace its children. Root and current

@@ -6,6 +6,8 @@ mod door;
 mod jobs;
 mod link;
 
+pub(super) use link::Ports;
+
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -52,6 +54,7 @@ enum Event {
     NetstackEnded,
     DeputyEnded,
     Names,
+    Ports,
     Memory,
     Watch(watch::Event),
     Source(Role),
@@ -100,6 +103,7 @@ struct Supervisor<'a> {
     group: Option<&'a Group>,
     memory: Option<Memory>,
     names: Option<Names<'a>>,
+    ports: Option<Ports>,
     deputy: Option<&'a Deputy>,
     /// When everything is killed if init has not ended, and why; the reason that is known stays.
     doomed: Option<(Instant, How)>,
@@ -117,17 +121,18 @@ pub(super) struct Beside<'a> {
     pub(super) netstack: Option<&'a Netstack>,
     /// Who asks where the host asks for names.
     pub(super) names: Option<Names<'a>>,
+    /// Where networks may come and go.
+    pub(super) ports: Option<Ports>,
 }
 
 /// Watches over a run. Whatever fails, nothing of the run is left and the terminal is as it was.
 pub(super) fn run(
-    running: Running,
+    begun: Running,
     duties: Duties<'_>,
     signals: Signals,
-    Beside { group, netstack, names }: Beside<'_>,
+    Beside { group, netstack, names, ports }: Beside<'_>,
 ) -> Result<Ended, SuperviseError> {
-    let Running { pidfd, control, listener, pty, relays, servers, namespaces, notify, .. } =
-        running;
+    let Running { pidfd, control, listener, pty, relays, servers, namespaces, notify, .. } = begun;
     let denials = listener.map(|listener| Denials::new(listener, duties.errno_for));
     let (watch, mut station) = (Watch::new(pidfd, denials), duties.station);
     let stage = match &mut station {
@@ -169,6 +174,7 @@ pub(super) fn run(
         group,
         memory,
         names,
+        ports,
         deputy: duties.deputy,
         doomed: None,
         stuck: None,
@@ -293,6 +299,9 @@ impl Supervisor<'_> {
         if let Some(asks) = self.names.as_ref().and_then(Names::asks) {
             poller.readable(Event::Names, asks);
         }
+        if let Some(ports) = &self.ports {
+            poller.readable(Event::Ports, ports.as_fd());
+        }
     }
 
     fn handle(&mut self, event: Event, ready: Ready) -> Result<(), SuperviseError> {
@@ -303,6 +312,7 @@ impl Supervisor<'_> {
             Event::InitEnded => self.init_ended()?,
             Event::Memory => self.look_at_memory()?,
             Event::Names => self.hear_names(),
+            Event::Ports => self.ports_changed(),
             Event::NetstackEnded => self.network_ended(),
             Event::DeputyEnded => self.deputy.iter().for_each(|deputy| deputy.reap()),
             Event::ServerEnded => self.doom(SERVER_FIRST, How::ServerLost),

@@ -60,7 +60,7 @@ use std::time::Duration;
 
 pub use denials::{Call, ErrnoFor};
 pub use deputy::Deputy;
-use event_loop::Beside;
+use event_loop::{Beside, Ports};
 pub use health::Checkup;
 pub use limits::Floor;
 pub use signals::{KNOCK, Signals, block_signals};
@@ -347,7 +347,9 @@ pub fn supervise(
     // Gone with whatever is in it.
     let group = running.group.take();
     let names = Names::new(netstack.as_ref(), duties.place);
-    let beside = Beside { group: group.as_ref(), netstack: netstack.as_ref(), names };
+    // Without: connections over a network that is taken away last until the payload's kernel gives them up.
+    let ports = running.namespaces.as_ref().filter(|_| duties.place.is_some()).and_then(Ports::of);
+    let beside = Beside { group: group.as_ref(), netstack: netstack.as_ref(), names, ports };
     let (ends_with_network, member) = (duties.ends_with_network, duties.place);
     let ended = event_loop::run(running, duties, signals, beside);
     let ended = end_netstack(netstack, ended);

@@ -42,6 +42,11 @@ impl Addresses {
         Ok(Self(socket))
     }
 
+    /// One that somebody else has opened in another network namespace: it goes on to listen there.
+    pub fn taken(socket: OwnedFd) -> Self {
+        Self(socket)
+    }
+
     /// Whether they, or what leads to them, may have changed since this was asked last, or they were listed. The kernel
     /// tells of a new address before anything is led there.
     pub fn have_changed(&self) -> bool {

@@ -1,14 +1,17 @@
 //! The network of a run while it goes on: what is told of it, and its end.
 
+use std::net::IpAddr;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use super::{SERVER_FIRST, Supervisor};
-use crate::launch::{Names, Said};
+use crate::launch::{Joinable, Names, Said};
 use crate::plan::traffic::Flow;
 use crate::state::events::What;
 use crate::supervise::How;
 use crate::sys::errno::Result;
 use crate::sys::event::Poller;
+use crate::sys::interfaces::Addresses;
 
 /// Most that is heard in one turn.
 const MOST: usize = 64;
@@ -36,6 +39,14 @@ impl Supervisor<'_> {
             if names.is_lost() {
                 self.end_with_network();
             }
+        }
+    }
+
+    /// Whoever held a network that it was connected with may be gone, or its place there.
+    pub(super) fn ports_changed(&mut self) {
+        let gone = self.ports.as_mut().map(Ports::gone).unwrap_or_default();
+        if !gone.is_empty() {
+            self.visits.cut_off(&gone, &|own, _| gone.contains(&own)).unwrap_or_default();
         }
     }
 
@@ -76,6 +87,40 @@ impl Supervisor<'_> {
             Some(netstack) => netstack.finish(),
             None => Ok(()),
         }
+    }
+}
+
+/// The addresses that a member of networks has on them. Its own payload has no power over them.
+pub(in crate::supervise) struct Ports {
+    addresses: Addresses,
+    had: Vec<IpAddr>,
+}
+
+impl Ports {
+    /// Of a sandbox that has just begun; none where nobody can tell.
+    pub(in crate::supervise) fn of(namespaces: &Joinable) -> Option<Self> {
+        let addresses = namespaces.addresses().ok()??;
+        let had = addresses.list().ok()?;
+        Some(Self { addresses, had })
+    }
+
+    /// Those that it had when this was asked last, and has no more.
+    fn gone(&mut self) -> Vec<IpAddr> {
+        if !self.addresses.have_changed() {
+            return Vec::new();
+        }
+        // What cannot be listed now is looked at with the next change.
+        let Ok(has) = self.addresses.list() else { return Vec::new() };
+        let mut gone = std::mem::replace(&mut self.had, has);
+        gone.retain(|one| !self.had.contains(one));
+        gone
+    }
+}
+
+impl AsFd for Ports {
+    /// Readable when they may have changed.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.addresses.as_fd()
     }
 }
 

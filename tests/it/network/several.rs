@@ -300,3 +300,59 @@ fn an_address_that_was_given_up_is_no_source_any_more() {
                 yes no no yes 6\n";
     assert_eq!(on_own(SOURCES), told);
 }
+
+/// Holds connections to who is on the network that it was started on, and by each family to who is on the one that it was connected
+/// with, and says what becomes of them.
+const HOLDS: &str = r#"
+import errno, socket, time
+def ends(one):
+    one.settimeout(20)
+    try: return one.recv(1)
+    except TimeoutError: return "late"
+    except OSError as e: return errno.errorcode[e.errno]
+def connected(to):
+    while True:
+        try: return socket.create_connection((to, 8000), 5)
+        except OSError: time.sleep(0.05)
+within = socket.create_server(("127.0.0.1", 0))
+own, peer = socket.create_connection(within.getsockname()), within.accept()[0]
+beside = connected("10.98.1.8")
+lost = [connected(to) for to in ("10.98.2.8", "fd98:1:2:2::8")]
+print("up", flush=True)
+for one in lost: print(ends(one))
+for one, other in (beside, beside), (own, peer):
+    one.sendall(b"x"); print(other.recv(1).decode())
+"#;
+
+/// One that is on both: the second network goes as `$GOES` says.
+const GOES: &str = r#"
+for n in 1 2; do "$BRYO" network create --internal --subnet 10.98.$n.0/24 --subnet6 fd98:1:2:$n::/64 n$n >/dev/null; done
+web() { start n$1 --ip 10.98.$1.8 --ip6 fd98:1:2:$1::8 -- python3 "$HOME/shown/echoes.py" >"$HOME/web$1"; }
+web 2 & two=$!
+up web2; holder=$(holders)
+web 1 & one=$!
+up web1
+start n1 --name both -- python3 "$HOME/shown/holds.py" >"$HOME/both" & both=$!
+until "$BRYO" network connect n2 both 2>/dev/null; do kill -0 $both; sleep 0.05; done
+up both
+eval "$GOES"
+wait $both
+cat "$HOME/both"
+kill $one $two; wait $one $two || :
+until "$BRYO" network rm n1 n2 >/dev/null 2>&1; do sleep 0.05; done
+"#;
+
+fn goes(how: &str) -> String {
+    let programs = [("holds.py", HOLDS), ("echoes.py", super::told::ECHOES)];
+    on_own_with(&programs, &format!("GOES='{how}'\n{GOES}"))
+}
+
+#[test]
+fn connections_over_a_network_that_was_joined_end_with_it_and_no_others() {
+    let told = "up\nECONNABORTED\nECONNABORTED\nx\nx\n";
+    for how in ["kill -9 $holder", r#""$BRYO" network disconnect n2 both"#] {
+        assert_eq!(goes(how), told, "{how}");
+    }
+    // The control: who is at the other end has ended, and the network is there.
+    assert_eq!(goes("kill $two"), "up\nb''\nb''\nx\nx\n");
+}

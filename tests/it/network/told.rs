@@ -94,7 +94,7 @@ except OSError: pass
 "#;
 
 /// Gives back what it is sent.
-const ECHOES: &str = r#"
+pub(super) const ECHOES: &str = r#"
 import socket, threading
 def serve(one):
     while got := one.recv(99): one.sendall(got)
