@@ -1,6 +1,8 @@
 //! `--network user` between real hosts, which the test makes: namespaces with a veth pair, addresses of the
 //! documentation ranges. Nothing leaves them.
 
+use std::time::Duration;
+
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Ended, Host, Invocation, World};
@@ -12,7 +14,7 @@ const HOST: &str = r#"
 set -e
 ip link set lo up
 ip link add veth0 type veth peer name veth1
-unshare -n sleep 120 & peer=$!
+unshare -n sleep 300 & peer=$!
 export peer
 until [ "$(readlink /proc/$peer/ns/net)" != "$(readlink /proc/self/ns/net)" ]; do sleep 0.02; done
 ip link set veth1 netns $peer
@@ -81,7 +83,8 @@ for at, port in zip(sys.argv[1::2], sys.argv[2::2]):
 pub(crate) fn on_host(world: &World, invocation: Invocation) -> Invocation {
     let server = world.file("shown/server.py", SERVER);
     let words = ["/usr/bin/unshare", "-Urnm", "/bin/sh", "-c", HOST].map(std::ffi::OsString::from);
-    invocation.in_folder(world.folder("kept")).under(words.into_iter().chain([server.into()]))
+    let on_it = invocation.under(words.into_iter().chain([server.into()]));
+    on_it.in_folder(world.folder("kept")).patience(Duration::from_mins(4))
 }
 
 fn sandbox(world: &World) -> Invocation {

@@ -20,7 +20,7 @@ print("up", flush=True)
 begins.recv(1)
 def takes():
     one = socket.socket()
-    one.settimeout(2)
+    one.settimeout(6)
     try: one.connect(("198.51.100.7", 7))
     except TimeoutError: return False
     held.append(one)
@@ -41,7 +41,7 @@ import socket, sys, time
 held = []
 while True:
     one = socket.create_connection(("127.0.0.1", int(sys.argv[1])))
-    one.settimeout(3)
+    one.settimeout(6)
     try:
         if one.recv(2) != b"in": break
     except TimeoutError: break

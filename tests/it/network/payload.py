@@ -22,6 +22,9 @@
 #   junk COUNT              nonsense for the name server, over datagrams and connections
 import errno, os, random, re, select, socket, ssl, struct, sys, time
 
+# Seconds: for what is answered or refused on any machine, however much else that does; and for what may be lost.
+PATIENCE, SILENCE = 40, 8
+
 
 def look(name):
     found = {info[4][0] for info in socket.getaddrinfo(name, 80, socket.AF_INET, socket.SOCK_STREAM)}
@@ -29,7 +32,7 @@ def look(name):
 
 
 def get(host, port, *names):
-    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer = socket.create_connection((host, int(port)), timeout=PATIENCE)
     peer.sendall(b''.join(b'GET / HTTP/1.1\r\nHost: %s\r\n\r\n' % name.encode() for name in names))
     text = b''
     while text.count(b'served ') < len(names):
@@ -45,7 +48,7 @@ def behind(host, port, to, name):
 
 
 def tunnel(host, port, to, name, waits=True):
-    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer = socket.create_connection((host, int(port)), timeout=PATIENCE)
     ask = b'CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n' % (to.encode(), to.encode())
     then, heard = b'GET / HTTP/1.1\r\nHost: %s\r\n\r\n' % name.encode(), b''
     peer.sendall(ask if waits else ask + then)
@@ -72,7 +75,7 @@ def until(peer, holds):
 
 
 def frame(host, port, name):
-    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer = socket.create_connection((host, int(port)), timeout=PATIENCE)
     ask = b'GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n'
     peer.sendall(ask % name.encode())
     until(peer, lambda text: b'\r\n\r\n' in text)
@@ -82,32 +85,32 @@ def frame(host, port, name):
 
 
 def method(host, port, name, length):
-    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer = socket.create_connection((host, int(port)), timeout=PATIENCE)
     peer.sendall(b'%s / HTTP/1.1\r\nHost: %s\r\n\r\n' % (b'M' * int(length), name.encode()))
     return served(peer)
 
 
 def prior(host, port):
-    peer = socket.create_connection((host, int(port)), timeout=5)
+    peer = socket.create_connection((host, int(port)), timeout=PATIENCE)
     peer.sendall(b'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n')
     peer.recv(1)
     return 'heard'
 
 
 def tcp(address, port):
-    socket.create_connection((address, int(port)), timeout=5).close()
+    socket.create_connection((address, int(port)), timeout=PATIENCE).close()
     return 'connected'
 
 
 def took(address, port):
     began = time.monotonic()
     code = socket.socket().connect_ex((address, int(port)))
-    return errno.errorcode.get(code, 'none') + (' at once' if time.monotonic() - began < 4 else ' late')
+    return errno.errorcode.get(code, 'none') + (' at once' if time.monotonic() - began < 20 else ' late')
 
 
 def udp(address, port, bytes=b'x'):
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    one.settimeout(2)
+    one.settimeout(SILENCE)
     one.connect((address, int(port)))
     # The first may be lost, or tell of the one before.
     one.send(bytes)
@@ -117,7 +120,7 @@ def udp(address, port, bytes=b'x'):
 
 def long(address, length):
     one = socket.socket(socket.AF_INET6 if ':' in address else socket.AF_INET, socket.SOCK_DGRAM)
-    one.settimeout(5)
+    one.settimeout(SILENCE)
     one.connect((address, 9))
     one.send(bytes(int(length)))
     try:
@@ -130,7 +133,7 @@ def long(address, length):
 
 def ping(address):
     one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM, socket.IPPROTO_ICMP)
-    one.settimeout(2)
+    one.settimeout(SILENCE)
     one.connect((address, 0))
     one.send(struct.pack('>BBHHH', 8, 0, 0, 1, 1) + b'payload')
     one.recv(65536)
@@ -210,7 +213,7 @@ def greeting(name):
 
 
 def send_greeting(address, bytes, piece):
-    peer = socket.create_connection((address, 443), timeout=5)
+    peer = socket.create_connection((address, 443), timeout=PATIENCE)
     peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for at in range(0, len(bytes), piece):
         peer.sendall(bytes[at:at + piece])
@@ -234,7 +237,7 @@ def records(address, name):
 
 
 def retry(address, first, second):
-    peer = socket.create_connection((address, 443), timeout=5)
+    peer = socket.create_connection((address, 443), timeout=PATIENCE)
     for name, answer in [(first, b'heard'), (second, b'again')]:
         peer.sendall(greeting(name))
         heard = b''
@@ -332,7 +335,7 @@ def junk(count):
             pass
     for number in range(int(count) // 20):
         try:
-            with socket.create_connection((server, 53), timeout=5) as peer:
+            with socket.create_connection((server, 53), timeout=PATIENCE) as peer:
                 for _ in range(20):
                     bytes = message()
                     length = len(bytes) if chance.random() < 0.8 else chance.randrange(65536)

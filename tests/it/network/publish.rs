@@ -137,9 +137,10 @@ down >/dev/null
 /// From the port that is published to a service on this machine's loopback; then to whom it may: a client.
 const OUTWARD: &str = r#"
 import socket, sys
-own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); own.bind(("10.0.2.100", 80)); own.settimeout(3)
+own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); own.bind(("10.0.2.100", 80))
 print("ready", flush=True)
 _, client = own.recvfrom(100)
+own.settimeout(8)
 own.sendto(b"answered", client)
 for port in 9, client[1] + 1:
     try:

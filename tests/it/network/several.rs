@@ -1,5 +1,7 @@
 //! Networks whose holders are in one user namespace, and sandboxes that are on several: what leads from one to another.
 
+use std::time::Duration;
+
 use super::bridge::{HEAR, script};
 use crate::support::{Host, World, bryo};
 
@@ -48,7 +50,8 @@ pub(super) fn on_own_with(programs: &[(&str, &str)], script: &str) -> String {
     let words =
         ["--user", "--map-root-user", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc"];
     let run = world.program("/usr/bin/unshare", words).args(["bash", "-c"]);
-    run.arg(format!("{OWN}{script}")).env("BRYO", bryo()).ends().succeeds().stdout()
+    let run = run.arg(format!("{OWN}{script}")).env("BRYO", bryo());
+    run.patience(Duration::from_mins(4)).ends().succeeds().stdout()
 }
 
 fn on_own(script: &str) -> String {
@@ -245,7 +248,7 @@ tries() {
     echo $(grep -v up "$HOME/heard")
     rm "$HOME/heard"
 }
-asks() { within 1002 sh -c "ip neighbour flush all; python3 '$HOME/shown/as.py' x '' 10.98.1.7 eth0; sleep 1; ip neighbour show to 10.98.1.7 | grep -c lladdr"; }
+asks() { within 1002 sh -c "ip neighbour flush all; python3 '$HOME/shown/as.py' x '' 10.98.1.7 eth0; until ip neighbour show to 10.98.1.7 | grep -Eq 'lladdr|FAILED'; do sleep 0.05; done; ip neighbour show to 10.98.1.7 | grep -c lladdr"; }
 for n in 1 2; do within 1001 ip address add 10.98.$n.77/24 dev eth$(($n - 1)); done
 within 1001 sh -c 'ip -6 rule add priority 1 table main'
 tries 1 2; tries 2 1; asks

@@ -124,7 +124,7 @@ const CONNECTS: &str = r"
 import socket, sys, time
 for n in range(600):
     s = socket.socket()
-    s.settimeout(3)
+    s.settimeout(20)
     try:
         s.connect(('198.51.100.1', 8080))
         if n == 0: print('connected', flush=True)

@@ -83,7 +83,7 @@ def answer(port, bytes, cuts):
             one.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for begin, end in zip((0, *cuts), (*cuts, len(bytes))):
                 one.sendall(bytes[begin:end])
-            one.settimeout(3)
+            one.settimeout(20)
             while more := one.recv(65536):
                 got += more
     except OSError:
