@@ -113,6 +113,7 @@ pub fn plan(spec: &Spec, facts: &Facts) -> Result<Plan, PlanError> {
     spec.passed_over.iter().for_each(|file| draft.notice(Notice::PassedOver(file.clone())));
     draft.warn(facts, &rules);
     draft.tell_of_secrets_to_come(facts, &rules);
+    draft.tell_of_hidden_names(spec, &rules);
     trusted::tell_of_programs(facts, &rules, &mut draft);
     if spec.rootfs.base == Base::Host {
         draft.tell_of_absent(&rules);
@@ -211,6 +212,23 @@ impl Draft {
     }
 
     /// Names the files that may hold secrets and are shown.
+    /// Tells which arguments of the program name what the profile hides: it fails at that, if it opens them.
+    fn tell_of_hidden_names(&mut self, spec: &Spec, rules: &Rules) {
+        for argument in spec.command.argv.iter().skip(1) {
+            let Ok(at) = crate::spec::SandboxPath::new(argument.as_os_str()) else { continue };
+            let is_profiles = |rule: &&Rule| {
+                rule.view == View::Hidden
+                    && rule.kind != Kind::Absent
+                    && matches!(rule.rank, Rank::Secret | Rank::Default)
+            };
+            if let Some(rule) = rules.deciding(&at).filter(is_profiles)
+                && let Some(named) = at.moved(&rule.at, &rule.from)
+            {
+                self.notice(Notice::NamesHidden { named, hidden: rule.from.clone() });
+            }
+        }
+    }
+
     fn warn(&mut self, facts: &Facts, rules: &Rules) {
         for path in &facts.warned {
             let decides = rules.deciding(&path.same_in_sandbox());

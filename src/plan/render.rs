@@ -219,6 +219,10 @@ impl fmt::Display for Notice {
             }
             Self::MadeSettings(path) => made_settings(path, f),
             Self::SecretsToCome(path) => secrets_to_come(path, f),
+            Self::NamesHidden { named, hidden } => {
+                write!(f, "`{hidden}` is hidden by the profile")?;
+                if named == hidden { Ok(()) } else { write!(f, ", and `{named}` with it") }
+            }
             Self::OwnFileWritten(path) => own_file_written(path, f),
             Self::CommandsWritten(paths) => commands_written(paths, f),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),

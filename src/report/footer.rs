@@ -86,6 +86,9 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
     if detail != Detail::Least {
         lines.extend(warned(&record.notices));
         lines.extend(end(record));
+        if detail == Detail::Usual {
+            lines.extend(hidden_names(record));
+        }
         lines.extend(processor_time(record));
         lines.extend(memory(record));
         lines.extend(full(record));
@@ -105,6 +108,14 @@ pub fn footer(record: &Record, kept: Kept, detail: Detail, look: &Look) -> Strin
 /// How somebody refers to this sandbox.
 fn reference(record: &Record) -> String {
     record.name.clone().unwrap_or_else(|| record.id.to_string())
+}
+
+/// What the program was told to use and could not see, where it failed.
+fn hidden_names(record: &Record) -> Vec<String> {
+    let failed =
+        matches!(record.outcome, Outcome::Exited { exit: Exit::Code(code), .. } if code != 0);
+    let is_told = |notice: &&Notice| failed && matches!(notice, Notice::NamesHidden { .. });
+    record.notices.iter().filter(is_told).filter_map(sentence).collect()
 }
 
 /// Why it ended, where the payload did not end by itself.

@@ -33,7 +33,11 @@ pub fn weight(notice: &Notice) -> Weight {
             | Missing::CoreHandler
             | Missing::UserCounts => Weight::Detail,
         },
-        Notice::SharedNetwork(_) | Notice::NoProgram(_) | Notice::Foreseen(_) => Weight::Detail,
+        // Where the program failed, the footer says it.
+        Notice::SharedNetwork(_)
+        | Notice::NoProgram(_)
+        | Notice::NamesHidden { .. }
+        | Notice::Foreseen(_) => Weight::Detail,
         // A name that is written wrongly hides nothing; a directory of the host was made.
         Notice::LostWorkdir
         | Notice::HidesNothing(_)
@@ -69,6 +73,9 @@ pub fn sentence(notice: &Notice) -> Option<String> {
             format!("{notice}; to share it: --cow {}", shell_quote(at.as_path()))
         }
         Notice::OpenNetwork(_) => format!("{notice}; for some of them alone: --allow HOST"),
+        Notice::NamesHidden { named, .. } => {
+            format!("{notice}; to show it: --read {}", shell_quote(named.as_path()))
+        }
         Notice::OwnFileWritten(path) => {
             format!("{notice}; to keep it as it is: --read {}", shell_quote(path.as_path()))
         }

@@ -60,6 +60,13 @@ pub enum Notice {
     MadeSettings(HostPath),
     /// A place that is written straight to the host, in which secrets that appear are seen.
     SecretsToCome(HostPath),
+    /// An argument of the program is a path that the profile hides.
+    NamesHidden {
+        /// The argument.
+        named: HostPath,
+        /// What is hidden: that, or what is around it.
+        hidden: HostPath,
+    },
     /// The file of this bryo lies in a place that is written straight to the host.
     OwnFileWritten(HostPath),
     /// Directories of the caller's `PATH` that are written straight to the host.

@@ -224,3 +224,38 @@ fn the_name_of_a_network_is_no_mode_and_that_is_said() {
     run().stderr_has("it is the name of a network").stderr_has("write `--network bridge:lab`");
     world.bryo(["network", "rm", "lab"]).ends().succeeds();
 }
+
+#[test]
+fn a_program_that_fails_at_what_is_hidden_is_told_how_it_is_shown() {
+    let world = World::new();
+    world.file(".ssh/config", "Host x\n");
+    let path = world.path(".ssh/config").canonicalize().unwrap().display().to_string();
+    let cat = |more: &[&str]| {
+        let words = more.iter().copied().chain(["--", "cat", &path]);
+        world.sandbox().arg("--rm").args(words).on_terminal().ends()
+    };
+    let told = cat(&[]).exits_with(1);
+    let flat = |screen: &str| screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    let text = flat(&told.stdout());
+    assert!(text.contains("is hidden by the profile"), "{text}");
+    assert!(text.contains("to show it: --read"), "{text}");
+    // What it says helps, and nothing is said of what did not fail, or is not hidden.
+    let shown = cat(&["--read", &path]).succeeds();
+    shown.stdout_has("Host x").stdout_lacks("hidden by the profile");
+    world
+        .sandbox()
+        .arg("--rm")
+        .args(["--", "echo", &path])
+        .on_terminal()
+        .ends()
+        .succeeds()
+        .stdout_lacks("hidden by the profile");
+    world
+        .sandbox()
+        .arg("--rm")
+        .args(["--", "cat", "/etc/none"])
+        .on_terminal()
+        .ends()
+        .exits_with(1)
+        .stdout_lacks("hidden by the profile");
+}
