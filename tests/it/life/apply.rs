@@ -169,9 +169,10 @@ fn a_person_chooses_change_by_change() {
     let world = written("echo yes >a; echo no >b; mkdir d; echo 1 >d/1; echo 2 >d/2; echo 8 >>old");
     let mut terminal = world.bryo(["apply"]).on_terminal();
     terminal.shows("Apply 6 changes? [y]es, [c]hoose, [q]uit: ").types("c\r");
-    terminal.shows("/a").shows("[y,n,d,a,q,?]").types("\r").shows("n  no, it stays").shows("/a");
+    terminal.shows("/a").shows("[y,n,d,a,l,q,?]").types("\r").shows("n  no, it stays").shows("/a");
     terminal.types("d\r").shows("+yes").types("y\r");
-    terminal.shows("/b").types("n\r").shows("/d").types("y\r");
+    terminal.shows("/b").types("l\r").shows("y ").shows("/a").shows("? ").shows("/b");
+    terminal.shows("/d/1").shows("/old").shows("/b").types("n\r").shows("/d").types("y\r");
     terminal.shows("/d/1").types("a\r").shows("/old").types("q\r");
     terminal.shows("Apply 4 changes? [y/N]").types("y\r");
     terminal.ends().succeeds();

@@ -11,6 +11,7 @@
 //!   doubt in it is asked about all the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::io::{self, BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -53,6 +54,7 @@ enum Reply {
     Diff,
     Quit,
     Directory,
+    List,
     Help,
 }
 
@@ -115,6 +117,7 @@ impl Terminal {
                         let text = offer.diff(&item.change, look.colour)?;
                         say(&text)?;
                     }
+                    Reply::List => say(&answers.list(&items[number..], offer))?,
                     Reply::Help => say(HELP)?,
                     reply => break reply,
                 }
@@ -146,12 +149,13 @@ impl Terminal {
             Some(Why::Conflict(_)) => "take the sandbox's side",
             _ => "apply",
         };
-        let line = ask(&format!("{letter} {path}{remark}\n  {what}? [y,n,d,a,q,?] "))?;
+        let line = ask(&format!("{letter} {path}{remark}\n  {what}? [y,n,d,a,l,q,?] "))?;
         Ok(match line.as_deref() {
             Some("y" | "yes") => Reply::Yes,
             Some("n" | "no") => Reply::No,
             Some("d" | "diff") => Reply::Diff,
             Some("a" | "all") => Reply::Directory,
+            Some("l" | "list") => Reply::List,
             Some("q" | "quit") | None => Reply::Quit,
             Some(_) => Reply::Help,
         })
@@ -164,6 +168,7 @@ n  no, it stays in the layer
 d  show in which lines it differs
 a  yes, and to all that follows in the same directory and below it (of a directory: in it);
    what is in doubt is still asked about
+l  list what was said yes to so far, and what is still to come
 q  quit: ask no more; what was said yes to can still be applied
 ";
 
@@ -192,6 +197,23 @@ impl Answers {
             _ => return,
         };
         self.settled.insert(path.clone(), settled);
+    }
+
+    /// What was chosen, and what comes from this one on.
+    fn list(&self, rest: &[Item], offer: &Offer<'_>) -> String {
+        let mut text = String::new();
+        let mut line = |mark: char, path: &HostPath| {
+            // Writing to a string cannot fail.
+            writeln!(text, "{mark} {path}").unwrap_or_default();
+        };
+        self.taken.iter().for_each(|path| line('y', path));
+        let is_asked = |item: &&Item| {
+            let path = &item.change.path;
+            let is_denied = self.denied.iter().any(|denied| path.is_below(denied));
+            !item.excluded && !is_denied && offer.choices.selected.holds(&item.change)
+        };
+        rest.iter().filter(is_asked).for_each(|item| line('?', &item.change.path));
+        text
     }
 
     fn deny(&mut self, item: &Item) {
