@@ -6,9 +6,9 @@
 //! leads to what belongs to the process that walks and to nobody inside, is not followed.
 //!
 //! # Decisions
-//! - A link in a directory that a sandbox writes straight to the host is not followed out here: its payload may have
-//!   put it there, and where it leads is not what the user has seen. Whether a directory is below such a one is asked
-//!   of the directories above it when the link is met: names say nothing, a payload moves its directories.
+//! - A link in a directory that a sandbox writes straight to the host is not followed out of what that one writes: its
+//!   payload may have put it there, and where it leads is not what the user has seen. Whether a directory is below such a
+//!   one is asked of the directories above it when the link is met: names say nothing, a payload moves its directories.
 //! - `..` is what it is when it is asked for: who renames directories meanwhile has it lead to another place that
 //!   he could have had it lead to at once.
 
@@ -41,8 +41,8 @@ pub enum Stop {
     /// A link that the kernel made up.
     #[error("a link there is the kernel's own")]
     Kernel,
-    /// A link that the payload may have made.
-    #[error("a link there may be a sandbox's, which writes that directory")]
+    /// A link that a payload may have made.
+    #[error("a link there may be a sandbox's, which can write that directory or could")]
     Shared,
 }
 
@@ -81,6 +81,22 @@ impl Found {
 
 /// Follows a path from the root, or from the current directory where `relative_to_root` is not asked for.
 pub fn resolve(path: &[u8], from: Start<'_>, last: Last) -> Result<Found, Stop> {
+    let Start::Here(shared) = from else { return walk(path, from, last, |_| Ok(())) };
+    let mut met = Vec::new();
+    let found = walk(path, from, last, |parent| {
+        met.extend(shared.holders(parent)?);
+        Ok(())
+    })?;
+    if met.is_empty() || shared.keeps(&found, &met)? { Ok(found) } else { Err(Stop::Shared) }
+}
+
+/// The same, wherever it leads; `hears` is told of the directory of each link.
+fn walk(
+    path: &[u8],
+    from: Start<'_>,
+    last: Last,
+    mut hears: impl FnMut(&OwnedFd) -> Result<(), Errno>,
+) -> Result<Found, Stop> {
     let ending = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
     let contents = matches!(ending, b"." | b"..");
     let slash = contents || path.ends_with(b"/");
@@ -111,11 +127,7 @@ pub fn resolve(path: &[u8], from: Start<'_>, last: Last) -> Result<Found, Stop> 
             if is_made_up(&node)? {
                 return Err(Stop::Kernel);
             }
-            if let Start::Here(shared) = from
-                && shared.holds(&parent)?
-            {
-                return Err(Stop::Shared);
-            }
+            hears(&parent)?;
             let target = readlinkat(&node, "", Vec::new())?;
             if target.as_bytes().starts_with(b"/") {
                 parent = root()?;
@@ -143,38 +155,61 @@ pub enum Start<'a> {
     Here(&'a Shared),
 }
 
-/// Directories that a sandbox writes straight to the host, by device and number.
+/// The directories that each sandbox writes straight to the host, by device and number.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct Shared(Vec<(u64, u64)>);
+pub struct Shared(Vec<Vec<(u64, u64)>>);
 
 impl Shared {
-    /// Those of these paths that are there.
-    pub fn look<'a>(paths: impl IntoIterator<Item = &'a Path>) -> Self {
+    /// Those of the paths of each sandbox that are there.
+    pub fn look<'a, P>(sandboxes: impl IntoIterator<Item = P>) -> Self
+    where
+        P: IntoIterator<Item = &'a Path>,
+    {
         let number =
             |path: &Path| rustix::fs::stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
-        Self(paths.into_iter().filter_map(number).collect())
+        let all = sandboxes.into_iter().map(|paths| paths.into_iter().filter_map(number));
+        let mut all: Vec<Vec<_>> = all.map(Iterator::collect).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.retain(|one| !one.is_empty());
+        Self(all)
     }
 
-    /// Whether the directory is one of them, or below one.
-    fn holds(&self, directory: impl AsFd) -> Result<bool, Errno> {
+    /// Which sandboxes have the directory, or one above it.
+    fn holders(&self, directory: impl AsFd) -> Result<Vec<usize>, Errno> {
         if self.0.is_empty() {
-            return Ok(false);
+            return Ok(Vec::new());
         }
-        let mut at = openat(directory, ".", LOOK, Mode::empty())?;
-        let mut before = None;
-        loop {
-            let stat = fstat(&at)?;
-            let number = (stat.st_dev, stat.st_ino);
-            if self.0.contains(&number) {
-                return Ok(true);
-            }
-            // Above the root is the root.
-            if before == Some(number) {
-                return Ok(false);
-            }
-            before = Some(number);
-            at = openat(&at, "..", LOOK, Mode::empty())?;
+        let above = up_to_root(directory)?;
+        let has = |places: &Vec<(u64, u64)>| places.iter().any(|place| above.contains(place));
+        Ok((0..self.0.len()).filter(|one| has(&self.0[*one])).collect())
+    }
+
+    /// Whether what was found lies in what each of these sandboxes has, or is that.
+    fn keeps(&self, found: &Found, these: &[usize]) -> Result<bool, Errno> {
+        let mut holders = self.holders(&found.parent)?;
+        if let Some((node, _)) = &found.node
+            && found.kind() == Some(FileType::Directory)
+        {
+            holders.extend(self.holders(node)?);
         }
+        Ok(these.iter().all(|one| holders.contains(one)))
+    }
+}
+
+/// A directory and all above it, by device and number.
+fn up_to_root(directory: impl AsFd) -> Result<Vec<(u64, u64)>, Errno> {
+    let mut above = Vec::new();
+    let mut at = openat(directory, ".", LOOK, Mode::empty())?;
+    loop {
+        let stat = fstat(&at)?;
+        let number = (stat.st_dev, stat.st_ino);
+        // Above the root is the root.
+        if above.last() == Some(&number) {
+            return Ok(above);
+        }
+        above.push(number);
+        at = openat(&at, "..", LOOK, Mode::empty())?;
     }
 }
 

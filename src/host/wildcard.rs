@@ -10,15 +10,19 @@
 //! - A secret that is a link gives two matches, the link and the caller's own file it leads to, so
 //!   that `~/.ssh -> dotfiles/ssh` does not leave the keys visible under their other name, also to who
 //!   stands there. Other places that are hidden give way to who stands in what they lead to.
+//! - The links in a secret directory are looked at too, for those who keep its files elsewhere, one by one
+//!   (`~/.aws/credentials -> dotfiles/aws/credentials`); those in the directories below it are not.
 //! - A directory the caller cannot enter stands for what may be below: the payload could make it
 //!   readable again in a copy-on-write tree, where the directory is the caller's own.
 //! - More entries or matches than the bounds is an error: a secret that was not looked for would be
 //!   shown.
 
 use std::ffi::{OsStr, OsString};
+use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt;
 
 use foldhash::{HashMap, HashMapExt as _};
+use rustix::fs::FileType;
 
 use crate::plan::facts::{Caller, Kind, Match};
 use crate::spec::HostPath;
@@ -26,7 +30,7 @@ use crate::spec::order;
 use crate::spec::rootfs::{Pattern, PatternBase};
 
 use super::HostError;
-use super::entries::list_names;
+use super::entries::{each_entry, list_names, open_directory};
 use super::resolve::{self, Last, Resolver};
 
 /// Most entries of one directory that a wildcard is held against.
@@ -175,24 +179,58 @@ impl<'a> Expander<'a> {
             }
             Kind::Link(_) => {
                 let target = self.resolver.resolve_bytes(path, Last::Follow);
-                if self.may_hide(&target) {
+                if self.may_hide(&target, self.sought) {
+                    self.take_linked(&target, to);
                     to.there.push((target.real, target.kind));
                 }
                 to.there.push((found.real, found.kind));
             }
-            kind => to.there.push((found.real, kind)),
+            _ => {
+                self.take_linked(&found, to);
+                to.there.push((found.real, found.kind));
+            }
         }
         None
     }
 
+    /// Adds what the links in a secret directory lead to. One that cannot be read is hidden without them.
+    fn take_linked(&mut self, secret: &resolve::Found, to: &mut Found) {
+        if self.sought != Sought::Secrets || !secret.is_directory() {
+            return;
+        }
+        let mut links = Vec::new();
+        let listed = open_directory(&secret.real).and_then(|directory| {
+            each_entry(&directory, |name, kind| {
+                if matches!(kind, FileType::Symlink | FileType::Unknown) {
+                    links.extend(secret.real.join(OsStr::from_bytes(name.to_bytes())));
+                }
+                // As many as that end the search for secrets with an error.
+                match links.len() {
+                    0..=MOST_MATCHES => ControlFlow::Continue(()),
+                    _ => ControlFlow::Break(()),
+                }
+            })
+        });
+        if listed.is_err() {
+            return;
+        }
+        for link in links {
+            let target = self.resolver.resolve(&link, Last::Follow);
+            // Who stands there is not who wrote that list: a link to the project is no secret.
+            if self.may_hide(&target, Sought::Others) {
+                to.there.push((target.real, target.kind));
+            }
+        }
+    }
+
     /// Whether a link leads to something of the caller's that can be hidden: not to `/dev/null`, and
     /// not to a directory that holds the home or, but for a secret, the current directory.
-    fn may_hide(&self, target: &resolve::Found) -> bool {
+    fn may_hide(&self, target: &resolve::Found, sought: Sought) -> bool {
         let holds = |path: &HostPath| path.starts_with(&target.real);
         matches!(target.kind, Kind::File | Kind::Directory)
             && self.is_callers(target)
             && !self.caller.home.as_ref().is_some_and(holds)
-            && (self.sought == Sought::Secrets || !self.caller.workdir.path().is_some_and(holds))
+            && (sought == Sought::Secrets || !self.caller.workdir.path().is_some_and(holds))
     }
 }
 

@@ -67,6 +67,35 @@ fn a_secret_that_is_a_link_is_hidden_where_it_leads_and_its_link_leads_nowhere()
 }
 
 #[test]
+fn what_links_in_a_secret_directory_lead_to_is_hidden_there() {
+    if !home_is_a_copy() {
+        return;
+    }
+    let link = std::os::unix::fs::symlink::<&str, std::path::PathBuf>;
+    let world = World::new();
+    world.file("dotfiles/aws/credentials", MARK);
+    world.file("dotfiles/keys/secret", MARK);
+    world.file("dotfiles/gnupg/plain", "shown");
+    world.folder(".aws");
+    // The directory itself is elsewhere, and its files in a third place.
+    world.folder("dotfiles/gnupg");
+    link("../dotfiles/aws/credentials", world.path(".aws/credentials")).unwrap();
+    link("dotfiles/gnupg", world.path(".gnupg")).unwrap();
+    link("../keys", world.path("dotfiles/gnupg/private-keys-v1.d")).unwrap();
+    // What holds the project stays, whatever leads there.
+    link("../project", world.path(".aws/project")).unwrap();
+    link("loop", world.path(".aws/loop")).unwrap();
+    world.file("project/own", "shown");
+    let attack =
+        format!("cd ~; grep -r {MARK} .; grep -R {MARK} .aws .gnupg; cat project/own; true");
+    world
+        .outside(&attack)
+        .stdout_has("dotfiles/aws/credentials")
+        .stdout_has("dotfiles/keys/secret");
+    sandbox(&world).run(&attack).stdout_is("shown");
+}
+
+#[test]
 fn a_secret_that_appears_while_the_payload_runs_is_hidden() {
     if !home_is_a_copy() {
         return;

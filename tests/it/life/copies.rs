@@ -400,8 +400,10 @@ fn a_link_that_the_payload_planted_out_here_is_not_followed() {
     symlink(&shared, own.join("to-shared")).unwrap();
     let write = shared.to_str().unwrap().to_owned();
     let rc = own.join("rc").to_str().unwrap().to_owned();
-    let plants =
-        format!("echo bad >bad; ln -s {rc} {write}/d/out; ln -s {} {write}/dir", own.display());
+    let plants = format!(
+        "echo bad >bad; ln -s {rc} {write}/d/out; ln -s {} {write}/dir; ln -s d {write}/in",
+        own.display()
+    );
     let running = world
         .sandbox()
         .args(["--name", "s", "--write", &write])
@@ -416,7 +418,8 @@ fn a_link_that_the_payload_planted_out_here_is_not_followed() {
             cp(world, &[&bad, &planted]).refuses_with(&why);
         }
         assert_eq!(world.read("own/rc"), "mine\n");
-        // Links of the user's own lead there, and plain paths.
+        // Within what it writes anybody's lead; and the user's own to there, and plain paths.
+        cp(world, &[&bad, &format!("{write}/in/plain")]).succeeds();
         cp(world, &[&bad, own.join("to-shared/d/plain").to_str().unwrap()]).succeeds();
         assert_eq!(world.read("shared/d/plain"), "bad\n");
     };
@@ -432,8 +435,11 @@ fn a_link_that_the_payload_planted_out_here_is_not_followed() {
     let bad = inside(&world, "bad").replacen("s:", "other:", 1);
     let planted = format!("{write}/d/out");
     cp(&world, &[&bad, &planted]).refuses_with(&["a link there may be a sandbox's"]);
-    // A control: with nobody who can have made them they are the user's own.
+    // What was removed, or never had a record, put there what it did.
     world.bryo(["rm", "s"]).ends().succeeds();
+    cp(&world, &[&bad, &planted]).refuses_with(&["a link there may be a sandbox's"]);
+    // A control: with nobody who can have made them they are the user's own.
+    std::fs::remove_dir_all(world.store().join("written")).unwrap();
     cp(&world, &[&bad, &planted]).succeeds();
     assert_eq!(world.read("own/rc"), "other\n");
     end(other);
