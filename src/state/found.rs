@@ -83,7 +83,8 @@ impl Found {
 
     /// Its directory, wherever it is now, and where that was; none if it is gone.
     pub(super) fn open(&self) -> Result<Option<(OwnedFd, Place)>, Errno> {
-        for place in [Place::Live, Place::Kept] {
+        // One that is started again moves back: where it is not in the second place, it may be in the first by now.
+        for place in [Place::Live, Place::Kept, Place::Live] {
             let Some(parent) = self.store.open_place(place)? else { continue };
             if let Some(directory) = directory::open_if_there(&parent, self.id.as_str())? {
                 return Ok(Some((directory, place)));
@@ -95,7 +96,12 @@ impl Found {
     fn directory(&self) -> Result<(OwnedFd, Place), StateError> {
         self.open()
             .map_err(|source| StateError::ReadRecord { id: self.id, source })?
-            .ok_or_else(|| StateError::NotFound(self.id.as_str().into()))
+            .ok_or_else(|| self.is_gone())
+    }
+
+    /// By the word that it was found by, where that is its name.
+    pub(super) fn is_gone(&self) -> StateError {
+        StateError::NotFound(self.name.as_deref().unwrap_or(self.id.as_str()).into())
     }
 
     /// What listings show; none for one that is starting, was never begun, or is gone.
@@ -116,10 +122,13 @@ impl Found {
 
     /// Its record.
     pub fn record(&self) -> Result<Record, StateError> {
-        match read_record(&self.directory()?.0, self.id) {
-            // Somebody removed it meanwhile.
-            Err(StateError::ReadRecord { source: Errno::NOENT, .. }) if !self.is_there()? => {
-                Err(StateError::NotFound(self.id.as_str().into()))
+        let (directory, place) = self.directory()?;
+        match read_record(&directory, self.id) {
+            // Somebody removed it meanwhile; or it begins, or leaves nothing, which those that were kept do not.
+            Err(StateError::ReadRecord { source: Errno::NOENT, .. })
+                if place == Place::Live || !self.is_there()? =>
+            {
+                Err(self.is_gone())
             }
             other => other,
         }

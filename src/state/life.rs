@@ -98,7 +98,7 @@ impl Found {
     /// Gives it another name. Of one that ended the record says so too; of one that runs, at its end.
     pub fn rename(&self, new: &str) -> Result<(), StateError> {
         if !self.is_there()? {
-            return Err(StateError::NotFound(self.id().as_str().into()));
+            return Err(self.is_gone());
         }
         self.store().rename(new, self.id())?;
         match self.lock() {
@@ -122,11 +122,23 @@ impl Found {
     /// Its log; one that is not there when it ran in the foreground.
     pub fn read_log(&self) -> Result<log::Reader, StateError> {
         let failed = |source| StateError::ReadLog { id: self.id(), source };
-        let (opened, _) = self
-            .open()
-            .map_err(failed)?
-            .ok_or_else(|| StateError::NotFound(self.id().as_str().into()))?;
+        let (opened, _) = self.open().map_err(failed)?.ok_or_else(|| self.is_gone())?;
         // Not the description that a lock would be on.
-        log::Reader::new(directory::open(opened, ".").map_err(failed)?).map_err(failed)
+        let log = log::Reader::new(directory::open(&opened, ".").map_err(failed)?);
+        let log = log.map_err(failed)?;
+        if !log.is_there() && !self.is_kept_or_has_record()? {
+            return Err(self.is_gone());
+        }
+        Ok(log)
+    }
+
+    /// Not so where it begins, or is removed: file by file, once it has left its place.
+    fn is_kept_or_has_record(&self) -> Result<bool, StateError> {
+        match self.open().map_err(|source| StateError::ReadRecord { id: self.id(), source })? {
+            None => Ok(false),
+            // Of half a one all else is still there.
+            Some((_, Place::Kept)) => Ok(true),
+            Some((_, Place::Live)) => self.summary().map(|summary| summary.is_some()),
+        }
     }
 }

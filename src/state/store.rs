@@ -248,9 +248,10 @@ impl Store {
         Ok(self.find(id)?.is_some())
     }
 
-    /// Where a sandbox is. It moves from `live` to `kept` only, so this order misses none.
+    /// Where a sandbox is. It moves from `live` to `kept`, and back when it is started again: looked for in this order it
+    /// is not missed.
     pub(super) fn find(&self, id: SandboxId) -> Result<Option<Place>, Errno> {
-        for place in [Place::Live, Place::Kept] {
+        for place in [Place::Live, Place::Kept, Place::Live] {
             let Some(directory) = self.open_place(place)? else { continue };
             if directory::file_type(&directory, id.as_str())? == Some(FileType::Directory) {
                 return Ok(Some(place));

@@ -342,7 +342,7 @@ impl Supervisor<'_> {
             Event::Check => self.health.iter_mut().for_each(|health| health.read()),
             Event::Visit(event) => {
                 if let Some(news) = self.visits.handle(event) {
-                    self.take_news(news);
+                    self.take_news(news)?;
                 }
             }
         }
@@ -361,10 +361,10 @@ impl Supervisor<'_> {
                 self.kill(How::Killed(SignalNumber::KILL))
             }
             station::Order::Enter { client, fds, keeper } => {
-                if let Err(error) = self.visits.begin(client, fds, keeper) {
-                    self.refuse(client, &error);
+                match self.visits.begin(client, fds, keeper) {
+                    Ok(()) => Ok(()),
+                    Err(error) => self.refuse(client, &error),
                 }
-                Ok(())
             }
         }
     }

@@ -24,6 +24,7 @@ mod pipes;
 mod writable;
 
 use std::io;
+use std::time::Duration;
 
 use crate::archive::Stop;
 pub use crate::archive::Told;
@@ -32,10 +33,11 @@ pub use crate::plan::errand::Keep;
 use crate::report::Explain;
 use crate::spec::Text;
 use crate::spec::text::escape;
-use crate::state::SandboxId;
+use crate::state::{Found, SandboxId};
 use crate::supervise::SuperviseError;
 use crate::supervise::errand::Halt;
 use crate::sys::errno::Errno;
+use crate::sys::signal::SignalNumber;
 
 use super::error::OpsError;
 use super::exec::ExecError;
@@ -76,6 +78,9 @@ pub enum Way {
     /// Into it.
     In,
 }
+
+/// How long a sandbox may take to end that took what copies inside along.
+const ENDING: Duration = Duration::from_secs(5);
 
 /// Hears how many bytes have been copied.
 pub type Progress<'a> = dyn FnMut(u64) + 'a;
@@ -129,7 +134,10 @@ pub enum CpError {
     Halted(Halt),
     /// The half inside ended without a word.
     #[error("cannot go on copying: what copies {} inside the sandbox", ended(*.0))]
-    Lost(Option<crate::sys::signal::SignalNumber>),
+    Lost(Option<SignalNumber>),
+    /// The sandbox ended, and the half inside with it.
+    #[error("cannot go on copying: sandbox `{0}` has ended")]
+    EndedMeanwhile(SandboxId),
     /// It ended, and nothing is copied into it.
     #[error("cannot copy to sandbox `{0}`: it has ended")]
     Ended(SandboxId),
@@ -169,7 +177,7 @@ fn shown(text: &str) -> String {
     text.split('\\').map(escape).collect::<Vec<_>>().join("\\")
 }
 
-fn ended(killed: Option<crate::sys::signal::SignalNumber>) -> String {
+fn ended(killed: Option<SignalNumber>) -> String {
     match killed {
         Some(signal) => format!("was killed by {signal}"),
         None => "ended".to_owned(),
@@ -202,7 +210,9 @@ impl Explain for CpError {
             Self::Ops(error) => error.hint(),
             Self::Enter(error) => error.hint(),
             Self::Supervise(error) => error.hint().map(str::to_owned),
-            Self::Ended(id) => Some(format!("`bryo start {id}` runs it again, on the same layer")),
+            Self::Ended(id) | Self::EndedMeanwhile(id) => {
+                Some(format!("`bryo start {id}` runs it again, on the same layer"))
+            }
             Self::Unchanged { id, .. } => Some(format!(
                 "`bryo diff {id}` lists what it changed; everything else is the host's own, as it is now"
             )),
@@ -238,10 +248,24 @@ pub fn copy(wanted: &Wanted, progress: &mut Progress<'_>) -> Result<Told, CpErro
     let found = here.stores.find(wanted.sandbox.as_bytes()).map_err(OpsError::from)?;
     let is_running = found.is_running().map_err(OpsError::from)?;
     let shared = &writable::look(&here)?;
-    match (wanted.way, is_running) {
+    let done = match (wanted.way, is_running) {
         (Way::Out, true) => halves::copy_out(&found, (wanted, shared), progress),
         (Way::In, true) => halves::copy_in(&found, (wanted, shared), progress),
         (Way::Out, false) => ended::copy_out(&found, (wanted, shared), progress),
-        (Way::In, false) => Err(CpError::Ended(found.id())),
+        (Way::In, false) => return Err(CpError::Ended(found.id())),
+    };
+    match done {
+        Err(CpError::Lost(killed)) if is_running => Err(why_lost(&found, killed)),
+        done => done,
+    }
+}
+
+/// Why the half inside was lost: the end of a sandbox takes it along, before the sandbox is seen to have ended.
+fn why_lost(found: &Found, killed: Option<SignalNumber>) -> CpError {
+    found.await_free(ENDING);
+    match found.is_running() {
+        Ok(true) => CpError::Lost(killed),
+        Ok(false) => CpError::EndedMeanwhile(found.id()),
+        Err(error) => OpsError::from(error).into(),
     }
 }

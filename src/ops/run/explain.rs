@@ -100,6 +100,9 @@ fn launch_exit_code(error: &LaunchError) -> u8 {
 
 /// What is told of a program that did not enter.
 pub(super) fn visit(error: &VisitError) -> Reply {
+    if matches!(error, VisitError::Over) {
+        return Reply::Refused { why: "it has ended".to_owned() };
+    }
     let Failure { text, hint, exit_code: code, .. } = Failure::new(error);
     Reply::Failed { text, hint, code }
 }

@@ -5,9 +5,11 @@ use std::time::Duration;
 
 use super::{Phase, Supervisor};
 use crate::state::events::What;
+use crate::supervise::SuperviseError;
 use crate::supervise::protocol::Reply;
 use crate::supervise::station::Station;
 use crate::supervise::visits::{News, Outcome, VisitError, Visitor, Whose};
+use crate::sys::pidfd;
 use std::os::fd::{AsFd, OwnedFd};
 
 impl Supervisor<'_> {
@@ -46,9 +48,9 @@ impl Supervisor<'_> {
     }
 
     /// What became of an entry.
-    pub(super) fn take_news(&mut self, news: News) {
+    pub(super) fn take_news(&mut self, news: News) -> Result<(), SuperviseError> {
         match news {
-            News::Outcome(outcome) => self.welcome(outcome),
+            News::Outcome(outcome) => return self.welcome(outcome),
             News::Ended(Whose::Apart(_, line), code) => {
                 if let Some(witness) = self.witness {
                     witness(What::ExecDie, &[("command", line), ("exit", code.to_string())]);
@@ -59,6 +61,7 @@ impl Supervisor<'_> {
                 self.tell_health();
             }
         }
+        Ok(())
     }
 
     /// Starts a check that is due, or ends one that took too long.
@@ -87,7 +90,7 @@ impl Supervisor<'_> {
     }
 
     /// Hands an entry over to who asked for it, or says why there is none.
-    fn welcome(&mut self, outcome: Outcome) {
+    fn welcome(&mut self, outcome: Outcome) -> Result<(), SuperviseError> {
         let Outcome { whose, visitor, listener } = outcome;
         if let Some(listener) = listener {
             self.watch.listen_too(listener);
@@ -105,7 +108,8 @@ impl Supervisor<'_> {
                 if let (Err(error), Some(health)) = (&visitor, &mut self.health) {
                     health.failed(&self.visits.explain(error));
                 }
-                return self.tell_health();
+                self.tell_health();
+                return Ok(());
             }
         };
         match visitor {
@@ -116,13 +120,25 @@ impl Supervisor<'_> {
                 fds.extend(pty.as_ref().map(AsFd::as_fd));
                 self.tell(client, &Reply::Entered, &fds);
             }
-            Err(error) => self.refuse(client, &error),
+            Err(error) => self.refuse(client, &error)?,
         }
+        Ok(())
     }
 
-    pub(super) fn refuse(&mut self, client: u64, error: &VisitError) {
-        let reply = self.visits.explain(error);
+    /// Says why there is no entry. The sandbox's end takes what is being started in it at any step, and its last words
+    /// were said before that.
+    pub(super) fn refuse(&mut self, client: u64, error: &VisitError) -> Result<(), SuperviseError> {
+        while self.phase == Phase::Running && self.hear()? {}
+        let reply = self.visits.explain(if self.is_ending() { &VisitError::Over } else { error });
         self.tell(client, &reply, &[]);
+        Ok(())
+    }
+
+    fn is_ending(&self) -> bool {
+        // By itself, by our hand, or by another's.
+        self.how.is_some()
+            || self.doomed.is_some()
+            || pidfd::has_ended(self.watch.init(), Duration::ZERO) == Ok(true)
     }
 
     fn tell(&mut self, client: u64, reply: &Reply, fds: &[std::os::fd::BorrowedFd<'_>]) {

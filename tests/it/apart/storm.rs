@@ -103,3 +103,81 @@ fn every_command_of_a_storm_ends_with_an_answer_and_nothing_is_left() {
     }
     bryo(&world, &["ps", "-aq"]).succeeds().stdout_is("");
 }
+
+/// What is asked of one that ends; each comes at another moment of that.
+const LATE: &[&[&str]] = &[
+    &["exec", "S", "true"],
+    &["exec", "-d", "S", "true"],
+    &["cp", "S:/etc/hostname", "-"],
+    &["cp", "/etc/hostname", "S:/tmp/"],
+    &["logs", "S"],
+    &["inspect", "S"],
+    &["stop", "S"],
+];
+
+/// What they may say; of a program that was asked for in the last instant nobody knows.
+const IT_ENDS: &[&str] = &[
+    "it is not running",
+    "has ended",
+    "cannot tell how `true` ended",
+    "it ended, and did not change that",
+];
+
+#[test]
+fn who_comes_while_a_sandbox_ends_is_told_that_it_ends() {
+    let world = World::new();
+    for (end, kept) in [("TERM", true), ("KILL", true), ("TERM", false), ("KILL", false)] {
+        for _ in 0..3 {
+            let flags: &[&str] = if kept { &[] } else { &["--rm"] };
+            let id = start(&world, flags, "exec sleep 1000");
+            let ask = |words: &&[&str]| {
+                let words: Vec<_> = words.iter().map(|word| word.replace('S', &id)).collect();
+                let command = world.bryo(&words).leaves().patience(Duration::from_mins(1));
+                (words, command.starts())
+            };
+            let (early, late) = LATE.split_at(4);
+            let mut asked: Vec<_> = early.iter().map(ask).collect();
+            let killed = bryo(&world, &["kill", "-s", end, &id]);
+            asked.extend(early.iter().chain(late).map(ask));
+            killed.succeeds();
+            for (words, one) in asked {
+                let ended = one.ends();
+                let said = ended.stderr();
+                let knows = |line: &str| {
+                    !line.starts_with("bryo: ")
+                        || IT_ENDS.iter().any(|known| line.contains(known))
+                        || !kept && line.contains("cannot find a sandbox")
+                };
+                assert!(said.lines().all(knows), "{words:?}\n{ended}");
+                if kept && words[0] == "stop" {
+                    ended.succeeds().stdout_is(&format!("{id}\n"));
+                }
+            }
+            bryo(&world, &["rm", "-f", &id]).succeeds();
+        }
+    }
+}
+
+#[test]
+fn one_that_has_no_record_yet_is_not_there() {
+    let world = World::new();
+    let id = start(&world, &[], "true");
+    bryo(&world, &["wait", &id]).succeeds();
+    let (kept, live) = (world.store().join("kept").join(&id), world.store().join("live").join(&id));
+    // As it is between the directory and the record; the lock is the launcher's.
+    std::fs::rename(kept, &live).unwrap();
+    let held = std::fs::File::open(&live).unwrap();
+    held.lock().unwrap();
+    std::fs::remove_file(live.join("record.json")).unwrap();
+    bryo(&world, &["inspect", &id]).refuses_with(&["cannot find a sandbox"]);
+    for entry in std::fs::read_dir(&live).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_file() {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    bryo(&world, &["logs", &id]).refuses_with(&["cannot find a sandbox"]);
+    drop(held);
+    // Nothing that a payload wrote is in it: whoever comes next removes it.
+    bryo(&world, &["ps", "-aq"]).succeeds().stdout_is("");
+}
