@@ -5,6 +5,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use bryo::front::cli;
+use bryo::host::umask::keep_own_rights;
 use bryo::report::Look;
 use bryo::sys::heap;
 use bryo::sys::signal::{SignalNumber, ignore};
@@ -16,6 +17,7 @@ fn main() -> ExitCode {
     // Where the size of files is limited, a write that is too large fails with its reason instead. It
     // fails for no signal there is; payloads begin with every signal as it was made.
     ignore(SignalNumber::XFSZ).unwrap_or_default();
+    keep_own_rights();
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     match cli::main(&arguments) {
         Ok(code) => ExitCode::from(code),

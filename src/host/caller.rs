@@ -15,6 +15,7 @@ use crate::sys::resource::get_limit;
 use super::passwd::{self, NameService};
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
+use super::umask;
 
 /// The mask when the kernel does not tell it: no wider than any caller's.
 const NARROWEST_UMASK: u32 = 0o077;
@@ -42,7 +43,7 @@ pub(super) fn probe(
         home_spelt,
         workdir,
         workdir_spelt,
-        umask: status.umask.unwrap_or(NARROWEST_UMASK),
+        umask: umask::of_caller().or(status.umask).unwrap_or(NARROWEST_UMASK),
         ceilings: Vec::new(),
     }
 }

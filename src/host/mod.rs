@@ -43,6 +43,7 @@ pub mod tool;
 pub mod trial;
 mod trusted;
 pub mod twins;
+pub mod umask;
 pub mod userns;
 mod warned;
 mod wildcard;

@@ -226,3 +226,22 @@ fn a_run_that_leaves_less_than_a_twentieth_of_the_disk_is_ended() {
         .succeeds();
     ended.stdout_is("ended with 7\n1\nended with 125\nall no space\nended with 125\nnone no space\n0\nroom again\n");
 }
+
+#[test]
+fn a_umask_that_takes_the_owners_rights_is_the_payloads_alone() {
+    let world = World::new();
+    world.host(Host::MayChange);
+    for umask in ["777", "300", "200"] {
+        let bryo = crate::support::bryo();
+        let bryo = bryo.display();
+        let script = format!(
+            "export BRYO_STORE=$PWD/store; umask {umask}; mkdir control; [ ! -w control ] || echo bad; \
+             {bryo} run --name one -- sh -c 'umask; mkdir made' && {bryo} run --name two -- true; \
+             {bryo} ps -aq >/dev/null && {bryo} rm -f one two; find store -type d ! -perm -700"
+        );
+        let folder = world.path(&format!("of{umask}"));
+        std::fs::create_dir(&folder).unwrap();
+        let ended = world.outside(&format!("cd {}; {script}", folder.display()));
+        assert_eq!(ended.stdout(), format!("0{umask}\none\ntwo\n"), "{ended}");
+    }
+}
