@@ -219,10 +219,7 @@ impl fmt::Display for Notice {
             }
             Self::MadeSettings(path) => made_settings(path, f),
             Self::SecretsToCome(path) => secrets_to_come(path, f),
-            Self::NamesHidden { named, hidden } => {
-                write!(f, "`{hidden}` is hidden by the profile")?;
-                if named == hidden { Ok(()) } else { write!(f, ", and `{named}` with it") }
-            }
+            Self::NamesHidden { named, hidden } => names_hidden(named, hidden, f),
             Self::OwnFileWritten(path) => own_file_written(path, f),
             Self::CommandsWritten(paths) => commands_written(paths, f),
             Self::Warned(path) => write!(f, "`{path}` may hold secrets and is visible"),
@@ -265,8 +262,12 @@ fn own_file_written(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result 
     )
 }
 
+fn names_hidden(named: &HostPath, hidden: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "`{hidden}` is hidden by the profile")?;
+    if named == hidden { Ok(()) } else { write!(f, ", and `{named}` with it") }
+}
+
 fn commands_written(paths: &[HostPath], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    /// Directories that are named, where there are more.
     const NAMED: usize = 3;
     let named = quoted(&paths[..paths.len().min(NAMED)]).join(", ");
     let more = match paths.len().saturating_sub(NAMED) {
