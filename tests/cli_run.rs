@@ -14,6 +14,7 @@ use std::time::Duration;
 use bryo::front::cli::run::{Input, Kind, Run, Show, parse};
 use bryo::front::cli::surroundings::Surroundings;
 use bryo::front::cli::usage::Asked;
+use bryo::profile::value::LONGEST;
 use bryo::report::Failure;
 use bryo::spec::command::Keep;
 use bryo::spec::limits::Resource;
@@ -201,6 +202,15 @@ fn confinement_follows_dockers_words() {
     assert!(!all.confine.notify);
     let named = spec(&["--security-opt", "seccomp=default-32"]);
     assert_eq!(named.confine.seccomp, SeccompChoice::Builtin("default-32".to_owned()));
+}
+
+#[test]
+fn what_is_asked_to_end_may_take_a_part_of_a_second_or_for_ever() {
+    let patience = |time| spec(&["--stop-timeout", time]).lifetime.stop.timeout;
+    assert_eq!(patience("0"), Some(Duration::ZERO));
+    assert_eq!(patience("0.5s"), Some(Duration::from_millis(500)));
+    assert_eq!(patience("-1"), Some(LONGEST));
+    assert!(outcome(&["--stop-timeout", "-2", "--", "true"]).is_err());
 }
 
 #[test]

@@ -101,6 +101,9 @@ pub enum OpsError {
     /// It was asked about as it was, and ran again since.
     #[error("cannot discard sandbox `{0}`: it ran again meanwhile")]
     RanAgain(SandboxId),
+    /// There is nothing to do.
+    #[error("cannot rename sandbox `{0}`: it has that name already")]
+    SameName(String),
     /// What can be done to one that runs alone.
     #[error("cannot {verb} sandbox `{id}`: it is not running")]
     NotRunning {
@@ -329,6 +332,7 @@ impl Explain for OpsError {
             | Self::Halted { .. }
             | Self::Launcher { .. }
             | Self::Poll(_)
+            | Self::SameName(_)
             | Self::Wait { .. } => None,
         }
     }

@@ -11,6 +11,9 @@ pub fn rename(stores: &Stores, wanted: &Text, new: &str) -> Result<SandboxId, Op
     sweep(stores)?;
     let found = stores.find(wanted.as_bytes())?;
     let old = stores.names()?.remove(&found.id());
+    if old.as_deref() == Some(new) {
+        return Err(OpsError::SameName(new.to_owned()));
+    }
     found.rename(new)?;
     let old: Vec<(&str, String)> = old.into_iter().map(|old| ("old", old)).collect();
     found.tell(What::Rename, Some(new), &old);

@@ -58,6 +58,9 @@ pub enum ValueError {
     /// Not a duration.
     #[error("it is not a duration")]
     NotADuration,
+    /// Not a place in a sandbox that runs, where nothing here leads to.
+    #[error("it is not absolute")]
+    RelativeInside,
     /// Not a whole number.
     #[error("it is not a whole number")]
     NotANumber,
@@ -174,11 +177,22 @@ impl ValueError {
         Self::UnknownChoice { nearest: nearest(word, choices.iter().copied()), choices }
     }
 
+    /// No place in a sandbox.
+    pub fn inside(error: PathError) -> Self {
+        if matches!(error, PathError::Relative(_)) {
+            Self::RelativeInside
+        } else {
+            Self::Path(error)
+        }
+    }
+
     /// What to write instead.
     pub fn hint(&self) -> Option<String> {
         let fixed = match self {
             Self::NotASize => "a size is a number of bytes, or has a unit: 512k, 64m, 2g",
-            Self::NotADuration => "a duration is a number of seconds, or has units: 90s, 1h30m, 7d",
+            Self::NotADuration => {
+                "a duration is a number of seconds, or has units: 90s, 1h30m, 0.5s, 7d"
+            }
             Self::NotCpus => "a number with at most five digits behind the point: 2, 0.5, 1.25",
             Self::NotACpuSet => "numbers and ranges: 0-3,8",
             Self::NotRates => "as rbps=10m,wbps=5m,riops=100,wiops=100, or some of them",
@@ -196,6 +210,7 @@ impl ValueError {
             Self::NotAHostname => {
                 "letters, digits, `-` and `.`, at most 64, beginning with a letter or digit"
             }
+            Self::RelativeInside => "a place in a sandbox begins with `/`, as in /srv/app",
             Self::Path(PathError::Relative(_)) => {
                 "begin with `/`, `~/` (the home directory) or `./` (the current directory)"
             }
@@ -292,7 +307,10 @@ pub fn parse_size(text: &str) -> Result<u64, ValueError> {
     }
 }
 
-/// `90`, `90s`, `1h30m`, `500ms`, `2d`; more than 0.
+/// The longest duration: timerfd counts seconds as a signed number; a century is enough.
+pub const LONGEST: Duration = Duration::from_hours(100 * 366 * 24);
+
+/// `90`, `90s`, `1h30m`, `500ms`, `0.5s`, `2d`; more than 0.
 pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     if is_negative(text) {
         return Err(ValueError::Zero);
@@ -300,7 +318,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     while !rest.is_empty() {
-        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
         let (number, after) = rest.split_at(digits);
         let letters = after.bytes().take_while(u8::is_ascii_lowercase).count();
         let (unit, after) = after.split_at(letters);
@@ -313,24 +331,30 @@ pub fn parse_duration(text: &str) -> Result<Duration, ValueError> {
             "d" => 86_400_000,
             _ => return Err(ValueError::NotADuration),
         };
-        if number.is_empty() {
-            return Err(ValueError::NotADuration);
-        }
-        total = number
-            .parse::<u64>()
-            .ok()
-            .and_then(|number| number.checked_mul(milliseconds))
-            .and_then(|part| total.checked_add(Duration::from_millis(part)))
-            .ok_or(ValueError::TooLarge)?;
+        total = total.checked_add(times(number, milliseconds)?).ok_or(ValueError::TooLarge)?;
         rest = after;
     }
     match () {
         () if text.is_empty() => Err(ValueError::Empty),
         () if total.is_zero() => Err(ValueError::Zero),
-        // timerfd counts seconds as a signed number; a century is enough.
-        () if total > Duration::from_hours(100 * 366 * 24) => Err(ValueError::TooLarge),
+        () if total > LONGEST => Err(ValueError::TooLarge),
         () => Ok(total),
     }
+}
+
+/// So many times so many milliseconds, for a number that may have digits behind a point; what is less than a nanosecond
+/// is nothing.
+fn times(number: &str, milliseconds: u64) -> Result<Duration, ValueError> {
+    let (whole, behind) = number.split_once('.').unwrap_or((number, "0"));
+    if whole.is_empty() || behind.is_empty() || behind.contains('.') {
+        return Err(ValueError::NotADuration);
+    }
+    let whole = whole.parse::<u64>().ok().and_then(|whole| whole.checked_mul(milliseconds));
+    let behind: u64 = format!("{behind:0<9.9}").parse().map_err(|_| ValueError::NotADuration)?;
+    let part = u128::from(behind) * u128::from(milliseconds) / 1000;
+    let part = u64::try_from(part).ok().map(Duration::from_nanos);
+    let whole = whole.map(Duration::from_millis).ok_or(ValueError::TooLarge)?;
+    part.and_then(|part| whole.checked_add(part)).ok_or(ValueError::TooLarge)
 }
 
 /// Octal, at most 0777.
@@ -473,7 +497,12 @@ mod tests {
         assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(parse_duration("1h30m"), Ok(Duration::from_mins(90)));
         assert_eq!(parse_duration("250ms"), Ok(Duration::from_millis(250)));
-        for bad in ["s", "1h30", "1 h", "1.5s", "5S", "1y"] {
+        assert_eq!(parse_duration("0.5s"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("1.5"), Ok(Duration::from_millis(1500)));
+        assert_eq!(parse_duration("1h1.5m"), Ok(Duration::from_secs(3690)));
+        assert_eq!(parse_duration("0.0000000019s"), Ok(Duration::from_nanos(1)));
+        assert_eq!(parse_duration("0.0s"), Err(ValueError::Zero));
+        for bad in ["s", "1h30", "1 h", "1.s", ".5s", ".", "1..5s", "1.5.5s", "5S", "1y"] {
             assert_eq!(parse_duration(bad), Err(ValueError::NotADuration), "{bad}");
         }
         assert_eq!(parse_duration(""), Err(ValueError::Empty));

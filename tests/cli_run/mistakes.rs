@@ -15,7 +15,7 @@ const MISTAKES: &[(&[&str], &str)] = &[
     (&["--profile", "a b"], "cannot take `a b` as the name of a profile"),
     (&["--profile="], "cannot take `` as the name of a profile"),
     (&["--cow", ""], "cannot take `` for `--cow`: it is empty"),
-    (&["--timeout", "-1"], "cannot take `-1` for `--timeout`: it is not a duration"),
+    (&["--timeout", "-1"], "cannot take `-1` for `--timeout`: it must be more than 0"),
     (
         &["--write", "gone/../x"],
         "cannot resolve `gone/../x` for `--write`: no such file or directory",

@@ -116,9 +116,9 @@ fn read(matches: &ArgMatches, caller: &Surroundings) -> Result<(Wanted, Input), 
     };
     let keeper = keeper(matches, terminal)?;
     let workdir = match one(matches, "workdir") {
-        Some(text) => {
-            Some(SandboxPath::new(text).map_err(|e| bad("--workdir", text, ValueError::Path(e)))?)
-        }
+        Some(text) => Some(
+            SandboxPath::new(text).map_err(|e| bad("--workdir", text, ValueError::inside(e)))?,
+        ),
         None => None,
     };
     let user = match one_parsed(matches, "user", "--user", parse_user)? {

@@ -21,9 +21,9 @@ const LEADS_OUT: &str = "`--read`, `--write` or `-v` shows a directory at a plac
 /// A call that is not there, or that somebody does not allow.
 const OLD_KERNEL: &str = "boot Linux 5.12 or later; in a container, let its seccomp profile allow the call; in a sandbox of \
                           bryo's, start that one without `--write`";
-/// Another run has the layer.
-const BUSY: &str =
-    "wait until it ended, or leave out its name: then the run has a layer of its own";
+/// Another run has the layer, which `run` and `start` would go on with.
+const BUSY: &str = "wait until it ended, or end it with `bryo stop`; or, with `bryo run`, leave out its name: then the run \
+                    has a layer of its own";
 /// Found, and not executable.
 const EXIT_NOT_EXECUTABLE: u8 = 126;
 /// Not found.

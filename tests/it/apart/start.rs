@@ -128,6 +128,11 @@ fn names_change_while_it_runs_and_afterwards() {
     assert_eq!(record(&world, "two")["id"], id);
     bryo(&world, &["rename", "one", "x"]).refuses_with(&["cannot find a sandbox `one`"]);
     bryo(&world, &["rename", &other, "two"]).refuses_with(&["`two`", &id]);
+    bryo(&world, &["rename", "two", "two"]).refuses_with(&["`two`: it has that name already"]);
+    // What is said holds for `start` and `exec` too.
+    bryo(&world, &["start", "--foreground", "two"]).refuses_with(&["it is running", "bryo stop"]);
+    bryo(&world, &["exec", "-w", "./a", "two", "true"])
+        .refuses_with(&["it is not absolute", "begins with `/`"]);
     bryo(&world, &["rename", "two", "-x"]).refuses_with(&["-x"]);
     bryo(&world, &["stop", "-t", "0", "two"]).succeeds();
     assert_eq!(record(&world, "two")["name"], "two");

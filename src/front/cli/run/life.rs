@@ -1,6 +1,7 @@
 //! `-d --stop-signal --stop-timeout --restart --label --log-max-size`: a sandbox without its caller.
 
 use std::ffi::OsStr;
+use std::time::Duration;
 
 use clap::{Arg, ArgMatches};
 
@@ -10,7 +11,7 @@ use crate::front::cli::flag::{
 };
 use crate::ops::stop::SignalNumber;
 use crate::profile::health::parse_period;
-use crate::profile::value::{ValueError, parse_count, parse_size};
+use crate::profile::value::{LONGEST, ValueError, parse_count, parse_size};
 use crate::spec::command::Keep;
 use crate::spec::{Detached, Restart, Spec};
 
@@ -28,7 +29,7 @@ pub(super) fn flags() -> Vec<Arg> {
         value(
             "stop-timeout",
             "TIME",
-            "How long it may take then before it is killed; 10s otherwise",
+            "How long it may take then before it is killed; 10s otherwise, -1 for ever",
         ),
         value(
             "log-max-size",
@@ -38,6 +39,11 @@ pub(super) fn flags() -> Vec<Arg> {
         values("label", "NAME[=VALUE]", "Write this on it, for `bryo ps --filter label=…`")
             .short('l'),
     ]
+}
+
+/// How long is waited for the end; Docker's word for never is a century.
+fn patience(text: &str) -> Result<Duration, ValueError> {
+    if text == "-1" { Ok(LONGEST) } else { parse_period(text) }
 }
 
 /// Flags that mean something for a detached sandbox alone.
@@ -50,7 +56,7 @@ pub(super) fn apply(matches: &ArgMatches, spec: &mut Spec) -> Result<(), CliErro
     let life = &mut spec.lifetime;
     life.stop.signal =
         one_parsed(matches, "stop-signal", "--stop-signal", parse_signal)?.map(SignalNumber::raw);
-    life.stop.timeout = one_parsed(matches, "stop-timeout", "--stop-timeout", parse_period)?;
+    life.stop.timeout = one_parsed(matches, "stop-timeout", "--stop-timeout", patience)?;
     for given in many(matches, "label") {
         let (name, label) = read_label(given)?;
         life.labels.insert(name, label);

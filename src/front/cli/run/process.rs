@@ -89,6 +89,6 @@ fn workdir(
     SandboxPath::new(directory).map_err(|error| CliError::BadValue {
         flag: "--workdir",
         value: quoted(directory),
-        source: ValueError::Path(error),
+        source: ValueError::inside(error),
     })
 }
