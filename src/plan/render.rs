@@ -255,11 +255,6 @@ fn read_only_file(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(f, "`{path}` is read-only: it cannot be copied on write, and is too large to copy")
 }
 
-fn names_hidden(named: &HostPath, hidden: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    write!(f, "`{hidden}` is hidden by the profile")?;
-    if named == hidden { Ok(()) } else { write!(f, ", and `{named}` with it") }
-}
-
 fn own_file_written(path: &HostPath, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     write!(
         f,
