@@ -239,7 +239,7 @@ fn a_umask_that_takes_the_owners_rights_is_the_payloads_alone() {
              {bryo} run --name one -- sh -c 'umask; mkdir made' && {bryo} run --name two -- true; \
              {bryo} ps -aq >/dev/null && {bryo} rm -f one two; find store -type d ! -perm -700"
         );
-        let folder = world.path(&format!("of{umask}"));
+        let folder = world.path(format!("of{umask}"));
         std::fs::create_dir(&folder).unwrap();
         let ended = world.outside(&format!("cd {}; {script}", folder.display()));
         assert_eq!(ended.stdout(), format!("0{umask}\none\ntwo\n"), "{ended}");
