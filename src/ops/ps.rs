@@ -26,7 +26,7 @@ use crate::state::{Exit, Found, Outcome, SandboxId, StateError, Stores, Summary,
 pub use super::template::Template;
 pub(super) use choose::state_word;
 pub use choose::{FILTERS, Filter};
-pub use template::{formatted, parse_format};
+pub use template::{formatted, json_lines, parse_format};
 
 /// Which sandboxes are listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Command};
 
 use crate::ops::ps::{
-    Filter, Long, Scope, Template, choose, formatted, ids, json, now, parse_format, table,
-    whole_table,
+    Filter, Long, Scope, Template, choose, formatted, ids, json, json_lines, now, parse_format,
+    table, whole_table,
 };
 use crate::ops::stores::Here;
 use crate::profile::value::parse_whole;
@@ -24,7 +24,7 @@ pub fn command() -> Command {
             values(
                 "filter",
                 "KEY=VALUE",
-                "Those that fit: status=running|paused|restarting|exited|died, name=PART, id=BEGINNING, exited=CODE, \
+                "Those that fit: status=running|paused|restarting|exited|died, name=[^]PART[$], id=BEGINNING, exited=CODE, \
                  label=NAME[=VALUE], health=starting|healthy|unhealthy|none, publish=PORT[/udp], network=WORD|NAME; \
                  repeatable",
             )
@@ -34,7 +34,7 @@ pub fn command() -> Command {
             "format",
             "TEMPLATE",
             "As in '{{.ID}} {{.Names}}'; also Command, State, Status, CreatedAt, RunningFor, Size, Ports, Networks, Labels, \
-             Changes, From, Profile, Health; `table …` for titles, `json`",
+             Changes, From, Profile, Health; `table …` for titles, `json` for all of these, an object on each line",
         ))
         .arg(value("last", "N", "The newest ones, also those that ended").short('n'))
         .arg(switch("no-trunc", "Whole commands, however wide the screen; ids are never cut"))
@@ -54,6 +54,7 @@ pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
             let json = json(&rows).map(Answer::bytes);
             return json.map_err(Failure::from);
         }
+        Form::JsonLines => Answer::text(json_lines(&rows, now(), long)?),
         Form::Ids => Answer::text(ids(&rows)),
         Form::Template(template) => Answer::text(formatted(&rows, &template, now(), long)),
         // Names of others are escaped in the table.
@@ -65,6 +66,8 @@ pub fn answer(matches: &ArgMatches) -> Result<Answer, Failure> {
 /// How rows are shown.
 enum Form {
     Json,
+    /// With Docker's names, and one row on each line, as Docker has it.
+    JsonLines,
     Ids,
     Template(Template),
     Table,
@@ -88,7 +91,7 @@ fn wanted(matches: &ArgMatches) -> Result<Wanted, CliError> {
         _ if is_set(matches, "json") => Form::Json,
         _ if is_set(matches, "quiet") => Form::Ids,
         None | Some((_, Some("table"))) => Form::Table,
-        Some((_, Some("json"))) => Form::Json,
+        Some((_, Some("json" | "{{json .}}" | "{{ json . }}"))) => Form::JsonLines,
         Some((given, _)) => Form::Template(parsed("--format", given, parse_format)?),
     };
     Ok(Wanted { scope: if all { Scope::All } else { Scope::Running }, filters, last, form })

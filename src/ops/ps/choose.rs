@@ -12,7 +12,7 @@ use crate::state::health::Status;
 pub enum Filter {
     /// `status=WORD`
     Status(&'static str),
-    /// `name=PART`
+    /// `name=PART`, with `^` before it for the beginning of the name, and `$` behind it for its end.
     Name(String),
     /// `id=BEGINNING`
     Id(String),
@@ -95,7 +95,7 @@ impl Filter {
     fn fits(&self, row: &PsRow) -> bool {
         match self {
             Self::Status(state) => state_word(row.state) == *state,
-            Self::Name(part) => row.name.as_ref().is_some_and(|name| name.contains(part)),
+            Self::Name(part) => row.name.as_ref().is_some_and(|name| has_part(name, part)),
             Self::Id(beginning) => row.id.as_str().starts_with(beginning),
             Self::Exited(code) => {
                 matches!(row.state, PsState::Exited(exit) if u64::from(exit.status()) == *code)
@@ -110,6 +110,18 @@ impl Filter {
                 .get(name)
                 .is_some_and(|label| value.as_ref().is_none_or(|value| value == label)),
         }
+    }
+}
+
+/// No name has a `^` or a `$`, nor the `/` that Docker's begin with.
+fn has_part(name: &str, part: &str) -> bool {
+    let (begins, part) = part.strip_prefix('^').map_or((false, part), |part| (true, part));
+    let part = part.strip_prefix('/').unwrap_or(part);
+    match (begins, part.strip_suffix('$')) {
+        (true, Some(all)) => name == all,
+        (true, None) => name.starts_with(part),
+        (false, Some(end)) => name.ends_with(end),
+        (false, None) => name.contains(part),
     }
 }
 
@@ -180,6 +192,12 @@ mod tests {
             (&["name=web", "exited=3", "label=a", "label=a=1", "id=0123"], true),
             (&["name=web", "exited=4"], false),
             (&["name=db", "name=eb-"], true),
+            (&["name=^web-1$"], true),
+            (&["name=^/web-1$"], true),
+            (&["name=^web"], true),
+            (&["name=1$"], true),
+            (&["name=^web$"], false),
+            (&["name=^eb-1"], false),
             (&["label=a", "label=b"], false),
             (&["label=a=2"], false),
             (&["health=healthy"], false),

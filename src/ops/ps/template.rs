@@ -1,6 +1,9 @@
 //! What `bryo ps --format` shows.
 
+use std::collections::BTreeMap;
+
 use super::{Long, PsRow, changes_text, choose, command_text, status_text};
+use crate::ops::error::OpsError;
 use crate::ops::template::Template;
 use crate::profile::value::ValueError;
 use crate::report::amount::{duration, size};
@@ -36,6 +39,14 @@ pub fn parse_format(text: &str) -> Result<Template, ValueError> {
 pub fn formatted(rows: &[PsRow], format: &Template, now: Timestamp, long: Long) -> String {
     let value = |row: usize, field: &str| rows.get(row).map(|row| value(row, field, (now, long)));
     format.render(rows.len(), &|row, field| value(row, field).unwrap_or_default())
+}
+
+/// All fields of each row, as one JSON object on a line of its own: Docker's `{{json .}}`.
+pub fn json_lines(rows: &[PsRow], now: Timestamp, long: Long) -> Result<String, OpsError> {
+    let fields = |row| FIELDS.iter().map(move |field| (*field, value(row, field, (now, long))));
+    let object = |row| serde_json::to_string(&fields(row).collect::<BTreeMap<_, _>>());
+    let line = |row| object(row).map(|text| text + "\n").map_err(OpsError::Json);
+    rows.iter().map(line).collect()
 }
 
 /// What was chosen by others is escaped.
@@ -84,6 +95,14 @@ mod tests {
         assert_eq!(shown("table {{.Names}}"), "NAMES\nweb\n");
         assert_eq!(shown("{{.Ports}}{{.Networks}}"), "\n");
         assert_eq!(shown("x"), "x\n");
+        let rows = [row.clone(), row.clone()];
+        let lines = json_lines(&rows, Timestamp::from_nanoseconds(0), Long::Cut).unwrap();
+        assert_eq!(lines.lines().count(), 2);
+        for line in lines.lines() {
+            let object: BTreeMap<&str, String> = serde_json::from_str(line).unwrap();
+            assert_eq!(object.len(), FIELDS.len());
+            assert_eq!((&object["ID"][..], &object["Names"][..]), ("0123456789ab", "web"));
+        }
         for bad in ["{{.Name}}", "{{ID}}", "{{.ID", "{{}}"] {
             assert!(parse_format(bad).is_err(), "{bad}");
         }
