@@ -5,10 +5,10 @@ use std::io::Write as _;
 use std::process::ExitCode;
 
 use bryo::front::cli;
-use bryo::host::umask::keep_own_rights;
 use bryo::report::Look;
 use bryo::sys::heap;
 use bryo::sys::signal::{SignalNumber, ignore};
+use bryo::sys::umask::keep_own_rights;
 
 #[global_allocator]
 static HEAP: heap::Global = heap::Global;

@@ -11,11 +11,11 @@ use crate::spec::HostPath;
 use crate::spec::limits::Resource;
 use crate::spec::order;
 use crate::sys::resource::get_limit;
+use crate::sys::umask;
 
 use super::passwd::{self, NameService};
 use super::resolve::{Last, Resolver, Seen, look};
 use super::status::ProcessStatus;
-use super::umask;
 
 /// The mask when the kernel does not tell it: no wider than any caller's.
 const NARROWEST_UMASK: u32 = 0o077;

@@ -43,7 +43,6 @@ pub mod tool;
 pub mod trial;
 mod trusted;
 pub mod twins;
-pub mod umask;
 pub mod userns;
 mod warned;
 mod wildcard;

@@ -38,6 +38,7 @@ pub mod sock_diag;
 pub mod socket;
 pub mod stat;
 pub mod tun;
+pub mod umask;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -22,6 +22,6 @@ pub fn keep_own_rights() {
 }
 
 /// The caller's, where [`keep_own_rights`] was called.
-pub(super) fn of_caller() -> Option<u32> {
+pub fn of_caller() -> Option<u32> {
     CALLERS.get().copied()
 }
