@@ -150,6 +150,9 @@ fn rules(
     planted::refuse_planted_ways(spec, facts)?;
     let mut rules = open_rules(spec, facts, table, draft)?;
     places::secret_rules(spec, facts, table, &mut rules);
+    if spec.rootfs.base == Base::Host {
+        places::resolver_rule(spec, facts, &mut rules);
+    }
     moved::refuse_system(spec, &rules)?;
     let in_place = match spec.rootfs.base {
         Base::Host => workdir::workdir_rule(spec, facts, &mut rules, draft),
@@ -176,7 +179,6 @@ fn open_rules(
     view::base_rules(spec, facts, table, &mut rules)?;
     if on_host {
         workdir::home_rules(spec, facts, &mut rules)?;
-        places::resolver_rule(spec, facts, &mut rules);
     }
     let asked = places::request_rules(spec, facts, &mut rules, draft)
         .and_then(|()| places::volume_rules(spec, facts, &mut rules));

@@ -335,13 +335,17 @@ fn hides_by_name(rule: &Rule) -> bool {
 /// Names the servers that answer DNS questions; often a link into `/run`, which is private.
 pub(super) const RESOLV_CONF: &str = "/etc/resolv.conf";
 
-/// With the host's network, the file that names its DNS servers is seen where it really is; with a
-/// netstack, one of ours is.
+/// With the host's network, the file that names its DNS servers is seen where it really is; with a netstack, one of ours
+/// is. That holds where its place is hidden with all around it (`/run`, `/mnt`), and where it was mounted from a place that
+/// is: a payload with a network has names. After everything that hides by default; what names the file itself wins.
 pub(super) fn resolver_rule(spec: &Spec, facts: &Facts, rules: &mut Rules) {
-    if let Some(place) = facts.place(&fixed(RESOLV_CONF))
-        && spec.network.reaches_out()
+    let Some(place) = facts.place(&fixed(RESOLV_CONF)) else { return };
+    let at = place.real.same_in_sandbox();
+    let is_named = rules.at(&at).is_some_and(|rule| rule.rank >= Rank::Profile);
+    if spec.network.reaches_out()
         && place.kind == Kind::File
-        && !rules.deciding(&place.real.same_in_sandbox()).is_some_and(Rule::shows_host)
+        && !is_named
+        && !rules.deciding(&at).is_some_and(Rule::shows_host)
     {
         let view = match super::resolver::resolver(spec, facts) {
             Some(content) => View::File(content),

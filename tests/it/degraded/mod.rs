@@ -4,6 +4,7 @@ mod containers;
 mod doctor;
 mod kernel;
 mod missing;
+mod names;
 mod places;
 
 use crate::support::World;
