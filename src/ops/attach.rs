@@ -29,7 +29,7 @@ pub struct Wanted {
 /// Attaches until it ends, or somebody leaves.
 pub fn attach(stores: &Stores, which: Which<'_>, wanted: Wanted) -> Result<Left, OpsError> {
     sweep(stores)?;
-    let found = stores.choose(which)?;
+    let found = stores.choose_running(which)?;
     let socket = socket_of(&found)?;
     // Signals first: one that comes meanwhile is for the payload.
     let signals = block_signals()?;

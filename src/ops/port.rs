@@ -49,7 +49,7 @@ pub fn ports(
     which: Which<'_>,
     port: Option<PortOf>,
 ) -> Result<Vec<PublishedPort>, OpsError> {
-    let found = stores.choose(which)?;
+    let found = stores.choose_running(which)?;
     let id: SandboxId = found.id();
     if !found.is_running()? {
         return Err(OpsError::NotRunning { verb: "tell the ports of", id });

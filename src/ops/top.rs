@@ -55,7 +55,7 @@ pub struct Row {
 /// Those in a sandbox, in the order of their numbers in it.
 pub fn top(stores: &Stores, which: Which<'_>) -> Result<Vec<Row>, OpsError> {
     sweep(stores)?;
-    let found = stores.choose(which)?;
+    let found = stores.choose_running(which)?;
     if !found.is_running()? {
         return Err(OpsError::NotRunning { verb: "look into", id: found.id() });
     }

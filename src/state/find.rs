@@ -85,6 +85,16 @@ impl Stores {
         }
     }
 
+    /// The same for what only one that runs can answer: of those from a directory, the newest that does.
+    pub fn choose_running(&self, which: Which<'_>) -> Result<Found, StateError> {
+        match which {
+            Which::Named(name) => self.find(name.as_bytes()),
+            Which::NewestFrom(directory) => {
+                self.newest_of(directory, |found| found.is_running().unwrap_or_default())
+            }
+        }
+    }
+
     /// The sandbox with this name; an id is none.
     pub fn named(&self, name: &[u8]) -> Result<Option<Found>, StateError> {
         for store in &self.0 {
@@ -172,6 +182,15 @@ impl Stores {
 
     /// The newest sandbox that was started from `directory`. What cannot be read is passed over.
     pub fn newest_from(&self, directory: &HostPath) -> Result<Found, StateError> {
+        self.newest_of(directory, |_| false)
+    }
+
+    /// The newest of those that come first; where there are none, the newest.
+    fn newest_of(
+        &self,
+        directory: &HostPath,
+        comes_first: impl Fn(&Found) -> bool,
+    ) -> Result<Found, StateError> {
         let started_here = |found: Found| {
             let summary = found.summary().ok()??;
             (summary.from.as_ref() == Some(directory))
@@ -180,7 +199,7 @@ impl Stores {
         self.list()?
             .into_iter()
             .filter_map(started_here)
-            .max_by_key(|(began, found)| (*began, found.id()))
+            .max_by_key(|(began, found)| (comes_first(found), *began, found.id()))
             .map(|(_, found)| found)
             .ok_or_else(|| StateError::NoneFrom(directory.clone()))
     }

@@ -122,6 +122,24 @@ fn what_entered_is_seen_too() {
 }
 
 #[test]
+fn without_a_name_the_newest_that_runs_is_meant() {
+    let world = World::new();
+    let older = start(&world, &[], "exec sleep 997");
+    let runs = start(&world, &[], "exec sleep 996");
+    let ended = start(&world, &[], "true");
+    bryo(&world, &["wait", &ended]).succeeds();
+    let top = bryo(&world, &["top"]).succeeds();
+    top.stdout_has("sleep 996").stdout_lacks("sleep 997");
+    bryo(&world, &["port"]).succeeds().stdout_is("");
+    end(&world, &[&runs]);
+    bryo(&world, &["top"]).succeeds().stdout_has("sleep 997");
+    end(&world, &[&older]);
+    // Where none runs, the newest says so.
+    bryo(&world, &["top"]).refuses_with(&["it is not running"]);
+    end(&world, &[&ended]);
+}
+
+#[test]
 fn a_payload_that_forks_and_one_that_is_stopped_hold_up_nobody() {
     let world = World::new();
     let forks = start(&world, &[], "echo up; while :; do (:) & (:) & wait; done");
