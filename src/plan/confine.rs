@@ -62,7 +62,9 @@ pub(super) fn plan_payload(spec: &Spec, rules: Option<LandlockRules>, draft: &mu
     if let Some(rules) = rules {
         draft.push(Stage::Payload, ConfineStep::Landlock(rules));
     }
-    if draft.fs_steps().any(|step| matches!(step, FsStep::Hold { .. })) {
+    // Access lists are counted neither by a file system nor by a control group.
+    let holds = draft.fs_steps().any(|step| matches!(step, FsStep::Hold { .. }));
+    if holds || draft.bounds_memory() {
         draft.push(Stage::Payload, ConfineStep::ShortAttributes);
     }
     if spec.confine.nesting {

@@ -1,8 +1,8 @@
 //! A plan while it is made: planners append, the end sorts by stage.
 
 use super::step::{
-    Action, ConfineStep, EnterStep, FsStep, GroupStep, IdsStep, Layer, LimitStep, Named, NetStep,
-    NetstackStep, Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
+    Action, ConfineStep, EnterStep, FsStep, GroupLimit, GroupStep, IdsStep, Layer, LimitStep,
+    Named, NetStep, NetstackStep, Notice, Plan, ProcessStep, Stage, Step, StoreStep, WatchStep,
 };
 use crate::spec::order;
 use crate::spec::{HostPath, SandboxPath};
@@ -56,6 +56,17 @@ impl Draft {
             Action::Fs(step) => Some(step),
             _ => None,
         })
+    }
+
+    /// Whether its memory is bounded by a control group.
+    pub(super) fn bounds_memory(&self) -> bool {
+        let bounds = |step: &Step| {
+            matches!(
+                step.action,
+                Action::Group(GroupStep::Set(GroupLimit::Memory(_) | GroupLimit::MemoryHigh(_)))
+            )
+        };
+        self.steps.iter().any(bounds)
     }
 
     /// Whether the payload gets a control group to divide.

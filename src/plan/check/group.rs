@@ -1,6 +1,7 @@
 //! The control group: limits are set before the payload can be in it, and nothing inside sees above it.
 
 use super::CheckError;
+use super::layers::check_attributes;
 use super::order::{before, of, only};
 use crate::plan::step::{
     Action, FsStep, GroupLimit, GroupStep, Namespaces, Plan, ProcessStep, Stage,
@@ -36,6 +37,12 @@ pub(super) fn check_group(plan: &Plan, clone: usize) -> Result<(), CheckError> {
             number: clone,
             rule: "the sandbox is not in its group yet",
         });
+    }
+    let bounds_memory = |step: &GroupStep| {
+        matches!(step, GroupStep::Set(GroupLimit::Memory(_) | GroupLimit::MemoryHigh(_)))
+    };
+    if steps.iter().any(|(_, step)| bounds_memory(step)) {
+        check_attributes(plan)?;
     }
     check_steps(plan, clone, &steps)
 }

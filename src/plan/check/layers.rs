@@ -84,8 +84,8 @@ fn check_room(spec: &Spec, plan: &Plan) -> Result<(), CheckError> {
     if bound.is_some_and(|bound| bound.at == sum) { Ok(()) } else { Err(wrong(hold)) }
 }
 
-/// Access lists, which no file system counts, are short.
-fn check_attributes(plan: &Plan) -> Result<(), CheckError> {
+/// Access lists, which no file system and no control group counts, are short.
+pub(super) fn check_attributes(plan: &Plan) -> Result<(), CheckError> {
     let stage = Stage::Payload;
     let is_filter =
         |action: &Action| matches!(action, Action::Confine(ConfineStep::ShortAttributes));

@@ -23,8 +23,8 @@ pub enum ConfineStep {
     NoNewPrivs,
     /// Landlock, all of it in one ruleset.
     Landlock(LandlockRules),
-    /// A filter before the payload's own, by which an attribute's value is short: where what is written is bounded, and
-    /// whatever filter was chosen.
+    /// A filter before the payload's own, by which an attribute's value is short: where what is written or the memory is
+    /// bounded, and whatever filter was chosen.
     ShortAttributes,
     /// The filter of system calls; always last before exec.
     Seccomp {

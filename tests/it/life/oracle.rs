@@ -63,6 +63,14 @@ fn what_is_applied_is_what_would_have_happened_natively() {
         let ended =
             world.bryo(["apply", "--allow-executed-later"]).in_folder(world.path(&inside)).ends();
         let said = ended.stderr();
+        if overlay() == Overlay::Fuse && said.contains("what fuse-overlayfs left") {
+            // A FIFO of the host's whose time the script set; the program was answered with an error.
+            ended.stdout_has("which fuse-overlayfs cannot copy");
+            let rest = world.bryo(["discard", "--yes"]).in_folder(world.path(&inside));
+            rest.ends().succeeds();
+            otherwise.insert(seed);
+            continue;
+        }
         assert!(said.is_empty() || said.contains("cannot find a sandbox"), "seed {seed}: {said}");
         for folder in [&native, &inside, &shown] {
             bash(&world, folder, SETTLE);

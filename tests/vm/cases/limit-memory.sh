@@ -32,6 +32,17 @@ try bryo run --rm --memory 64m --memory-swap 64m --tmpfs /tmp:16m -- sh -c "$fil
 exits 1
 tells 'No space left on device'
 
+# Access lists are memory that no group counts: they are short, and so in proportion to what is counted.
+lists='import os, struct
+entries = [(1, 7, -1)] + [(2, 7, os.getuid())] * 200 + [(4, 7, -1), (16, 7, -1), (32, 7, -1)]
+value = struct.pack("<I", 2) + b"".join(struct.pack("<HHi", *entry) for entry in entries)
+os.close(os.open("/tmp/file", os.O_CREAT)); os.setxattr("/tmp/file", "system.posix_acl_access", value)'
+try bryo run --rm -- python3 -c "$lists" # the control
+exits 0
+try bryo run --rm --memory 64m -- python3 -c "$lists"
+exits 1
+tells 'No space left on device'
+
 # What a sandbox sees of its group: the root, whatever it is called outside.
 try bryo run --rm --memory 64m -- cat /proc/self/cgroup
 prints '0::/'
