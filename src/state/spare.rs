@@ -3,11 +3,11 @@
 //! # Theory of operation
 //! ```text
 //! STORE/spare/K/{upper-0,work-0}                      K from 0, at most [`SPARES`] of them
-//! STORE/spare/2-K/{upper-0,work-0,upper-1,work-1}     the same with two layers
+//! STORE/spare/N-K/{upper-0,work-0,upper-1,work-1,…}   the same with N layers, from two to [`MOST_LAYERS`]
 //! ```
 //! A run takes one of its own kind with a rename and gives it back with another, where it would make and
-//! remove four directories for its first layer (a home, or the tree it starts in) and two for the second (both, as
-//! with any network), and what the kernel makes in them. Removing a directory frees a block, and where the file system is mounted with
+//! remove four directories for its first layer (a home, or the tree it starts in) and two for each other (both, and each
+//! toolchain of a home that a network hides), and what the kernel makes in them. Removing a directory frees a block, and where the file system is mounted with
 //! `discard` and has no journal (the machines this was measured on) the caller waits for the disk each
 //! time: 0.1 to 0.3 ms on an idle machine, 4 ms on a busy one; a rename takes 0.02 ms.
 //!
@@ -45,7 +45,7 @@ const SPARES: u32 = 4;
 /// With fewer that are there a new directory is made, which becomes the next spare.
 const IN_TURN: u32 = 3;
 /// So many layers have spares.
-const MOST_LAYERS: u16 = 2;
+const MOST_LAYERS: u16 = 8;
 /// What the kernel makes in a work directory, parents first: the second and third with `volatile`.
 const KERNELS: [&str; 3] = ["/work", "/work/incompat", "/work/incompat/volatile"];
 const DIRTY: &str = "/work/incompat/volatile/dirty";

@@ -280,9 +280,36 @@ fn runs_with_two_layers_have_spares_of_their_own() {
 }
 
 #[test]
+fn runs_with_as_many_layers_as_a_home_has_toolchains_use_the_same_directories() {
+    let fixture = Fixture::new();
+    for layers in 3..=8 {
+        let backends = vec![Backend::Kernel; layers];
+        let before: usize = spares(&fixture).len();
+        let inodes =
+            |uppers: &[PathBuf]| uppers.iter().map(|upper| inode(upper)).collect::<Vec<_>>();
+        let mut seen = Vec::new();
+        for _ in 0..6 {
+            let (sandbox, uppers) = with_layers(&fixture, &backends);
+            seen.push(inodes(&uppers));
+            assert!(sandbox.remove_if_untouched().unwrap().is_none());
+        }
+        // Three in turn, each whole, and of no other kind.
+        assert_eq!((spares(&fixture).len(), fixture.left().len()), (before + 3, 0), "{layers}");
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 3, "{layers}");
+        assert!(seen.iter().all(|one| one.len() == layers));
+        // What one of its layers holds is nobody's.
+        let (sandbox, uppers) = with_layers(&fixture, &backends);
+        fs::write(uppers[layers - 1].join("x"), "").unwrap();
+        sandbox.remove_if_untouched().unwrap().expect("changed").remove().unwrap();
+    }
+}
+
+#[test]
 fn what_has_more_layers_or_a_server_leaves_no_spare_and_takes_none() {
     const OTHERS: [&[Backend]; 3] = [
-        &[Backend::Kernel; 3],
+        &[Backend::Kernel; 9],
         &[Backend::Kernel, Backend::Fuse],
         &[Backend::Fuse, Backend::Kernel],
     ];
